@@ -1,0 +1,27 @@
+"""A declared dataset → its four assets, in the order of the flow."""
+
+from __future__ import annotations
+
+import warnings
+
+import dagster as dg
+
+from seedream_assets.assets.dataset import build_dataset
+from seedream_assets.assets.frame import AssetFrame
+from seedream_assets.assets.generation_requests import build_generation_requests
+from seedream_assets.assets.images import build_images
+from seedream_assets.assets.prompts import build_prompts
+from seedream_assets.core.declaration import DatasetDeclaration
+
+STAGES = ("prompts", "generation_requests", "images", "dataset")
+
+
+def build_assets(
+    declaration: DatasetDeclaration, *, owners: list[str], description: str | None
+) -> list[dg.AssetsDefinition]:
+    """`prompts`, `generation_requests`, `images`, `dataset`."""
+    frame = AssetFrame.of(declaration, owners=owners, description=description)
+    with warnings.catch_warnings():
+        # `backfill_policy` is in beta in Dagster 1.13 and says so once per asset.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [build_prompts(frame), build_generation_requests(frame), build_images(frame), build_dataset(frame)]

@@ -1,0 +1,119 @@
+"""The asset `dataset`: the manifest, what it looks like, and whether it is what was declared."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from seedream_assets.assets.contact_sheet import contact_sheet
+from seedream_assets.assets.failures import as_dagster_failures
+from seedream_assets.assets.frame import AssetFrame, Materialised
+from seedream_assets.assets.tables import column_lineage, preview, row_count, table_schema
+from seedream_assets.core.manifest import MANIFEST_COLUMNS
+from seedream_assets.core.parquet import to_parquet
+from seedream_assets.generation.dataset import Outcome, assemble_dataset
+from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.image_check import check_images
+from seedream_assets.resources import ImageStoreResource, LeonardoResource
+
+ALL_FINAL = "every_wanted_image_is_final"
+ALL_WHOLE = "every_stored_image_is_whole"
+# Images that the check reads and decodes; all are looked up. `seedream verify` reads every one.
+IMAGES_READ = 500
+FROM_PROMPTS = ("row_number", "prompt_id", "prompt")
+FROM_REQUESTS = ("request_id", "spec_id", "model", "width", "height", "seed", "style", "prompt_enhance", "references")
+FROM_IMAGES = ("image_id", "object_key", "sha256", "status", "generation_id", "cost_amount")
+
+
+def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
+    """The fourth asset of a dataset."""
+    key = frame.key("dataset")
+
+    @dg.asset(
+        **frame.options(
+            "dataset",
+            kinds={"parquet", "s3"},
+            description="The manifest: one row per wanted image, from the prompt row to the bytes. Rebuilt for nothing.",
+            after=("images",),
+        ),
+        check_specs=[
+            dg.AssetCheckSpec(
+                ALL_FINAL, asset=key, description="Every wanted image is stored, or final with its reason."
+            ),
+            dg.AssetCheckSpec(
+                ALL_WHOLE,
+                asset=key,
+                description="Every stored image exists, decodes, has the hash of the manifest and the pixels asked for.",
+            ),
+        ],
+    )
+    def dataset(
+        context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
+    ) -> Iterator[Any]:
+        with as_dagster_failures():
+            deployment = frame.deployment(leonardo, image_store)
+            yield from frame.materialise(context, "dataset", lambda partition: _assemble(frame, partition, deployment))
+
+    return dataset
+
+
+def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Materialised:
+    outcome = assemble_dataset(frame.declaration, partition, deployment)
+    manifest = outcome.manifest
+    ours = manifest[list(MANIFEST_COLUMNS)]
+    shown = ["image_id", "status", "prompt", "width_px", "height_px", "format", "size_bytes", "cost_amount", "object_key"]
+    spent = manifest.drop_duplicates("image_id")
+    return Materialised(
+        metadata={
+            "dagster/row_count": row_count(manifest),
+            "dagster/uri": deployment.store.uri(frame.declaration.key("manifest", partition)),
+            "dagster/column_schema": table_schema(MANIFEST_COLUMNS, manifest.drop(columns=list(MANIFEST_COLUMNS))),
+            "dagster/column_lineage": column_lineage(
+                {name: (frame.key("prompts"), name) for name in FROM_PROMPTS}
+                | {name: (frame.key("generation_requests"), name) for name in FROM_REQUESTS}
+                | {name: (frame.key("images"), name) for name in FROM_IMAGES}
+            ),
+            "contact_sheet": dg.MetadataValue.md(contact_sheet(deployment.store, manifest)),
+            "images_wanted": len(manifest),
+            **{f"images_{status}": count for status, count in outcome.counts.items()},
+            "bytes_stored": int(spent["size_bytes"].fillna(0).sum()),
+            "cost_amount": float(spent["cost_amount"].fillna(0).sum()),
+            "cost_by_style": dg.MetadataValue.json(_cost_by(spent, "style")),
+            "cost_by_model": dg.MetadataValue.json(_cost_by(spent, "model")),
+            "sample": preview(ours[shown], rows=12),
+        },
+        data_version=sha256(to_parquet(manifest.drop(columns=["code_version"]))).hexdigest(),
+        checks=(_check_final(frame, outcome), _check_whole(frame, manifest, deployment)),
+    )
+
+
+def _cost_by(manifest: pd.DataFrame, column: str) -> dict[str, float]:
+    spent = manifest.groupby(column)["cost_amount"].sum()
+    return {str(name): round(float(amount), 4) for name, amount in spent.items()}
+
+
+def _check_final(frame: AssetFrame, outcome: Outcome) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=ALL_FINAL,
+        asset_key=frame.key("dataset"),
+        passed=outcome.is_final,
+        description=", ".join(f"{count} {status}" for status, count in outcome.counts.items() if count) or "no images",
+        metadata=dict(outcome.counts),
+    )
+
+
+def _check_whole(frame: AssetFrame, manifest: pd.DataFrame, deployment: Deployment) -> dg.AssetCheckResult:
+    findings, read = check_images(deployment.store, manifest, most_read=IMAGES_READ)
+    found = pd.DataFrame(
+        [(finding.image_id, finding.object_key, finding.problem) for finding in findings],
+        columns=["image_id", "object_key", "problem"],
+    )
+    return dg.AssetCheckResult(
+        check_name=ALL_WHOLE,
+        asset_key=frame.key("dataset"),
+        passed=not findings,
+        description=f"{len(findings)} images are not as the manifest says; all looked up, {read} read and decoded",
+        metadata={"images_read": read, "problems": len(findings), "found": preview(found, rows=50)},
+    )

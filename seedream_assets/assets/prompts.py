@@ -1,0 +1,86 @@
+"""The asset `prompts`: the table read, checked, and kept as a snapshot. Costs nothing."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import dagster as dg
+
+from seedream_assets.assets.failures import as_dagster_failures
+from seedream_assets.assets.frame import AssetFrame, Materialised
+from seedream_assets.assets.tables import preview, row_count, table_schema
+from seedream_assets.core.parquet import to_parquet
+from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.prompts import PROMPT_DTYPES, PromptSnapshot, read_prompts, write_snapshot
+from seedream_assets.resources import ImageStoreResource, LeonardoResource
+
+NO_REJECTED_ROWS = "no_rejected_rows"
+REJECTED_ROWS_SHOWN = 50
+
+
+def build_prompts(frame: AssetFrame) -> dg.AssetsDefinition:
+    """The first asset of a dataset."""
+
+    @dg.asset(
+        **frame.options(
+            "prompts",
+            kinds={"csv", "parquet"},
+            description="The prompt table, read and checked: accepted rows, and rejected ones with what to do about them.",
+        ),
+        check_specs=[
+            dg.AssetCheckSpec(
+                NO_REJECTED_ROWS,
+                asset=frame.key("prompts"),
+                description="Every row of the table is within the limits.",
+            )
+        ],
+    )
+    def prompts(
+        context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
+    ) -> Iterator[Any]:
+        with as_dagster_failures():
+            deployment = frame.deployment(leonardo, image_store)
+            yield from frame.materialise(context, "prompts", lambda key: _read(context, frame, key, deployment))
+
+    return prompts
+
+
+def _read(context: dg.AssetExecutionContext, frame: AssetFrame, key: str, deployment: Deployment) -> Materialised:
+    snapshot = read_prompts(frame.declaration, key, deployment)
+    write_snapshot(deployment.store, frame.declaration, key, snapshot)
+    checked = snapshot.checked
+    context.log.info(
+        f"{len(checked.prompts)} prompts accepted, {snapshot.rejected_rows} rows rejected, "
+        f"{len(checked.warnings)} warnings; {snapshot.wanted} images wanted"
+    )
+    return Materialised(
+        metadata={
+            "dagster/row_count": row_count(checked.prompts),
+            "dagster/uri": deployment.store.uri(frame.declaration.key("prompts", key)),
+            "dagster/column_schema": table_schema(PROMPT_DTYPES, checked.passengers),
+            "prompts_accepted": len(checked.prompts),
+            "rows_rejected": snapshot.rejected_rows,
+            "images_wanted": snapshot.wanted,
+            "warnings": len(checked.warnings),
+            "tables": dg.MetadataValue.json(snapshot.tables.to_dict("records")),
+            "rejected_rows": preview(checked.rejected, rows=REJECTED_ROWS_SHOWN),
+            "warned_rows": preview(checked.warnings, rows=REJECTED_ROWS_SHOWN),
+            "sample": preview(checked.prompts.drop(columns=["table"]), rows=10),
+        },
+        data_version=sha256(to_parquet(checked.prompts) + to_parquet(checked.passengers)).hexdigest(),
+        checks=(_check(frame, snapshot),),
+    )
+
+
+def _check(frame: AssetFrame, snapshot: PromptSnapshot) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=NO_REJECTED_ROWS,
+        asset_key=frame.key("prompts"),
+        passed=snapshot.rejected_rows == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{snapshot.rejected_rows} rows were quarantined; the others go on",
+        metadata={
+            "rows_rejected": snapshot.rejected_rows,
+            "rejected_rows": preview(snapshot.checked.rejected, rows=REJECTED_ROWS_SHOWN),
+        },
+    )

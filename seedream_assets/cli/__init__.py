@@ -1,0 +1,57 @@
+"""`seedream`: the same datasets without a Dagster project, and what goes with them.
+
+Exit codes: 0, every wanted image is final; 3, some are not; 1, it could not run; 2, wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from seedream_assets.core.errors import SeedreamError
+
+COULD_NOT_RUN = 1
+NOT_ALL_FINAL = 3
+# Imported when they are asked for: Dagster takes a second to import, and `seedream emulator` needs none of it.
+COMMANDS = {
+    "check": "List every error in every dataset YAML.",
+    "demo": "Materialise the bundled dataset through Dagster, on the bundled emulator; needs no account.",
+    "dev": "Open Dagster's UI on this project, with the emulator beside it.",
+    "emulator": "A stand-in Leonardo on this machine.",
+    "ledger": "Look at what was bought, and settle what is uncertain.",
+    "plan": "Quote a dataset without spending.",
+    "run": "Bring a dataset to the declared state: read, plan, buy, store, write the manifest.",
+    "spend": "What was booked, over all time, from the manifests of a store.",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"seedream_assets.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="seedream-assets")
+def seedream() -> None:
+    """Declare an image dataset and get it, exactly as declared, paid for exactly once."""
+
+
+def main() -> None:
+    """The command `seedream`. Errors of this project are one line on stderr and exit code 1."""
+    try:
+        seedream()
+    except SeedreamError as error:
+        click.echo(f"seedream: {error}", err=True)
+        sys.exit(COULD_NOT_RUN)

@@ -1,0 +1,31 @@
+"""Progress for people: a bar on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from seedream_assets.core.run_report import Progress
+
+
+@contextmanager
+def showing_progress() -> Iterator[Callable[[Progress], None]]:
+    """What a run calls with its progress."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda progress: click.echo(str(progress), err=True) if progress.total else None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, TextColumn("{task.fields[told]}"), console=console) as bar:
+        task = bar.add_task("requests", total=None, told="")
+
+        def show(progress: Progress) -> None:
+            told = f"{progress.images_stored} images, {progress.credits_spent} credits, {progress.in_flight} in flight"
+            bar.update(task, total=progress.total, completed=progress.done, told=told)
+
+        yield show

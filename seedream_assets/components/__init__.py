@@ -1,0 +1,1 @@
+"""YAML → assets: the components that Dagster projects declare datasets with."""

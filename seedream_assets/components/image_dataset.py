@@ -1,0 +1,135 @@
+"""The component `seedream_assets.ImageDataset`: one dataset's YAML → its four assets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import dagster as dg
+
+from seedream_assets.assets.build import build_assets
+from seedream_assets.components.schema import (
+    BudgetModel,
+    LeonardoModel,
+    PartitionsModel,
+    PromptsModel,
+    RecipeModel,
+    RecoveryModel,
+)
+from seedream_assets.components.scaffold import ImageDatasetScaffolder
+from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
+from seedream_assets.core.budget import Budget
+from seedream_assets.core.declaration import DatasetDeclaration, Partitions
+from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.models import SizePolicy
+from seedream_assets.core.prompt_table import Recipe, TableRules, check_recipe
+from seedream_assets.resources import LeonardoResource
+
+
+@dg.scaffold_with(ImageDatasetScaffolder)
+class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
+    """An image dataset: a prompt table, a recipe, a budget and a place, materialised as four assets.
+
+    `prompts` → `generation_requests` → `images` → `dataset`. The first two cost nothing and are the quote; `images` is
+    the only one that spends.
+    """
+
+    name: Annotated[
+        str, dg.Resolver.default(description="First part of the asset keys; a letter, then letters, digits and _.")
+    ]
+    prompts: Annotated[PromptsModel, dg.Resolver.default(description="The prompt table.")]
+    recipe: Annotated[RecipeModel | None, dg.Resolver.default(description="Defaults; a row's own column wins.")] = None
+    size_policy: Annotated[
+        SizePolicy,
+        dg.Resolver.default(
+            description="warn: sizes outside the provider's range are noted; provider: such rows are rejected."
+        ),
+    ] = "warn"
+    partitions: Annotated[PartitionsModel | None, dg.Resolver.default(description="How the dataset is cut.")] = None
+    budget: Annotated[BudgetModel | None, dg.Resolver.default(description="Caps in credits.")] = None
+    store: Annotated[
+        str | None,
+        dg.Resolver.default(
+            description="s3://bucket/prefix, or file:///… for one machine. Default: the deployment's.",
+            examples=["{{ env.SEEDREAM_STORE }}"],
+        ),
+    ] = None
+    leonardo: Annotated[
+        LeonardoModel | None, dg.Resolver.default(description="Where this dataset needs its own rates or limits.")
+    ] = None
+    recovery: Annotated[RecoveryModel | None, dg.Resolver.default(description="Leases and the history.")] = None
+    owners: Annotated[
+        Sequence[str] | None, dg.Resolver.default(description="E-mail addresses or team:<name>, shown in the UI.")
+    ] = None
+    description: Annotated[str | None, dg.Resolver.default(description="What the dataset is for.")] = None
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """What `dg list components` shows."""
+        return dg.ComponentTypeSpec(
+            description="An image dataset from a prompt table, bought from Leonardo.ai's Seedream and kept in S3.",
+            tags=["leonardo", "seedream", "s3", "images"],
+        )
+
+    def declaration(self, base: Path) -> DatasetDeclaration:
+        """The dataset as a plain value; relative paths start from `base`.
+
+        Raises:
+            DeclarationError: A value is not allowed.
+            LimitError: A default of the recipe is outside the model's or the dataset's own limits.
+        """
+        table = self.prompts.table
+        rules = TableRules(
+            columns=dict(self.prompts.columns or {}),
+            template=self.prompts.template,
+            recipe=self._recipe(),
+            size_policy=self.size_policy,
+        )
+        declaration = DatasetDeclaration(
+            name=self.name,
+            base=base,
+            tables=(table,) if isinstance(table, str) else tuple(table),
+            rules=rules,
+            store=self.store or None,
+            partitions=self._partitions(),
+            budget=Budget(**(self.budget.given() if self.budget else {})),
+            leonardo=self.leonardo.given() if self.leonardo else {},
+            engine=self.recovery.given() if self.recovery else {},
+        )
+        resource = LeonardoResource()
+        check_recipe(rules.recipe, resource.models(declaration.leonardo), self.size_policy)
+        resource.engine({**declaration.leonardo, **declaration.engine})
+        return declaration
+
+    def _recipe(self) -> Recipe:
+        given = self.recipe.given() if self.recipe else {}
+        if "image_model" in given:
+            given["model"] = given.pop("image_model")
+        enhance = given.get("prompt_enhance")
+        if isinstance(enhance, bool):  # an unquoted OFF is YAML's false
+            given["prompt_enhance"] = "ON" if enhance else "OFF"
+        if "references" in given:
+            given["references"] = tuple(given["references"])
+        return Recipe(**given)
+
+    def _partitions(self) -> Partitions:
+        declared = self.partitions
+        if declared is None:
+            return Partitions()
+        try:
+            start = date.fromisoformat(declared.start) if declared.start else None
+        except ValueError as error:
+            raise DeclarationError(f"partitions.start: got {declared.start!r}, allowed is a day as 2026-11-01") from error
+        return Partitions(by=declared.by, column=declared.column, start=start)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The four assets and their checks.
+
+        Where the project declares no `SeedreamResources`, the account and the store come from the environment.
+        """
+        declaration = self.declaration(Path(context.path))
+        assets = build_assets(declaration, owners=list(self.owners or ()), description=self.description)
+        declared = context.component_tree.get_all_components(of_type=SeedreamResources)
+        return dg.Definitions(assets=assets, resources={} if declared else DEFAULT_RESOURCES)

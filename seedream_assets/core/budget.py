@@ -1,0 +1,95 @@
+"""Money as values: caps, what is reserved, what is booked. Pure; the engine asks here before each paid request.
+
+A reservation is the quote (or what Leonardo really charged for the last image, if that is more). It is settled with
+the API's own figure. A cap compares what is booked plus what is still reserved, so it holds with any number of
+requests in flight.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.generations import Cost
+from seedream_assets.core.models import DOLLARS_PER_CREDIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a dataset's owner allows, in credits. None: no cap of this kind."""
+
+    max_credits_per_run: int | None = None
+    max_credits_total: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_credits_per_run", "max_credits_total"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise DeclarationError(f"budget.{name}: got {value}, allowed is 0 or more credits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapReached:
+    """Why a request was not sent, with the numbers.
+
+    Attributes:
+        cap: `max_credits_per_run`, `max_credits_total` or `balance`.
+        limit: The cap, in credits.
+        committed: Booked and reserved so far, in credits.
+        asked: What the refused request would have needed.
+    """
+
+    cap: str
+    limit: int
+    committed: int
+    asked: int
+
+    def __str__(self) -> str:
+        return f"{self.cap} is {self.limit} credits; {self.committed} are committed, the next request needs {self.asked}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """One run's money so far.
+
+    Attributes:
+        limit: The cap in credits; None: no cap.
+        cap: The cap's name.
+        booked: Settled, in credits.
+        reserved: For requests in flight, in credits.
+    """
+
+    cap: str
+    limit: int | None
+    booked: int = 0
+    reserved: int = 0
+
+    @property
+    def committed(self) -> int:
+        """Booked and reserved together."""
+        return self.booked + self.reserved
+
+    def reserve(self, credits: int) -> Spending | CapReached:
+        """The spending with `credits` more reserved, or the cap that this would cross."""
+        if self.limit is not None and self.committed + credits > self.limit:
+            return CapReached(cap=self.cap, limit=self.limit, committed=self.committed, asked=credits)
+        return replace(self, reserved=self.reserved + credits)
+
+    def settle(self, *, reserved: int, booked: int) -> Spending:
+        """The spending with a reservation turned into what was really charged; 0 where nothing was."""
+        return replace(self, reserved=self.reserved - reserved, booked=self.booked + booked)
+
+
+def cost_in_credits(cost: Cost | None, *, quoted: int) -> int:
+    """What a cost counts against a cap: credits rounded up, dollars at the known rate, to the nearest.
+
+    A cost that the API did not tell counts as quoted: unknown is never taken for zero.
+    """
+    if cost is None:
+        return quoted
+    if cost.unit == "DOLLARS":
+        # The API rounds dollars to four places: 0.0838 for 56 credits is 56.05, and must not count as 57.
+        return round(cost.amount / Decimal(str(DOLLARS_PER_CREDIT)))
+    return math.ceil(cost.amount)

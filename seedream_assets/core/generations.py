@@ -1,0 +1,105 @@
+"""What the paid API tells about a generation, as values: an accepted submit, the state of a job, the account.
+
+Belongs here: the words and the meaning. Not here: how they are spelled on the wire (`leonardo/wire`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+_INDEX_IN_FILE_NAME = re.compile(r"-(\d{1,2})\.[A-Za-z0-9]+$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What Leonardo says a request costs, for all its images together.
+
+    Attributes:
+        amount: A decimal number.
+        unit: `CREDITS` (old plans) or `DOLLARS` (pay-as-you-go).
+    """
+
+    amount: Decimal
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """An accepted request: from here on it is paid for."""
+
+    generation_id: str
+    cost: Cost | None
+
+
+class GenerationStatus(StrEnum):
+    """Leonardo's own three words; a status it may invent later counts as PENDING until it ends."""
+
+    PENDING = "PENDING"
+    COMPLETE = "COMPLETE"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedImage:
+    """One image as Leonardo lists it."""
+
+    id: str
+    url: str
+    nsfw: bool
+
+    @property
+    def index_in_name(self) -> int | None:
+        """The `-<index>` suffix of the file name, from 0; the order of the list is not documented."""
+        match = _INDEX_IN_FILE_NAME.search(self.url.split("?", 1)[0])
+        return int(match.group(1)) if match else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """The state of a job, from a poll or from the account's history.
+
+    Attributes:
+        created_at: UTC; None where the server sent none that can be read.
+        moderation: Classifications such as `NSFW`; can be filled on a job that is COMPLETE.
+    """
+
+    id: str
+    status: GenerationStatus
+    created_at: datetime | None
+    prompt: str
+    width: int | None
+    height: int | None
+    seed: int | None
+    images: tuple[GeneratedImage, ...]
+    moderation: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Whose key it is and what it may do.
+
+    Attributes:
+        balance: What the API's own tokens amount to; web-app tokens do not pay for API calls. Its unit was credits on
+            the one pay-as-you-go account that was seen (2026-09).
+        slots: Generations at once; None where the server does not say.
+    """
+
+    user_id: str
+    balance: Decimal | None
+    slots: int | None
+
+
+def order_images(images: tuple[GeneratedImage, ...], count: int) -> dict[int, GeneratedImage]:
+    """Which of the `count` images asked for each delivered image is, by position from 0.
+
+    The index in the file name decides where every image has a distinct one within range; else the order of the list.
+    Positions that nothing was delivered for are absent: withheld.
+    """
+    by_name = {image.index_in_name: image for image in images}
+    if None not in by_name and len(by_name) == len(images) and all(index < count for index in by_name if index is not None):
+        return {index: image for index, image in sorted(by_name.items(), key=lambda item: item[0] or 0) if index is not None}
+    return dict(enumerate(images[:count]))

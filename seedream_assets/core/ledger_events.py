@@ -1,0 +1,258 @@
+"""The events of one request, as they stand in the store: small, immutable, readable by a person, versioned.
+
+Each event is an object of its own under `requests/<request_id>/`, written create-only. Its key says what happened:
+
+    00-intent.json                     attempt 0 is about to be bought
+    00-submitted-<generation_id>.json  Leonardo accepted it: it is paid for
+    00-completed.json | 00-failed.json | 00-blocked.json
+    00-released.json                   proven not bought; attempt 01 may begin
+
+The generation's id is part of a key so that a list call alone tells which generations are owned, and so that two
+writers who know of two generations can both put down what they know: nothing that was billed is ever dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from hashlib import sha256
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from seedream_assets.core.errors import StoreError
+
+LEDGER_VERSION = 1
+REQUESTS_FOLDER = "requests"
+_KEY = re.compile(
+    r"requests/(?P<request_id>[0-9a-f]{64})/(?P<attempt>[0-9]{2}|[1-9][0-9]{2,})-"
+    r"(?:(?P<event>intent|completed|failed|blocked|released)"
+    r"|(?P<submitted>submitted)-(?P<generation>[A-Za-z0-9-]+))\.json"
+)
+_SAFE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+EventName = Literal["intent", "submitted", "completed", "failed", "blocked", "released"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Which process wrote an event.
+
+    Attributes:
+        engine_id: Names the lease that the process holds; new for every process.
+        nonce: New for every event, so that a writer recognises its own write whose answer was lost.
+        host, boot_id, pid: So that on the same machine a dead process is known to be dead at once.
+    """
+
+    engine_id: str
+    nonce: str
+    host: str = ""
+    boot_id: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    request_id: str
+    attempt: int
+    at: datetime
+    writer: Writer
+    version: int = LEDGER_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent(_Event):
+    """Written before the POST: what is about to be bought, for whom, and what it may cost."""
+
+    event: Literal["intent"] = "intent"
+    spec_id: str
+    start: int
+    count: int
+    model: str
+    prompt: str
+    width: int
+    height: int
+    style: str
+    prompt_enhance: str
+    seed: int
+    public: bool
+    references: tuple[dict[str, str], ...] = ()
+    credits_reserved: int
+    dataset: str
+    partition: str
+    run_id: str
+    dagster_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted(_Event):
+    """Leonardo accepted the request; from here on it is paid for and has an id.
+
+    Attributes:
+        adopted: Found in the account's history, not told by the answer to the POST.
+    """
+
+    event: Literal["submitted"] = "submitted"
+    generation_id: str
+    cost_amount: Decimal | None = None
+    cost_unit: str | None = None
+    adopted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerImage:
+    """One image of a completed request: stored, or withheld with the reason.
+
+    Attributes:
+        position: From 0 within the request; sample = the request's start + position.
+        object_key: Where its bytes are in the store; None where it is withheld.
+    """
+
+    position: int
+    image_id: str
+    nsfw: bool = False
+    reason: str | None = None
+    provider_image_id: str | None = None
+    source_url: str | None = None
+    object_key: str | None = None
+    format: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ending(_Event):
+    """What every end of a request tells, so that one read is enough for the manifest.
+
+    Attributes:
+        count: Images asked for.
+        dataset, run_id, dagster_run_id: Who bought it, from its intent.
+    """
+
+    generation_id: str | None
+    count: int
+    credits_quoted: int
+    dataset: str
+    run_id: str
+    dagster_run_id: str | None = None
+    cost_amount: Decimal | None = None
+    cost_unit: str | None = None
+    submitted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed(_Ending):
+    """The job is COMPLETE and every image it delivered is stored."""
+
+    event: Literal["completed"] = "completed"
+    images: tuple[LedgerImage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(_Ending):
+    """The job ended FAILED. It is final, and never bought again unasked."""
+
+    event: Literal["failed"] = "failed"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocked(_Ending):
+    """Moderation refused the prompt, before a job existed (no generation, no cost) or as its end. It is final."""
+
+    event: Literal["blocked"] = "blocked"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released(_Event):
+    """Proven that this attempt bought nothing; the next attempt may begin.
+
+    Attributes:
+        why: `refused` by an answer, `never_sent`, or `not_in_history` once the history had settled.
+    """
+
+    event: Literal["released"] = "released"
+    why: Literal["refused", "never_sent", "not_in_history", "by_hand"]
+    reason: str
+
+
+LedgerEvent = Intent | Submitted | Completed | Failed | Blocked | Released
+_CODEC: TypeAdapter[LedgerEvent] = TypeAdapter(Annotated[LedgerEvent, Field(discriminator="event")])
+
+
+def encode_event(event: LedgerEvent) -> bytes:
+    """The event as indented JSON."""
+    return _CODEC.dump_json(event, indent=1) + b"\n"
+
+
+def decode_event(body: bytes, *, key: str) -> LedgerEvent:
+    """The event in an object.
+
+    Raises:
+        StoreError: Not an event, or of a newer version than this package knows.
+    """
+    try:
+        event = _CODEC.validate_json(body)
+    except ValidationError as error:
+        _refuse_newer(_version_in(body), key)
+        raise StoreError(f"{key} is not a ledger event: {error.errors()[0]['msg']}; it was left as it is") from error
+    _refuse_newer(event.version, key)
+    return event
+
+
+def _version_in(body: bytes) -> int:
+    """The version that an object claims which cannot be read as an event; a newer one may have other events."""
+    try:
+        version = json.loads(body)["version"]
+    except (ValueError, TypeError, KeyError):
+        return LEDGER_VERSION
+    return version if isinstance(version, int) else LEDGER_VERSION
+
+
+def _refuse_newer(version: int, key: str) -> None:
+    if version > LEDGER_VERSION:
+        raise StoreError(
+            f"{key} is of ledger version {version}, this package knows {LEDGER_VERSION}; update seedream-assets"
+        )
+
+
+def event_key(event: LedgerEvent) -> str:
+    """The object key under which an event stands."""
+    suffix = f"-{id_in_key(event.generation_id)}" if isinstance(event, Submitted) else ""
+    return f"{request_folder(event.request_id)}{event.attempt:02d}-{event.event}{suffix}.json"
+
+
+def request_folder(request_id: str) -> str:
+    """The prefix of all events of a request, with its closing slash."""
+    return f"{REQUESTS_FOLDER}/{request_id}/"
+
+
+def id_in_key(generation_id: str) -> str:
+    """A generation's id as it stands in keys: itself, or a hash where it holds anything but letters, digits, hyphens."""
+    return generation_id if _SAFE_ID.fullmatch(generation_id) else "x" + sha256(generation_id.encode()).hexdigest()[:40]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventKey:
+    """What a list call tells about an event without reading it."""
+
+    request_id: str
+    attempt: int
+    event: EventName
+    generation: str | None = field(default=None)
+
+    @classmethod
+    def parse(cls, key: str) -> EventKey | None:
+        """The meaning of an object key; None where it is not a ledger key."""
+        match = _KEY.fullmatch(key)
+        if match is None:
+            return None
+        # The pattern lets no other word pass.
+        event: EventName = match["event"] or match["submitted"]  # type: ignore[assignment]
+        return cls(match["request_id"], int(match["attempt"]), event, match["generation"])

@@ -1,0 +1,158 @@
+"""Delimited text (CSV, TSV and their cousins) as a frame of text, with nothing guessed away.
+
+The quick way is Arrow's reader, taken when the file's quotes leave no doubt. Where they do, a tokenizer reads cell by
+cell and keeps what it finds: in a CSV a row with a stray quote is marked as broken, because its cells cannot be told
+apart; in a TSV, where quoting is rare, a quote that does not wrap a whole cell is part of the text.
+
+Not here: decoding to UTF-8, and what all formats have in common (`prompt_formats`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from seedream_assets.core.prompt_faults import TEXT
+
+TAB, NO_DELIMITER = b"\t", b"\x1f"
+_DELIMITERS = (b",", b";", b"|")
+_QUOTE, _NEWLINES = 0x22, (0x0A, 0x0D)
+_ARROW_BLOCK_BYTES = 1 << 24
+_SEP_LINE = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own hint, written before the header
+_HEADER_LINE = re.compile(rb'(?:"[^"]*"|[^"\r\n])*')
+
+
+class _Record(NamedTuple):
+    cells: list[bytes]
+    end: int
+    has_stray_quote: bool
+
+
+def parse_delimited(text: bytes) -> tuple[pd.DataFrame, list[str | None]]:
+    """Every cell as text, NA where it is empty; blank lines are rows without cells.
+
+    A tab in the header is always the delimiter; else the most frequent of comma, semicolon and bar. Where the header
+    is a single name, the lines have no delimiter, and a comma is a comma. A row with fewer cells than the header ends
+    in empty ones.
+
+    Args:
+        text: UTF-8 without a byte order mark.
+
+    Returns:
+        The table's columns (string), whose names may repeat; and for every row why it cannot be read, if so, or an
+        empty list where all can.
+    """
+    hint = _SEP_LINE.match(text)
+    text = text[hint.end() :] if hint else text
+    text = text.lstrip(b"\r\n")
+    delimiter = hint[1] if hint else _delimiter(text)
+    first = next(_records(text, delimiter), _Record([], 0, False))
+    header = [name.decode() for name in first.cells]
+    body = memoryview(text)[first.end :]
+    quick = _read_quickly(body, delimiter, len(header))
+    frame, reasons = (quick, []) if quick is not None else _read_carefully(bytes(body), delimiter, len(header))
+    return frame.set_axis(header, axis="columns"), reasons
+
+
+def _delimiter(text: bytes) -> bytes:
+    header = re.sub(rb'"[^"]*"', b"", _HEADER_LINE.match(text)[0])  # type: ignore[index]  # it always matches
+    if TAB in header:
+        return TAB
+    best = max(_DELIMITERS, key=header.count)
+    return best if best in header else NO_DELIMITER
+
+
+def _read_quickly(body: memoryview, delimiter: bytes, width: int) -> pd.DataFrame | None:
+    """None where the quotes are in doubt, or a row does not fit the header."""
+    quoting = _quoting(np.frombuffer(body, dtype=np.uint8), delimiter[0])
+    if quoting is None or not width or not len(body):
+        return None
+    names = [str(at) for at in range(width)]
+    try:
+        table = pyarrow.csv.read_csv(
+            cast("Any", pa.BufferReader(pa.py_buffer(body))),
+            read_options=pyarrow.csv.ReadOptions(column_names=names, block_size=_ARROW_BLOCK_BYTES),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=delimiter.decode(),
+                quote_char='"' if quoting else False,
+                newlines_in_values=quoting,
+                ignore_empty_lines=False,
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.large_string()), null_values=[""], strings_can_be_null=True
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    return table.to_pandas(types_mapper=cast("Any", {pa.large_string(): TEXT}.get))
+
+
+def _quoting(characters: np.ndarray[tuple[int], np.dtype[np.uint8]], delimiter: int) -> bool | None:
+    """True where quotes wrap whole cells throughout, False where none opens a cell, None where neither holds.
+
+    Quotes open and close in turns, and a doubled one closes and opens again at once. So every odd one must follow a
+    boundary or the quote before it, and every even one must precede a boundary or the quote after it.
+    """
+    quotes = np.flatnonzero(characters == _QUOTE)
+    if not len(quotes):
+        return False
+    boundaries = (delimiter, *_NEWLINES)
+    before, after = quotes - 1, np.minimum(quotes + 1, len(characters) - 1)
+    follows_boundary = (quotes == 0) | np.isin(characters[np.maximum(before, 0)], boundaries)
+    if not follows_boundary.any():
+        return False
+    precedes_boundary = (quotes == len(characters) - 1) | np.isin(characters[after], boundaries)
+    opens, closes = slice(0, None, 2), slice(1, None, 2)
+    adjacent = np.diff(quotes) == 1
+    opens_well = follows_boundary[opens] | np.concatenate([[False], adjacent])[opens]
+    closes_well = precedes_boundary[closes] | np.concatenate([adjacent, [False]])[closes]
+    return True if len(quotes) % 2 == 0 and opens_well.all() and closes_well.all() else None
+
+
+def _records(text: bytes, delimiter: bytes) -> Iterator[_Record]:
+    """Each record's cells, and where the record ends. A cell whose quotes do not wrap it keeps them."""
+    boundary = re.escape(delimiter)
+    cell = re.compile(
+        rb'(?: *"((?>[^"]*(?:""[^"]*)*))" *(?=%b|[\r\n]|\Z)|([^%b\r\n]*))(%b|\r\n|\r|\n|\Z)'
+        % (boundary, boundary, boundary)
+    )
+    cells: list[bytes] = []
+    has_stray_quote = False
+    for found in cell.finditer(text):
+        quoted, plain, end = found.groups()
+        if not end and not cells and found.start() == len(text):
+            return
+        cells.append(plain if quoted is None else quoted.replace(b'""', b'"'))
+        has_stray_quote |= quoted is None and plain.lstrip(b" ").startswith(b'"')
+        if end != delimiter:
+            yield _Record(cells, found.end(), has_stray_quote)
+            cells, has_stray_quote = [], False
+        if not end:
+            return
+
+
+def _read_carefully(body: bytes, delimiter: bytes, width: int) -> tuple[pd.DataFrame, list[str | None]]:
+    columns: list[list[str | None]] = [[] for _ in range(width)]
+    reasons: list[str | None] = []
+    for record in _records(body, delimiter):
+        count = len(record.cells)
+        for at, column in enumerate(columns):
+            column.append(record.cells[at].decode() or None if at < count else None)
+        reasons.append(_reason(record, width, quotes_wrap=delimiter not in (TAB, NO_DELIMITER)))
+    frame = pd.DataFrame({at: pd.Series(column, dtype=TEXT) for at, column in enumerate(columns)})
+    return frame, reasons if any(reasons) else []
+
+
+def _reason(record: _Record, width: int, *, quotes_wrap: bool) -> str | None:
+    if quotes_wrap and record.has_stray_quote:
+        return "a quote opens a cell and does not close it at its end; double the quotes inside a quoted cell"
+    if any(record.cells[width:]):
+        count = len(record.cells)
+        return f"it has {count} cells and the header {width}; put quotes around a cell that holds the delimiter"
+    return None

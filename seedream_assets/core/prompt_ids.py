@@ -1,0 +1,105 @@
+"""The name of every prompt row: the table's own, or one derived from what the row holds.
+
+A derived id does not depend on where the row stands, on the recipe, or on cells that are empty, so a table may be
+sorted and grow columns without its rows being renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+import numpy as np
+import pandas as pd
+
+from seedream_assets.core.prompt_cells import Texts, as_text
+from seedream_assets.core.prompt_faults import Fault, FaultLog
+from seedream_assets.core.prompt_text import CONTROL, control_fault
+
+LONGEST_PROMPT_ID = 200
+DERIVED_DIGITS = 16
+_SEPARATOR = "\x1e"  # a control character, which no accepted prompt holds
+
+
+def check_given_ids(column: str, ids: Texts, places: pd.DataFrame, faults: FaultLog) -> None:
+    """Reject ids that are too long, hold control characters, or stand in an earlier row already.
+
+    Args:
+        column: The table's own name of the column.
+        ids: Null where the row gives none.
+        places: `row_number` and `table` of every row.
+    """
+    rows = ids.matching(f"{CONTROL}|[\\t\\n]")
+    texts = ids.take(rows).strings()
+    faults.reject(rows, column, texts, [control_fault("prompt_id", text) for text in texts])
+    rows = np.flatnonzero(ids.lengths() > LONGEST_PROMPT_ID)
+    too_long = Fault("prompt_id_length", f"1–{LONGEST_PROMPT_ID} characters", "shorten it")
+    faults.reject(rows, column, ids.take(rows).strings(), too_long)
+    codes = ids.distinct(column).codes
+    given = np.flatnonzero(codes >= 0)
+    _, first, which = np.unique(codes[given], return_index=True, return_inverse=True)
+    firsts = given[first[which]]
+    again = firsts != given
+    taken = [_taken(places, row) for row in firsts[again].tolist()]
+    faults.reject(given[again], column, ids.take(given[again]).strings(), taken)
+
+
+def _taken(places: pd.DataFrame, row: int) -> Fault:
+    number, table = places["row_number"].to_numpy()[row], str(places["table"].iloc[row])
+    place = f"row {number}" if places["table"].isna().iloc[row] else f"row {number} of {table}"
+    return Fault("prompt_id_duplicate", "an id of its own for every row", f"{place} has this id; give this row another")
+
+
+def prompt_ids(prompts: Texts, settings: Mapping[str, Texts], passengers: pd.DataFrame, given: Texts) -> Texts:
+    """Every row's id: the given one, else the first digits of a hash of the prompt and the row's own settings.
+
+    Rows with the same content get the suffixes -2, -3 and so on: in the order of their other columns' content, then
+    of the table. So rows that differ in anything keep their ids in any order.
+
+    Args:
+        prompts: Final texts, none of them null.
+        settings: Setting → canonical text, null where the row's cell is empty.
+        passengers: The other columns of the same rows.
+        given: Ids from the table, null where the row has none.
+    """
+    missing = np.flatnonzero(~given.filled())
+    if not len(missing):
+        return given
+    named = [_named(name, texts.take(missing)) for name, texts in sorted(settings.items())]
+    contents = prompts.take(missing).joined(named, _SEPARATOR)
+    hashes = pd.Series([_hash(content or "") for content in contents], dtype=object)
+    ids = given.to_numpy()
+    taken = {name for name in ids.tolist() if name is not None}
+    shared = (hashes.duplicated(keep=False) | hashes.isin(taken)).to_numpy()
+    derived = hashes.to_numpy(copy=True)
+    derived[shared] = _numbered_apart(derived[shared].tolist(), passengers.iloc[missing[shared]], taken)
+    ids[missing] = derived
+    return Texts.of(ids)
+
+
+def _hash(content: str) -> str:
+    return sha256(content.encode()).hexdigest()[:DERIVED_DIGITS]
+
+
+def _named(name: str, texts: Texts) -> Texts:
+    cells = texts.distinct(name)
+    pairs = [*(f"{name}={text}" for text in cells.texts), None]
+    return Texts.of(pairs).take(np.where(cells.codes < 0, len(cells.texts), cells.codes))
+
+
+def _numbered_apart(hashes: Sequence[str], passengers: pd.DataFrame, taken: set[str]) -> list[str]:
+    texts = [as_text(passengers[name]).to_list() for name in sorted(passengers.columns)]
+    others = [repr(row) for row in zip(*texts, strict=True)] if texts else [""] * len(hashes)
+    names = [""] * len(hashes)
+    used: dict[str, int] = {}
+    for at in sorted(range(len(hashes)), key=lambda at: (hashes[at], others[at])):
+        count = used.get(hashes[at], 0) + 1
+        while _numbered(hashes[at], count) in taken:
+            count += 1
+        used[hashes[at]] = count
+        names[at] = _numbered(hashes[at], count)
+    return names
+
+
+def _numbered(name: str, count: int) -> str:
+    return name if count == 1 else f"{name}-{count}"

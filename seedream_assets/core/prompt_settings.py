@@ -1,0 +1,178 @@
+"""Everything of a row but its text and its id: size, quantity, seed, style and so on, read under its model's limits.
+
+Each distinct text of a column is read once per model. Not here: the table's header, the prompt, the recipe's values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seedream_assets.core.errors import LimitError
+from seedream_assets.core.models import Limit, ModelSpec, SizePolicy, Source
+from seedream_assets.core.prompt_faults import Cells, Fault, FaultLog, IntArray
+from seedream_assets.core.prompt_numbers import NOT_A_NUMBER, whole_numbers
+from seedream_assets.core.prompt_references import read_references, read_strength
+
+Values = npt.NDArray[Any]
+Reading = tuple[Values, dict[int, Fault]]
+
+# Images per prompt. Our own bound: a size that slipped into the wrong column must not become an order.
+LARGEST_QUANTITY = 10_000
+YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def read_settings(
+    cells: Mapping[str, Cells], rows: IntArray, model: ModelSpec, size_policy: SizePolicy, faults: FaultLog
+) -> dict[str, Values]:
+    """The settings of `rows`, which are all for this model.
+
+    Args:
+        cells: Every setting's cells for these rows, none of them empty (an empty text means none).
+        rows: Positions of the rows in the table, to name them in `faults`.
+
+    Returns:
+        Setting → one value per row: int64 for width, height, quantity and seed (`NOT_A_NUMBER` for no seed), bool for
+        public, str for the others. Where a row has a fault its value means nothing.
+    """
+    values: dict[str, Values] = {}
+    for name, read in _READERS.items():
+        found, wrong = read(cells[name].texts, model)
+        faults.reject_cells(rows, cells[name], wrong)
+        values[name] = found[cells[name].codes]
+    values["references"] = _references(cells["references"], values["reference_strength"], rows, model, faults)
+    _check_size(cells, values, rows, model, size_policy, faults)
+    _check_last_seed(cells, values, rows, model, faults)
+    return values
+
+
+def _number(name: str, limit_of: Callable[[ModelSpec], Limit], *, optional: bool = False) -> Callable[..., Reading]:
+    def read(texts: list[str], model: ModelSpec) -> Reading:
+        limit = limit_of(model)
+        numbers, faults = whole_numbers(name, texts)
+        for code in np.flatnonzero((numbers < limit.low) | (numbers > limit.high)).tolist():
+            if code not in faults:
+                faults[code] = Fault(f"{name}_range", str(limit), _range_fix(int(numbers[code]), limit))
+        if optional and "" in texts:
+            faults.pop(texts.index(""))
+        return numbers, faults
+
+    return read
+
+
+def _range_fix(number: int, limit: Limit) -> str:
+    return f"lower it to {limit.high:.0f} or less" if number > limit.high else f"raise it to {limit.low:.0f} or more"
+
+
+def _words(read_word: Callable[[str, ModelSpec], str | bool | Fault], dtype: type) -> Callable[..., Reading]:
+    def read(texts: list[str], model: ModelSpec) -> Reading:
+        read_texts = [read_word(text, model) for text in texts]
+        faults = {code: found for code, found in enumerate(read_texts) if isinstance(found, Fault)}
+        words = [dtype() if isinstance(found, Fault) else found for found in read_texts]
+        return np.array(words, dtype=object if dtype is str else dtype), faults
+
+    return read
+
+
+def _style(text: str, model: ModelSpec) -> str | Fault:
+    try:
+        return model.style_name(text)
+    except LimitError as error:
+        return Fault("style", error.allowed, error.fix)
+
+
+def _prompt_enhance(text: str, model: ModelSpec) -> str | Fault:
+    word = text.casefold()
+    mode = "ON" if word in YES else "OFF" if word in NO else word.upper()
+    if mode in model.prompt_enhance:
+        return mode
+    return Fault("prompt_enhance", "one of " + ", ".join(model.prompt_enhance), "use one of these words")
+
+
+def _public(text: str, _: ModelSpec) -> bool | Fault:
+    word = text.casefold()
+    if word in (*YES, *NO):
+        return word in YES
+    return Fault("public", "true or false, yes or no, 1 or 0", "write true or false")
+
+
+_READERS: Mapping[str, Callable[[list[str], ModelSpec], Reading]] = {
+    "width": _number("width", lambda model: model.width_px),
+    "height": _number("height", lambda model: model.height_px),
+    "quantity": _number("quantity", lambda model: _quantity(model.quantity.source)),
+    "seed": _number("seed", lambda model: model.seed, optional=True),
+    "style": _words(_style, str),
+    "prompt_enhance": _words(_prompt_enhance, str),
+    "public": _words(_public, bool),
+    "reference_strength": _words(read_strength, str),
+}
+SETTINGS = (*_READERS, "references")
+
+
+def _quantity(source: Source) -> Limit:
+    return Limit(low=1, high=LARGEST_QUANTITY, unit="images per prompt", source=source)
+
+
+def _references(cells: Cells, strengths: Values, rows: IntArray, model: ModelSpec, faults: FaultLog) -> Values:
+    """Each distinct pair of a cell and a strength is read once."""
+    words = [*model.reference_strengths, ""]
+    pairs = cells.codes * len(words) + np.array([words.index(word) for word in strengths.tolist()], dtype=np.int64)
+    distinct, codes = np.unique(pairs, return_inverse=True)
+    texts = [cells.texts[pair // len(words)] for pair in distinct.tolist()]
+    # A row whose strength is wrong is rejected for that; its references are still read, with the first strength.
+    read = [
+        read_references(text, words[pair % len(words)] or words[0], model)
+        for text, pair in zip(texts, distinct.tolist(), strict=True)
+    ]
+    wrong = {code: found for code, found in enumerate(read) if isinstance(found, Fault)}
+    faults.reject_cells(rows, Cells(column=cells.column, texts=texts, codes=codes.astype(np.int64)), wrong)
+    return np.array(["" if isinstance(found, Fault) else found for found in read], dtype=object)[codes]
+
+
+def _check_size(
+    cells: Mapping[str, Cells],
+    values: Mapping[str, Values],
+    rows: IntArray,
+    model: ModelSpec,
+    size_policy: SizePolicy,
+    faults: FaultLog,
+) -> None:
+    """Sizes that the hard limits allow and the provider does not serve well: a warning, or a fault if so wished."""
+    width, height = values["width"], values["height"]
+    legal = np.flatnonzero(_within(width, model.width_px) & _within(height, model.height_px))
+    base = int(model.height_px.high) + 1
+    distinct, codes = np.unique(width[legal] * base + height[legal], return_inverse=True)
+    advice = [model.size_advice(*divmod(size, base)) for size in distinct.tolist()]
+    allowed = f"{model.provider_pixels} and {model.provider_ratio}"
+    refused = size_policy == "provider"
+    remedy = "choose another size" if refused else "choose another size if the images disappoint"
+    noted = {
+        code: Fault("size_provider" if refused else "size_unusual", allowed, f"{text}; {remedy}")
+        for code, text in enumerate(advice)
+        if text is not None
+    }
+    texts = ["{}x{}".format(*divmod(size, base)) for size in distinct.tolist()]
+    sizes = Cells(column=cells["width"].column, texts=texts, codes=codes.astype(np.int64))
+    (faults.reject_cells if refused else faults.warn_cells)(rows[legal], sizes, noted)
+
+
+def _check_last_seed(
+    cells: Mapping[str, Cells], values: Mapping[str, Values], rows: IntArray, model: ModelSpec, faults: FaultLog
+) -> None:
+    """A request's seed is the row's plus the number of its first image, so the last one must be in range too."""
+    seed, quantity = values["seed"], values["quantity"]
+    known = (seed != NOT_A_NUMBER) & _within(seed, model.seed) & (quantity >= 1) & (quantity <= LARGEST_QUANTITY)
+    hit = np.flatnonzero(known & (seed + quantity - 1 > model.seed.high))
+    high = int(model.seed.high)
+    found = [
+        Fault("seed_quantity_range", str(model.seed), f"with {q} images the seed is {high - q + 1} or less")
+        for q in quantity[hit].tolist()
+    ]
+    faults.reject(rows[hit], cells["seed"].column, [str(number) for number in seed[hit].tolist()], found)
+
+
+def _within(numbers: Values, limit: Limit) -> npt.NDArray[np.bool_]:
+    return (numbers >= limit.low) & (numbers <= limit.high)

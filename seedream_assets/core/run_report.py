@@ -1,0 +1,141 @@
+"""What a run did, in numbers: for the log, for Dagster's metadata, and kept in the store beside the manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+# Why a run stopped admitting requests; None where it went through its plan.
+StopCause = Literal["over_budget", "interrupted", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """One run of the engine over one plan.
+
+    Attributes:
+        run_id: Of the engine's run; stands in every intent it wrote.
+        requests: Requests by what became of them: completed, failed, blocked, uncertain, pending, not_sent.
+        images_stored: Images that this run stored.
+        credits_booked: What this run bought, in credits; dollars are turned into credits at the known rate.
+        costs: What this run bought, by unit, as the API told it.
+        reasons: Reasons of failures, with how often each occurred; the commonest first, at most 20.
+        stopped: Why the run stopped before the end of its plan.
+        stop_reason: The same in words, with the numbers.
+        seconds: Duration.
+        notes: Reasons of requests that stay uncertain or pending, by request id.
+    """
+
+    run_id: str
+    requests: Mapping[str, int]
+    images_stored: int
+    credits_booked: int
+    costs: Mapping[str, Decimal]
+    reasons: Mapping[str, int]
+    stopped: StopCause | None
+    stop_reason: str | None
+    seconds: float
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cost(self) -> tuple[Decimal, str]:
+        """The booked amount and its unit. An account bills in one unit; the larger one is told should there be two."""
+        if not self.costs:
+            return Decimal(0), "CREDITS"
+        unit = max(self.costs, key=lambda name: self.costs[name])
+        return self.costs[unit], unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        done, total: Requests.
+        in_flight: At Leonardo, or on the way to the store.
+        failed: Requests that ended without images, by kind.
+        images_per_minute: Over the whole run so far.
+        credits_spent, credits_projected: Booked so far, and expected at the end.
+        seconds_left: None before the first request is done.
+    """
+
+    done: int
+    total: int
+    in_flight: int
+    failed: Mapping[str, int]
+    images_stored: int
+    images_per_minute: float
+    credits_spent: int
+    credits_projected: int
+    seconds_left: float | None
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for their turn."""
+        return max(0, self.total - self.done - self.in_flight)
+
+    def __str__(self) -> str:
+        failed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failed.items()) if count)
+        parts = [
+            f"{self.done} of {self.total} requests done",
+            f"{self.in_flight} in flight",
+            f"{self.queued} queued",
+            *([failed] if failed else []),
+            f"{self.images_stored} images stored ({self.images_per_minute:.0f}/min)",
+            f"{self.credits_spent} of about {self.credits_projected} credits",
+            *([f"about {format_seconds(self.seconds_left)} left"] if self.seconds_left is not None else []),
+        ]
+        return ", ".join(parts)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: 8 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Tally:
+    """Counts a run while it goes on."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.requests: Counter[str] = Counter()
+        self.images_stored = 0
+        self.reasons: Counter[str] = Counter()
+        self.notes: dict[str, str] = {}
+        self.in_flight = 0
+
+    def count(self, outcome: str, *, images: int = 0, reason: str | None = None) -> None:
+        """One request has come to its end for this run."""
+        self.requests[outcome] += 1
+        self.images_stored += images
+        if reason:
+            self.reasons[reason] += 1
+
+    def note(self, request_id: str, reason: str) -> None:
+        """Keep why a request is not final."""
+        self.notes[request_id] = reason
+
+    def progress(self, *, seconds: float, credits_spent: int) -> Progress:
+        """Where the run stands after `seconds`."""
+        done = sum(self.requests.values())
+        left = (self.total - done) * seconds / done if done else None
+        failed = {kind: self.requests[kind] for kind in ("failed", "blocked", "uncertain", "pending")}
+        return Progress(
+            done=done,
+            total=self.total,
+            in_flight=self.in_flight,
+            failed=failed,
+            images_stored=self.images_stored,
+            images_per_minute=self.images_stored * 60 / seconds if seconds > 0 else 0.0,
+            credits_spent=credits_spent,
+            credits_projected=round(credits_spent * self.total / done) if done else 0,
+            seconds_left=left,
+        )

@@ -1,0 +1,70 @@
+"""The result of a run as one flat object: what `seedream run --json` prints, and what a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from seedream_assets.core.plan import Quote
+from seedream_assets.core.run_report import RunReport, format_seconds
+
+
+def summarise(
+    *,
+    dataset: str,
+    partition: str,
+    quote: Quote,
+    rejected_rows: int,
+    counts: Mapping[str, int],
+    reused: int,
+    report: RunReport | None,
+    seconds: float,
+) -> dict[str, Any]:
+    """The summary's fields, in the order they are printed.
+
+    Args:
+        dataset, partition: Whose.
+        quote: Of the plan, before anything was bought.
+        rejected_rows: Rows of the table that were quarantined.
+        counts: Wanted images by status.
+        reused: Stored images that this run did not have to buy.
+        report: Of the run; None for a plan.
+        seconds: From the first byte read to the manifest.
+    """
+    amount, unit = report.cost if report else (0, "CREDITS")
+    return {
+        "dataset": dataset,
+        "partition": partition,
+        "wanted": quote.wanted,
+        "stored": counts.get("stored", 0),
+        "reused": reused,
+        "blocked": counts.get("blocked", 0),
+        "failed": counts.get("failed", 0),
+        "withheld": counts.get("withheld", 0),
+        "uncertain": counts.get("uncertain", 0),
+        "over_budget": counts.get("over_budget", 0),
+        "pending": counts.get("pending", 0),
+        "rejected_rows": rejected_rows,
+        "credits_quoted": quote.credits_quoted,
+        "credits_to_buy": quote.credits_to_buy,
+        "cost": {"amount": float(amount), "unit": unit},
+        "seconds": round(seconds, 3),
+    }
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """The summary in a few lines, for people; what is zero and good to be zero is left out."""
+    others = ("blocked", "failed", "withheld", "uncertain", "over_budget", "pending")
+    rest = [f"{summary[name]} {name.replace('_', ' ')}" for name in others if summary[name]]
+    amount, unit = summary["cost"]["amount"], summary["cost"]["unit"].lower()
+    bought = "nothing was bought" if not amount else f"{amount:g} {unit} booked"
+    where = summary["dataset"] if summary["partition"] == "all" else f"{summary['dataset']}, {summary['partition']}"
+    lines = [
+        f"{where}: {summary['stored']} of {summary['wanted']} images stored"
+        + (f" ({summary['reused']} owned before)" if summary["reused"] else "")
+        + ("; " + ", ".join(rest) if rest else ""),
+        f"{summary['credits_quoted']} credits quoted, {summary['credits_to_buy']} to buy, {bought}",
+    ]
+    if summary["rejected_rows"]:
+        lines.append(f"{summary['rejected_rows']} rows of the table were rejected")
+    return "\n".join([*lines, f"took {format_seconds(summary['seconds'])}"])

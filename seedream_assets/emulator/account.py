@@ -1,0 +1,298 @@
+"""The account: who may ask, what it costs, where the jobs are, and everything that ever happened.
+
+What belongs here: state and the rules that change it, under one lock, on an injected clock. What does not: HTTP, JSON
+names, and what is summed up from the state (`bill.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import random
+import secrets
+import threading
+import time
+import uuid
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from seedream_assets.emulator.bill import draw_up
+from seedream_assets.emulator.faults import Fault, FaultScript
+from seedream_assets.emulator.jobs import Job, Order, Outcome, new_generation_id
+from seedream_assets.emulator.outcomes import decide
+from seedream_assets.emulator.rates import MinuteWindow, Slots
+from seedream_assets.emulator.settings import UUID_PATTERN, EmulatorSettings
+from seedream_assets.emulator.uploads import InitImage, InitImages
+from seedream_assets.emulator.validation import UPLOADED_TYPES
+
+LARGEST_SEED: Final = 2147483638
+
+
+class RefusedError(Exception):
+    """The account says no: an HTTP status, the flat error's text and code, and perhaps when to ask again."""
+
+    def __init__(self, status: int, message: str, code: str = "unexpected", retry_after: float | None = None) -> None:
+        """Keep what the answer needs."""
+        super().__init__(message)
+        self.status, self.message, self.code, self.retry_after = (status, message, code, retry_after)
+
+
+class Account:
+    """One account with exact books. Safe to use from the test's thread while the server runs in another."""
+
+    def __init__(self, settings: EmulatorSettings, clock: Callable[[], float] = time.time) -> None:
+        """Open the account with its whole balance and nothing bought."""
+        self.settings = settings
+        self.clock = clock
+        self.script = FaultScript(settings.random_seed)
+        self.counts: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self._lock = threading.RLock()
+        self._random = random.Random(settings.random_seed)
+        self._slots = Slots(settings.slots)
+        self._requests = MinuteWindow(settings.requests_per_minute)
+        self._creates = MinuteWindow(settings.creates_per_minute)
+        self._jobs: dict[str, Job] = {}
+        self._in_order: list[Job] = []
+        self._image_ids: dict[str, Job] = {}
+        self._unrefunded: list[Job] = []
+        self._init_images = InitImages(settings.user_id, settings.upload_lifetime_seconds)
+        self._balance_credits = settings.balance_credits
+
+    # Who may ask, and how often
+
+    def count(self, what: str) -> None:
+        """Count a call or an incident in the books."""
+        with self._lock:
+            self.counts[what] += 1
+
+    def note_violation(self, what: str, *, leak: bool = False) -> None:
+        """Write down something that no well-behaved client does; a leak is a key sent where it must not go."""
+        with self._lock:
+            self.violations.append(what)
+            self.counts["auth_leak"] += leak
+
+    def admit(self, authorization: str | None, *, creates: bool) -> str:
+        """Check the key and the limits per minute; return the key's fingerprint.
+
+        Raises:
+            RefusedError: 401 for a missing or unknown key, 500 for a malformed one (a quirk), 429 over a limit.
+        """
+        scheme, _, key = (authorization or "").partition(" ")
+        if not authorization or scheme.lower() != "bearer":
+            raise RefusedError(401, "Authentication hook unauthorized this request", "access-denied")
+        if not UUID_PATTERN.fullmatch(key):
+            raise RefusedError(500, "Invalid response from authorization hook")
+        if self.settings.keys and key.lower() not in {known.lower() for known in self.settings.keys}:
+            raise RefusedError(401, "Authentication hook unauthorized this request", "access-denied")
+        with self._lock:
+            now = self.clock()
+            wait = self._requests.wait_seconds(now) or (self._creates.wait_seconds(now) if creates else 0.0)
+        if wait:
+            raise self.too_many("Too many requests", wait if self.settings.retry_after_header else None)
+        return fingerprint_of(key)
+
+    def too_many(self, message: str, retry_after: float | None) -> RefusedError:
+        """Count a 429 and hand it out."""
+        self.count("rate_limited")
+        return RefusedError(429, message, retry_after=retry_after)
+
+    # Generations
+
+    def create(self, order: Order, key_fingerprint: str, fault: Fault | None = None) -> Job:
+        """Accept a generation and charge it.
+
+        Raises:
+            ModeratedError: The prompt is blocked.
+            RefusedError: 402 when the balance cannot pay it, 429 when too many generations are pending.
+        """
+        outcome = decide(order, self.settings, fault)
+        with self._lock:
+            now = self.clock()
+            cost_credits = order.quantity * self.settings.credits_per_image
+            if cost_credits > self._settled_balance(now):
+                raise RefusedError(402, "Insufficient balance")
+            if self._slots.pending(now) >= self.settings.pending_limit:
+                raise self.too_many("Maximum number of pending generations reached", None)
+            self._balance_credits -= cost_credits
+            starts_at, ends_at = self._slots.occupy(now, self._latency_seconds())
+            return self._keep(order, outcome, key_fingerprint, cost_credits, (now, starts_at, ends_at))
+
+    def add_web_app_generation(self, order: Order) -> Job:
+        """Put a generation into the history that was made in the web app: finished, not billed, not ours."""
+        with self._lock:
+            now = self.clock()
+            job = self._keep(order, Outcome(), "web-app", 0, (now, now, now))
+            job.billed = False
+            return job
+
+    def poll(self, generation_id: str) -> Job | None:
+        """Find a generation for a poll, and count the poll in it."""
+        with self._lock:
+            job = self.job(generation_id)
+            if job is not None:
+                job.polls += 1
+            return job
+
+    def job(self, generation_id: str) -> Job | None:
+        """Find a generation that has not been deleted."""
+        job = self._jobs.get(generation_id.lower())
+        return None if job is None or job.deleted else job
+
+    def delete(self, generation_id: str) -> Job | None:
+        """Hide a generation. Its slot stays busy and its price stays paid: neither is documented otherwise."""
+        with self._lock:
+            job = self.job(generation_id)
+            if job is not None:
+                job.deleted = True
+            return job
+
+    def history(self, offset: int, limit: int) -> list[Job]:
+        """List generations, newest first, that are old enough to be visible."""
+        with self._lock:
+            newest = self.clock() - self.settings.history_lag_seconds
+            visible = bisect_right(self._in_order, newest, key=lambda job: job.created_at)
+            listed: Iterator[Job] = (
+                job for position in range(visible - 1, -1, -1) if not (job := self._in_order[position]).deleted
+            )
+            return list(itertools.islice(listed, offset, offset + min(limit, self.settings.history_limit)))
+
+    def balance_credits(self) -> int:
+        """Say what is left, refunds of failed generations included."""
+        with self._lock:
+            return self._settled_balance(self.clock())
+
+    def top_up(self, credits_added: int) -> None:
+        """Pay more credits in."""
+        with self._lock:
+            self._balance_credits += credits_added
+
+    def note_answered(self, job: Job) -> None:
+        """Remember that a create's answer was sent whole."""
+        job.answered = True
+
+    def note_download(self, job: Job, index: int) -> None:
+        """Remember that an image was sent whole."""
+        with self._lock:
+            job.downloads[index] += 1
+
+    # Reference images
+
+    def issue_init_image(self, extension: str) -> InitImage:
+        """Promise a place for a reference image."""
+        with self._lock:
+            return self._init_images.issue(extension, self.clock())
+
+    def receive_upload(self, parts: Sequence[tuple[str, bytes]]) -> InitImage:
+        """Take the bytes of a reference image; UploadRefusedError passes through."""
+        with self._lock:
+            image = self._init_images.receive(parts, self.clock())
+            if not image.matches_extension:
+                self.violations.append(f"upload is not {image.content_type}")
+            return image
+
+    def init_image(self, identity: str) -> InitImage | None:
+        """Find a reference image."""
+        return self._init_images.get(identity)
+
+    def delete_init_image(self, identity: str) -> InitImage | None:
+        """Forget a reference image."""
+        with self._lock:
+            return self._init_images.delete(identity)
+
+    def reference_content(self, type_: str, identity: str) -> str | None:
+        """Name the picture behind a reference id, by content where there is any; None when it cannot be used."""
+        if type_ in UPLOADED_TYPES:
+            image = self._init_images.get(identity)
+            return image.sha256 if image else None
+        job = self._image_ids.get(identity)
+        if job is None or job.deleted:
+            return None
+        available = [job.image_ids[index] for index in job.indexes(self.clock())]
+        return identity if identity in available else None
+
+    # The script and the books
+
+    def add_fault(self, operation: str, kind: str, **options: Any) -> Fault:
+        """Let something go wrong from now on.
+
+        Args:
+            operation: One of `OPERATIONS`.
+            kind: One of `KINDS`.
+            options: `times`, `probability`, `skip`, `prompt_contains` of `Fault`, and the parameters of the kind.
+
+        Raises:
+            ValueError: There is no such fault.
+        """
+        fault = Fault.from_json({"operation": operation, "kind": kind, **options})
+        self.script.add(fault)
+        return fault
+
+    def clear_faults(self) -> None:
+        """Let nothing go wrong any more."""
+        self.script.clear()
+
+    def bill(self, *, details: bool = True) -> dict[str, Any]:
+        """Draw up the books as they stand now; `draw_up` says what is in them."""
+        with self._lock:
+            now = self.clock()
+            balance = self._settled_balance(now)
+            billed = [job for job in self._in_order if job.billed]
+            return draw_up(
+                billed,
+                now=now,
+                slots=self.settings.slots,
+                balance_credits=balance,
+                counts=self.counts,
+                violations=self.violations,
+                faults_played=self.script.played,
+                details=details,
+            )
+
+    # Inside
+
+    def _keep(
+        self, order: Order, outcome: Outcome, key_fingerprint: str, cost_credits: int, times: tuple[float, float, float]
+    ) -> Job:
+        created_at, starts_at, ends_at = times
+        if self._in_order:  # A clock that is set back must not put the history out of order.
+            created_at = max(created_at, self._in_order[-1].created_at)
+        job = Job(
+            generation_id=new_generation_id(created_at),
+            order=order,
+            outcome=outcome,
+            seed=secrets.randbelow(LARGEST_SEED) if order.seed is None else order.seed,
+            credits=cost_credits,
+            key_fingerprint=key_fingerprint,
+            created_at=created_at,
+            starts_at=starts_at,
+            ends_at=ends_at,
+            image_ids=tuple(str(uuid.uuid4()) for _ in range(order.quantity)),
+        )
+        self._jobs[job.generation_id] = job
+        self._in_order.append(job)
+        self._image_ids.update(dict.fromkeys(job.image_ids, job))
+        if outcome.failed and not outcome.never_ends and self.settings.refund_failed:
+            self._unrefunded.append(job)
+        return job
+
+    def _latency_seconds(self) -> float:
+        median, sigma = self.settings.latency_seconds, self.settings.latency_sigma
+        return median * math.exp(sigma * self._random.gauss(0.0, 1.0)) if median else 0.0
+
+    def _settled_balance(self, now: float) -> int:
+        if self._unrefunded:
+            for job in self._unrefunded:
+                if job.ends_at <= now:
+                    job.refunded = True
+                    self._balance_credits += job.credits
+            self._unrefunded = [job for job in self._unrefunded if not job.refunded]
+        return self._balance_credits
+
+
+def fingerprint_of(key: str) -> str:
+    """Name a key without telling it."""
+    return hashlib.sha256(key.lower().encode()).hexdigest()[:12]

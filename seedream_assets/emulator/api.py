@@ -1,0 +1,136 @@
+"""The stand-in API as an ASGI app: which path is which operation, and the order in which a request is treated.
+
+What belongs here: routes, authorisation, faults before and after, sending. What does not: what an operation does
+(`operations.py`). Routes are plain ASGI endpoints below a bare router, without any middleware, to keep up with
+several hundred requests per second on one core.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from seedream_assets.emulator import operations
+from seedream_assets.emulator.account import Account, RefusedError
+from seedream_assets.emulator.answers import Answer, flat_error, html_page
+from seedream_assets.emulator.connection import send_answer
+from seedream_assets.emulator.control import control_routes
+from seedream_assets.emulator.interference import play_after, play_before
+from seedream_assets.emulator.operations import Call
+
+Handler = Callable[[Account, Call], Answer | Awaitable[Answer]]
+
+_WITHOUT_KEY: Final = ("upload", "download")
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One operation: count it, let it in, play the fault that strikes it, handle it, send the answer."""
+
+    account: Account
+    operation: str
+    handler: Handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Treat one request."""
+        account, operation = self.account, self.operation
+        account.count(operation)
+        request = Request(scope, receive)
+        try:
+            body = await request.body() if scope["method"] == "POST" else b""
+        except ClientDisconnect:
+            return
+        headers = request.headers
+        call = Call(
+            request.path_params, request.query_params, headers.get("host", ""), headers.get("content-type", ""), body
+        )
+        refusal = self._refusal(headers.get("authorization"), call)
+        if refusal is not None:
+            await send_answer(refusal, scope, send)
+            return
+        script = account.script
+        fault = script.strike(
+            operation, operations.prompt_of(account, operation, call) if script.needs_prompt() else ""
+        )
+        if fault is None:
+            await send_answer(await self._handled(call), scope, send)
+            return
+        call.fault = fault
+        if fault.kind == "rate_limit":
+            account.count("rate_limited")
+        if not await play_before(fault, scope, receive, send):
+            await play_after(fault, await self._handled(call), scope, receive, send)
+
+    def _refusal(self, authorization: str | None, call: Call) -> Answer | None:
+        if self.operation in _WITHOUT_KEY:
+            if authorization is None:
+                return None
+            self.account.note_violation(f"Authorization header sent to {self.operation}", leak=True)
+            status = 403 if self.operation == "upload" else 400
+            return flat_error(status, "Only one auth mechanism allowed", "bad-request")
+        try:
+            call.key_fingerprint = self.account.admit(authorization, creates=self.operation == "create")
+        except RefusedError as refused:
+            return _flat(refused)
+        return None
+
+    async def _handled(self, call: Call) -> Answer:
+        try:
+            answer = self.handler(self.account, call)
+            return await answer if inspect.isawaitable(answer) else answer
+        except RefusedError as refused:
+            return _flat(refused)
+
+
+def _flat(refused: RefusedError) -> Answer:
+    return flat_error(refused.status, refused.message, refused.code, refused.retry_after)
+
+
+def build_app(account: Account) -> ASGIApp:
+    """Put the whole API on one account: at the root, and the same below `/api/rest` as on the vendor's host."""
+
+    def route(path: str, operation: str, handler: Handler, method: str = "GET") -> Route:
+        return Route(path, Endpoint(account, operation, handler), methods=[method])
+
+    elsewhere = Endpoint(account, "download", operations.nothing_there)
+    api: list[BaseRoute] = [
+        route("/v1/generations/{id}", "poll", operations.poll),
+        route("/v2/generations", "create", operations.create, "POST"),
+        route("/v1/generations/user/{user_id}", "history", operations.history),
+        route("/v1/generations/{id}", "delete", operations.delete, "DELETE"),
+        route("/v1/me", "me", operations.me),
+        route("/v1/init-image", "init_image", operations.init_image, "POST"),
+        route("/v1/init-image/{id}", "init_image", operations.get_init_image),
+        route("/v1/init-image/{id}", "init_image", operations.delete_init_image, "DELETE"),
+        route("/v2/models", "models", operations.models),
+        Mount("/v1", _always(_ENDPOINT_NOT_FOUND)),
+        Mount("/v2", _always(_ENDPOINT_NOT_FOUND)),
+    ]
+    files: list[BaseRoute] = [
+        route("/cdn/users/{user_id}/generations/{generation_id}/{file}", "download", operations.download),
+        route("/upload/", "upload", operations.upload, "POST"),
+        Route("/cdn/{rest:path}", elsewhere),
+        Route("/upload/{rest:path}", elsewhere),
+    ]
+    wrong_path = _always(_WRONG_PATH)
+    prefixed = Mount("/api/rest", app=Router(api, redirect_slashes=False, default=wrong_path))
+    return Router([*files, *api, *control_routes(account), prefixed], redirect_slashes=False, default=wrong_path)
+
+
+def _always(answer: Answer) -> ASGIApp:
+    async def send_it(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_answer(answer, scope, send)
+
+    return send_it
+
+
+# Below a version, the vendor's own answer for a path or method it does not have, such as GET /v2/generations/{id};
+# anywhere else the proxy before it answers.
+_ENDPOINT_NOT_FOUND: Final = flat_error(404, "Endpoint not found", "not-found")
+_WRONG_PATH: Final = html_page(403, "Sorry, you have been blocked")

@@ -1,0 +1,107 @@
+"""How each kind of fault is played on the wire.
+
+What belongs here: what the caller sees of a fault. What does not: which call is struck (`faults.py`), and how a
+generation ends (`account.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from PIL import Image
+from starlette.types import Receive, Scope, Send
+
+from seedream_assets.emulator.answers import Answer, flat_error, html_page, s3_error
+from seedream_assets.emulator.connection import drop, hang, send_answer, send_half
+from seedream_assets.emulator.faults import Fault
+
+Parameters = Mapping[str, Any]
+
+
+def answer_instead(fault: Fault, scope: Scope) -> Answer | None:
+    """Return the answer that is given without handling the request, if this kind of fault gives one."""
+    given = fault.parameters
+    if fault.kind == "error_before":
+        return flat_error(int(given["status"]), given["message"])
+    if fault.kind == "rate_limit":
+        return flat_error(429, "Too many requests", retry_after=given["retry_after"])
+    if fault.kind == "html":
+        return html_page(int(given["status"]), "Bad gateway")
+    if fault.kind == "redirect":
+        # By default to another host name of this same emulator, whose CDN counts a key that is carried along.
+        location = given["location"] or f"http://localhost:{scope['server'][1]}/cdn/elsewhere"
+        return Answer(int(given["status"]), headers=(("Location", location),))
+    if fault.kind == "not_found" and fault.operation == "download":
+        return s3_error(404, "NoSuchKey", "The specified key does not exist.")
+    return None
+
+
+async def play_before(fault: Fault, scope: Scope, receive: Receive, send: Send) -> bool:
+    """Play a fault that comes before the request is handled; say whether that was the end of it."""
+    if fault.kind == "drop_before":
+        await drop(scope, receive)
+        return True
+    if fault.kind == "hang_before":
+        await hang(fault.parameters["seconds"], scope, receive)
+        return True
+    if fault.kind == "slow_before":
+        await asyncio.sleep(fault.parameters["seconds"])
+        return False
+    answer = answer_instead(fault, scope)
+    if answer is not None:
+        await send_answer(answer, scope, send)
+    return answer is not None
+
+
+async def play_after(fault: Fault, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send the answer of a handled request, spoilt as the fault says."""
+    given = fault.parameters
+    if fault.kind == "drop_after":
+        await drop(scope, receive)
+    elif fault.kind == "hang":
+        await hang(given["seconds"], scope, receive)
+    elif fault.kind == "cut":
+        await send_half(answer, scope, receive, send)
+    elif fault.kind == "slow":
+        await asyncio.sleep(given["seconds"])
+        await send_answer(answer, scope, send)
+    elif fault.kind in _SPOILT:
+        await send_answer(_SPOILT[fault.kind](answer, given), scope, send, declared=given.get("declared", True))
+    else:
+        await send_answer(answer, scope, send)
+
+
+def _wrong_type(answer: Answer, given: Parameters) -> Answer:
+    if given["content"] == "png":
+        return Answer(answer.status, _small_png(), "image/png")
+    if given["content"] == "text":
+        return Answer(answer.status, b"The image is being prepared.", "text/plain; charset=utf-8")
+    return html_page(answer.status, "Just a moment...")
+
+
+def _oversize(answer: Answer, given: Parameters) -> Answer:
+    size_bytes = int(given["body_bytes"])
+    return Answer(answer.status, answer.body.ljust(size_bytes, b"\0"), answer.content_type)
+
+
+_SPOILT: Final[Mapping[str, Callable[[Answer, Parameters], Answer]]] = {
+    "error_after": lambda _, given: flat_error(int(given["status"]), given["message"]),
+    "html_after": lambda _, given: html_page(int(given["status"]), "Bad gateway"),
+    "empty": lambda *_: Answer(200),
+    "not_object": lambda _, given: Answer(200, json.dumps(given["json"]).encode()),
+    "truncated_image": lambda answer, _: Answer(answer.status, answer.body[: len(answer.body) * 2 // 3], "image/jpeg"),
+    "wrong_type": _wrong_type,
+    "oversize": _oversize,
+}
+
+
+@lru_cache(maxsize=1)
+def _small_png() -> bytes:
+    written = io.BytesIO()
+    Image.new("RGB", (8, 8), "grey").save(written, "PNG")
+    return written.getvalue()

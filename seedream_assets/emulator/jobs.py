@@ -1,0 +1,127 @@
+"""One generation: what was ordered, how it will end, and what has happened to it.
+
+What belongs here: the order, its outcome, its identifiers, its state at a moment. What does not: slots, money and
+limits (`account.py`), JSON names (`answers.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+Status = Literal["PENDING", "COMPLETE", "FAILED"]
+
+_TICKS_FROM_1582_TO_1970: Final = 0x01B21DD213814000
+_SLUG_LENGTH: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference image as ordered; `content` is what makes two references the same picture."""
+
+    type: str
+    content: str
+    strength: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The body of a valid create request, defaults filled in; `seed` is None when none was sent."""
+
+    model: str
+    prompt: str
+    width: int
+    height: int
+    quantity: int
+    seed: int | None
+    style_ids: tuple[str, ...]
+    prompt_enhance: str
+    references: tuple[Reference, ...]
+    public: bool
+
+    def fingerprint(self) -> str:
+        """Name what is bought: two orders with one fingerprint buy the same pictures twice. SHA-256, hex."""
+        same = [
+            self.model,
+            self.prompt,
+            self.width,
+            self.height,
+            self.quantity,
+            self.seed,
+            self.style_ids,
+            self.prompt_enhance,
+            [(reference.type, reference.content, reference.strength) for reference in self.references],
+        ]
+        return hashlib.sha256(json.dumps(same).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a generation will end, decided when it is accepted. The default is: as asked for."""
+
+    failed: bool = False
+    never_ends: bool = False
+    nsfw: bool = False
+    moderation: tuple[str, ...] = ()
+    images: int | None = None
+    """Images that are handed out, when fewer than were ordered."""
+
+
+@dataclass(slots=True)
+class Job:
+    """An accepted generation. Times are seconds since 1970 on the emulator's clock."""
+
+    generation_id: str
+    order: Order
+    outcome: Outcome
+    seed: int
+    credits: int
+    key_fingerprint: str
+    created_at: float
+    starts_at: float
+    ends_at: float
+    image_ids: tuple[str, ...]
+    billed: bool = True
+    answered: bool = False
+    deleted: bool = False
+    refunded: bool = False
+    polls: int = 0
+    downloads: Counter[int] = field(default_factory=Counter)
+
+    def status(self, now: float) -> Status:
+        """Say what a poll at `now` sees."""
+        if self.outcome.never_ends or now < self.ends_at:
+            return "PENDING"
+        return "FAILED" if self.outcome.failed else "COMPLETE"
+
+    def indexes(self, now: float) -> Sequence[int]:
+        """List the images that exist at `now`. What moderation withholds is taken from the front."""
+        if self.status(now) != "COMPLETE":
+            return ()
+        kept = self.order.quantity if self.outcome.images is None else self.outcome.images
+        return range(max(0, self.order.quantity - kept), self.order.quantity)
+
+    def file_name(self, index: int) -> str:
+        """Name an image the way the vendor's CDN does: model, slug of the prompt, index."""
+        slug = re.sub(r"[^A-Za-z0-9]+", "_", self.order.prompt).strip("_")[:_SLUG_LENGTH] or "image"
+        return f"{self.order.model}_{slug}-{index}.jpg"
+
+
+def new_generation_id(now: float) -> str:
+    """Make a UUID version 6 that carries `now`, as the vendor's v2 jobs do. RFC 9562, section 5.6."""
+    ticks = int(now * 10_000_000) + _TICKS_FROM_1582_TO_1970
+    high, middle, low = ticks >> 28, (ticks >> 12) & 0xFFFF, ticks & 0xFFF
+    return str(uuid.UUID(int=high << 96 | middle << 80 | 0x6 << 76 | low << 64 | 0b10 << 62 | secrets.randbits(62)))
+
+
+def written_time(seconds: float) -> str:
+    """Write a time as the vendor does: UTC, milliseconds, and no zone."""
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")

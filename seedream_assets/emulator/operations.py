@@ -1,0 +1,232 @@
+"""What each operation of the API does with a request that has been let in.
+
+What belongs here: from a request's parts to an answer, one function per operation. What does not: authorisation,
+faults and sending (`api.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from seedream_assets.emulator import answers
+from seedream_assets.emulator.account import Account
+from seedream_assets.emulator.answers import Answer, flat_error, json_answer
+from seedream_assets.emulator.faults import Fault
+from seedream_assets.emulator.jobs import Job, Order, Reference
+from seedream_assets.emulator.outcomes import ModeratedError
+from seedream_assets.emulator.pictures import Picture, render, render_padded
+from seedream_assets.emulator.settings import UUID_PATTERN
+from seedream_assets.emulator.uploads import CONTENT_TYPES, UploadRefusedError, read_form
+from seedream_assets.emulator.validation import (
+    GENERATED_TYPES,
+    MODELS,
+    STYLES,
+    UPLOADED_TYPES,
+    problems_of,
+    references_of,
+    strict_json,
+)
+
+
+@dataclass(slots=True)
+class Call:
+    """One request, taken apart; `host` is how the caller addressed the emulator."""
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    host: str
+    content_type: str
+    body: bytes
+    key_fingerprint: str = ""
+    fault: Fault | None = None
+
+    @property
+    def address(self) -> str:
+        """What an absolute URL of this emulator begins with, as the caller knows it."""
+        return f"http://{self.host}"
+
+    def json(self) -> object:
+        """Read the body; None when it is not JSON, which no operation takes."""
+        try:
+            return strict_json(self.body)
+        except ValueError:
+            return None
+
+
+def create(account: Account, call: Call) -> Answer:
+    """`POST /v2/generations`."""
+    body = call.json()
+    if body is None:
+        return flat_error(400, "invalid json", "bad-request")
+    problems = problems_of(body)
+    if not problems and isinstance(body, dict):
+        order, problems = read_order(body, account.reference_content)
+        if not problems:
+            return _accept(account, call, order)
+    account.count("invalid_create")
+    return answers.validation_refusal(problems)
+
+
+def _accept(account: Account, call: Call, order: Order) -> Answer:
+    try:
+        job = account.create(order, call.key_fingerprint, call.fault)
+    except ModeratedError as moderated:
+        account.count("blocked")
+        return answers.moderation_refusal(str(moderated), moderated.shape)
+    return json_answer(answers.accepted(job, account.settings), on_sent=lambda: account.note_answered(job))
+
+
+def read_order(body: Mapping[str, Any], content_of: Callable[[str, str], str | None]) -> tuple[Order, list[str]]:
+    """Turn a valid body into an order, with what is wrong about its references.
+
+    Args:
+        body: A body that `problems_of` has nothing against.
+        content_of: Names the picture behind a reference's type and id, or None when there is none.
+    """
+    given = body["parameters"]
+    known = MODELS[body["model"]]["properties"]
+    references, problems = [], []
+    for number, item in enumerate(references_of(given)):
+        image = item["image"]
+        content: str | None = image.get("url") or image.get("data")
+        if image["type"] in UPLOADED_TYPES + GENERATED_TYPES:
+            content = content_of(image["type"], image["id"].lower())
+        if content is None:
+            problems.append(f"parameters.guidances.image_reference[{number}].image.id: image not found")
+        else:
+            references.append(Reference(image["type"], content, item.get("strength")))
+    order = Order(
+        model=body["model"],
+        prompt=given["prompt"],
+        width=int(given.get("width", known["width"]["default"])),
+        height=int(given.get("height", known["height"]["default"])),
+        quantity=int(given.get("quantity", known["quantity"]["default"])),
+        seed=int(given["seed"]) if "seed" in given else None,
+        style_ids=tuple(given.get("style_ids") or [STYLES["Dynamic"]]),
+        prompt_enhance=given.get("prompt_enhance", known["prompt_enhance"]["default"]),
+        references=tuple(references),
+        public=body["public"],
+    )
+    return order, problems
+
+
+def poll(account: Account, call: Call) -> Answer:
+    """`GET /v1/generations/{id}`: null for an id that is unknown or deleted."""
+    if not UUID_PATTERN.fullmatch(call.path["id"]):
+        return _not_a_uuid(call.path["id"])
+    job = account.poll(call.path["id"])
+    if job is None or (call.fault is not None and call.fault.kind == "not_found"):
+        return json_answer({"generations_by_pk": None})
+    return json_answer({"generations_by_pk": _generation(account, call, job)})
+
+
+def delete(account: Account, call: Call) -> Answer:
+    """`DELETE /v1/generations/{id}`."""
+    job = account.delete(call.path["id"])
+    return json_answer({"delete_generations_by_pk": {"id": job.generation_id} if job else None})
+
+
+def history(account: Account, call: Call) -> Answer:
+    """`GET /v1/generations/user/{userId}`: the account's own generations, newest first; nobody else's."""
+    offset, limit = call.query.get("offset", "0"), call.query.get("limit", "10")
+    if not (offset.isascii() and offset.isdigit() and limit.isascii() and limit.isdigit()):
+        return flat_error(400, "offset and limit must be integers", "bad-request")
+    own = call.path["user_id"].lower() == account.settings.user_id.lower()
+    jobs = account.history(int(offset), int(limit)) if own else []
+    return json_answer({"generations": [_generation(account, call, job) for job in jobs]})
+
+
+def me(account: Account, call: Call) -> Answer:
+    """`GET /v1/me`."""
+    return json_answer(answers.me(account.settings, account.balance_credits()))
+
+
+def models(account: Account, call: Call) -> Answer:
+    """`GET /v2/models`."""
+    return json_answer(answers.models())
+
+
+def init_image(account: Account, call: Call) -> Answer:
+    """`POST /v1/init-image`: a form to upload with."""
+    body = call.json()
+    extension = body.get("extension") if isinstance(body, dict) else None
+    if not isinstance(extension, str) or extension not in CONTENT_TYPES:
+        return flat_error(400, f"extension must be one of: {', '.join(CONTENT_TYPES)}", "bad-request")
+    return json_answer(answers.upload_form(account.issue_init_image(extension), call.address))
+
+
+def get_init_image(account: Account, call: Call) -> Answer:
+    """`GET /v1/init-image/{id}`."""
+    return json_answer(answers.init_image(account.init_image(call.path["id"]), call.address))
+
+
+def delete_init_image(account: Account, call: Call) -> Answer:
+    """`DELETE /v1/init-image/{id}`."""
+    image = account.delete_init_image(call.path["id"])
+    return json_answer({"delete_init_images_by_pk": {"id": image.id} if image else None})
+
+
+def upload(account: Account, call: Call) -> Answer:
+    """Take the multipart form at the presigned address: 204 and no body when it is right."""
+    try:
+        account.receive_upload(read_form(call.content_type, call.body))
+    except UploadRefusedError as refused:
+        return answers.s3_error(refused.status, refused.code, refused.message)
+    return Answer(204)
+
+
+async def download(account: Account, call: Call) -> Answer:
+    """Serve an image from the CDN, drawn on demand in a thread."""
+    found = _image(account, call)
+    if found is None:
+        return nothing_there(account, call)
+    job, index = found
+    picture = Picture(job.order.prompt, job.seed, index, job.order.width, job.order.height)
+    if call.fault is not None and call.fault.kind == "wrong_size":
+        wrong = call.fault.parameters
+        picture = replace(picture, width=max(1, int(wrong["width"])), height=max(1, int(wrong["height"])))
+        return Answer(200, await asyncio.to_thread(render, picture), "image/jpeg")
+    if account.settings.picture_bytes is None:
+        content = await asyncio.to_thread(render, picture)
+    else:
+        content = render_padded(picture, account.settings.picture_bytes)
+    return Answer(200, content, "image/jpeg", on_sent=lambda: account.note_download(job, index))
+
+
+def nothing_there(account: Account, call: Call) -> Answer:
+    """Answer for a file address that has nothing."""
+    return answers.s3_error(404, "NoSuchKey", "The specified key does not exist.")
+
+
+def prompt_of(account: Account, operation: str, call: Call) -> str:
+    """Find the prompt that a call is about, for faults that choose by it."""
+    if operation == "create":
+        body = call.json()
+        parameters = body.get("parameters") if isinstance(body, dict) else None
+        prompt = parameters.get("prompt") if isinstance(parameters, dict) else None
+        return prompt if isinstance(prompt, str) else ""
+    job = account.job(call.path.get("generation_id") or call.path.get("id") or "")
+    return job.order.prompt if job else ""
+
+
+def _image(account: Account, call: Call) -> tuple[Job, int] | None:
+    job = account.job(call.path["generation_id"])
+    number = call.path["file"].removesuffix(".jpg").rpartition("-")[2]
+    if job is None or call.path["user_id"] != account.settings.user_id or not number.isdecimal():
+        return None
+    index = int(number)
+    if index not in job.indexes(account.clock()) or call.path["file"] != job.file_name(index):
+        return None
+    return job, index
+
+
+def _generation(account: Account, call: Call, job: Job) -> dict[str, Any]:
+    address = f"{call.address}/cdn/users/{account.settings.user_id}"
+    return answers.generation(job, account.clock(), address, shuffled=account.settings.shuffled_images)
+
+
+def _not_a_uuid(text: str) -> Answer:
+    return flat_error(400, f'invalid input syntax for type uuid: "{text}"', "data-exception")

@@ -1,0 +1,128 @@
+"""Stage 4, `dataset`: the manifest, from the snapshot, the plan and the ledger. It can be built again at any time.
+
+    datasets/<dataset>/manifest/<partition>.parquet    one row per wanted image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.ledger import RequestState, Standing
+from seedream_assets.core.ledger_events import Blocked, Completed, Failed
+from seedream_assets.core.manifest import (
+    FINAL_STATUSES,
+    STATUSES,
+    build_manifest,
+    endings_in,
+    endings_of,
+)
+from seedream_assets.core.parquet import PARQUET, to_parquet
+from seedream_assets.core.plan import specs_of
+from seedream_assets.core.run_report import RunReport
+from seedream_assets.generation.deployment import Deployment, code_version
+from seedream_assets.generation.generation_requests import load_manifest, load_plan
+from seedream_assets.generation.images import load_report
+from seedream_assets.generation.ledger_store import final_key, last_release, read_events, read_standings
+from seedream_assets.generation.prompts import load_snapshot
+from seedream_assets.storage.object_store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A partition's images by what became of them.
+
+    Attributes:
+        counts: Images by status, every status named.
+        reused: Images that are stored and that the latest run did not have to buy.
+    """
+
+    manifest: pd.DataFrame
+    counts: Mapping[str, int]
+    reused: int
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing more will become of any wanted image."""
+        return sum(self.counts[status] for status in FINAL_STATUSES) == len(self.manifest)
+
+
+def assemble_dataset(declaration: DatasetDeclaration, partition: str, deployment: Deployment) -> Outcome:
+    """Build the manifest of a partition and write it.
+
+    Raises:
+        StoreError: The prompts were not read, or the partition was not planned.
+    """
+    store = deployment.store
+    snapshot = load_snapshot(store, declaration, partition)
+    plan = load_plan(store, declaration, partition)
+    report = load_report(store, declaration, partition)
+    standings = read_standings(store, plan["request_id"])
+    manifest = build_manifest(
+        dataset=declaration.name,
+        partition=partition,
+        prompts=snapshot.checked.prompts,
+        passengers=snapshot.checked.passengers,
+        spec_ids=[spec.spec_id for spec in specs_of(snapshot.checked.prompts, snapshot.reference_hashes)],
+        plan=plan,
+        endings=_endings(store, standings, load_manifest(store, declaration, partition)),
+        unfinished=_unfinished(store, standings, report),
+        code_version=code_version(),
+        tables=snapshot.tables,
+    )
+    key = declaration.key("manifest", partition)
+    store.replace(key, to_parquet(manifest), content_type=PARQUET)
+    counted = manifest["status"].value_counts()
+    stored = manifest["status"] == "stored"
+    bought_now = stored & ~manifest["reused"] & (manifest["run_id"] == (report.run_id if report else ""))
+    return Outcome(
+        manifest=manifest,
+        counts={status: int(counted.get(status, 0)) for status in STATUSES},
+        reused=int((stored & ~bought_now).sum()),
+    )
+
+
+def _endings(store: ObjectStore, standings: Mapping[str, Standing], earlier: pd.DataFrame) -> pd.DataFrame:
+    """What became of every request that has ended: from the earlier manifest where it tells, else from the ledger."""
+    ended = {request_id: standing for request_id, standing in standings.items() if standing.is_final}
+    known = endings_in(earlier)
+    known = known[known["request_id"].isin(ended)]
+    # A manifest holds the images that were wanted then: a request of which more is wanted now is read anew.
+    requests = earlier.groupby("request_id").agg(held=("sample", "nunique"), count=("request_count", "first"))
+    complete = set(requests.index[requests["held"] == requests["count"]]) & set(known["request_id"])
+    known = known[known["request_id"].isin(complete)]
+    keys = [final_key(request_id, standing) for request_id, standing in ended.items() if request_id not in complete]
+    events = (event for event in read_events(store, keys) if isinstance(event, Completed | Failed | Blocked))
+    fresh = endings_of(events)
+    return pd.concat([known, fresh], ignore_index=True) if len(known) and len(fresh) else (fresh if len(fresh) else known)
+
+
+def _unfinished(store: ObjectStore, standings: Mapping[str, Standing], report: RunReport | None) -> pd.DataFrame:
+    """Status and reason of every request that has not ended."""
+    rows = []
+    notes = report.notes if report else {}
+    for request_id, standing in standings.items():
+        if standing.is_final:
+            continue
+        note = notes.get(request_id)
+        if standing.state is RequestState.OPEN:
+            rows.append((request_id, "uncertain", note or "submitted, and no answer says whether it was accepted"))
+        elif standing.state is RequestState.SUBMITTED:
+            rows.append((request_id, "pending", note or "paid for; the next run goes on polling and storing it"))
+        else:
+            rows.append((request_id, *_never_bought(store, request_id, standing, report)))
+    return pd.DataFrame(rows, columns=["request_id", "status", "reason"], dtype="string")
+
+
+def _never_bought(
+    store: ObjectStore, request_id: str, standing: Standing, report: RunReport | None
+) -> tuple[str, str]:
+    released = last_release(store, request_id, standing)
+    if released is not None and released.why == "refused":
+        return "failed", f"{released.reason}; nothing was billed"
+    if report is not None and report.stopped == "over_budget":
+        return "over_budget", report.stop_reason or "over budget"
+    return "pending", (report.stop_reason if report else None) or "not bought yet"

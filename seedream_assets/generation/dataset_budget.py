@@ -1,0 +1,184 @@
+"""A dataset's credits over all its runs: a log of create-only entries, so that a cap over everything holds exactly.
+
+`datasets/<dataset>/budget/<number>.json`: each entry carries the total after it. Whoever appends number n has read
+number n - 1, and only one writer can create number n; the others read it and decide again. Two runs can therefore
+never both take the last credits. An entry reserves a block of requests at once, so a request costs far less than one
+write here. A block left behind by a dead run is taken over by the next one, which looks up what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pydantic import TypeAdapter
+
+from seedream_assets.core.budget import CapReached
+from seedream_assets.core.errors import StoreError
+from seedream_assets.core.ledger_events import Writer
+from seedream_assets.generation.async_store import AsyncStore
+
+BUDGET_VERSION = 1
+# What a request is known to have cost a dead run, by request id and run id; None while that is not known.
+BookedFor = Callable[[str, str], Awaitable[int | None]]
+IsGone = Callable[[Writer], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Requests with credits reserved for them, by one run, not settled yet."""
+
+    writer: Writer
+    run_id: str
+    reserved: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetEntry:
+    """One entry of the log.
+
+    Attributes:
+        number: From 1.
+        booked: Credits settled over the dataset's whole life.
+        open: Blocks not settled yet, by the number of the entry that reserved them.
+    """
+
+    number: int
+    at: datetime
+    writer: Writer
+    booked: int
+    open: Mapping[int, Block] = field(default_factory=dict)
+    version: int = BUDGET_VERSION
+
+    @property
+    def committed(self) -> int:
+        """Booked and reserved together, in credits."""
+        return self.booked + sum(sum(block.reserved.values()) for block in self.open.values())
+
+
+_CODEC = TypeAdapter(BudgetEntry)
+
+
+class DatasetBudget:
+    """This run's hand on the dataset's log. One caller at a time (`Purse` sees to that)."""
+
+    def __init__(
+        self, store: AsyncStore, *, dataset: str, run_id: str, limit: int | None, sign: Callable[[], Writer]
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._folder = f"datasets/{dataset}/budget/"
+        self._limit = limit
+        self._sign = sign
+        self._last: BudgetEntry | None = None
+
+    async def open(self, *, is_gone: IsGone, booked_for: BookedFor) -> None:
+        """Read the log and settle what dead runs left, as far as it is known what became of it."""
+        entries = await self._store.list(self._folder)
+        if entries:
+            self._last = await self._read(entries[-1].key)
+        for number, block in list(self._open().items()):
+            if await is_gone(block.writer):
+                await self._take_over(number, block, booked_for)
+
+    @property
+    def committed(self) -> int:
+        """Credits booked and reserved by all runs, as last read."""
+        return self._last.committed if self._last else 0
+
+    async def reserve(self, credits: Mapping[str, int]) -> tuple[int | None, CapReached | None]:
+        """Reserve a block: as many of these requests, in their order, as the cap allows.
+
+        Returns:
+            The block's number (None where nothing fits), and the cap where it cut something off.
+        """
+        granted: dict[str, int] = {}
+        refused: CapReached | None = None
+
+        def decide(committed: int) -> bool:
+            nonlocal refused
+            granted.clear()
+            refused = None
+            for request_id, asked in credits.items():
+                taken = committed + sum(granted.values())
+                if self._limit is not None and taken + asked > self._limit:
+                    refused = CapReached(cap="max_credits_total", limit=self._limit, committed=taken, asked=asked)
+                    break
+                granted[request_id] = asked
+            return bool(granted)
+
+        number = await self._append(decide, reserved=granted, settled={})
+        return number, refused
+
+    async def granted(self, number: int) -> Mapping[str, int]:
+        """The requests in a block of this run."""
+        return self._open()[number].reserved
+
+    async def settle(self, settled: Mapping[int, int]) -> None:
+        """Book blocks: credits really charged, by block number. What was reserved beyond that is free again."""
+        if settled:
+            await self._append(lambda _committed: True, reserved={}, settled=settled)
+
+    async def _take_over(self, number: int, block: Block, booked_for: BookedFor) -> None:
+        booked = 0
+        still_open: dict[str, int] = {}
+        for request_id, credits in block.reserved.items():
+            known = await booked_for(request_id, block.run_id)
+            if known is None:
+                still_open[request_id] = credits
+            else:
+                booked += known
+        if len(still_open) < len(block.reserved):
+            await self._append(lambda _committed: True, reserved=still_open, settled={number: booked}, owner=block)
+
+    def _open(self) -> Mapping[int, Block]:
+        return self._last.open if self._last else {}
+
+    async def _append(
+        self,
+        decide: Callable[[int], bool],
+        *,
+        reserved: dict[str, int],
+        settled: Mapping[int, int],
+        owner: Block | None = None,
+    ) -> int | None:
+        """Add one entry, decided anew each time another run was faster. None where the decision is not to."""
+        while True:
+            if not decide(self.committed):
+                return None
+            writer = self._sign()
+            number = self._last.number + 1 if self._last else 1
+            still_open = {key: block for key, block in self._open().items() if key not in settled}
+            if reserved:
+                still_open[number] = Block(
+                    writer=owner.writer if owner else writer,
+                    run_id=owner.run_id if owner else self._run_id,
+                    reserved=dict(reserved),
+                )
+            # Settled already by another run that took us for dead: it has booked what we bought.
+            booked = sum(credits for key, credits in settled.items() if key in self._open())
+            entry = BudgetEntry(
+                number=number,
+                at=datetime.now(UTC),
+                writer=writer,
+                booked=(self._last.booked if self._last else 0) + booked,
+                open=still_open,
+            )
+            if await self._store.create(self._key(number), _CODEC.dump_json(entry, indent=1)):
+                self._last = entry
+                return number
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        number = self._last.number + 1 if self._last else 1
+        self._last = await self._read(self._key(number))
+
+    async def _read(self, key: str) -> BudgetEntry:
+        try:
+            return _CODEC.validate_json(await self._store.read(key))
+        except ValueError as error:
+            raise StoreError(f"{key} is not a budget entry; a dataset's budget log must not be edited") from error
+
+    def _key(self, number: int) -> str:
+        return f"{self._folder}{number:08d}.json"

@@ -1,0 +1,147 @@
+"""From a finished job to stored images: download → verify → store, and `completed` when all of them are there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from seedream_assets.core.errors import StoreError
+from seedream_assets.core.generation_requests import GenerationRequest, image_id_for
+from seedream_assets.core.generations import GeneratedImage, Generation, order_images
+from seedream_assets.core.images import ImageFacts, image_key, inspect_image
+from seedream_assets.core.ledger_events import LedgerImage, id_in_key
+from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.submitting import AtStep
+from seedream_assets.generation.waiting import Sleep
+from seedream_assets.leonardo.downloads import ImageDownloads
+from seedream_assets.leonardo.retries import RetryPolicy, repeat
+
+BYTES_PER_PIXEL = 3  # decoded RGB: what an image needs while it is verified, and more than its file ever has
+
+
+class ByteBudget:
+    """A bound on bytes in memory: whoever wants some waits until they fit. First come, first served."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._free = capacity
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def holding(self, size: int) -> AsyncIterator[None]:
+        """Hold `size` bytes; one that is larger than everything gets everything."""
+        size = min(size, self._capacity)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._free += size
+                self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Stores the images of finished jobs."""
+
+    store: AsyncStore
+    downloads: ImageDownloads
+    memory: ByteBudget
+    policy: RetryPolicy
+    largest_pixels: int
+    run_id: str
+    sleep: Sleep
+    at_step: AtStep
+
+    async def deliver(self, request: GenerationRequest, generation: Generation) -> tuple[LedgerImage, ...]:
+        """Store every image that a COMPLETE job delivered; images that it did not deliver are withheld.
+
+        Raises:
+            DownloadError: An image could not be fetched whole. What is stored stays; nothing is paid again.
+            StoreError: An image could not be stored.
+        """
+        delivered = order_images(generation.images, request.count)
+        deliveries = (
+            self._deliver_one(request, generation, position, delivered.get(position))
+            for position in range(request.count)
+        )
+        # All are awaited before the first failure is told: an image that came through is stored for the next run.
+        outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failures:
+            raise failures[0]
+        return tuple(outcome for outcome in outcomes if isinstance(outcome, LedgerImage))
+
+    async def _deliver_one(
+        self, request: GenerationRequest, generation: Generation, position: int, image: GeneratedImage | None
+    ) -> LedgerImage:
+        image_id = image_id_for(request.request_id, position)
+        if image is None:
+            words = f" ({', '.join(generation.moderation)})" if generation.moderation else ""
+            return LedgerImage(
+                position=position,
+                image_id=image_id,
+                reason=f"Leonardo delivered {len(generation.images)} of {request.count} images{words}",
+            )
+        size = request.spec.width * request.spec.height * BYTES_PER_PIXEL
+        async with self.memory.holding(size):
+            body, facts = await repeat(lambda: self._fetch(image.url), policy=self.policy, sleep=self.sleep)
+            key, facts = await self._keep(image_id, body, facts, request, generation, image)
+        self.at_step("after_image", request.request_id)
+        return LedgerImage(
+            position=position,
+            image_id=image_id,
+            nsfw=image.nsfw,
+            provider_image_id=image.id or None,
+            source_url=image.url,
+            object_key=key,
+            format=facts.format,
+            width_px=facts.width_px,
+            height_px=facts.height_px,
+            size_bytes=facts.size_bytes,
+            sha256=facts.sha256,
+        )
+
+    async def _fetch(self, url: str) -> tuple[bytes, ImageFacts]:
+        body = await self.downloads.fetch(url)
+        return body, await asyncio.to_thread(inspect_image, body, largest_pixels=self.largest_pixels)
+
+    async def _keep(
+        self,
+        image_id: str,
+        body: bytes,
+        facts: ImageFacts,
+        request: GenerationRequest,
+        generation: Generation,
+        image: GeneratedImage,
+    ) -> tuple[str, ImageFacts]:
+        """Write the bytes create-only; where other bytes stand already, those are the image."""
+        key = image_key(image_id, facts.extension)
+        created = await self.store.create(
+            key,
+            body,
+            content_type=facts.content_type,
+            metadata={
+                "request-id": request.request_id,
+                "generation-id": id_in_key(generation.id),
+                "image-id": image_id,
+                "provider-image-id": id_in_key(image.id),
+                "spec-id": request.spec.spec_id,
+                "model": request.spec.model,
+                "content-sha256": facts.sha256,
+                "run-id": self.run_id,
+            },
+            sha256=facts.sha256,
+        )
+        if created:
+            return key, facts
+        # An earlier run stored this image, and the image host serves other bytes today. What is stored stays.
+        standing = await self.store.read(key)
+        kept = await asyncio.to_thread(inspect_image, standing, largest_pixels=self.largest_pixels)
+        if kept.extension != facts.extension:
+            raise StoreError(f"{key} holds a {kept.format} image; it was not written by this package")
+        return key, kept

@@ -1,0 +1,39 @@
+"""What a deployment lends to every dataset: the store, the models under its limits, the account, the engine's manners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from seedream_assets.core.models import ModelCatalog
+from seedream_assets.generation.settings import EngineSettings
+from seedream_assets.leonardo.settings import LeonardoSettings
+from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.s3_client import S3Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """Plain objects, made by `resources` or by the command line.
+
+    Attributes:
+        store: Where everything is kept.
+        models: The models that may be used, under the deployment's limits.
+        leonardo: The account; None where nothing is bought (a plan needs no key).
+        engine: Patience, recovery, memory.
+        s3: How S3 is reached for prompt tables and reference images.
+    """
+
+    store: ObjectStore
+    models: ModelCatalog = field(default_factory=ModelCatalog)
+    leonardo: LeonardoSettings | None = None
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    s3: S3Options | None = None
+
+
+def code_version() -> str:
+    """Version of this package, as it stands in every manifest row."""
+    try:
+        return version("seedream-assets")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,118 @@
+"""Stage 2, `generation_requests`: what is owned, what is to buy, and what it will cost.
+
+    datasets/<dataset>/requests/<partition>.parquet    the plan, columns as `PLAN_COLUMNS`
+
+It reads the ledger and spends nothing; materialising it is the quote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import ObjectNotFound, StoreError
+from seedream_assets.core.ledger import Standing
+from seedream_assets.core.ledger_events import Intent, request_folder
+from seedream_assets.core.manifest import MANIFEST_COLUMNS
+from seedream_assets.core.parquet import PARQUET, from_parquet, to_parquet
+from seedream_assets.core.plan import (
+    PLAN_COLUMNS,
+    Quote,
+    gather_wanted,
+    plan_requests,
+    quote_plan,
+    specs_of,
+)
+from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.ledger_store import read_event, read_standings
+from seedream_assets.generation.prompts import PromptSnapshot
+from seedream_assets.storage.object_store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A partition's plan and its price."""
+
+    requests: pd.DataFrame
+    quote: Quote
+
+
+def make_plan(
+    declaration: DatasetDeclaration, partition: str, snapshot: PromptSnapshot, deployment: Deployment
+) -> Plan:
+    """Plan the snapshot's images against what the ledger shows as owned. Writes nothing.
+
+    Raises:
+        BudgetError: A model's price is not known.
+        LimitError: A row lies outside the limits of this deployment, tightened since it was checked.
+        StoreError: The ledger cannot be read.
+    """
+    prompts = snapshot.checked.prompts
+    wanted = gather_wanted(prompts, specs_of(prompts, snapshot.reference_hashes))
+    counts = _counts_in_manifest(deployment.store, declaration, partition)
+
+    def count_of(request_id: str, standing: Standing) -> int:
+        if request_id not in counts:
+            key = f"{request_folder(request_id)}{standing.attempt:02d}-intent.json"
+            intent = read_event(deployment.store, key)
+            if not isinstance(intent, Intent):
+                raise StoreError(f"{key} holds another event: {intent.event}")
+            counts[request_id] = intent.count
+        return counts[request_id]
+
+    def standings_of(request_ids: Iterable[str]) -> Mapping[str, Standing]:
+        return read_standings(deployment.store, request_ids)
+
+    requests = plan_requests(
+        wanted.values(), models=deployment.models, standings_of=standings_of, count_of=count_of
+    )
+    return Plan(requests=requests, quote=quote_plan(requests, wanted=snapshot.wanted))
+
+
+def _counts_in_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> dict[str, int]:
+    """Sizes of requests that an earlier manifest of this partition knows, so that their intents need not be read."""
+    manifest = load_manifest(store, declaration, partition)
+    known = manifest.drop_duplicates("request_id")
+    return dict(zip(known["request_id"], known["request_count"].astype(int), strict=True))
+
+
+def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> pd.DataFrame:
+    """The manifest as it was last written; empty where there is none."""
+    try:
+        body = store.read(declaration.key("manifest", partition))
+    except ObjectNotFound:
+        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in MANIFEST_COLUMNS.items()})
+    return from_parquet(body, MANIFEST_COLUMNS)
+
+
+def write_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: Plan) -> None:
+    """Keep a plan; the latest one stands."""
+    facts = {"wanted": plan.quote.wanted}
+    key = declaration.key("requests", partition)
+    store.replace(key, to_parquet(plan.requests, facts), content_type=PARQUET)
+
+
+def read_plan_object(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> bytes:
+    """The plan's Parquet bytes.
+
+    Raises:
+        StoreError: There is none; `generation_requests` has not been materialised for this partition.
+    """
+    try:
+        return store.read(declaration.key("requests", partition))
+    except ObjectNotFound as error:
+        raise StoreError(
+            f"{declaration.name}, partition {partition}, was not planned yet; materialise generation_requests first"
+        ) from error
+
+
+def load_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> pd.DataFrame:
+    """The plan as it was last written.
+
+    Raises:
+        StoreError: As `read_plan_object`.
+    """
+    return from_parquet(read_plan_object(store, declaration, partition), PLAN_COLUMNS)

@@ -1,0 +1,110 @@
+"""Stage 3, `images`: the only stage that spends. Buys what the plan wants and nobody owns, and stores every image.
+
+    datasets/<dataset>/runs/<partition>.json    what the latest run did, and why it stopped
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from uuid import uuid4
+
+from pydantic import TypeAdapter
+
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import DeclarationError, ObjectNotFound, StoreError
+from seedream_assets.core.ledger import Standing
+from seedream_assets.core.parquet import iterate_rows
+from seedream_assets.core.plan import read_plan
+from seedream_assets.core.run_report import Progress, RunReport
+from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.engine import Demand
+from seedream_assets.generation.generation_requests import read_plan_object
+from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.generation.run import RunOrder, run_generation
+from seedream_assets.generation.submitting import AtStep
+from seedream_assets.storage.object_store import ObjectStore
+
+_REPORT: TypeAdapter[RunReport] = TypeAdapter(RunReport)
+
+
+def buy_images(
+    declaration: DatasetDeclaration,
+    partition: str,
+    deployment: Deployment,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    dagster_run_id: str | None = None,
+    watch_parent: bool = False,
+    at_step: AtStep = lambda _step, _request_id: None,
+) -> RunReport:
+    """Bring every request of the partition's plan to its end. Blocks until the run has ended.
+
+    Where everything is owned already, neither the paid API nor the account is asked anything.
+
+    Raises:
+        DeclarationError: There is no key.
+        StoreError, LeonardoError: As `run_generation`.
+    """
+    store = deployment.store
+    plan = read_plan_object(store, declaration, partition)
+    request_ids = [row["request_id"] for row in iterate_rows(plan)]
+    # The plan may be a day old: what others have bought since then is not bought again, and need not be claimed first.
+    standings = {key: found for key, found in read_standings(store, request_ids).items() if not found.is_final}
+    if not standings:
+        report = _nothing_to_do()
+    else:
+        if deployment.leonardo is None:
+            raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
+        report = run_generation(
+            RunOrder(
+                store=store,
+                leonardo=deployment.leonardo,
+                settings=deployment.engine,
+                models=deployment.models,
+                budget=declaration.budget,
+                dataset=declaration.name,
+                partition=partition,
+                demands=_demands(plan, standings),
+                total=len(standings),
+                dagster_run_id=dagster_run_id,
+                on_progress=on_progress,
+                watch_parent=watch_parent,
+                at_step=at_step,
+            )
+        )
+    body = _REPORT.dump_json(report, indent=1)
+    store.replace(declaration.key("runs", partition, ".json"), body, content_type="application/json")
+    return report
+
+
+def _demands(plan: bytes, standings: Mapping[str, Standing]) -> Iterator[Demand]:
+    wanted = (row for row in iterate_rows(plan) if row["request_id"] in standings)
+    for request, _standing in read_plan(wanted):
+        yield Demand(request=request, standing=standings[request.request_id])
+
+
+def _nothing_to_do() -> RunReport:
+    return RunReport(
+        run_id=uuid4().hex,
+        requests=Counter(),
+        images_stored=0,
+        credits_booked=0,
+        costs=dict[str, Decimal](),
+        reasons={},
+        stopped=None,
+        stop_reason=None,
+        seconds=0.0,
+    )
+
+
+def load_report(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> RunReport | None:
+    """What the latest run over this partition did; None where there was none."""
+    key = declaration.key("runs", partition, ".json")
+    try:
+        return _REPORT.validate_json(store.read(key))
+    except ObjectNotFound:
+        return None
+    except ValueError as error:
+        raise StoreError(f"{key} is not a run report") from error

@@ -1,0 +1,129 @@
+"""The ledger in the store: events written create-only, standings read with list calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from seedream_assets.core.errors import StoreError
+from seedream_assets.core.ledger import FRESH, RequestState, Standing, fold, fold_all
+from seedream_assets.core.ledger_events import (
+    REQUESTS_FOLDER,
+    Blocked,
+    Completed,
+    EventKey,
+    Failed,
+    Intent,
+    LedgerEvent,
+    Released,
+    Submitted,
+    decode_event,
+    encode_event,
+    event_key,
+    request_folder,
+)
+from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.storage.object_store import ObjectStore
+
+FinalEvent = Completed | Failed | Blocked
+# One list call per request up to here, one listing of the whole ledger beyond: a page lists 1,000 keys, so a store of
+# 100,000 requests is read in about 300 calls.
+MOST_SINGLE_LISTINGS = 200
+
+
+class Ledger:
+    """Reads and writes for the engine, one request at a time."""
+
+    def __init__(self, store: AsyncStore) -> None:
+        self._store = store
+
+    async def write(self, event: LedgerEvent) -> bool:
+        """Put an event down, create-only.
+
+        Returns:
+            True when it stands as written here; False when another writer's event of this kind was there first.
+        """
+        return await self._store.create(event_key(event), encode_event(event))
+
+    async def standing(self, request_id: str) -> Standing:
+        """Where a request stands, by one list call."""
+        infos = await self._store.list(request_folder(request_id))
+        return fold(key for info in infos if (key := EventKey.parse(info.key)))
+
+    async def read_intent(self, request_id: str, attempt: int) -> Intent:
+        """The intent of an attempt."""
+        event = await self._read(f"{request_folder(request_id)}{attempt:02d}-intent.json")
+        if not isinstance(event, Intent):
+            raise StoreError(f"the intent of {request_id}, attempt {attempt}, holds another event: {event.event}")
+        return event
+
+    async def read_submitted(self, request_id: str, attempt: int) -> list[Submitted]:
+        """Every submit known for an attempt, in the order of their keys; usually one."""
+        infos = await self._store.list(f"{request_folder(request_id)}{attempt:02d}-submitted")
+        events = [await self._read(info.key) for info in infos]
+        return [event for event in events if isinstance(event, Submitted)]
+
+    async def read_final(self, request_id: str, standing: Standing) -> FinalEvent:
+        """The event that ended a request."""
+        event = await self._read(final_key(request_id, standing))
+        assert isinstance(event, Completed | Failed | Blocked)
+        return event
+
+    async def intent_written_at(self, request_id: str, attempt: int) -> datetime | None:
+        """When an intent was put down, by the store's clock; None where there is none."""
+        head = await self._store.head(f"{request_folder(request_id)}{attempt:02d}-intent.json")
+        return head.last_modified if head else None
+
+    async def list_owned_generations(self) -> dict[str, str]:
+        """The request that owns each generation, by the generation's id as it stands in keys: one listing of all."""
+        infos = await self._store.list(REQUESTS_FOLDER + "/")
+        keys = (EventKey.parse(info.key) for info in infos)
+        return {key.generation: key.request_id for key in keys if key and key.generation}
+
+    async def _read(self, key: str) -> LedgerEvent:
+        return decode_event(await self._store.read(key), key=key)
+
+
+def final_key(request_id: str, standing: Standing) -> str:
+    """The key of the event that ended a request."""
+    return f"{request_folder(request_id)}{standing.attempt:02d}-{standing.state.value}.json"
+
+
+def read_standings(store: ObjectStore, request_ids: Iterable[str]) -> dict[str, Standing]:
+    """Where each of these requests stands; requests that nobody has touched are FREE at attempt 0.
+
+    Few requests are listed one by one; for many the whole ledger is listed once. Bodies are not read.
+    """
+    wanted = list(dict.fromkeys(request_ids))
+    if len(wanted) > MOST_SINGLE_LISTINGS:
+        asked = set(wanted)
+        keys = (EventKey.parse(info.key) for info in store.list(REQUESTS_FOLDER + "/"))
+        known = fold_all(key for key in keys if key and key.request_id in asked)
+    else:
+        with ThreadPoolExecutor(max_workers=16) as threads:
+            listings = threads.map(lambda request_id: list(store.list(request_folder(request_id))), wanted)
+            known = fold_all(key for infos in listings for info in infos if (key := EventKey.parse(info.key)))
+    return {request_id: known.get(request_id, FRESH) for request_id in wanted}
+
+
+def read_event(store: ObjectStore, key: str) -> LedgerEvent:
+    """The event under a key."""
+    return decode_event(store.read(key), key=key)
+
+
+def read_events(store: ObjectStore, keys: Iterable[str]) -> Iterator[LedgerEvent]:
+    """The events under these keys, in their order, read a few at a time."""
+    with ThreadPoolExecutor(max_workers=16) as threads:
+        wanted = list(keys)
+        for key, body in zip(wanted, threads.map(store.read, wanted), strict=True):
+            yield decode_event(body, key=key)
+
+
+def last_release(store: ObjectStore, request_id: str, standing: Standing) -> Released | None:
+    """Why the latest attempt of a FREE request was released; None where it was never begun."""
+    if standing.state is not RequestState.FREE or standing.attempt == 0:
+        return None
+    key = f"{request_folder(request_id)}{standing.attempt - 1:02d}-released.json"
+    event = read_event(store, key)
+    return event if isinstance(event, Released) else None

@@ -1,0 +1,200 @@
+"""Stage 1, `prompts`: read the tables of a partition, check them, and keep what they said.
+
+    datasets/<dataset>/prompts/<partition>.parquet           accepted rows, with the table's other columns
+    datasets/<dataset>/prompts/<partition>.rejected.parquet  one row per violation
+
+A table that cannot be used raises, and nothing is written; a row that cannot be used is quarantined.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import DownloadError, ObjectNotFound, PromptTableError, StoreError
+from seedream_assets.core.parquet import PARQUET, from_parquet, read_facts, to_parquet
+from seedream_assets.core.partitions import rows_of_partition
+from seedream_assets.core.plan import reference_sources
+from seedream_assets.core.prompt_formats import join_prompt_tables, parse_prompt_file
+from seedream_assets.core.prompt_table import CheckedPrompts, check_prompt_table
+from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.references import LARGEST_REFERENCE_BYTES, check_reference, keep_reference
+from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.table_source import fetch, find_sources
+
+PROMPT_DTYPES: Mapping[str, str] = {
+    "row_number": "int64",
+    "prompt_id": "string",
+    "prompt": "string",
+    "model": "string",
+    "width": "int64",
+    "height": "int64",
+    "quantity": "int64",
+    "seed": "Int64",
+    "style": "string",
+    "prompt_enhance": "string",
+    "references": "string",
+    "reference_strength": "string",
+    "public": "bool",
+    "table": "string",
+}
+PASSENGER_PREFIX = "passenger:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSnapshot:
+    """A partition's prompts as they were read.
+
+    Attributes:
+        checked: Accepted and rejected rows.
+        tables: `table` (label), `table_uri`, `table_sha256` of every file read.
+        reference_hashes: SHA-256 of each reference image that a row names by path or address.
+        reference_bodies: Their bytes, where they have just been read.
+    """
+
+    checked: CheckedPrompts
+    tables: pd.DataFrame
+    reference_hashes: Mapping[str, str]
+    reference_bodies: Mapping[str, bytes]
+
+    @property
+    def wanted(self) -> int:
+        """Images that the accepted rows want."""
+        return int(self.checked.prompts["quantity"].sum())
+
+    @property
+    def rejected_rows(self) -> int:
+        """Rows of the table that were quarantined."""
+        rejected = self.checked.rejected
+        return len(rejected[["table", "row_number"]].drop_duplicates())
+
+
+def read_prompts(declaration: DatasetDeclaration, partition: str, deployment: Deployment) -> PromptSnapshot:
+    """Read and check the prompts of a partition. Writes nothing.
+
+    Raises:
+        PromptTableError: A table is missing, broken, empty or has no prompt column; a partition has no table.
+    """
+    base = Path(declaration.base)
+    sources = find_sources(declaration.tables_of(partition), base=base, options=deployment.s3)
+    if declaration.partitions.by == "table":
+        sources = [source for source in sources if Path(source.name).stem == partition]
+        if not sources:
+            raise PromptTableError(f"no prompt table is named {partition}; the table's name is the partition's")
+    frames: dict[str, pd.DataFrame] = {}
+    facts: list[dict[str, str]] = []
+    for source in sources:
+        body = fetch(source)
+        label = source.uri if source.name in frames else source.name
+        frames[label] = parse_prompt_file(body, source.name)
+        facts.append({"table": label, "table_uri": source.uri, "table_sha256": sha256(body).hexdigest()})
+    rows = rows_of_partition(join_prompt_tables(frames), declaration.partitions, partition)
+    checked = check_prompt_table(rows, declaration.rules, deployment.models)
+    return _with_references(checked, pd.DataFrame(facts, dtype="string"), base, deployment)
+
+
+def _with_references(
+    checked: CheckedPrompts, tables: pd.DataFrame, base: Path, deployment: Deployment
+) -> PromptSnapshot:
+    """Read the reference images that rows name; rows whose image cannot be read are quarantined."""
+    hashes: dict[str, str] = {}
+    bodies: dict[str, bytes] = {}
+    reasons: dict[str, str] = {}
+    for source in reference_sources(checked.prompts):
+        try:
+            found = find_sources(source, base=base, options=deployment.s3)
+            bodies[source] = fetch(found[0], max_bytes=LARGEST_REFERENCE_BYTES)
+            hashes[source] = check_reference(bodies[source])
+        except (PromptTableError, DownloadError) as error:
+            reasons[source] = str(error)
+    if reasons:
+        checked = _quarantine(checked, reasons)
+    return PromptSnapshot(checked=checked, tables=tables, reference_hashes=hashes, reference_bodies=bodies)
+
+
+def _quarantine(checked: CheckedPrompts, reasons: Mapping[str, str]) -> CheckedPrompts:
+    prompts = checked.prompts
+    used = {
+        cell: next((source for source in reasons if f'"source":{_quoted(source)}' in cell), None)
+        for cell in prompts["references"].dropna().unique()
+    }
+    broken = prompts["references"].map(used)
+    out = broken.notna()
+    rejected = pd.DataFrame(
+        {
+            "row_number": prompts.loc[out, "row_number"],
+            "column": "references",
+            "value": broken[out].str.slice(0, 200),
+            "rule": "reference_unreadable",
+            "allowed": "a JPEG, PNG or WebP that can be read and decodes",
+            "fix": broken[out].map(lambda source: reasons[source]),
+            "table": prompts.loc[out, "table"],
+        }
+    )
+    together = pd.concat([checked.rejected, rejected.astype(checked.rejected.dtypes.to_dict())], ignore_index=True)
+    return replace(
+        checked,
+        prompts=prompts[~out].reset_index(drop=True),
+        passengers=checked.passengers[~out].reset_index(drop=True),
+        rejected=together.sort_values(["row_number", "column"], kind="stable", ignore_index=True),
+    )
+
+
+def _quoted(source: str) -> str:
+    return json.dumps(source, ensure_ascii=False)
+
+
+def write_snapshot(store: ObjectStore, declaration: DatasetDeclaration, partition: str, snapshot: PromptSnapshot) -> None:
+    """Keep a snapshot, its rejected rows and its reference images. The latest reading stands; images never change."""
+    for body in snapshot.reference_bodies.values():
+        keep_reference(store, body)
+    checked = snapshot.checked
+    passengers = checked.passengers.add_prefix(PASSENGER_PREFIX)
+    facts = {
+        "tables": snapshot.tables.to_dict("records"),
+        "reference_hashes": dict(snapshot.reference_hashes),
+        "rejected_rows": snapshot.rejected_rows,
+    }
+    for suffix, frame in (
+        (".rejected.parquet", checked.rejected),
+        (".warnings.parquet", checked.warnings),
+        (".parquet", pd.concat([checked.prompts, passengers], axis="columns")),
+    ):
+        key = declaration.key("prompts", partition, suffix)
+        store.replace(key, to_parquet(frame, facts), content_type=PARQUET)
+
+
+def load_snapshot(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> PromptSnapshot:
+    """The snapshot as it was last written.
+
+    Raises:
+        StoreError: There is none; `prompts` has not been materialised for this partition.
+    """
+    try:
+        body = store.read(declaration.key("prompts", partition))
+        rejected = from_parquet(store.read(declaration.key("prompts", partition, ".rejected.parquet")))
+        warnings = from_parquet(store.read(declaration.key("prompts", partition, ".warnings.parquet")))
+    except ObjectNotFound as error:
+        raise StoreError(
+            f"the prompts of {declaration.name}, partition {partition}, were not read yet; materialise prompts first"
+        ) from error
+    frame = from_parquet(body, PROMPT_DTYPES)
+    facts = read_facts(body)
+    passengers = frame[[name for name in frame.columns if name not in PROMPT_DTYPES]]
+    return PromptSnapshot(
+        checked=CheckedPrompts(
+            prompts=frame[list(PROMPT_DTYPES)],
+            passengers=passengers.rename(columns=lambda name: name.removeprefix(PASSENGER_PREFIX)),
+            rejected=rejected,
+            warnings=warnings,
+        ),
+        tables=pd.DataFrame(facts["tables"], columns=["table", "table_uri", "table_sha256"], dtype="string"),
+        reference_hashes=facts["reference_hashes"],
+        reference_bodies={},
+    )

@@ -1,0 +1,254 @@
+"""Open intents: whose owner lives, is waited for; whose owner is gone, are looked up in the account's history.
+
+One look into the history serves every open intent that waits for it. An intent is adopted as soon as its generation
+shows, and released only when the history has had time to settle since the last moment at which the submit can have
+been sent. Where the history cannot be read, it stays open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from seedream_assets.core.errors import LeonardoError
+from seedream_assets.core.generations import Generation
+from seedream_assets.core.ledger import RequestState, Standing, fold_all
+from seedream_assets.core.ledger_events import REQUESTS_FOLDER, EventKey, Intent, Released, Submitted, id_in_key
+from seedream_assets.core.recovery import CLOCK_SLACK, Adopt, Unclear, Verdict, judge
+from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.ledger_store import Ledger
+from seedream_assets.generation.lease import Lease, is_gone
+from seedream_assets.generation.submitting import signed
+from seedream_assets.generation.waiting import Clock, Sleep
+from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.leonardo.retries import RetryPolicy, repeat
+
+HISTORY_PAGE = 50
+FIRST_LOOK_SECONDS = 0.5
+LONGEST_LOOK_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look into the account's history, and what the ledger says of it."""
+
+    began_at: float
+    history: tuple[Generation, ...]
+    reaches_end: bool
+    oldest: datetime | None
+    owners: dict[str, str]
+    open_intents: tuple[Intent, ...]
+    failure: str | None = None
+
+    def reaches_back_to(self, moment: datetime) -> bool:
+        """True when every generation since `moment` was read."""
+        return self.reaches_end or (self.oldest is not None and self.oldest < moment)
+
+
+class Recovery:
+    """Settles open intents of one store on one account."""
+
+    def __init__(
+        self,
+        *,
+        store: AsyncStore,
+        ledger: Ledger,
+        client: LeonardoClient,
+        lease: Lease,
+        user_id: str,
+        lease_seconds: float,
+        settle_seconds: float,
+        pages: int,
+        policy: RetryPolicy,
+        sleep: Sleep,
+        clock: Clock,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._client = client
+        self._lease = lease
+        self._user_id = user_id
+        self._lease_seconds = lease_seconds
+        self._settle_seconds = settle_seconds
+        self._pages = pages
+        self._policy = policy
+        self._sleep = sleep
+        self._clock = clock
+        self._stopping = stopping
+        self._one_look = asyncio.Lock()
+        self._latest: Look | None = None
+
+    async def settle(self, request_id: str, attempt: int, *, ours: bool) -> Standing | str:
+        """Find out what became of an open intent.
+
+        Args:
+            request_id: Whose.
+            attempt: Its attempt.
+            ours: True when this very process wrote the intent and its POST got no answer.
+
+        Returns:
+            The request's new standing, or why it has to stay uncertain.
+        """
+        intent = await self._ledger.read_intent(request_id, attempt)
+        if not ours:
+            standing = await self._wait_for_owner(intent)
+            if standing is not None:
+                return standing
+        silent_since = self._clock() if ours else await self._silent_since(intent)
+        written_at = await self._ledger.intent_written_at(request_id, attempt) or intent.at
+        return await self._search(intent, written_at, settled_at=silent_since + self._settle_seconds)
+
+    async def _wait_for_owner(self, intent: Intent) -> Standing | None:
+        """The standing once the owner has put down more; None once the owner is gone. Stops waiting when we stop."""
+        wait: float = FIRST_LOOK_SECONDS
+        while True:
+            if await is_gone(intent.writer, self._store, lease_seconds=self._lease_seconds):
+                # Its last word may have come between our listing and its end.
+                standing = await self._ledger.standing(intent.request_id)
+                return None if self._is_still(standing, intent) else standing
+            if self._stopping():
+                return Standing(state=RequestState.OPEN, attempt=intent.attempt)
+            await self._sleep(wait)
+            wait = min(wait * 2, LONGEST_LOOK_SECONDS, self._lease_seconds / 2)
+            standing = await self._ledger.standing(intent.request_id)
+            if not self._is_still(standing, intent):
+                return standing
+
+    @staticmethod
+    def _is_still(standing: Standing, intent: Intent) -> bool:
+        return standing.state is RequestState.OPEN and standing.attempt == intent.attempt
+
+    async def _silent_since(self, intent: Intent) -> float:
+        """By our clock, the last moment at which a gone owner can have sent its request: the end of its lease.
+
+        The owner refuses to send after it; where no lease is left, the owner has put everything down and gone, and its
+        intent is the last that is known of it.
+        """
+        head = await self._store.head(f"leases/{intent.writer.engine_id}.json")
+        store_now = await self._store.now()
+        if head is None:
+            last = await self._ledger.intent_written_at(intent.request_id, intent.attempt) or store_now
+        else:
+            last = head.last_modified + timedelta(seconds=self._lease_seconds)
+        # A process known to be dead sends nothing after now, even where its lease has not run out.
+        return self._clock() - max(0.0, (store_now - last).total_seconds())
+
+    async def _search(self, intent: Intent, written_at: datetime, *, settled_at: float) -> Standing | str:
+        wait: float = FIRST_LOOK_SECONDS
+        needed_since = float("-inf")
+        while True:
+            look = await self._look(since=written_at, began_after=needed_since)
+            verdict = self._judge(look, intent, written_at)
+            settled = look.began_at >= settled_at
+            if isinstance(verdict, Adopt) and await self._adopt(intent, verdict):
+                return await self._ledger.standing(intent.request_id)
+            standing = await self._ledger.standing(intent.request_id)
+            if not self._is_still(standing, intent):
+                return standing
+            if settled or self._stopping():
+                if look.failure:
+                    return f"the account's history cannot be read: {look.failure}"
+                if isinstance(verdict, Unclear):
+                    return verdict.reason
+                if not settled:
+                    return "stopped before the account's history had settled"
+                if not isinstance(verdict, Adopt):
+                    return await self._release(intent)
+            pause = max(0.05, min(wait, settled_at - self._clock()))
+            wait = min(wait * 2, LONGEST_LOOK_SECONDS)
+            await self._sleep(pause)
+            needed_since = self._clock()
+
+    def _judge(self, look: Look, intent: Intent, written_at: datetime) -> Verdict:
+        if look.failure:
+            return Unclear(reason=look.failure)
+        return judge(
+            intent,
+            written_at=written_at,
+            history=look.history,
+            reaches_back=look.reaches_back_to(written_at - CLOCK_SLACK),
+            owners=look.owners,
+            rivals=look.open_intents,
+        )
+
+    async def _adopt(self, intent: Intent, verdict: Adopt) -> bool:
+        """Take the generations found as the intent's own; False where another request was faster with all of them."""
+        adopted = False
+        for generation in verdict.generations:
+            claim = f"adoptions/{id_in_key(generation.id)}.json"
+            facts = {"generation_id": generation.id, "request_id": intent.request_id}
+            body = json.dumps(facts, indent=1).encode()
+            # Equal bytes count as our own write: two processes that adopt for the same request both succeed.
+            if not await self._store.create(claim, body):
+                continue
+            header = signed(intent.request_id, intent.attempt, self._lease.writer())
+            await self._ledger.write(Submitted(**header, generation_id=generation.id, adopted=True))
+            adopted = True
+        return adopted
+
+    async def _release(self, intent: Intent) -> Standing:
+        header = signed(intent.request_id, intent.attempt, self._lease.writer())
+        reason = f"not in the account's history {self._settle_seconds:g} s after its last possible submit"
+        await self._ledger.write(Released(**header, why="not_in_history", reason=reason))
+        return await self._ledger.standing(intent.request_id)
+
+    async def _look(self, *, since: datetime, began_after: float) -> Look:
+        """A look into the history that began after this moment; one at a time, shared by all that wait."""
+        async with self._one_look:
+            latest = self._latest
+            fresh = latest is not None and latest.began_at >= began_after
+            if latest is None or not fresh or not (latest.failure or latest.reaches_back_to(since - CLOCK_SLACK)):
+                self._latest = await self._look_now(since - CLOCK_SLACK)
+            assert self._latest is not None
+            return self._latest
+
+    async def _look_now(self, since: datetime) -> Look:
+        began_at = self._clock()
+        found: dict[str, Generation] = {}
+        reaches_end, failure = False, None
+        try:
+            for _page in range(self._pages):
+                known = len(found)
+                batch = await self._read_page(offset=known)
+                found.update((generation.id, generation) for generation in batch)
+                times = [generation.created_at for generation in batch if generation.created_at]
+                # The largest page is the server's secret, so a short page is not the end; an empty one is.
+                if reaches_end := not batch:
+                    break
+                # Newest first in what was seen, but not documented: stop early only where the page is in that order.
+                if len(found) == known or (times and times == sorted(times, reverse=True) and times[-1] < since):
+                    break
+        except LeonardoError as error:
+            failure = str(error)
+        # The ledger is read after the history: whatever request a generation belongs to, its intent is in the ledger.
+        owners, intents = await self._read_ledger()
+        oldest = min((item.created_at for item in found.values() if item.created_at), default=None)
+        return Look(
+            began_at=began_at,
+            history=tuple(found.values()),
+            reaches_end=reaches_end,
+            oldest=oldest,
+            owners=owners,
+            open_intents=intents,
+            failure=failure,
+        )
+
+    async def _read_page(self, *, offset: int) -> list[Generation]:
+        call: Callable[[], Awaitable[list[Generation]]] = lambda: self._client.read_history(  # noqa: E731
+            self._user_id, offset=offset, limit=HISTORY_PAGE
+        )
+        return await repeat(call, policy=self._policy, sleep=self._sleep)
+
+    async def _read_ledger(self) -> tuple[dict[str, str], tuple[Intent, ...]]:
+        """Who owns which generation, and every open intent: one listing, and one read per open intent."""
+        infos = await self._store.list(REQUESTS_FOLDER + "/")
+        keys = [key for info in infos if (key := EventKey.parse(info.key))]
+        owners = {key.generation: key.request_id for key in keys if key.generation}
+        standings = fold_all(keys)
+        still_open = [(request, found.attempt) for request, found in standings.items() if found.state is RequestState.OPEN]
+        intents = await asyncio.gather(*(self._ledger.read_intent(request, attempt) for request, attempt in still_open))
+        return owners, tuple(intents)

@@ -1,0 +1,307 @@
+"""One run from outside: settings and values in, a report out. Puts the engine's parts together, and takes them down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import httpx
+
+from seedream_assets.core.budget import Budget, Spending, cost_in_credits
+from seedream_assets.core.errors import LeonardoError
+from seedream_assets.core.generations import Account, Cost
+from seedream_assets.core.ledger import RequestState
+from seedream_assets.core.models import ModelCatalog
+from seedream_assets.core.run_report import Progress, RunReport, Tally
+from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.dataset_budget import DatasetBudget
+from seedream_assets.generation.delivery import ByteBudget, Delivery
+from seedream_assets.generation.engine import Demand, Engine
+from seedream_assets.generation.ledger_store import Ledger
+from seedream_assets.generation.lease import Lease, is_gone
+from seedream_assets.generation.recovery import Recovery
+from seedream_assets.generation.references import ReferenceUploads
+from seedream_assets.generation.request_path import RequestPath, cost_of
+from seedream_assets.generation.settings import EngineSettings
+from seedream_assets.generation.spending import Purse
+from seedream_assets.generation.stop import StopRun
+from seedream_assets.generation.submitting import AtStep, Buyer, Submits
+from seedream_assets.generation.waiting import Clock, Sleep, running_seconds
+from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.leonardo.downloads import ImageDownloads
+from seedream_assets.leonardo.retries import RetryPolicy, repeat
+from seedream_assets.leonardo.settings import LeonardoSettings
+from seedream_assets.storage.object_store import ObjectStore
+
+# A submit is tried about ten minutes against 429 and closed doors; a download about two against a host that is away.
+SUBMIT_POLICY = RetryPolicy(attempts=24, first_wait_seconds=1.0)
+DOWNLOAD_POLICY = RetryPolicy(attempts=9)
+READ_POLICY = RetryPolicy()
+PARENT_CHECK_SECONDS = 1.0
+MOST_REASONS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """Everything one run needs to know.
+
+    Attributes:
+        demands: Drawn as room becomes free; never held as a whole.
+        total: How many there are.
+        buyer: For whom.
+        on_progress: Called every `settings.progress_seconds`, and once at the end.
+        watch_parent: Stop when the process that started this one is gone: Dagster's step under a killed run worker.
+        transport: For tests: answers instead of the network.
+        at_step: Called at the named points of each request, for tests that kill a process there.
+    """
+
+    store: ObjectStore
+    leonardo: LeonardoSettings
+    settings: EngineSettings
+    models: ModelCatalog
+    budget: Budget
+    dataset: str
+    partition: str
+    demands: Iterable[Demand]
+    total: int
+    run_id: str = field(default_factory=lambda: uuid4().hex)
+    dagster_run_id: str | None = None
+    on_progress: Callable[[Progress], None] = lambda _progress: None
+    watch_parent: bool = False
+    transport: httpx.AsyncBaseTransport | None = None
+    at_step: AtStep = lambda _step, _request_id: None
+    sleep: Sleep = asyncio.sleep
+    clock: Clock = running_seconds
+
+
+def run_generation(order: RunOrder) -> RunReport:
+    """Buy, fetch and store what is demanded. Blocks until the run has ended.
+
+    SIGINT and SIGTERM end the run cleanly: nothing more is submitted, what is in flight gets a bounded time, and the
+    report says `interrupted`. Whatever happens, the ledger is left so that the next run goes on without paying again.
+
+    Raises:
+        StoreRefused: The store cannot be used safely; nothing was bought.
+        LeonardoError: The account cannot be read, or refuses the key.
+        StoreError: The store failed for good while the run was under way. What is owned is kept.
+    """
+    order.store.refuse_unless_create_only()
+    return asyncio.run(_run(order))
+
+
+async def _run(order: RunOrder) -> RunReport:
+    began = order.clock()
+    stop, tally = StopRun(), Tally(order.total)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_signals_stop(stop))
+        store = AsyncStore(order.store, threads=order.settings.store_threads, sleep=order.sleep)
+        stack.callback(store.close)
+        client = await stack.enter_async_context(LeonardoClient(order.leonardo, transport=order.transport))
+        downloads = await stack.enter_async_context(ImageDownloads(order.leonardo, transport=order.transport))
+        account = await repeat(client.read_account, policy=READ_POLICY, sleep=order.sleep)
+        lease = Lease(store, seconds=order.settings.lease_seconds, sleep=order.sleep, clock=order.clock)
+        await lease.start()
+        stack.push_async_callback(lease.stop)
+        purse = await _open_purse(order, store, lease, account)
+        engine = _build_engine(order, store, client, downloads, account, lease, purse, tally, stop)
+        watches = [asyncio.create_task(_report(order, tally, purse, began), name="progress")]
+        if order.watch_parent:
+            watches.append(asyncio.create_task(_watch_parent(stop, order.sleep), name="parent"))
+        try:
+            await engine.run(order.demands)
+        finally:
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
+    seconds = order.clock() - began
+    order.on_progress(tally.progress(seconds=seconds, credits_spent=purse.booked_credits))
+    return RunReport(
+        run_id=order.run_id,
+        requests=dict(+tally.requests),
+        images_stored=tally.images_stored,
+        credits_booked=purse.booked_credits,
+        costs=dict(purse.costs),
+        reasons=dict(tally.reasons.most_common(MOST_REASONS)),
+        stopped=stop.cause,
+        stop_reason=stop.reason,
+        seconds=seconds,
+        notes=dict(tally.notes),
+    )
+
+
+def _build_engine(
+    order: RunOrder,
+    store: AsyncStore,
+    client: LeonardoClient,
+    downloads: ImageDownloads,
+    account: Account,
+    lease: Lease,
+    purse: Purse,
+    tally: Tally,
+    stop: StopRun,
+) -> Engine:
+    settings = order.settings
+    at_leonardo = min(settings.slots, account.slots or settings.slots) + settings.queue_ahead
+    ledger = Ledger(store)
+
+    async def pause(seconds: float) -> None:
+        """A wait between two tries that ends early when the run does."""
+        interruption = asyncio.create_task(stop.interruption())
+        waiting = asyncio.ensure_future(order.sleep(seconds))
+        await asyncio.wait({interruption, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        interruption.cancel()
+        waiting.cancel()
+
+    path = RequestPath(
+        client=client,
+        ledger=ledger,
+        lease=lease,
+        submits=Submits(
+            ledger=ledger,
+            client=client,
+            lease=lease,
+            references=ReferenceUploads(store, client, user_id=account.user_id, sleep=order.sleep),
+            models=order.models,
+            buyer=Buyer(
+                dataset=order.dataset,
+                partition=order.partition,
+                run_id=order.run_id,
+                dagster_run_id=order.dagster_run_id,
+            ),
+            policy=SUBMIT_POLICY,
+            pause=pause,
+            stopping=lambda: stop.buys_no_more,
+            at_step=order.at_step,
+        ),
+        recovery=Recovery(
+            store=store,
+            ledger=ledger,
+            client=client,
+            lease=lease,
+            user_id=account.user_id,
+            lease_seconds=settings.lease_seconds,
+            settle_seconds=settings.history_settle_seconds,
+            pages=settings.history_pages,
+            policy=READ_POLICY,
+            sleep=order.sleep,
+            clock=order.clock,
+            stopping=lambda: stop.is_interrupted,
+        ),
+        delivery=Delivery(
+            store=store,
+            downloads=downloads,
+            memory=ByteBudget(settings.image_bytes_in_memory),
+            policy=DOWNLOAD_POLICY,
+            largest_pixels=order.leonardo.largest_image_pixels,
+            run_id=order.run_id,
+            sleep=order.sleep,
+            at_step=order.at_step,
+        ),
+        purse=purse,
+        models=order.models,
+        tally=tally,
+        stop=stop,
+        policy=READ_POLICY,
+        give_up_after_seconds=settings.give_up_after_seconds,
+        places=asyncio.Semaphore(at_leonardo),
+        # Enough that waiting for others does not hold up the rest; beyond it, admission waits too.
+        parked=asyncio.Semaphore(20 * at_leonardo),
+        at_step=order.at_step,
+        sleep=order.sleep,
+        clock=order.clock,
+    )
+    # Twice the places: while one lot is at Leonardo, another is downloaded, verified and stored.
+    return Engine(
+        path=path, purse=purse, tally=tally, stop=stop, room=2 * at_leonardo, drain_seconds=settings.drain_seconds
+    )
+
+
+async def _open_purse(order: RunOrder, store: AsyncStore, lease: Lease, account: Account) -> Purse:
+    """This run's money, under its three caps; settles first what dead runs of the dataset left."""
+    ledger = Ledger(store)
+
+    async def booked_for(request_id: str, run_id: str) -> int | None:
+        standing = await ledger.standing(request_id)
+        if standing.state is RequestState.FREE:
+            return 0
+        intent = await ledger.read_intent(request_id, standing.attempt)
+        if intent.run_id != run_id:
+            return 0
+        if standing.state is RequestState.OPEN:
+            return None
+        submits = await ledger.read_submitted(request_id, standing.attempt)
+        return sum(cost_in_credits(cost_of(submit), quoted=intent.credits_reserved) for submit in submits)
+
+    dataset = DatasetBudget(
+        store,
+        dataset=order.dataset,
+        run_id=order.run_id,
+        limit=order.budget.max_credits_total,
+        sign=lease.writer,
+    )
+    await dataset.open(
+        is_gone=lambda writer: is_gone(writer, store, lease_seconds=order.settings.lease_seconds), booked_for=booked_for
+    )
+    unit = order.leonardo.balance_unit
+    balance = None if account.balance is None else cost_in_credits(Cost(amount=account.balance, unit=unit), quoted=0)
+    return Purse(
+        run=Spending(cap="max_credits_per_run", limit=order.budget.max_credits_per_run),
+        balance=Spending(cap="balance", limit=None if balance is None else max(0, balance)),
+        dataset=dataset,
+    )
+
+
+async def _report(order: RunOrder, tally: Tally, purse: Purse, began: float) -> None:
+    while True:
+        await order.sleep(order.settings.progress_seconds)
+        order.on_progress(tally.progress(seconds=order.clock() - began, credits_spent=purse.booked_credits))
+
+
+async def _watch_parent(stop: StopRun, sleep: Sleep) -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await sleep(PARENT_CHECK_SECONDS)
+    stop.request("interrupted", "the process that started this run is gone")
+
+
+@contextmanager
+def _signals_stop(stop: StopRun) -> Iterator[None]:
+    """SIGINT and SIGTERM ask the run to end; a second one ends it at once. The handlers that stood before come back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: signal.Signals) -> None:
+        stop.request("interrupted", f"asked to stop ({number.name})")
+        loop.remove_signal_handler(number)
+
+    for number in before:
+        loop.add_signal_handler(number, ask, number)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+def read_account(leonardo: LeonardoSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> Account | None:
+    """The account behind the key, for a quote; None where it cannot be read now. Costs nothing."""
+
+    async def ask() -> Account | None:
+        async with LeonardoClient(leonardo, transport=transport) as client:
+            try:
+                return await client.read_account()
+            except LeonardoError:
+                return None
+
+    return asyncio.run(ask())
+

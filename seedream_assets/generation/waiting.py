@@ -1,0 +1,16 @@
+"""Time as a dependency: what the engine takes to sleep and to know how long something took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+Sleep = Callable[[float], Awaitable[None]]
+# Seconds that never run backwards, and that go on while this process, or the whole machine, is stopped.
+Clock = Callable[[], float]
+
+
+def running_seconds() -> float:
+    """The machine's seconds since boot, suspended time included where the system counts it (Linux)."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)

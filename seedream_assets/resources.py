@@ -1,0 +1,130 @@
+"""Dagster configuration → plain values: `LeonardoResource` and `ImageStoreResource`.
+
+Limits here only tighten what the models allow. Secrets and addresses come from the environment when a run starts, so
+that nothing secret stands in definitions, the UI or the run's configuration.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.models import ModelCatalog, TighterLimits
+from seedream_assets.generation.settings import EngineSettings
+from seedream_assets.leonardo.settings import MEBIBYTE, PRODUCTION_IMAGE_HOSTS, PRODUCTION_URL, LeonardoSettings
+from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.open_store import open_store
+from seedream_assets.storage.s3_client import S3Options
+
+KEY_VARIABLE = "LEONARDO_API_KEY"
+ADDRESS_VARIABLE = "LEONARDO_BASE_URL"
+STORE_VARIABLE = "SEEDREAM_STORE"
+
+
+class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagster's base is generic over its own value
+    """One Leonardo account: its key, its address, how fast it may be used, and limits below the models' own."""
+
+    api_key: str | None = Field(
+        default=None, description=f"The account's API key, as an EnvVar. Default: {KEY_VARIABLE} when a run starts."
+    )
+    base_url: str | None = Field(
+        default=None, description=f"Without /v1 or /v2. Default: {ADDRESS_VARIABLE}, else {PRODUCTION_URL}."
+    )
+    image_hosts: list[str] = Field(
+        default=list(PRODUCTION_IMAGE_HOSTS), description="Where images may be downloaded from; the key never goes there."
+    )
+    connect_seconds: float = Field(default=10.0, gt=0, description="Longest wait for a connection.")
+    answer_seconds: float = Field(default=60.0, gt=0, description="Longest wait for an answer.")
+    download_seconds: float = Field(default=300.0, gt=0, description="Longest time for one image.")
+    give_up_after_seconds: float = Field(
+        default=1800.0, gt=0, description="A job that has not ended by then stays pending; the next run goes on."
+    )
+    slots: int = Field(default=10, ge=1, description="Generations at once. The account's own figure, where lower, wins.")
+    queue_ahead: int = Field(default=4, ge=0, description="Generations kept waiting at Leonardo beyond the slots.")
+    creates_per_minute: int = Field(default=100, ge=1, description="Leonardo's published limit is 100.")
+    requests_per_minute: int = Field(default=2000, ge=1, description="Leonardo's published limit is 2000.")
+    balance_unit: Literal["CREDITS", "DOLLARS"] = Field(
+        default="CREDITS", description="What the account's balance counts; not documented."
+    )
+    largest_image_bytes: int = Field(default=100 * MEBIBYTE, ge=1, description="A larger image is refused.")
+    largest_image_pixels: int = Field(default=14142 * 14142, ge=1, description="A larger image is refused.")
+    largest_width: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
+    largest_height: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
+    largest_quantity: int | None = Field(default=None, description="Images per request; at most the model's own limit.")
+    largest_prompt: int | None = Field(default=None, description="Characters; at most the model's own limit.")
+    allowed_styles: list[str] | None = Field(default=None, description="Names or UUIDs; default: all of the model's.")
+    allowed_models: list[str] | None = Field(default=None, description="Default: all that are known.")
+
+    def models(self, overrides: Mapping[str, Any] | None = None) -> ModelCatalog:
+        """The models that may be used, under these limits and a dataset's own, whichever is tighter.
+
+        Raises:
+            DeclarationError: A limit would loosen a model's.
+        """
+        own = self._limits(vars(self))
+        return ModelCatalog(own, self._limits(overrides)) if overrides else ModelCatalog(own)
+
+    def settings(self, overrides: Mapping[str, Any] | None = None) -> LeonardoSettings | None:
+        """How the account is reached and treated; None where there is no key, so that planning needs none.
+
+        Raises:
+            DeclarationError: A value is not allowed.
+        """
+        key = self.api_key or os.environ.get(KEY_VARIABLE, "")
+        if not key:
+            return None
+        address = self.base_url or os.environ.get(ADDRESS_VARIABLE) or PRODUCTION_URL
+        asked = {**vars(self), **(overrides or {}), "api_key": key, "base_url": address}
+        known = {field.name for field in fields(LeonardoSettings)}
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+        return LeonardoSettings(**{name: value for name, value in values.items() if name in known})
+
+    def engine(self, overrides: Mapping[str, Any] | None = None) -> EngineSettings:
+        """How a run of the engine behaves; `overrides` may hold `EngineSettings`' other fields too."""
+        asked = {**vars(self), **(overrides or {})}
+        known = {field.name for field in fields(EngineSettings)}
+        return EngineSettings(**{name: value for name, value in asked.items() if name in known})
+
+    @staticmethod
+    def _limits(values: Mapping[str, Any]) -> TighterLimits:
+        asked = {field.name: values.get(field.name) for field in fields(TighterLimits)}
+        limits: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+        return TighterLimits(**limits)
+
+
+class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # as above
+    """Where datasets that name no store of their own are kept, and how S3 is reached. Credentials: boto3's own way."""
+
+    url: str | None = Field(
+        default=None, description=f"s3://bucket/prefix or file:///…. Default: {STORE_VARIABLE} when a run starts."
+    )
+    endpoint_url: str | None = Field(default=None, description="Default: boto3's AWS_ENDPOINT_URL_S3.")
+    region: str | None = Field(default=None, description="Default: boto3's AWS_DEFAULT_REGION.")
+    max_connections: int = Field(default=32, ge=1, description="Connections to S3 at one time.")
+    checksums: bool = Field(default=True, description="Send SHA-256 checksums; off only for servers that refuse them.")
+
+    def options(self) -> S3Options:
+        """How S3 is reached."""
+        return S3Options(
+            endpoint_url=self.endpoint_url,
+            region=self.region,
+            max_connections=self.max_connections,
+            checksums=self.checksums,
+        )
+
+    def open(self, url: str | None = None) -> ObjectStore:
+        """A dataset's store, or the deployment's where the dataset names none. Sends nothing.
+
+        Raises:
+            DeclarationError: No address, or none that is allowed.
+        """
+        address = url or self.url or os.environ.get(STORE_VARIABLE)
+        if not address:
+            raise DeclarationError(f"no store is named: give the dataset a store, or set {STORE_VARIABLE}")
+        return open_store(address, options=self.options())

@@ -1,0 +1,298 @@
+"""A bucket, or a folder of one, as an object store.
+
+Here belongs how S3 keeps the promises of `ObjectStore`, above all that of `create`. Client settings are in
+`s3_client`, the meaning of errors in `s3_errors`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from seedream_assets.core.errors import ObjectNotFound, StoreRefused, StoreUnavailable
+from seedream_assets.storage.create_only_probe import prove_create_only
+from seedream_assets.storage.keys import OWN_FOLDERS, PROBE_FOLDER, as_folder, check_key, check_prefix
+from seedream_assets.storage.object_metadata import SHA256_ENTRY, check_metadata, digest_of
+from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo
+from seedream_assets.storage.s3_client import S3Options, make_s3_client
+from seedream_assets.storage.s3_errors import is_missing_object, s3_error, status_of
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+# "There is one already" and "someone is writing it just now". Matched by status: servers differ in the code.
+_TAKEN_STATUSES = (409, 412)
+
+
+class _Unsettled(Exception):
+    """Only the store itself can tell what became of a write."""
+
+
+class _BodyBroke(StoreUnavailable):
+    """An answer began and did not end; boto3 repeats only those that did not begin."""
+
+
+class S3Store:
+    """An `ObjectStore` under `s3://bucket/prefix`.
+
+    Args:
+        bucket: Must exist.
+        prefix: Folder inside the bucket without "/" at either end; empty for the whole bucket.
+        options: Client settings.
+        client: A ready client instead of one made from `options`.
+        sleep: Waits that many seconds.
+        randomness: Between 0 and 1, spreads the waits of writers that met.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        options: S3Options | None = None,
+        client: S3Client | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        randomness: Callable[[], float] = random.random,
+    ) -> None:
+        self._options = options or S3Options()
+        self._client = client or make_s3_client(self._options)
+        self._bucket = bucket
+        self._folder = as_folder(prefix)
+        self._sleep = sleep
+        self._randomness = randomness
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.url})"
+
+    @property
+    def url(self) -> str:
+        """The store as an s3:// address."""
+        return f"s3://{self._bucket}/{self._folder}".removesuffix("/")
+
+    def uri(self, key: str) -> str:
+        """The object as an s3:// address."""
+        return f"{self.url}/{check_key(key)}"
+
+    def create(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str,
+        metadata: Mapping[str, str] = NO_METADATA,
+        sha256: str | None = None,
+    ) -> bool:
+        """See `ObjectStore.create`.
+
+        A 412 can be one's own write: it was stored, its answer was lost, and boto3 sent it again. So no answer but a
+        success is believed: what stands there is looked at, and where nothing stands the write is sent again.
+        """
+        sha256 = digest_of(body, sha256)
+        request = self._put_request(key, body, content_type=content_type, metadata=metadata, sha256=sha256)
+        last: BaseException | None = None
+        for attempt in range(self._options.rounds):
+            if attempt:
+                self._back_off(attempt)
+            try:
+                self._put_if_none_matches(request, key)
+            except _Unsettled as unsettled:
+                last = unsettled.__cause__
+            else:
+                return True
+            try:
+                same = self._same_content(key, body, sha256)
+            except StoreUnavailable as unavailable:
+                last = unavailable
+                continue
+            if same is not None:
+                return same
+        raise StoreUnavailable(
+            f"cannot create {self.uri(key)}: {self._options.rounds} rounds of writing and looking settled nothing. "
+            "Whether a write is still under way is not known; the same write may be made again"
+        ) from last
+
+    def replace(self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str] = NO_METADATA) -> None:
+        """See `ObjectStore.replace`."""
+        sha256 = digest_of(body, None)
+        request = self._put_request(key, body, content_type=content_type, metadata=metadata, sha256=sha256)
+        with self._translated("replace", key):
+            self._client.put_object(**request)
+
+    def read(self, key: str) -> bytes:
+        """See `ObjectStore.read`."""
+        for attempt in range(1, self._options.rounds):
+            try:
+                return self._read_once(key)
+            except _BodyBroke:
+                self._back_off(attempt)
+        return self._read_once(key)
+
+    def head(self, key: str) -> ObjectHead | None:
+        """See `ObjectStore.head`."""
+        request: dict[str, Any] = {"Bucket": self._bucket, "Key": self._full(key)}
+        if self._options.checksums:
+            request["ChecksumMode"] = "ENABLED"
+        try:
+            with self._translated("look at", key):
+                found = self._client.head_object(**request)
+        except ObjectNotFound:
+            return None
+        metadata = found.get("Metadata", {})
+        return ObjectHead(
+            key=key,
+            size_bytes=found["ContentLength"],
+            last_modified=found["LastModified"].astimezone(UTC),
+            etag=found["ETag"].strip('"') if "ETag" in found else None,
+            content_type=found.get("ContentType", "application/octet-stream"),
+            metadata=metadata,
+            sha256=_hex(found.get("ChecksumSHA256")) or metadata.get(SHA256_ENTRY),
+        )
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See `ObjectStore.list`; a request for every thousand objects."""
+        for page in self._pages(self._folder + check_prefix(prefix)):
+            for found in page.get("Contents", []):
+                key = found["Key"].removeprefix(self._folder)
+                if key and not key.endswith("/") and not key.startswith(_OWN_PREFIXES):
+                    yield ObjectInfo(
+                        key=key,
+                        size_bytes=found["Size"],
+                        last_modified=found["LastModified"].astimezone(UTC),
+                        etag=found["ETag"].strip('"') if "ETag" in found else None,
+                    )
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """See `ObjectStore.list_folders`; a request for every thousand folders and objects beside them."""
+        folder = self._folder + as_folder(prefix)
+        for page in self._pages(folder, Delimiter="/"):
+            for found in page.get("CommonPrefixes", []):
+                name = found["Prefix"].removeprefix(folder).removesuffix("/")
+                if prefix or name not in OWN_FOLDERS:
+                    yield name
+
+    def delete(self, key: str) -> None:
+        """See `ObjectStore.delete`. In a versioned bucket older versions stay."""
+        try:
+            with self._translated("delete", key):
+                self._client.delete_object(Bucket=self._bucket, Key=self._full(key))
+        except ObjectNotFound:
+            return
+
+    def now(self) -> datetime:
+        """See `ObjectStore.now`: the date of the server's answer to a question about an object that never exists."""
+        key = f"{PROBE_FOLDER}/now"
+        try:
+            answer: Mapping[str, Any] = self._client.head_object(Bucket=self._bucket, Key=self._full(key))
+        except ClientError as error:
+            if not is_missing_object(error):
+                raise s3_error(error, doing="read the clock of", uri=self.url) from error
+            answer = error.response
+        except BotoCoreError as error:
+            raise s3_error(error, doing="read the clock of", uri=self.url) from error
+        date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date", "")
+        try:
+            return parsedate_to_datetime(date).astimezone(UTC)
+        except (TypeError, ValueError) as error:
+            raise StoreRefused(
+                f"{self.url} answers with the date {date!r}; leases are judged by the server's clock, so a Date "
+                "header as in RFC 9110 is needed. A proxy in between may drop it"
+            ) from error
+
+    def refuse_unless_create_only(self) -> None:
+        """See `ObjectStore.refuse_unless_create_only`."""
+        prove_create_only(self)
+
+    def _full(self, key: str) -> str:
+        return self._folder + check_key(key)
+
+    def _read_once(self, key: str) -> bytes:
+        with self._translated("read", key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._full(key))
+            try:
+                return answer["Body"].read()
+            except BotoCoreError as error:
+                raise _BodyBroke(f"cannot read {self.uri(key)}: its body broke off: {error}") from error
+
+    def _put_request(
+        self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str], sha256: str
+    ) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "Bucket": self._bucket,
+            "Key": self._full(key),
+            "Body": body,
+            "ContentType": content_type,
+            "Metadata": check_metadata(metadata, content_type=content_type, sha256=sha256),
+        }
+        if self._options.checksums:
+            request["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
+        return request
+
+    def _put_if_none_matches(self, request: dict[str, Any], key: str) -> None:
+        """Write; raises `_Unsettled` when the answer, or its absence, leaves open what stands there now."""
+        try:
+            self._client.put_object(**request, IfNoneMatch="*")
+        except (ClientError, BotoCoreError) as error:
+            taken = isinstance(error, ClientError) and status_of(error) in _TAKEN_STATUSES
+            raised = s3_error(error, doing="create", uri=self.uri(key))
+            if taken or isinstance(raised, StoreUnavailable):
+                raise _Unsettled from error
+            raise raised from error
+
+    def _same_content(self, key: str, body: bytes, sha256: str) -> bool | None:
+        """Whether the object under `key` is this one; None when there is none."""
+        head = self.head(key)
+        if head is None:
+            return None
+        if head.size_bytes != len(body):
+            return False
+        if head.sha256 is not None:
+            return head.sha256 == sha256
+        try:
+            return hashlib.sha256(self.read(key)).hexdigest() == sha256
+        except ObjectNotFound:
+            return None
+
+    def _back_off(self, attempt: int) -> None:
+        longest = min(self._options.longest_wait_seconds, self._options.first_wait_seconds * 2 ** (attempt - 1))
+        self._sleep(longest * (0.5 + self._randomness() / 2))
+
+    def _pages(self, prefix: str, **more: Any) -> Iterator[Mapping[str, Any]]:
+        paginator = self._client.get_paginator("list_objects_v2")
+        pages = iter(paginator.paginate(Bucket=self._bucket, Prefix=prefix, **more))
+        while True:
+            with self._translated("list", ""):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page
+
+    @contextmanager
+    def _translated(self, doing: str, key: str) -> Iterator[None]:
+        uri = self.uri(key) if key else self.url
+        try:
+            yield
+        except ClientError as error:
+            if key and is_missing_object(error):
+                raise ObjectNotFound(f"no object at {uri}") from error
+            raise s3_error(error, doing=doing, uri=uri) from error
+        except BotoCoreError as error:
+            raise s3_error(error, doing=doing, uri=uri) from error
+
+
+_OWN_PREFIXES = tuple(f"{folder}/" for folder in OWN_FOLDERS)
+
+
+def _hex(checksum: str | None) -> str | None:
+    """A stored checksum as hex digits; None for that of a multipart upload, which is not the content's."""
+    if checksum is None or "-" in checksum:
+        return None
+    return base64.b64decode(checksum).hex()

@@ -1,0 +1,99 @@
+"""How the project talks to S3: which settings, and the one place where a boto3 client is made.
+
+Here belongs configuration. Addresses, regions and credentials come from boto3's own variables and files unless an
+option says otherwise; credentials are never an option.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from seedream_assets.core.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Options:
+    """Settings of one S3 client; the defaults fit AWS and most servers that speak its language.
+
+    Attributes:
+        endpoint_url: Only where AWS_ENDPOINT_URL_S3 cannot be used.
+        region: Only where AWS_REGION or the profile cannot be used.
+        addressing_style: `path` for servers without wildcard DNS; None leaves it to boto3 and its profile.
+        max_connections: Connections kept open; the number of threads that use the store.
+        attempts: Sends of one request by boto3 itself, on transport errors, 5xx and 429.
+        rounds: Of write, look and back off that one create may take on top of that, or of reading a body that breaks.
+        first_wait_seconds: Before the second round; doubles with every further one.
+        longest_wait_seconds: Between two rounds.
+        connect_timeout_seconds: Per connection.
+        read_timeout_seconds: Between two bytes of an answer.
+        checksums: Send SHA-256 with every object. Off only for servers that refuse such a request.
+
+    Raises:
+        DeclarationError: A value is out of range.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    addressing_style: Literal["auto", "path", "virtual"] | None = None
+    max_connections: int = 32
+    attempts: int = 4
+    rounds: int = 6
+    first_wait_seconds: float = 0.2
+    longest_wait_seconds: float = 5.0
+    connect_timeout_seconds: float = 10.0
+    read_timeout_seconds: float = 60.0
+    checksums: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_connections", "attempts", "rounds"):
+            if getattr(self, name) < 1:
+                raise DeclarationError(f"S3 option {name}: got {getattr(self, name)}, allowed is 1 or more")
+        for name in ("connect_timeout_seconds", "read_timeout_seconds"):
+            if not getattr(self, name) > 0:
+                raise DeclarationError(f"S3 option {name}: got {getattr(self, name)}, allowed is more than 0")
+        if not 0 <= self.first_wait_seconds <= self.longest_wait_seconds:
+            raise DeclarationError(
+                f"S3 options: waits must grow from 0 or more, got first_wait_seconds={self.first_wait_seconds} and "
+                f"longest_wait_seconds={self.longest_wait_seconds}"
+            )
+        if self.addressing_style not in (None, "auto", "path", "virtual"):
+            raise DeclarationError(
+                f"S3 option addressing_style: got {self.addressing_style!r}, allowed are auto, path and virtual"
+            )
+
+
+def make_s3_client(options: S3Options) -> S3Client:
+    """A client of its own session, so that it may be made in any thread; it may be used by all of them.
+
+    Raises:
+        DeclarationError: boto3 refuses the configuration, for example an endpoint that is not a URL.
+    """
+    style: Any = {"addressing_style": options.addressing_style} if options.addressing_style else None
+    config = Config(
+        max_pool_connections=options.max_connections,
+        connect_timeout=options.connect_timeout_seconds,
+        read_timeout=options.read_timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": options.attempts},
+        tcp_keepalive=True,
+        # boto3's default CRC32 trailer is refused, or stored inside the object, by many servers that are not AWS.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3=style,
+    )
+    try:
+        return boto3.session.Session().client(
+            "s3", region_name=options.region, endpoint_url=options.endpoint_url, config=config
+        )
+    except (BotoCoreError, ValueError) as error:
+        raise DeclarationError(
+            f"boto3 refuses the S3 configuration: {error}. Look at AWS_ENDPOINT_URL_S3, AWS_REGION, AWS_PROFILE and "
+            "the files they name"
+        ) from error

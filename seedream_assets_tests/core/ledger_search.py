@@ -1,0 +1,84 @@
+"""Every state that the purchase protocol can reach, one after the other, held against what must never happen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from typing import NamedTuple
+
+from seedream_assets.core.ledger import RequestState
+from seedream_assets_tests.core.ledger_protocol import Keys, Protocol, Rules, World, generation_name, key, verdict_of
+
+MOST_STATES = 300_000
+INVARIANTS = ("billed twice", "billed and lost")
+
+
+class Search(NamedTuple):
+    """What came of looking at every state.
+
+    Attributes:
+        states: How many there are.
+        broken: The invariant that the first state breaks which breaks one; empty where none does.
+        path: The moves that lead there.
+        moves: Every kind of move that was possible somewhere.
+    """
+
+    states: int
+    broken: str
+    path: tuple[str, ...]
+    moves: frozenset[str]
+
+
+def search(rules: Rules, *, invariants: Collection[str] = INVARIANTS) -> Search:
+    """Look at every state, breadth first, up to the first that breaks one of these invariants."""
+    protocol, judged = Protocol(rules), _Invariants(rules)
+    came_from: dict[World, tuple[World, str] | None] = {World(): None}
+    kinds: set[str] = set()
+    frontier = [World()]
+    while frontier:
+        reached: list[World] = []
+        for world in frontier:
+            broken = judged.broken_in(world)
+            if broken in invariants:
+                return Search(len(came_from), broken, _path(came_from, world), frozenset(kinds))
+            for name, after in protocol.moves(world):
+                kinds.add(name.split(": ")[-1])
+                if after not in came_from:
+                    came_from[after] = (world, name)
+                    reached.append(after)
+        assert len(came_from) < MOST_STATES, "the model has grown too large to be searched"
+        frontier = reached
+    return Search(len(came_from), "", (), frozenset(kinds))
+
+
+def _path(came_from: dict[World, tuple[World, str] | None], world: World) -> tuple[str, ...]:
+    names: list[str] = []
+    step = came_from[world]
+    while step is not None:
+        names.append(step[1])
+        step = came_from[step[0]]
+    return tuple(reversed(names))
+
+
+class _Invariants:
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._is_lost = cache(self._would_be_lost)
+
+    def broken_in(self, world: World) -> str:
+        if len(world.generations) > 1:
+            return "billed twice"
+        return "billed and lost" if self._is_lost(world.ledger, len(world.generations)) else ""
+
+    def _would_be_lost(self, ledger: Keys, billed: int) -> bool:
+        """Whether a last process, alone and with a settled history, would not find just what was billed."""
+        everything = tuple(range(billed))
+        standing = self._rules.standing_of(ledger)
+        if standing.state is RequestState.OPEN:
+            adopted = verdict_of(everything, ledger)
+            found = {key(standing.attempt, "submitted", name) for name in adopted or ()}
+            standing = self._rules.standing_of(ledger | (found or {key(standing.attempt, "released")}))
+        if not billed:
+            return standing.state is not RequestState.FREE
+        owned = standing.state in (RequestState.SUBMITTED, RequestState.COMPLETED)
+        return not owned or set(standing.generations) != {generation_name(number) for number in everything}

@@ -1,0 +1,81 @@
+"""Claims about money: a cap is never crossed, an unknown cost is never zero, dollars become the credits they were."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedream_assets.core.budget import Budget, CapReached, Spending, cost_in_credits
+from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.generations import Cost
+from seedream_assets.core.models import DOLLARS_PER_CREDIT
+
+CREDITS = st.integers(0, 300)
+
+
+@pytest.mark.parametrize("name", ["max_credits_per_run", "max_credits_total"])
+@pytest.mark.parametrize(("value", "allowed"), [(None, True), (0, True), (1, True), (-1, False)])
+def test_a_cap_is_nothing_or_zero_or_more(name, value, allowed):
+    if allowed:
+        assert getattr(Budget(**{name: value}), name) == value
+    else:
+        with pytest.raises(DeclarationError, match=rf"budget\.{name}: got -1, allowed is 0 or more credits"):
+            Budget(**{name: value})
+
+
+def test_the_last_credit_may_be_spent_and_not_one_more():
+    spending = Spending(cap="max_credits_per_run", limit=56, booked=28)
+    full = spending.reserve(28)
+    assert isinstance(full, Spending)
+    assert full.committed == 56
+    assert full.reserve(1) == CapReached(cap="max_credits_per_run", limit=56, committed=56, asked=1)
+
+
+def test_a_cap_that_is_reached_tells_the_numbers():
+    reached = Spending(cap="balance", limit=50, booked=28).reserve(28)
+    assert str(reached) == "balance is 50 credits; 28 are committed, the next request needs 28"
+
+
+@given(
+    st.none() | st.integers(0, 1000),
+    st.lists(st.tuples(st.booleans(), CREDITS, CREDITS), max_size=40),
+)
+def test_what_is_committed_never_exceeds_the_cap_but_by_what_was_charged_beyond_the_quote(limit, steps):
+    spending = Spending(cap="max_credits_per_run", limit=limit)
+    in_flight: list[int] = []
+    reserved_and_booked: list[tuple[int, int]] = []
+    for asks, credits, booked in steps:
+        if asks or not in_flight:
+            after = spending.reserve(credits)
+            if isinstance(after, CapReached):
+                assert limit is not None
+                assert spending.committed + credits > limit
+                continue
+            spending = after
+            in_flight.append(credits)
+        else:
+            reserved = in_flight.pop(0)
+            spending = spending.settle(reserved=reserved, booked=booked)
+            reserved_and_booked.append((reserved, booked))
+        overcharged = sum(max(0, booked - reserved) for reserved, booked in reserved_and_booked)
+        assert spending.reserved == sum(in_flight)
+        assert spending.booked == sum(booked for _, booked in reserved_and_booked)
+        assert limit is None or spending.committed <= limit + overcharged
+
+
+@given(st.integers(0, 10_000))
+def test_a_cost_that_was_not_told_counts_as_quoted(quoted):
+    assert cost_in_credits(None, quoted=quoted) == quoted
+
+
+@pytest.mark.parametrize("images", range(1, 9))
+def test_dollars_in_four_places_become_the_credits_they_were(images):
+    credits = 28 * images
+    dollars = round(Decimal(str(DOLLARS_PER_CREDIT)) * credits, 4)
+    assert cost_in_credits(Cost(amount=dollars, unit="DOLLARS"), quoted=1) == credits
+
+
+@pytest.mark.parametrize(("amount", "credits"), [("28", 28), ("28.0", 28), ("28.01", 29), ("0", 0)])
+def test_a_part_of_a_credit_counts_as_a_whole_one(amount, credits):
+    assert cost_in_credits(Cost(amount=Decimal(amount), unit="CREDITS"), quoted=1) == credits

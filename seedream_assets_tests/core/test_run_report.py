@@ -1,0 +1,93 @@
+"""Claims about a run's numbers: what is counted is told, and estimates are made only from what has happened."""
+
+from decimal import Decimal
+
+import pytest
+
+from seedream_assets.core.run_report import Progress, RunReport, Tally, format_seconds
+
+
+def make_report(**changes):
+    values = {
+        "run_id": "run-1",
+        "requests": {"completed": 1},
+        "images_stored": 2,
+        "credits_booked": 56,
+        "costs": {"CREDITS": Decimal(56)},
+        "reasons": {},
+        "stopped": None,
+        "stop_reason": None,
+        "seconds": 9.5,
+    }
+    return RunReport(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("costs", "cost"),
+    [
+        ({}, (Decimal(0), "CREDITS")),
+        ({"DOLLARS": Decimal("0.0838")}, (Decimal("0.0838"), "DOLLARS")),
+        ({"DOLLARS": Decimal("0.0838"), "CREDITS": Decimal(28)}, (Decimal(28), "CREDITS")),
+    ],
+)
+def test_a_report_tells_the_cost_in_the_account_s_own_unit(costs, cost):
+    assert make_report(costs=costs).cost == cost
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (8.4, "8 s"),
+        (59.6, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.4, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (7559, "2 h 5 min"),
+    ],
+)
+def test_a_duration_reads_as_people_say_it(seconds, words):
+    assert format_seconds(seconds) == words
+
+
+def test_before_the_first_request_is_done_nothing_is_estimated():
+    progress = Tally(total=3).progress(seconds=0, credits_spent=0)
+    assert (progress.seconds_left, progress.credits_projected, progress.images_per_minute) == (None, 0, 0.0)
+    assert str(progress) == (
+        "0 of 3 requests done, 0 in flight, 3 queued, 0 images stored (0/min), 0 of about 0 credits"
+    )
+
+
+def test_a_tally_tells_where_the_run_stands():
+    tally = Tally(total=8)
+    tally.count("completed", images=4)
+    tally.count("failed", reason="the job FAILED")
+    tally.count("failed", reason="the job FAILED")
+    tally.count("uncertain", reason="no answer")
+    tally.note("request-1", "no answer")
+    tally.in_flight = 3
+    progress = tally.progress(seconds=120, credits_spent=112)
+    assert progress == Progress(
+        done=4,
+        total=8,
+        in_flight=3,
+        failed={"failed": 2, "blocked": 0, "uncertain": 1, "pending": 0},
+        images_stored=4,
+        images_per_minute=2.0,
+        credits_spent=112,
+        credits_projected=224,
+        seconds_left=120.0,
+    )
+    assert progress.queued == 1
+    assert str(progress) == (
+        "4 of 8 requests done, 3 in flight, 1 queued, 2 failed, 1 uncertain, 4 images stored (2/min), "
+        "112 of about 224 credits, about 2 min 0 s left"
+    )
+    assert tally.reasons == {"the job FAILED": 2, "no answer": 1}
+    assert tally.notes == {"request-1": "no answer"}
+
+
+def test_requests_in_flight_beyond_the_total_make_no_negative_queue():
+    tally = Tally(total=1)
+    tally.in_flight = 2
+    assert tally.progress(seconds=1, credits_spent=0).queued == 0
