@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+WORKERS ?= 2
 
 .PHONY: help install demo dev test test-slow check format lock clean
 
@@ -21,6 +22,35 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+demo: install  ## materialise the bundled dataset on the bundled emulator; no account needed
+	@$(BIN)/seedream demo
+
+dev: install  ## open Dagster's UI on the same definitions, with the emulator beside it
+	@$(BIN)/seedream dev
+
+test: install  ## the tests, in a few minutes
+	@$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered
+
+test-slow: install  ## the slow matrices: processes killed, faults injected, daemons started
+	@$(BIN)/python -m pytest -m slow
+
+check: install  ## format, lint, types, import directions, definitions
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/seedream check seedream_assets/defs
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check toml
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
+	@$(BIN)/dagster definitions validate -w workspace.yaml
+
+format: install  ## put the code into shape
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
 lock:  ## resolve the dependencies again; needs uv
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 		--python-version 3.11 --group dev --extra ui pyproject.toml -o requirements.lock
+
+clean:  ## remove what install, tests and the demo left
+	rm -rf .venv .seedream .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build

@@ -15,6 +15,7 @@ import dagster as dg
 from pydantic import Field
 
 from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.images import LARGEST_DECODED_PIXELS
 from seedream_assets.core.models import ModelCatalog, TighterLimits
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.leonardo.settings import MEBIBYTE, PRODUCTION_IMAGE_HOSTS, PRODUCTION_URL, LeonardoSettings
@@ -37,7 +38,8 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         default=None, description=f"Without /v1 or /v2. Default: {ADDRESS_VARIABLE}, else {PRODUCTION_URL}."
     )
     image_hosts: list[str] = Field(
-        default=list(PRODUCTION_IMAGE_HOSTS), description="Where images may be downloaded from; the key never goes there."
+        default=list(PRODUCTION_IMAGE_HOSTS),
+        description="Where images may be downloaded from; the key never goes there.",
     )
     connect_seconds: float = Field(default=10.0, gt=0, description="Longest wait for a connection.")
     answer_seconds: float = Field(default=60.0, gt=0, description="Longest wait for an answer.")
@@ -45,7 +47,9 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
     give_up_after_seconds: float = Field(
         default=1800.0, gt=0, description="A job that has not ended by then stays pending; the next run goes on."
     )
-    slots: int = Field(default=10, ge=1, description="Generations at once. The account's own figure, where lower, wins.")
+    slots: int = Field(
+        default=10, ge=1, description="Generations at once. The account's own figure, where lower, wins."
+    )
     queue_ahead: int = Field(default=4, ge=0, description="Generations kept waiting at Leonardo beyond the slots.")
     creates_per_minute: int = Field(default=100, ge=1, description="Leonardo's published limit is 100.")
     requests_per_minute: int = Field(default=2000, ge=1, description="Leonardo's published limit is 2000.")
@@ -53,7 +57,7 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         default="CREDITS", description="What the account's balance counts; not documented."
     )
     largest_image_bytes: int = Field(default=100 * MEBIBYTE, ge=1, description="A larger image is refused.")
-    largest_image_pixels: int = Field(default=14142 * 14142, ge=1, description="A larger image is refused.")
+    largest_image_pixels: int = Field(default=LARGEST_DECODED_PIXELS, ge=1, description="A larger image is refused.")
     largest_width: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
     largest_height: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
     largest_quantity: int | None = Field(default=None, description="Images per request; at most the model's own limit.")
@@ -82,7 +86,9 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         address = self.base_url or os.environ.get(ADDRESS_VARIABLE) or PRODUCTION_URL
         asked = {**vars(self), **(overrides or {}), "api_key": key, "base_url": address}
         known = {field.name for field in fields(LeonardoSettings)}
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()
+        }
         return LeonardoSettings(**{name: value for name, value in values.items() if name in known})
 
     def engine(self, overrides: Mapping[str, Any] | None = None) -> EngineSettings:
@@ -94,7 +100,9 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
     @staticmethod
     def _limits(values: Mapping[str, Any]) -> TighterLimits:
         asked = {field.name: values.get(field.name) for field in fields(TighterLimits)}
-        limits: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+        limits: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()
+        }
         return TighterLimits(**limits)
 
 

@@ -35,7 +35,9 @@ def contact_sheet(store: ObjectStore, manifest: pd.DataFrame) -> str:
     """Markdown with thumbnails and prompts of some of the stored images; at most `SHEET_BYTES`."""
     cells, size = [], 0
     for row in choose_images(manifest).itertuples():
-        thumbnail = make_thumbnail(store.read(str(row.object_key)), longest_side_px=SIDE_PX, largest_bytes=THUMBNAIL_BYTES)
+        thumbnail = make_thumbnail(
+            store.read(str(row.object_key)), longest_side_px=SIDE_PX, largest_bytes=THUMBNAIL_BYTES
+        )
         cell = f"![{row.image_id}](data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()}) {_caption(str(row.prompt))}"
         size += len(cell.encode()) + 3
         if size > SHEET_BYTES - 200:

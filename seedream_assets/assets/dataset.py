@@ -63,7 +63,17 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Mate
     outcome = assemble_dataset(frame.declaration, partition, deployment)
     manifest = outcome.manifest
     ours = manifest[list(MANIFEST_COLUMNS)]
-    shown = ["image_id", "status", "prompt", "width_px", "height_px", "format", "size_bytes", "cost_amount", "object_key"]
+    shown = [
+        "image_id",
+        "status",
+        "prompt",
+        "width_px",
+        "height_px",
+        "format",
+        "size_bytes",
+        "cost_amount",
+        "object_key",
+    ]
     spent = manifest.drop_duplicates("image_id")
     return Materialised(
         metadata={

@@ -92,7 +92,9 @@ class AssetFrame:
         A range of partitions is one run: each finished partition is told at once, so that it stays told should the
         run die later. A partition that is not whole fails the step in the end, after the others are done.
         """
-        keys = context.partition_keys if context.has_partition_key_range or context.has_partition_key else [UNPARTITIONED]
+        keys = (
+            context.partition_keys if context.has_partition_key_range or context.has_partition_key else [UNPARTITIONED]
+        )
         incomplete: dict[str, str] = {}
         checks: list[dg.AssetCheckResult] = []
         for key in keys:

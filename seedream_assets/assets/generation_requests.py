@@ -45,7 +45,9 @@ def build_generation_requests(frame: AssetFrame) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
-            yield from frame.materialise(context, "generation_requests", lambda key: _plan(context, frame, key, deployment))
+            yield from frame.materialise(
+                context, "generation_requests", lambda key: _plan(context, frame, key, deployment)
+            )
 
     return generation_requests
 

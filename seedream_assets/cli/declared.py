@@ -51,7 +51,9 @@ def declaration_of(text: str, path: Path) -> DatasetDeclaration:
         return component.declaration(path.parent.resolve())
     except SeedreamError as error:
         raise DeclarationError(f"{path}: {error}") from error
-    except Exception as error:  # Dagster tells an invalid YAML by errors of its own and of pydantic, with no common base
+    except (
+        Exception
+    ) as error:  # Dagster tells an invalid YAML by errors of its own and of pydantic, with no common base
         raise DeclarationError(f"{path}: {told_by_dagster(error)}") from error
 
 

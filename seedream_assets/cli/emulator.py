@@ -39,9 +39,13 @@ def command(
     )
 
     def announce(base_url: str) -> None:
-        click.echo(f"export LEONARDO_BASE_URL={base_url}\nexport LEONARDO_API_KEY={DEMO_KEY}\nbill: {base_url}/emulator/bill")
+        click.echo(
+            f"export LEONARDO_BASE_URL={base_url}\nexport LEONARDO_API_KEY={DEMO_KEY}\nbill: {base_url}/emulator/bill"
+        )
 
     try:
         serve(settings, host=LOOPBACK, port=port, announce=announce)
     except OSError as error:
-        raise click.ClickException(f"port {port} cannot be used: {error.strerror}; choose another with --port") from error
+        raise click.ClickException(
+            f"port {port} cannot be used: {error.strerror}; choose another with --port"
+        ) from error

@@ -121,7 +121,9 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         try:
             start = date.fromisoformat(declared.start) if declared.start else None
         except ValueError as error:
-            raise DeclarationError(f"partitions.start: got {declared.start!r}, allowed is a day as 2026-11-01") from error
+            raise DeclarationError(
+                f"partitions.start: got {declared.start!r}, allowed is a day as 2026-11-01"
+            ) from error
         return Partitions(by=declared.by, column=declared.column, start=start)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

@@ -18,7 +18,9 @@ teapot-iron,"Cast-iron teapot steaming on a dark slate table",1280,720,1,Cinemat
 class ImageDatasetParameters(BaseModel):
     """Flags of the scaffold command."""
 
-    prompts: str = Field(default="prompts.csv", description="The prompt table; a small one is written if it is not there.")
+    prompts: str = Field(
+        default="prompts.csv", description="The prompt table; a small one is written if it is not there."
+    )
     store: str = Field(default="{{ env.SEEDREAM_STORE }}", description="s3://bucket/prefix or file:///…")
     max_credits_per_run: int = Field(default=280, ge=0, description="One run buys no more than this.")
 

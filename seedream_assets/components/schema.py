@@ -69,8 +69,12 @@ class RecipeModel(GivenModel):
     quantity: Annotated[
         AtLeastOne | None, Described(description="Images per prompt; more than 8 is split into requests.")
     ] = None
-    seed: Annotated[AtLeastZero | None, Described(description="0 to 2147483638; left out: one derived per request.")] = None
-    style: Annotated[str | None, Described(description="A preset's name or UUID, or None.", examples=["Cinematic"])] = None
+    seed: Annotated[
+        AtLeastZero | None, Described(description="0 to 2147483638; left out: one derived per request.")
+    ] = None
+    style: Annotated[str | None, Described(description="A preset's name or UUID, or None.", examples=["Cinematic"])] = (
+        None
+    )
     prompt_enhance: Annotated[str | bool | None, Described(description="OFF, ON or AUTO, in quotes.")] = None
     public: Annotated[bool | None, Described(description="Show the images in Leonardo's community feed.")] = None
     references: Annotated[
@@ -121,7 +125,9 @@ class LeonardoModel(GivenModel):
     download_seconds: Annotated[AboveZero | None, Described(description="Longest time for one image.")] = None
     give_up_after_seconds: Annotated[AboveZero | None, Described(description="Patience with one job.")] = None
     slots: Annotated[AtLeastOne | None, Described(description="Generations at once.")] = None
-    queue_ahead: Annotated[AtLeastZero | None, Described(description="Generations kept waiting beyond the slots.")] = None
+    queue_ahead: Annotated[AtLeastZero | None, Described(description="Generations kept waiting beyond the slots.")] = (
+        None
+    )
     creates_per_minute: Annotated[AtLeastOne | None, Described(description="Leonardo's limit is 100.")] = None
     requests_per_minute: Annotated[AtLeastOne | None, Described(description="Leonardo's limit is 2000.")] = None
     balance_unit: Annotated[

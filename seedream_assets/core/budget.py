@@ -47,7 +47,9 @@ class CapReached:
     asked: int
 
     def __str__(self) -> str:
-        return f"{self.cap} is {self.limit} credits; {self.committed} are committed, the next request needs {self.asked}"
+        return (
+            f"{self.cap} is {self.limit} credits; {self.committed} are committed, the next request needs {self.asked}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

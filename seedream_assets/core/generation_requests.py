@@ -113,6 +113,11 @@ def request_id_for(spec_id: str, start: int) -> str:
     return sha256(f"seedream-request/1:{spec_id}:{start}".encode()).hexdigest()
 
 
+def derived_seed(request_id: str, model: ModelSpec) -> int:
+    """The seed of a request whose row gives none, within the model's range."""
+    return int(request_id[:15], 16) % (int(model.seed.high) + 1)
+
+
 def image_id_for(request_id: str, position: int) -> str:
     """The id of one image of a request, `position` from 0; 32 hexadecimal digits, never a prompt's words."""
     return sha256(f"seedream-image/1:{request_id}:{position}".encode()).hexdigest()[:32]
@@ -132,7 +137,7 @@ def make_request(
     if spec.seed is not None:
         seed = spec.seed + start
     else:
-        seed = int(request_id_for(spec.spec_id, start)[:15], 16) % (int(model.seed.high) + 1)
+        seed = derived_seed(request_id_for(spec.spec_id, start), model)
     request = GenerationRequest(spec=spec, start=start, count=count, seed=seed, public=public)
     refuse_outside_limits(request, model)
     return request

@@ -100,6 +100,12 @@ def order_images(images: tuple[GeneratedImage, ...], count: int) -> dict[int, Ge
     Positions that nothing was delivered for are absent: withheld.
     """
     by_name = {image.index_in_name: image for image in images}
-    if None not in by_name and len(by_name) == len(images) and all(index < count for index in by_name if index is not None):
-        return {index: image for index, image in sorted(by_name.items(), key=lambda item: item[0] or 0) if index is not None}
+    if (
+        None not in by_name
+        and len(by_name) == len(images)
+        and all(index < count for index in by_name if index is not None)
+    ):
+        return {
+            index: image for index, image in sorted(by_name.items(), key=lambda item: item[0] or 0) if index is not None
+        }
     return dict(enumerate(images[:count]))

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from seedream_assets.core.generation_requests import derived_seed
 from seedream_assets.core.generations import Generation
 from seedream_assets.core.ledger_events import Intent, id_in_key
+from seedream_assets.core.models import MODELS
 
 # The store's clock and Leonardo's need not agree to the second.
 CLOCK_SLACK = timedelta(minutes=5)
@@ -67,7 +69,7 @@ def judge(
         and (generation.created_at is None or generation.created_at >= since)
         and _may_be(intent, generation)
     ]
-    certain = [generation for generation in free if generation.seed == intent.seed]
+    certain = [generation for generation in free if generation.seed == intent.seed and _fits(intent, generation)]
     if certain:
         twins = [rival for rival in rivals if any(_may_be_either(intent, rival, found) for found in certain)]
         if twins:
@@ -77,7 +79,10 @@ def judge(
             )
         return Adopt(generations=tuple(sorted(certain, key=lambda found: (found.created_at or written_at, found.id))))
     if free:
-        return Unclear(reason=f"generation {free[0].id} in the account's history may be this request's, but shows no seed")
+        return Unclear(
+            reason=f"generation {free[0].id} in the account's history may be this request's, but shows no seed or another "
+            "prompt"
+        )
     if not reaches_back:
         return Unclear(reason="the account's history could not be read back to the time of the submit")
     return NotBought()
@@ -88,6 +93,12 @@ def _may_be(intent: Intent, generation: Generation) -> bool:
         return False
     if generation.width not in (intent.width, None) or generation.height not in (intent.height, None):
         return False
+    # The same derived seed and size are no chance, whatever became of the prompt on its way into the history.
+    derived = intent.model in MODELS and intent.seed == derived_seed(intent.request_id, MODELS[intent.model])
+    return _fits(intent, generation) or (derived and generation.seed is not None)
+
+
+def _fits(intent: Intent, generation: Generation) -> bool:
     # A prompt that Leonardo was asked to rewrite may stand in the history rewritten.
     return _same_prompt(intent, generation) or (intent.prompt_enhance != "OFF" and generation.seed is not None)
 

@@ -1,6 +1,6 @@
 """Stage 4, `dataset`: the manifest, from the snapshot, the plan and the ledger. It can be built again at any time.
 
-    datasets/<dataset>/manifest/<partition>.parquet    one row per wanted image
+datasets/<dataset>/manifest/<partition>.parquet    one row per wanted image
 """
 
 from __future__ import annotations
@@ -75,6 +75,11 @@ def assemble_dataset(declaration: DatasetDeclaration, partition: str, deployment
     )
     key = declaration.key("manifest", partition)
     store.replace(key, to_parquet(manifest), content_type=PARQUET)
+    return outcome_of(manifest, report)
+
+
+def outcome_of(manifest: pd.DataFrame, report: RunReport | None) -> Outcome:
+    """What became of the images in a manifest, as seen by the latest run over it."""
     counted = manifest["status"].value_counts()
     stored = manifest["status"] == "stored"
     bought_now = stored & ~manifest["reused"] & (manifest["run_id"] == (report.run_id if report else ""))
@@ -97,7 +102,9 @@ def _endings(store: ObjectStore, standings: Mapping[str, Standing], earlier: pd.
     keys = [final_key(request_id, standing) for request_id, standing in ended.items() if request_id not in complete]
     events = (event for event in read_events(store, keys) if isinstance(event, Completed | Failed | Blocked))
     fresh = endings_of(events)
-    return pd.concat([known, fresh], ignore_index=True) if len(known) and len(fresh) else (fresh if len(fresh) else known)
+    return (
+        pd.concat([known, fresh], ignore_index=True) if len(known) and len(fresh) else (fresh if len(fresh) else known)
+    )
 
 
 def _unfinished(store: ObjectStore, standings: Mapping[str, Standing], report: RunReport | None) -> pd.DataFrame:
@@ -117,9 +124,7 @@ def _unfinished(store: ObjectStore, standings: Mapping[str, Standing], report: R
     return pd.DataFrame(rows, columns=["request_id", "status", "reason"], dtype="string")
 
 
-def _never_bought(
-    store: ObjectStore, request_id: str, standing: Standing, report: RunReport | None
-) -> tuple[str, str]:
+def _never_bought(store: ObjectStore, request_id: str, standing: Standing, report: RunReport | None) -> tuple[str, str]:
     released = last_release(store, request_id, standing)
     if released is not None and released.why == "refused":
         return "failed", f"{released.reason}; nothing was billed"

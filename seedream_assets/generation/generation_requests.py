@@ -16,7 +16,7 @@ from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import ObjectNotFound, StoreError
 from seedream_assets.core.ledger import Standing
 from seedream_assets.core.ledger_events import Intent, request_folder
-from seedream_assets.core.manifest import MANIFEST_COLUMNS
+from seedream_assets.core.manifest import MANIFEST_COLUMNS, endings_in
 from seedream_assets.core.parquet import PARQUET, from_parquet, to_parquet
 from seedream_assets.core.plan import (
     PLAN_COLUMNS,
@@ -66,17 +66,14 @@ def make_plan(
     def standings_of(request_ids: Iterable[str]) -> Mapping[str, Standing]:
         return read_standings(deployment.store, request_ids)
 
-    requests = plan_requests(
-        wanted.values(), models=deployment.models, standings_of=standings_of, count_of=count_of
-    )
+    requests = plan_requests(wanted.values(), models=deployment.models, standings_of=standings_of, count_of=count_of)
     return Plan(requests=requests, quote=quote_plan(requests, wanted=snapshot.wanted))
 
 
 def _counts_in_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> dict[str, int]:
     """Sizes of requests that an earlier manifest of this partition knows, so that their intents need not be read."""
-    manifest = load_manifest(store, declaration, partition)
-    known = manifest.drop_duplicates("request_id")
-    return dict(zip(known["request_id"], known["request_count"].astype(int), strict=True))
+    sizes = endings_in(load_manifest(store, declaration, partition)).groupby("request_id").size()
+    return {str(request_id): int(size) for request_id, size in sizes.items()}
 
 
 def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> pd.DataFrame:

@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 
 from seedream_assets.core.errors import DownloadError, ObjectNotFound
-from seedream_assets.core.images import inspect_image
+from seedream_assets.core.images import LARGEST_DECODED_PIXELS, inspect_image
 from seedream_assets.storage.object_store import ObjectStore
 
-LARGEST_PIXELS = 14142 * 14142
 # Beyond this, objects are looked up by listing the whole folder instead of one by one.
 MOST_LOOKED_UP_SINGLY = 500
 
@@ -78,7 +77,7 @@ def _read_and_compare(store: ObjectStore, row: Mapping[Hashable, Any]) -> Findin
 
 def _read_problem(store: ObjectStore, row: Mapping[Hashable, Any]) -> str | None:
     try:
-        facts = inspect_image(store.read(row["object_key"]), largest_pixels=LARGEST_PIXELS)
+        facts = inspect_image(store.read(row["object_key"]), largest_pixels=LARGEST_DECODED_PIXELS)
     except (DownloadError, ObjectNotFound) as error:
         return str(error)
     if facts.sha256 != row["sha256"]:

@@ -1,6 +1,6 @@
 """Stage 3, `images`: the only stage that spends. Buys what the plan wants and nobody owns, and stores every image.
 
-    datasets/<dataset>/runs/<partition>.json    what the latest run did, and why it stopped
+datasets/<dataset>/runs/<partition>.json    what the latest run did, and why it stopped
 """
 
 from __future__ import annotations

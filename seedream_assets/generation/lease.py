@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import platform
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -114,16 +114,29 @@ async def is_gone(writer: Writer, store: AsyncStore, *, lease_seconds: float) ->
     """
     if _is_dead_here(writer):
         return True
+    end = await lease_end(writer, store, lease_seconds=lease_seconds)
+    if end is None:
+        return True  # it is written before the first intent and removed last
+    return await store.now() > end + timedelta(seconds=CLOCK_GRAIN_SECONDS)
+
+
+async def lease_end(writer: Writer, store: AsyncStore, *, lease_seconds: float) -> datetime | None:
+    """When a writer's lease runs out if it is not renewed, by the store's clock; None where there is no lease.
+
+    Args:
+        writer: From the event.
+        store: Where leases are.
+        lease_seconds: Assumed where the lease's own length cannot be read.
+    """
     key = _key(writer.engine_id)
     head = await store.head(key)
     if head is None:
-        return True  # it is written before the first intent and removed last
+        return None
     try:
         seconds = float(json.loads(await store.read(key)).get("lease_seconds", lease_seconds))
     except (StoreError, ValueError, AttributeError, TypeError):
         seconds = lease_seconds
-    age = await store.now() - head.last_modified
-    return age > timedelta(seconds=seconds + CLOCK_GRAIN_SECONDS)
+    return head.last_modified + timedelta(seconds=seconds)
 
 
 def _is_dead_here(writer: Writer) -> bool:

@@ -150,7 +150,9 @@ def _quoted(source: str) -> str:
     return json.dumps(source, ensure_ascii=False)
 
 
-def write_snapshot(store: ObjectStore, declaration: DatasetDeclaration, partition: str, snapshot: PromptSnapshot) -> None:
+def write_snapshot(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str, snapshot: PromptSnapshot
+) -> None:
     """Keep a snapshot, its rejected rows and its reference images. The latest reading stands; images never change."""
     for body in snapshot.reference_bodies.values():
         keep_reference(store, body)

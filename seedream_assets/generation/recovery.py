@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from seedream_assets.core.errors import LeonardoError
 from seedream_assets.core.generations import Generation
@@ -20,7 +20,7 @@ from seedream_assets.core.ledger_events import REQUESTS_FOLDER, EventKey, Intent
 from seedream_assets.core.recovery import CLOCK_SLACK, Adopt, Unclear, Verdict, judge
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.ledger_store import Ledger
-from seedream_assets.generation.lease import Lease, is_gone
+from seedream_assets.generation.lease import Lease, is_gone, lease_end
 from seedream_assets.generation.submitting import signed
 from seedream_assets.generation.waiting import Clock, Sleep
 from seedream_assets.leonardo.client import LeonardoClient
@@ -125,15 +125,11 @@ class Recovery:
     async def _silent_since(self, intent: Intent) -> float:
         """By our clock, the last moment at which a gone owner can have sent its request: the end of its lease.
 
-        The owner refuses to send after it; where no lease is left, the owner has put everything down and gone, and its
-        intent is the last that is known of it.
+        The owner refuses to send after it. Where no lease is left, nothing tells when it ended: it may have sent
+        minutes after its intent, so the time counts from now.
         """
-        head = await self._store.head(f"leases/{intent.writer.engine_id}.json")
         store_now = await self._store.now()
-        if head is None:
-            last = await self._ledger.intent_written_at(intent.request_id, intent.attempt) or store_now
-        else:
-            last = head.last_modified + timedelta(seconds=self._lease_seconds)
+        last = await lease_end(intent.writer, self._store, lease_seconds=self._lease_seconds) or store_now
         # A process known to be dead sends nothing after now, even where its lease has not run out.
         return self._clock() - max(0.0, (store_now - last).total_seconds())
 
@@ -249,6 +245,8 @@ class Recovery:
         keys = [key for info in infos if (key := EventKey.parse(info.key))]
         owners = {key.generation: key.request_id for key in keys if key.generation}
         standings = fold_all(keys)
-        still_open = [(request, found.attempt) for request, found in standings.items() if found.state is RequestState.OPEN]
+        still_open = [
+            (request, found.attempt) for request, found in standings.items() if found.state is RequestState.OPEN
+        ]
         intents = await asyncio.gather(*(self._ledger.read_intent(request, attempt) for request, attempt in still_open))
         return owners, tuple(intents)

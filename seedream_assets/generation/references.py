@@ -1,7 +1,7 @@
 """Reference images: kept in the store by content hash, uploaded to Leonardo once per account, their ids remembered.
 
-    references/<sha256>/image.<ext>       the bytes, put there when the plan is made
-    references/<sha256>/<user_id>.json    Leonardo's id of the uploaded image, on that account
+references/<sha256>/image.<ext>       the bytes, put there when the plan is made
+references/<sha256>/<user_id>.json    Leonardo's id of the uploaded image, on that account
 """
 
 from __future__ import annotations

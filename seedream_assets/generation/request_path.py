@@ -152,9 +152,7 @@ class RequestPath:
 
     def _book(self, request: GenerationRequest, submitted: Submitted) -> None:
         cost = cost_of(submitted)
-        self.purse.settle_bought(
-            request.request_id, cost=cost, images=request.count, quoted=self._quote(request)
-        )
+        self.purse.settle_bought(request.request_id, cost=cost, images=request.count, quoted=self._quote(request))
 
     async def _uncut(self, paid: Coroutine[Any, Any, Submitted | Blocked | Released]) -> Submitted | Blocked | Released:
         """Run a paid step to its end even if the request around it is cancelled."""

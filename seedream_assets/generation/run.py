@@ -304,4 +304,3 @@ def read_account(leonardo: LeonardoSettings, *, transport: httpx.AsyncBaseTransp
                 return None
 
     return asyncio.run(ask())
-

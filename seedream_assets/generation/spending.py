@@ -53,7 +53,9 @@ class Purse:
             The requests that may be bought, and the cap that stopped the rest.
         """
         async with self._one_at_a_time:
-            affordable, refused = self._affordable({key: value for key, value in credits.items() if not self.holds(key)})
+            affordable, refused = self._affordable(
+                {key: value for key, value in credits.items() if not self.holds(key)}
+            )
             if affordable:
                 number, dataset_refused = await self._dataset.reserve(affordable)
                 granted = await self._dataset.granted(number) if number is not None else {}

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.images import LARGEST_DECODED_PIXELS
 
 PRODUCTION_URL = "https://cloud.leonardo.ai/api/rest"
 # Where production serves images from (documented and seen); add a host here when Leonardo moves.
@@ -45,8 +46,7 @@ class LeonardoSettings:
         creates_per_minute, requests_per_minute: Leonardo's published limits, 2026-07-01.
         balance_unit: What the account's balance counts, CREDITS or DOLLARS. It was credits on the one pay-as-you-go
             account that was seen; the documents do not say.
-        largest_image_bytes, largest_image_pixels: A larger image is refused (image bombs). 14142 squared, the largest
-            size that can be asked for, is 200 million pixels.
+        largest_image_bytes, largest_image_pixels: A larger image is refused (image bombs).
     """
 
     api_key: str = field(repr=False)
@@ -61,7 +61,7 @@ class LeonardoSettings:
     requests_per_minute: int = 2000
     balance_unit: BalanceUnit = "CREDITS"
     largest_image_bytes: int = 100 * MEBIBYTE
-    largest_image_pixels: int = 14142 * 14142
+    largest_image_pixels: int = LARGEST_DECODED_PIXELS
 
     def __post_init__(self) -> None:
         if not self.api_key.strip():

@@ -33,6 +33,7 @@ def judged(
     )
 
 
+ROW_SEED = replace(OFF, seed=7)
 MATCHES: list[tuple[Intent, dict[str, object], str]] = [
     (OFF, {}, "adopted"),
     (OFF, {"prompt": " a red chair\n"}, "adopted"),
@@ -50,8 +51,11 @@ MATCHES: list[tuple[Intent, dict[str, object], str]] = [
     (OFF, {"width": 1024}, "not bought"),
     (OFF, {"height": 2048}, "not bought"),
     (OFF, {"width": 1024, "height": None}, "not bought"),
-    (OFF, {"prompt": "a blue chair"}, "not bought"),
-    (OFF, {"prompt": ""}, "not bought"),
+    # A derived seed belongs to one request alone: with another prompt beside it, a person has to look.
+    (OFF, {"prompt": "a blue chair"}, "unclear"),
+    (OFF, {"prompt": ""}, "unclear"),
+    (ROW_SEED, {}, "adopted"),
+    (ROW_SEED, {"prompt": "a blue chair"}, "not bought"),
     (ON, {"prompt": "a beautiful red chair, golden hour"}, "adopted"),
     (AUTO, {"prompt": "a beautiful red chair, golden hour"}, "adopted"),
     (ON, {"prompt": "a beautiful red chair, golden hour", "seed": None}, "not bought"),

@@ -1,0 +1,156 @@
+"""`seedream demo`: the bundled dataset through Dagster, on the bundled emulator. No account, no S3 server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import dagster as dg
+
+import seedream_assets
+from seedream_assets.cli.declared import load_declaration
+from seedream_assets.core.declaration import UNPARTITIONED
+from seedream_assets.core.errors import DeclarationError, SeedreamError
+from seedream_assets.core.plan import quote_plan
+from seedream_assets.core.summary import describe, summarise
+from seedream_assets.emulator.server import running_emulator
+from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
+from seedream_assets.generation.dataset import outcome_of
+from seedream_assets.generation.generation_requests import load_manifest, load_plan
+from seedream_assets.generation.images import load_report
+from seedream_assets.generation.prompts import load_snapshot
+from seedream_assets.storage.open_store import open_store
+
+DATASET = "product_scenes"
+STAGES = ("prompts", "generation_requests", "images", "dataset")
+# Quick enough to watch; a real account takes longer.
+LATENCY_SECONDS = 1.0
+
+
+def project_folder() -> Path:
+    """The checkout that this package runs from.
+
+    Raises:
+        DeclarationError: Installed as a library: Dagster loads `defs/` from a project folder only.
+    """
+    folder = Path(seedream_assets.__file__).resolve().parent.parent
+    if not (folder / "pyproject.toml").exists():
+        raise DeclarationError("the bundled project is not here; clone the repository to run its demo")
+    return folder
+
+
+@contextmanager
+def local_environment(folder: Path, base_url: str) -> Iterator[None]:
+    """Dagster's home, the store and the emulator's address and key in the environment, whatever stood there before."""
+    home = folder / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(project_folder() / "dagster.yaml", home / "dagster.yaml")
+    ours = {
+        "DAGSTER_HOME": str(home),
+        "SEEDREAM_STORE": (folder / "store").as_uri(),
+        "LEONARDO_BASE_URL": base_url,
+        "LEONARDO_API_KEY": DEMO_KEY,
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@click.command("demo")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where the store and Dagster's history go. Default: .seedream in the project.",
+)
+def command(folder: Path | None) -> None:
+    """Materialise the bundled dataset. Run again, it buys nothing."""
+    folder = (folder or project_folder() / ".seedream").resolve()
+    with running_emulator(EmulatorSettings(latency_seconds=LATENCY_SECONDS)) as emulator:
+        click.echo(f"a stand-in Leonardo answers at {emulator.base_url}; nothing here costs anything", err=True)
+        with local_environment(folder, emulator.base_url):
+            succeeded = _materialise()
+        bill = emulator.account.bill()
+    click.echo(f"\n{_summary(folder / 'store')}")
+    click.echo(f"the emulator billed {bill['credits']} credits for {bill['generations']} generations in this run")
+    click.echo(f"images and manifest: {folder / 'store'}")
+    click.echo("Dagster's UI on them: make dev, then open the assets of product_scenes")
+    if not succeeded:
+        sys.exit(1)
+
+
+def _materialise() -> bool:
+    """Run the four assets in this process, on a Dagster instance that the UI can open later."""
+    from seedream_assets.definitions import defs  # reads the environment that was just set
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        definitions = dg.Definitions.merge(defs(), dg.Definitions(loggers={"plain": _plain_lines}))
+        job = definitions.resolve_implicit_global_asset_job_def()
+        with dg.DagsterInstance.get() as instance:
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[dg.AssetKey([DATASET, stage]) for stage in STAGES],
+                run_config={"loggers": {"plain": {}}},
+                raise_on_error=False,
+            )
+    for check in result.get_asset_check_evaluations():
+        mark = "passed" if check.passed else ("warned" if check.severity is dg.AssetCheckSeverity.WARN else "FAILED")
+        click.echo(f"check {check.check_name}: {mark}; {check.description}", err=True)
+    return result.success
+
+
+class _PlainLines(logging.Handler):
+    """Dagster's messages without their preamble; its own events (step started, …) are left to the UI."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta = getattr(record, "dagster_meta", {}) or {}
+        if record.levelno >= logging.INFO and not getattr(record, "dagster_event", None):
+            step = str(meta.get("step_key") or "").partition("__")[2]
+            told = meta.get("orig_message") or record.getMessage()
+            click.echo(f"{step}: {told}" if step else told, err=True)
+
+
+@dg.logger(description="Plain lines on stderr.")
+def _plain_lines(_context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("seedream-demo", level=logging.INFO)
+    logger.addHandler(_PlainLines())
+    return logger
+
+
+def _summary(store_folder: Path) -> str:
+    """What lies in the store after the run."""
+    store = open_store(store_folder.as_uri())
+    declaration = load_declaration(project_folder() / "seedream_assets" / "defs" / DATASET / "defs.yaml")
+    try:
+        snapshot = load_snapshot(store, declaration, UNPARTITIONED)
+        quote = quote_plan(load_plan(store, declaration, UNPARTITIONED), wanted=snapshot.wanted)
+        report = load_report(store, declaration, UNPARTITIONED)
+        outcome = outcome_of(load_manifest(store, declaration, UNPARTITIONED), report)
+    except SeedreamError as error:
+        return f"nothing to sum up: {error}"
+    return describe(
+        summarise(
+            dataset=DATASET,
+            partition=UNPARTITIONED,
+            quote=quote,
+            rejected_rows=snapshot.rejected_rows,
+            counts=outcome.counts,
+            reused=outcome.reused,
+            report=report,
+            seconds=report.seconds if report else 0.0,
+        )
+    )

@@ -1,0 +1,48 @@
+"""What was booked, summed over manifests. Pure; tables in, table out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+GROUPINGS = ("dataset", "partition", "run", "style", "model", "day")
+_COLUMN = {"run": "run_id"}
+COLUMNS = (
+    "dataset",
+    "partition",
+    "run_id",
+    "style",
+    "model",
+    "image_id",
+    "cost_amount",
+    "cost_unit",
+    "reused",
+    "submitted_at",
+)
+
+
+def sum_spend(manifests: Iterable[pd.DataFrame], by: Sequence[str] = ("dataset",)) -> pd.DataFrame:
+    """Images and their cost by these groupings and by unit, in the groupings' order.
+
+    An image that stands in several manifests, or several times in one, is counted where it was paid for, once.
+
+    Args:
+        manifests: With at least `COLUMNS`.
+        by: Any of `GROUPINGS`; `day` is the UTC day of the submit.
+
+    Returns:
+        The groupings as columns, then `unit`, `images` (int) and `amount` (float, in the unit).
+    """
+    names = [*by, "unit", "images", "amount"]
+    tables = [manifest[list(COLUMNS)] for manifest in manifests if len(manifest)]
+    if not tables:
+        return pd.DataFrame(columns=names)
+    rows = pd.concat(tables, ignore_index=True)
+    rows = rows[~rows["reused"].astype(bool) & rows["cost_amount"].notna()].drop_duplicates("image_id")
+    rows = rows.assign(day=rows["submitted_at"].dt.strftime("%Y-%m-%d"), unit=rows["cost_unit"].fillna("CREDITS"))
+    columns = [_COLUMN.get(name, name) for name in by]
+    summed = rows.groupby([*columns, "unit"], dropna=False).agg(
+        images=("image_id", "size"), amount=("cost_amount", "sum")
+    )
+    return summed.reset_index().set_axis(names, axis="columns")
