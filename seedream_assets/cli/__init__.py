@@ -51,7 +51,7 @@ def seedream() -> None:
 def main() -> None:
     """The command `seedream`. Errors of this project are one line on stderr and exit code 1."""
     try:
-        seedream()
+        seedream(prog_name="seedream")
     except SeedreamError as error:
         click.echo(f"seedream: {error}", err=True)
         sys.exit(COULD_NOT_RUN)

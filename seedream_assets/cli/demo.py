@@ -124,7 +124,7 @@ class _PlainLines(logging.Handler):
             click.echo(f"{step}: {told}" if step else told, err=True)
 
 
-@dg.logger(description="Plain lines on stderr.")
+@dg.logger({}, description="Plain lines on stderr.")
 def _plain_lines(_context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("seedream-demo", level=logging.INFO)
     logger.addHandler(_PlainLines())

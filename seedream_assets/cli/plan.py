@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import click
+import pandas as pd
 
 from seedream_assets.cli.declared import deployment_of, load_declaration, partition_of
 from seedream_assets.core.models import DOLLARS_PER_CREDIT
@@ -15,7 +16,7 @@ from seedream_assets.generation.generation_requests import make_plan
 from seedream_assets.generation.prompts import read_prompts
 from seedream_assets.generation.run import read_account
 
-REJECTED_SHOWN = 10
+ROWS_SHOWN = 10
 
 
 @click.command("plan")
@@ -31,11 +32,9 @@ def command(dataset: Path, partition: str | None, as_json: bool) -> None:
     snapshot = read_prompts(declaration, key, deployment)
     plan = make_plan(declaration, key, snapshot, deployment)
     quote = plan.quote
-    rejected = snapshot.checked.rejected
-    for row in rejected.head(REJECTED_SHOWN).itertuples():
-        click.echo(f"row {row.row_number}, {row.column}: {row.value!r}; allowed is {row.allowed}; {row.fix}", err=True)
-    if len(rejected) > REJECTED_SHOWN:
-        click.echo(f"… and {len(rejected) - REJECTED_SHOWN} more", err=True)
+    several = len(snapshot.tables) > 1
+    _tell("rejected", snapshot.checked.rejected, with_table=several)
+    _tell("warned", snapshot.checked.warnings, with_table=several)
     if as_json:
         summary = summarise(
             dataset=declaration.name,
@@ -62,3 +61,13 @@ def command(dataset: Path, partition: str | None, as_json: bool) -> None:
         click.echo(f"balance of the account: {account.balance:g}")
     if snapshot.rejected_rows:
         click.echo(f"{snapshot.rejected_rows} rows of the table are rejected")
+
+
+def _tell(what: str, rows: pd.DataFrame, *, with_table: bool) -> None:
+    """The first rows with what is wrong with them, on stderr."""
+    for row in rows.head(ROWS_SHOWN).itertuples():
+        where = f"{row.table}, row {row.row_number}" if with_table else f"row {row.row_number}"
+        cell = f"{row.column} {row.value!r}" if row.column else "the row"
+        click.echo(f"{what}: {where}: {cell}; allowed is {row.allowed}; {row.fix}", err=True)
+    if len(rows) > ROWS_SHOWN:
+        click.echo(f"{what}: … and {len(rows) - ROWS_SHOWN} more", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 from rich.console import Console
@@ -18,7 +18,7 @@ def showing_progress() -> Iterator[Callable[[Progress], None]]:
     """What a run calls with its progress."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda progress: click.echo(str(progress), err=True) if progress.total else None
+        yield _print_line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, TextColumn("{task.fields[told]}"), console=console) as bar:
@@ -29,3 +29,9 @@ def showing_progress() -> Iterator[Callable[[Progress], None]]:
             bar.update(task, total=progress.total, completed=progress.done, told=told)
 
         yield show
+
+
+def _print_line(progress: Progress) -> None:
+    # A reader that has gone away (`2>&1 | head`) must not end a run that has paid.
+    with suppress(OSError):
+        click.echo(str(progress), err=True)

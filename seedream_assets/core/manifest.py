@@ -13,8 +13,8 @@ from typing import Any
 import pandas as pd
 
 from seedream_assets.core.generation_requests import image_id_for
-from seedream_assets.core.ledger_events import Completed, Failed, LedgerImage
 from seedream_assets.core.ledger_events import Blocked as BlockedEvent
+from seedream_assets.core.ledger_events import Completed, Failed, LedgerImage
 
 UTC_TIME = "datetime64[us, UTC]"
 MANIFEST_COLUMNS: Mapping[str, str] = {
@@ -142,8 +142,10 @@ def _image_row(image: LedgerImage) -> dict[str, Any]:
 
 
 def endings_in(manifest: pd.DataFrame) -> pd.DataFrame:
-    """What an earlier manifest tells of requests that had ended, without reading an event again: the same table, but
-    for requests that the dataset wanted only a part of."""
+    """What an earlier manifest tells of requests that had ended, without reading an event again.
+
+    The same table as `endings_of`, without requests of which the dataset wanted only a part.
+    """
     ended = manifest[manifest["status"].isin(FINAL_STATUSES) & manifest["completed_at"].notna()]
     ended = ended.assign(position=ended["sample"] - ended["request_start"])
     # Of rows that share an image, the first carries the cost; rows that another dataset paid for carry none anyway.
@@ -166,8 +168,10 @@ def build_manifest(
     code_version: str,
     tables: pd.DataFrame,
 ) -> pd.DataFrame:
-    """One row per wanted image, in table order and by sample; columns and dtypes as `MANIFEST_COLUMNS`, then the
-    table's other columns (a name that stands there already gets the prefix `column_`).
+    """One row per wanted image, in table order and by sample.
+
+    Columns and dtypes as `MANIFEST_COLUMNS`, then the table's other columns; a name that is the manifest's already gets
+    the prefix `column_`.
 
     Args:
         dataset, partition: Whose.

@@ -79,7 +79,8 @@ class Price:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}".replace(",", " ") if value == int(value) else f"{value:g}"
+    # Without a thousands separator: a cell with one is no number, and what an error says gets copied.
+    return f"{value:.0f}" if value == int(value) else f"{value:g}"
 
 
 # Seven presets and None, schema. A style left out of a request means Dynamic, so `None` is always sent by its UUID.

@@ -21,6 +21,7 @@ class RunReport:
         requests: Requests by what became of them: completed, failed, blocked, uncertain, pending, not_sent.
         images_stored: Images that this run stored.
         credits_booked: What this run bought, in credits; dollars are turned into credits at the known rate.
+        credits_quoted: The same by the price list; the difference tells how good the quote was.
         costs: What this run bought, by unit, as the API told it.
         reasons: Reasons of failures, with how often each occurred; the commonest first, at most 20.
         stopped: Why the run stopped before the end of its plan.
@@ -39,6 +40,7 @@ class RunReport:
     stop_reason: str | None
     seconds: float
     notes: Mapping[str, str] = field(default_factory=dict)
+    credits_quoted: int = 0
 
     @property
     def cost(self) -> tuple[Decimal, str]:
@@ -58,7 +60,7 @@ class Progress:
         in_flight: At Leonardo, or on the way to the store.
         failed: Requests that ended without images, by kind.
         images_per_minute: Over the whole run so far.
-        credits_spent, credits_projected: Booked so far, and expected at the end.
+        credits_spent, credits_projected: Booked so far; and with the price of what is still to be bought.
         seconds_left: None before the first request is done.
     """
 
@@ -102,10 +104,16 @@ def format_seconds(seconds: float) -> str:
 
 
 class Tally:
-    """Counts a run while it goes on."""
+    """Counts a run while it goes on.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: Requests.
+        credits_to_buy: The price of those that nobody has bought; whoever books or drops one takes its price off.
+    """
+
+    def __init__(self, total: int, *, credits_to_buy: int = 0) -> None:
         self.total = total
+        self.credits_to_buy = credits_to_buy
         self.requests: Counter[str] = Counter()
         self.images_stored = 0
         self.reasons: Counter[str] = Counter()
@@ -136,6 +144,6 @@ class Tally:
             images_stored=self.images_stored,
             images_per_minute=self.images_stored * 60 / seconds if seconds > 0 else 0.0,
             credits_spent=credits_spent,
-            credits_projected=round(credits_spent * self.total / done) if done else 0,
+            credits_projected=credits_spent + max(0, self.credits_to_buy),
             seconds_left=left,
         )

@@ -134,7 +134,7 @@ class Fault:
             ValueError: It is not an object, or not a fault that could strike.
         """
         if not isinstance(body, dict):
-            raise ValueError("a fault is a JSON object with operation, kind and parameters")  # noqa: TRY004 - one error type for a bad script
+            raise ValueError("a fault is a JSON object with operation, kind and parameters")
         own = {"operation", "kind", "probability", "times", "skip", "prompt_contains"}
         fields = {name: value for name, value in body.items() if name in own}
         try:

@@ -8,7 +8,6 @@ that interval, or the guess would confirm itself for ever.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -69,15 +68,17 @@ class Patience:
     """What is known of latencies so far. One object per run."""
 
     def __init__(self) -> None:
-        self._latencies: defaultdict[tuple[str, int, int], _Latency] = defaultdict(_Latency)
+        self._all = _Latency()
+        self._latencies: dict[tuple[str, int, int], _Latency] = {}
 
     def learn(self, request: GenerationRequest, *, after: float, until: float) -> None:
         """A job of this kind was pending `after` seconds from its submit and had ended by `until`."""
-        self._latencies[_kind(request)].learn(after, until)
+        self._of(request).learn(after, until)
+        self._all.learn(after, until)
 
     def wait_seconds(self, request: GenerationRequest, elapsed: float) -> float:
         """How long to wait before the next poll of a job that has not ended after `elapsed` seconds."""
-        latency = self._latencies[_kind(request)]
+        latency = self._of(request)
         ends = NormalDist(latency.mean, latency.sigma)
         passed = ends.cdf(math.log(elapsed)) if elapsed > 0 else 0.0
         share = passed + (1 - passed) * SHARE_TO_WAIT_FOR
@@ -87,6 +88,15 @@ class Patience:
         else:
             wait = math.exp(ends.inv_cdf(share)) - elapsed
         return min(max(wait, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+
+    def _of(self, request: GenerationRequest) -> _Latency:
+        """What is known of this kind; a kind not seen before begins with what is known of all."""
+        known = self._latencies.get(_kind(request))
+        if known is None:
+            sigma = max(self._all.sigma, FIRST_GUESS_SIGMA)
+            known = _Latency(mean=self._all.mean, square=self._all.mean**2 + sigma**2)
+            self._latencies[_kind(request)] = known
+        return known
 
 
 def _kind(request: GenerationRequest) -> tuple[str, int, int]:

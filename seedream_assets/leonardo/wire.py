@@ -163,7 +163,7 @@ def read_history(reply: Any) -> list[Generation]:
         ValueError: The reply has no `generations`.
     """
     if not isinstance(reply, dict) or not isinstance(reply.get("generations"), list):
-        raise ValueError("the reply has no list of generations")  # noqa: TRY004 - one error for all that cannot be read
+        raise ValueError("the reply has no list of generations")
     return [_read_job(job) for job in reply["generations"] if isinstance(job, dict) and job.get("id")]
 
 
@@ -251,5 +251,5 @@ def read_upload_ticket(reply: Any) -> tuple[str, str, dict[str, str]]:
     if isinstance(fields, str):
         fields = read_json(text_of(fields).encode())
     if not isinstance(fields, dict):
-        raise ValueError("the upload's fields are not an object")  # noqa: TRY004 - one error for all that cannot be read
+        raise ValueError("the upload's fields are not an object")
     return text_of(image_id), text_of(url), {text_of(name): text_of(value) for name, value in fields.items()}

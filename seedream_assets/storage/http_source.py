@@ -141,7 +141,7 @@ def _advice(status: int) -> str:
 
 
 def _hide_queries_from_logs() -> None:
-    """httpx logs every address with its query at INFO, and a signed URL's query is a key to the file."""
+    """The library httpx logs every address with its query at INFO, and a signed URL's query is a key to the file."""
     logger = logging.getLogger("httpx")
     if _without_query not in logger.filters:
         logger.addFilter(_without_query)

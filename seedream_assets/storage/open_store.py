@@ -48,7 +48,7 @@ def open_store(url: str, *, options: S3Options | None = None) -> ObjectStore:
 
 def _open_s3(url: str, options: S3Options | None) -> ObjectStore:
     # boto3 takes 0.2 s to import, and nobody with a folder needs it.
-    from seedream_assets.storage.s3 import S3Store  # noqa: PLC0415
+    from seedream_assets.storage.s3 import S3Store
 
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
     if not _BUCKET.match(bucket):

@@ -233,6 +233,8 @@ class S3Store:
             "Metadata": check_metadata(metadata, content_type=content_type, sha256=sha256),
         }
         if self._options.checksums:
+            # Both: the digest is what AWS keeps; some servers keep it only where the algorithm is named as well.
+            request["ChecksumAlgorithm"] = "SHA256"
             request["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
         return request
 

@@ -25,7 +25,7 @@ class S3Options:
 
     Attributes:
         endpoint_url: Only where AWS_ENDPOINT_URL_S3 cannot be used.
-        region: Only where AWS_REGION or the profile cannot be used.
+        region: Only where AWS_DEFAULT_REGION or the profile cannot be used.
         addressing_style: `path` for servers without wildcard DNS; None leaves it to boto3 and its profile.
         max_connections: Connections kept open; the number of threads that use the store.
         attempts: Sends of one request by boto3 itself, on transport errors, 5xx and 429.
@@ -94,6 +94,6 @@ def make_s3_client(options: S3Options) -> S3Client:
         )
     except (BotoCoreError, ValueError) as error:
         raise DeclarationError(
-            f"boto3 refuses the S3 configuration: {error}. Look at AWS_ENDPOINT_URL_S3, AWS_REGION, AWS_PROFILE and "
+            f"boto3 refuses the S3 configuration: {error}. Look at AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION, AWS_PROFILE and "
             "the files they name"
         ) from error

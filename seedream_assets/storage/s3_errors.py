@@ -37,9 +37,9 @@ _ADVICE = {
     "ExpiredToken": "The session token has run out; renew the credentials",
     "InvalidToken": "The session token is not valid here; renew the credentials",
     "RequestTimeTooSkewed": "This machine's clock is wrong; set it",
-    "PermanentRedirect": "The bucket is in another region; set AWS_REGION to the bucket's",
-    "301": "The bucket is in another region; set AWS_REGION to the bucket's",
-    "AuthorizationHeaderMalformed": "The bucket is in another region; set AWS_REGION to the bucket's",
+    "PermanentRedirect": "The bucket is in another region; set AWS_DEFAULT_REGION to the bucket's",
+    "301": "The bucket is in another region; set AWS_DEFAULT_REGION to the bucket's",
+    "AuthorizationHeaderMalformed": "The bucket is in another region; set AWS_DEFAULT_REGION to the bucket's",
     "InvalidObjectState": "The object is archived; restore it first",
     "QuotaExceeded": "The bucket or account is full; make room",
     "NotImplemented": "The server lacks something this needs; with S3Options(checksums=False) it may do",
@@ -87,7 +87,7 @@ def s3_error(error: BotoCoreError | ClientError, *, doing: str, uri: str) -> Sto
         return _answered(error, f"cannot {doing} {uri}")
     said = f"cannot {doing} {uri}: {_USER_IN_URL.sub('//', str(error)).rstrip('.')}"
     if isinstance(error, _UNCONFIGURED):
-        return StoreRefused(f"{said}. {_CREDENTIALS}, and AWS_REGION")
+        return StoreRefused(f"{said}. {_CREDENTIALS}, and AWS_DEFAULT_REGION")
     if isinstance(error, SSLError):
         return StoreUnavailable(f"{said}. If this stays, check the endpoint's certificate and AWS_CA_BUNDLE")
     if isinstance(error, _NO_ANSWER):

@@ -59,8 +59,8 @@ def find_sources(
     if not locations:
         raise PromptTableError(f"no table is named; {_ALLOWED}")
     # boto3 and httpx take 0.2 s each to import, and a table beside the declaration needs neither.
-    from seedream_assets.storage.http_source import find_in_web  # noqa: PLC0415
-    from seedream_assets.storage.s3_source import S3Sources  # noqa: PLC0415
+    from seedream_assets.storage.http_source import find_in_web
+    from seedream_assets.storage.s3_source import S3Sources
 
     in_s3 = S3Sources(options)
     found: dict[str, SourceFile] = {}
@@ -104,7 +104,9 @@ def _find_on_disk(location: str, base: Path) -> Iterator[SourceFile]:
     try:
         if not path.exists() and _WILDCARD.search(location):
             pattern = location if Path(location).is_absolute() else f"{glob.escape(str(base.absolute()))}/{location}"
-            paths = sorted(path for name in glob.glob(pattern, recursive=True) if (path := Path(name)).is_file())
+            # Path.glob takes no absolute pattern.
+            names = glob.glob(pattern, recursive=True)  # noqa: PTH207
+            paths = sorted(path for name in names if (path := Path(name)).is_file())
             if not paths:
                 raise PromptTableError(f"no file matches {location!r} in {base.absolute()}; {_ALLOWED}")
         elif path.is_dir():

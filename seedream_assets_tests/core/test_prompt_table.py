@@ -267,7 +267,7 @@ def test_a_size_the_provider_does_not_serve_well_is_a_warning_or_a_fault(policy,
     noted = checked.warnings if warned else checked.rejected
     assert noted["value"].tolist() == ["512x512"]
     assert noted["rule"].tolist() == ["size_unusual" if warned else "size_provider"]
-    assert "262 144 pixels" in noted["fix"][0]
+    assert "262144 pixels" in noted["fix"][0]
 
 
 def test_a_size_of_an_odd_shape_is_told_by_its_ratio():

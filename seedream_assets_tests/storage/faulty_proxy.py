@@ -109,7 +109,7 @@ def running_faulty_proxy(endpoint_url: str) -> Iterator[FaultyProxy]:
                 self.hang_up()
             return None
 
-        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815 - the base class asks for the names
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any
 
         def pass_on(self, headers: dict[str, str], body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
             upstream = http.client.HTTPConnection(address, timeout=30)

@@ -1,0 +1,127 @@
+"""`seedream run` and `seedream plan`, as a data team types them."""
+
+import pandas as pd
+import pytest
+
+from seedream_assets.core.errors import DeclarationError, PromptTableError
+from seedream_assets_tests.cli.conftest import Desk
+
+SUMMARY_FIELDS = [
+    "dataset", "partition", "wanted", "stored", "reused", "blocked", "failed", "withheld", "uncertain", "over_budget",
+    "pending", "rejected_rows", "credits_quoted", "credits_to_buy", "cost", "seconds",
+]  # fmt: skip
+
+
+def test_a_run_stores_what_is_wanted_and_says_so_in_one_json_object(desk: Desk) -> None:
+    summary = desk.run_json("run", str(desk.folder / "dataset.yaml"))
+    assert list(summary) == SUMMARY_FIELDS
+    assert {
+        name: summary[name] for name in ("dataset", "partition", "wanted", "stored", "reused", "rejected_rows")
+    } == {
+        "dataset": "tableware",
+        "partition": "all",
+        "wanted": 3,
+        "stored": 3,
+        "reused": 0,
+        "rejected_rows": 1,
+    }
+    assert summary["credits_quoted"] == summary["credits_to_buy"] == 84
+    assert summary["cost"] == {"amount": 84.0, "unit": "CREDITS"}
+    assert desk.emulator.account.bill()["credits"] == 84
+
+
+def test_a_second_run_buys_nothing_and_asks_the_paid_api_nothing(desk: Desk) -> None:
+    dataset = str(desk.folder / "dataset.yaml")
+    desk.run_json("run", dataset)
+    asked = desk.emulator.account.bill()["requests"]
+    again = desk.run_json("run", dataset)
+    assert (again["stored"], again["reused"], again["credits_to_buy"]) == (3, 3, 0)
+    assert again["cost"] == {"amount": 0.0, "unit": "CREDITS"}
+    assert desk.emulator.account.bill()["requests"] == asked
+    assert "nothing was bought" in desk.run("run", dataset).stdout
+
+
+def test_an_edited_row_buys_that_row_alone(desk: Desk) -> None:
+    dataset = str(desk.folder / "dataset.yaml")
+    desk.run_json("run", dataset)
+    table = (desk.folder / "prompts.csv").read_text(encoding="utf-8")
+    desk.write("prompts.csv", table.replace("A tea cup in morning light", "A tea cup at night"))
+    again = desk.run_json("run", dataset)
+    assert (again["stored"], again["reused"], again["credits_to_buy"]) == (3, 2, 28)
+
+
+def test_a_second_dataset_that_wants_the_same_picture_books_nothing(desk: Desk) -> None:
+    desk.run_json("run", str(desk.folder / "dataset.yaml"))
+    desk.write("other.yaml", "name: other\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\n")
+    other = desk.run_json("run", str(desk.folder / "other.yaml"))
+    assert (other["stored"], other["reused"], other["cost"]["amount"]) == (3, 3, 0.0)
+    manifest = pd.read_parquet(desk.store / "datasets" / "other" / "manifest" / "all.parquet")
+    assert manifest["reused"].all()
+    assert (manifest["cost_amount"] == 0).all()
+
+
+def test_a_cap_stops_the_run_with_exit_code_3_and_the_next_run_goes_on(desk: Desk) -> None:
+    capped = desk.write(
+        "capped.yaml", (desk.folder / "dataset.yaml").read_text() + "budget: {max_credits_per_run: 60}\n"
+    )
+    result = desk.run("run", str(capped))
+    assert result.exit_code == 3
+    assert "max_credits_per_run is 60 credits" in result.stderr
+    assert desk.emulator.account.bill()["credits"] == 56
+    rest = desk.run_json("run", str(capped))
+    assert (rest["stored"], rest["reused"], rest["cost"]["amount"]) == (3, 2, 28.0)
+
+
+def test_a_plan_quotes_and_neither_writes_nor_spends(desk: Desk) -> None:
+    quote = desk.run_json("plan", str(desk.folder / "dataset.yaml"))
+    assert (quote["wanted"], quote["credits_to_buy"], quote["rejected_rows"]) == (3, 84, 1)
+    assert desk.emulator.account.bill()["credits"] == 0
+    assert not (desk.store / "datasets").exists()
+
+
+def test_a_plan_tells_what_is_wrong_with_a_rejected_row(desk: Desk) -> None:
+    result = desk.run("plan", str(desk.folder / "dataset.yaml"))
+    assert "rejected: row 3: quantity '0'" in result.stderr
+    assert "84 credits" in result.stdout
+
+
+def test_planning_needs_no_key_and_buying_says_what_is_missing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LEONARDO_API_KEY")
+    assert desk.run("plan", str(desk.folder / "dataset.yaml")).exit_code == 0
+    result = desk.run("run", str(desk.folder / "dataset.yaml"))
+    assert isinstance(result.exception, DeclarationError)
+    assert "LEONARDO_API_KEY" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("", "empty"),
+        ("prompt\n", "no rows"),
+        ("words\na cup\n", "no column"),
+    ],
+)
+def test_a_table_that_cannot_be_used_writes_nothing(desk: Desk, table: str, told: str) -> None:
+    desk.write("prompts.csv", table)
+    result = desk.run("run", str(desk.folder / "dataset.yaml"))
+    assert isinstance(result.exception, PromptTableError)
+    assert told in str(result.exception)
+    assert not (desk.store / "datasets").exists()
+
+
+def test_a_partitioned_dataset_asks_for_a_partition(desk: Desk) -> None:
+    desk.write("prompts.csv", "prompt,day\na cup,2026-11-01\na mug,2026-11-02\n")
+    daily = desk.write(
+        "daily.yaml",
+        (desk.folder / "dataset.yaml").read_text() + 'partitions: {by: daily, column: day, start: "2026-11-01"}\n',
+    )
+    assert desk.run("run", str(daily)).exit_code == 2
+    one = desk.run_json("run", str(daily), "--partition", "2026-11-02")
+    assert (one["partition"], one["wanted"], one["stored"]) == ("2026-11-02", 1, 1)
+    assert (desk.store / "datasets" / "tableware" / "manifest" / "2026-11-02.parquet").exists()
+
+
+def test_a_defs_yaml_runs_as_it_stands(desk: Desk) -> None:
+    attributes = "".join(f"  {line}\n" for line in (desk.folder / "dataset.yaml").read_text().splitlines())
+    desk.write("defs.yaml", f"# ours\ntype: seedream_assets.ImageDataset\nattributes:\n{attributes}")
+    assert desk.run_json("run", str(desk.folder / "defs.yaml"))["stored"] == 3
