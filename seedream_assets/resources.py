@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any, Literal
 
 import dagster as dg
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.images import LARGEST_DECODED_PIXELS
@@ -26,13 +26,21 @@ from seedream_assets.storage.s3_client import S3Options
 KEY_VARIABLE = "LEONARDO_API_KEY"
 ADDRESS_VARIABLE = "LEONARDO_BASE_URL"
 STORE_VARIABLE = "SEEDREAM_STORE"
+# Stands in where settings are checked without an account; never sent, since only `settings` makes what a client gets.
+_NO_KEY = "checked-without-a-key"
+# A mistyped field is refused, not ignored; what was given is not repeated, since it may be the key.
+_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagster's base is generic over its own value
     """One Leonardo account: its key, its address, how fast it may be used, and limits below the models' own."""
 
+    model_config = _STRICT
+
     api_key: str | None = Field(
-        default=None, description=f"The account's API key, as an EnvVar. Default: {KEY_VARIABLE} when a run starts."
+        default=None,
+        repr=False,
+        description=f"The account's API key, as an EnvVar. Default: {KEY_VARIABLE} when a run starts.",
     )
     base_url: str | None = Field(
         default=None, description=f"Without /v1 or /v2. Default: {ADDRESS_VARIABLE}, else {PRODUCTION_URL}."
@@ -65,6 +73,31 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
     allowed_styles: list[str] | None = Field(default=None, description="Names or UUIDs; default: all of the model's.")
     allowed_models: list[str] | None = Field(default=None, description="Default: all that are known.")
 
+    def get_resource_definition(self) -> Any:
+        """What Dagster runs with.
+
+        Raises:
+            DeclarationError: The key stands in the code: Dagster would show it to everyone who can open its UI.
+        """
+        if self.api_key is not None and not isinstance(self.api_key, dg.EnvVar):
+            raise DeclarationError(
+                f'leonardo.api_key is a literal, which Dagster shows in its UI; give it as dg.EnvVar("{KEY_VARIABLE}"), '
+                f"or leave it out: {KEY_VARIABLE} is read when a run starts"
+            )
+        return super().get_resource_definition()
+
+    def refuse_unless_allowed(self, overrides: Mapping[str, Any] | None = None) -> None:
+        """Check every value, with a dataset's own, as far as it can be checked without an account.
+
+        Raises:
+            DeclarationError: A value is not allowed, or a limit would loosen a model's.
+        """
+        self.models(overrides)
+        self.engine(overrides)
+        address = (overrides or {}).get("base_url") or self.base_url
+        plain_address = PRODUCTION_URL if address is None or isinstance(address, dg.EnvVar) else address
+        self._settings(overrides or {}, api_key=_NO_KEY, base_url=plain_address)
+
     def models(self, overrides: Mapping[str, Any] | None = None) -> ModelCatalog:
         """The models that may be used, under these limits and a dataset's own, whichever is tighter.
 
@@ -84,7 +117,10 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         if not key:
             return None
         address = self.base_url or os.environ.get(ADDRESS_VARIABLE) or PRODUCTION_URL
-        asked = {**vars(self), **(overrides or {}), "api_key": key, "base_url": address}
+        return self._settings(overrides or {}, api_key=key, base_url=(overrides or {}).get("base_url") or address)
+
+    def _settings(self, overrides: Mapping[str, Any], *, api_key: str, base_url: str) -> LeonardoSettings:
+        asked = {**vars(self), **overrides, "api_key": api_key, "base_url": base_url}
         known = {field.name for field in fields(LeonardoSettings)}
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()
@@ -108,6 +144,8 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
 
 class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # as above
     """Where datasets that name no store of their own are kept, and how S3 is reached. Credentials: boto3's own way."""
+
+    model_config = _STRICT
 
     url: str | None = Field(
         default=None, description=f"s3://bucket/prefix or file:///…. Default: {STORE_VARIABLE} when a run starts."
@@ -135,4 +173,12 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         address = url or self.url or os.environ.get(STORE_VARIABLE)
         if not address:
             raise DeclarationError(f"no store is named: give the dataset a store, or set {STORE_VARIABLE}")
+        if is_unresolved(address):
+            # Another store than the one that was meant would know of nothing that is owned, and buy it all again.
+            raise DeclarationError(f"store: {address} gives nothing; set the variable where Dagster runs")
         return open_store(address, options=self.options())
+
+
+def is_unresolved(address: str) -> bool:
+    """True for a template in YAML whose variable was not set when the definitions were loaded."""
+    return "{{" in address

@@ -7,19 +7,21 @@ thumbnail has 1–3 kB and the whole sheet at most 50 kB (200 kB of Markdown gre
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
 
 import pandas as pd
 
+from seedream_assets.assets.tables import plain
+from seedream_assets.core.errors import ObjectNotFound
 from seedream_assets.core.images import make_thumbnail
 from seedream_assets.storage.object_store import ObjectStore
 
-SIDE_PX = 112
+SIDE_PX = 128
 THUMBNAIL_BYTES = 2_600
 SHEET_BYTES = 50_000
+FRAME_BYTES = 500
 COLUMNS = 4
 IMAGES = 12
-LONGEST_CAPTION = 60
+LONGEST_CAPTION = 70
 
 
 def choose_images(manifest: pd.DataFrame, most: int = IMAGES) -> pd.DataFrame:
@@ -33,32 +35,33 @@ def choose_images(manifest: pd.DataFrame, most: int = IMAGES) -> pd.DataFrame:
 
 def contact_sheet(store: ObjectStore, manifest: pd.DataFrame) -> str:
     """Markdown with thumbnails and prompts of some of the stored images; at most `SHEET_BYTES`."""
-    cells, size = [], 0
+    cells: list[tuple[str, str]] = []
+    size = FRAME_BYTES
     for row in choose_images(manifest).itertuples():
-        thumbnail = make_thumbnail(
-            store.read(str(row.object_key)), longest_side_px=SIDE_PX, largest_bytes=THUMBNAIL_BYTES
-        )
-        cell = f"![{row.image_id}](data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()}) {_caption(str(row.prompt))}"
-        size += len(cell.encode()) + 3
-        if size > SHEET_BYTES - 200:
+        thumbnail = _thumbnail(store, str(row.object_key))
+        if thumbnail is None:
+            continue
+        picture = f"![{row.image_id}](data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()})"
+        caption = f"{row.row_number}: {plain(str(row.prompt), LONGEST_CAPTION)}"
+        size += len(picture.encode()) + len(caption.encode()) + len(" |  | ")
+        if size > SHEET_BYTES:
             break
-        cells.append(cell)
+        cells.append((picture, caption))
     return _grid(cells) if cells else "no image is stored yet"
 
 
-def _grid(cells: list[str]) -> str:
+def _thumbnail(store: ObjectStore, key: str) -> bytes | None:
+    """None where the image is gone or broken: the check says so, and the sheet goes on without it."""
+    try:
+        return make_thumbnail(store.read(key), longest_side_px=SIDE_PX, largest_bytes=THUMBNAIL_BYTES)
+    except (ObjectNotFound, OSError):
+        return None
+
+
+def _grid(cells: list[tuple[str, str]]) -> str:
+    """Captions under their pictures: a row of pictures, then a row of texts."""
     lines = ["|" + " |" * COLUMNS, "|" + " --- |" * COLUMNS]
-    lines += ["| " + " | ".join(_padded(cells[at : at + COLUMNS])) + " |" for at in range(0, len(cells), COLUMNS)]
+    for at in range(0, len(cells), COLUMNS):
+        for texts in zip(*cells[at : at + COLUMNS], strict=True):
+            lines.append("| " + " | ".join([*texts, *[""] * (COLUMNS - len(texts))]) + " |")
     return "\n".join(lines)
-
-
-def _padded(cells: list[str]) -> Iterable[str]:
-    return cells + [""] * (COLUMNS - len(cells))
-
-
-def _caption(prompt: str) -> str:
-    text = " ".join(prompt.split())
-    text = text if len(text) <= LONGEST_CAPTION else text[: LONGEST_CAPTION - 1] + "…"
-    for character in "\\`*_{}[]<>|#!":
-        text = text.replace(character, "\\" + character if character not in "<>" else " ")
-    return text

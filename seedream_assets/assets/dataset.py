@@ -9,8 +9,9 @@ import pandas as pd
 
 from seedream_assets.assets.contact_sheet import contact_sheet
 from seedream_assets.assets.failures import as_dagster_failures
-from seedream_assets.assets.frame import AssetFrame, Materialised
-from seedream_assets.assets.tables import column_lineage, preview, row_count, table_schema
+from seedream_assets.assets.frame import AssetFrame
+from seedream_assets.assets.partition_walk import Materialised, materialise
+from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
@@ -24,7 +25,8 @@ ALL_WHOLE = "every_stored_image_is_whole"
 IMAGES_READ = 500
 FROM_PROMPTS = ("row_number", "prompt_id", "prompt")
 FROM_REQUESTS = ("request_id", "spec_id", "model", "width", "height", "seed", "style", "prompt_enhance", "references")
-FROM_IMAGES = ("image_id", "object_key", "sha256", "status", "generation_id", "cost_amount")
+SHOWN = ["row_number", "sample", "status", "prompt", "width_px", "height_px", "format", "cost_amount", "image_id"]
+SAMPLE_ROWS = 12
 
 
 def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
@@ -54,7 +56,7 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
-            yield from frame.materialise(context, "dataset", lambda partition: _assemble(frame, partition, deployment))
+            yield from materialise(context, frame.key("dataset"), lambda key: _assemble(frame, key, deployment))
 
     return dataset
 
@@ -62,46 +64,38 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
 def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Materialised:
     outcome = assemble_dataset(frame.declaration, partition, deployment)
     manifest = outcome.manifest
+    uri = deployment.store.uri(frame.declaration.key("manifest", partition))
     ours = manifest[list(MANIFEST_COLUMNS)]
-    shown = [
-        "image_id",
-        "status",
-        "prompt",
-        "width_px",
-        "height_px",
-        "format",
-        "size_bytes",
-        "cost_amount",
-        "object_key",
-    ]
-    spent = manifest.drop_duplicates("image_id")
+    # Rows that want the same picture share it, and its cost.
+    once = manifest.drop_duplicates("image_id")
     return Materialised(
         metadata={
+            "contact_sheet": dg.MetadataValue.md(contact_sheet(deployment.store, manifest)),
+            "images_wanted": len(manifest),
+            **{f"images_{status}": count for status, count in outcome.counts.items()},
+            "cost_amount": round(float(once["cost_amount"].fillna(0).sum()), 4),
+            "cost_unit": ", ".join(sorted(once["cost_unit"].dropna().unique())) or "none",
+            "cost_by_model_and_style": dg.MetadataValue.md(_cost_table(once)),
+            "sample": preview(ours[SHOWN], rows=SAMPLE_ROWS),
+            "stored_at": dg.MetadataValue.path(uri),
+            "dagster/size_bytes": int(once["size_bytes"].fillna(0).sum()),
             "dagster/row_count": row_count(manifest),
-            "dagster/uri": deployment.store.uri(frame.declaration.key("manifest", partition)),
+            "dagster/uri": uri,
             "dagster/column_schema": table_schema(MANIFEST_COLUMNS, manifest.drop(columns=list(MANIFEST_COLUMNS))),
             "dagster/column_lineage": column_lineage(
                 {name: (frame.key("prompts"), name) for name in FROM_PROMPTS}
                 | {name: (frame.key("generation_requests"), name) for name in FROM_REQUESTS}
-                | {name: (frame.key("images"), name) for name in FROM_IMAGES}
             ),
-            "contact_sheet": dg.MetadataValue.md(contact_sheet(deployment.store, manifest)),
-            "images_wanted": len(manifest),
-            **{f"images_{status}": count for status, count in outcome.counts.items()},
-            "bytes_stored": int(spent["size_bytes"].fillna(0).sum()),
-            "cost_amount": float(spent["cost_amount"].fillna(0).sum()),
-            "cost_by_style": dg.MetadataValue.json(_cost_by(spent, "style")),
-            "cost_by_model": dg.MetadataValue.json(_cost_by(spent, "model")),
-            "sample": preview(ours[shown], rows=12),
         },
         data_version=sha256(to_parquet(manifest.drop(columns=["code_version"]))).hexdigest(),
         checks=(_check_final(frame, outcome), _check_whole(frame, manifest, deployment)),
     )
 
 
-def _cost_by(manifest: pd.DataFrame, column: str) -> dict[str, float]:
-    spent = manifest.groupby(column)["cost_amount"].sum()
-    return {str(name): round(float(amount), 4) for name, amount in spent.items()}
+def _cost_table(manifest: pd.DataFrame) -> str:
+    costs = manifest.groupby(["model", "style"]).agg(images=("image_id", "size"), cost=("cost_amount", "sum"))
+    rows = [(*key, images, f"{cost:g}") for key, images, cost in costs.itertuples(name=None)]
+    return markdown_table(["model", "style", "images", "cost"], rows)
 
 
 def _check_final(frame: AssetFrame, outcome: Outcome) -> dg.AssetCheckResult:

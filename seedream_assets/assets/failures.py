@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from seedream_assets.core.errors import SeedreamError
+from seedream_assets.core.errors import LeonardoError, SeedreamError
+
+INTERRUPTED = "nothing more is bought, and the next run goes on from here"
 
 
 @contextmanager
@@ -20,10 +22,14 @@ def as_dagster_failures() -> Iterator[None]:
     try:
         yield
     except SeedreamError as error:
-        raise dg.Failure(
-            description=str(error),
-            metadata={"error": type(error).__name__},
-            allow_retries=error.may_retry,
-        ) from error
+        raise dg.Failure(description=str(error), metadata=_facts(error), allow_retries=error.may_retry) from error
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
-        raise dg.Failure(description="interrupted; the next run goes on from here", allow_retries=False) from error
+        raise dg.Failure(description=f"interrupted; {INTERRUPTED}", allow_retries=False) from error
+
+
+def _facts(error: SeedreamError) -> dict[str, str | int]:
+    facts: dict[str, str | int] = {"error": type(error).__name__}
+    if isinstance(error, LeonardoError):
+        known = {"http_status": error.status, "error_code": error.code, "request_id": error.request_id}
+        facts |= {name: value for name, value in known.items() if value is not None}
+    return facts

@@ -1,13 +1,19 @@
 """The asset `images`: the only one that spends. A plain function around the engine, which has its own event loop."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import dagster as dg
 
-from seedream_assets.assets.failures import as_dagster_failures
-from seedream_assets.assets.frame import AssetFrame, Materialised
+from seedream_assets.assets.failures import INTERRUPTED, as_dagster_failures
+from seedream_assets.assets.frame import AssetFrame
+from seedream_assets.assets.partition_walk import Materialised, materialise
+from seedream_assets.assets.tables import markdown_table
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import SeedreamError
 from seedream_assets.core.run_report import RunReport
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
 from seedream_assets.generation.deployment import Deployment
@@ -34,58 +40,112 @@ def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
     ) -> Iterator[Any]:
         with as_dagster_failures():
-            deployment = frame.deployment(leonardo, image_store)
-            yield from frame.materialise(context, "images", lambda key: _buy(context, frame, key, deployment))
+            purchase = _Purchase(context, frame.declaration, frame.deployment(leonardo, image_store))
+            yield from materialise(context, frame.key("images"), purchase.of)
 
     return images
 
 
-def _buy(context: dg.AssetExecutionContext, frame: AssetFrame, key: str, deployment: Deployment) -> Materialised:
-    report = buy_images(
-        frame.declaration,
-        key,
-        deployment,
-        on_progress=lambda progress: context.log.info(str(progress)),
-        dagster_run_id=context.run_id,
-        watch_parent=True,
-    )
-    # The manifest is written here as well, so that it says what is there even when this run is not the last.
-    outcome = assemble_dataset(frame.declaration, key, deployment)
-    for reason, count in report.reasons.items():
-        context.log.warning(f"{count} x {reason}")
-    incomplete = None if outcome.is_final else _not_final(report, outcome)
-    if incomplete:
-        context.log.warning(incomplete)
-    return Materialised(
-        metadata=_metadata(report, outcome, deployment),
-        data_version=_data_version(outcome),
-        incomplete=incomplete,
-    )
+class _Purchase:
+    """One step's buying. Over a range of partitions it is one run, with one `max_credits_per_run` for all of them."""
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, declaration: DatasetDeclaration, deployment: Deployment
+    ) -> None:
+        self._context = context
+        self._declaration = declaration
+        self._deployment = deployment
+        self._booked = 0
+
+    def of(self, partition: str) -> Materialised:
+        """Bring one partition as far as it can be brought."""
+        log = self._context.log
+        try:
+            report = buy_images(
+                self._under_what_is_left(),
+                partition,
+                self._deployment,
+                on_progress=lambda progress: log.info("%s", progress),
+                dagster_run_id=self._context.run.run_id,
+                watch_parent=True,
+            )
+        except SeedreamError:
+            # The manifest says what is there, whatever stopped the run; it cannot say so where nothing was planned.
+            with suppress(SeedreamError):
+                self._assemble(partition)
+            raise
+        booked_before, self._booked = self._booked, self._booked + report.credits_booked
+        outcome = self._assemble(partition)
+        for reason, count in report.reasons.items():
+            log.warning("%s x %s", count, reason)
+        incomplete = None if outcome.is_final else _not_final(report, outcome, booked_before)
+        if incomplete:
+            log.warning("%s", incomplete)
+        return Materialised(
+            metadata=_metadata(report, outcome, self._deployment),
+            data_version=_data_version(outcome),
+            incomplete=incomplete,
+            stopped=_why_stopped(report),
+        )
+
+    def _assemble(self, partition: str) -> Outcome:
+        return assemble_dataset(self._declaration, partition, self._deployment)
+
+    def _under_what_is_left(self) -> DatasetDeclaration:
+        cap = self._declaration.budget.max_credits_per_run
+        if cap is None or not self._booked:
+            return self._declaration
+        left = replace(self._declaration.budget, max_credits_per_run=max(0, cap - self._booked))
+        return replace(self._declaration, budget=left)
 
 
-def _not_final(report: RunReport, outcome: Outcome) -> str:
+def _why_stopped(report: RunReport) -> str | None:
+    if report.stopped == "interrupted":
+        return f"{report.stop_reason}; {INTERRUPTED}"
+    return report.stop_reason if report.stopped == "refused" else None
+
+
+def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
     waiting = {status: outcome.counts[status] for status in ("uncertain", "over_budget", "pending")}
-    told = ", ".join(f"{count} {status}" for status, count in waiting.items() if count)
+    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in waiting.items() if count)
     why = f" ({report.stop_reason})" if report.stop_reason else ""
-    return f"not every image is final: {told}{why}; what is owned is stored, and the next run goes on from here"
+    others = (
+        f"; this run's other partitions had booked {booked_before} credits before"
+        if booked_before and report.stopped == "over_budget"
+        else ""
+    )
+    stored = f"{outcome.counts['stored']} of {len(outcome.manifest)} images are stored"
+    return f"not every image is final: {told}{why}{others}; {stored}, and the next run goes on from here"
 
 
 def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment) -> dict[str, Any]:
     amount, unit = report.cost
+    counts = outcome.counts
+    uri = f"{deployment.store.url}/images/"
     return {
-        "store": deployment.store.url,
-        **{f"images_{status}": count for status, count in outcome.counts.items()},
+        "images_stored": counts["stored"],
         "images_wanted": len(outcome.manifest),
-        "images_reused": outcome.reused,
         "images_stored_by_this_run": report.images_stored,
+        "images_reused": outcome.reused,
         "credits_booked": report.credits_booked,
         "cost_amount": float(amount),
         "cost_unit": unit,
-        "seconds": round(report.seconds, 3),
-        "failures": sum(outcome.counts[status] for status in ("failed", "blocked", "withheld")),
-        "reasons": dg.MetadataValue.json(dict(report.reasons)),
+        "seconds": round(report.seconds, 1),
+        "images_per_minute": round(report.images_stored * 60 / report.seconds, 1) if report.seconds > 0 else 0.0,
+        "failures": sum(counts[status] for status in ("failed", "blocked", "withheld")),
+        **{f"images_{status}": count for status, count in counts.items() if status != "stored"},
+        **({"reasons": _reasons(report)} if report.reasons else {}),
+        **({"stopped": report.stop_reason} if report.stop_reason else {}),
         "seedream_run_id": report.run_id,
+        "stored_at": dg.MetadataValue.path(uri),
+        "dagster/uri": uri,
+        "dagster/size_bytes": int(outcome.manifest.drop_duplicates("image_id")["size_bytes"].fillna(0).sum()),
     }
+
+
+def _reasons(report: RunReport) -> dg.MarkdownMetadataValue:
+    rows = [(count, reason) for reason, count in report.reasons.items()]
+    return dg.MetadataValue.md(markdown_table(["requests", "reason"], rows))
 
 
 def _data_version(outcome: Outcome) -> str:

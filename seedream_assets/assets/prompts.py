@@ -5,9 +5,11 @@ from hashlib import sha256
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 
 from seedream_assets.assets.failures import as_dagster_failures
-from seedream_assets.assets.frame import AssetFrame, Materialised
+from seedream_assets.assets.frame import AssetFrame
+from seedream_assets.assets.partition_walk import Materialised, materialise
 from seedream_assets.assets.tables import preview, row_count, table_schema
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.generation.deployment import Deployment
@@ -16,6 +18,7 @@ from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 NO_REJECTED_ROWS = "no_rejected_rows"
 REJECTED_ROWS_SHOWN = 50
+SHOWN = ["row_number", "prompt_id", "prompt", "model", "width", "height", "quantity", "style", "seed", "references"]
 
 
 def build_prompts(frame: AssetFrame) -> dg.AssetsDefinition:
@@ -40,7 +43,7 @@ def build_prompts(frame: AssetFrame) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
-            yield from frame.materialise(context, "prompts", lambda key: _read(context, frame, key, deployment))
+            yield from materialise(context, frame.key("prompts"), lambda key: _read(context, frame, key, deployment))
 
     return prompts
 
@@ -49,27 +52,41 @@ def _read(context: dg.AssetExecutionContext, frame: AssetFrame, key: str, deploy
     snapshot = read_prompts(frame.declaration, key, deployment)
     write_snapshot(deployment.store, frame.declaration, key, snapshot)
     checked = snapshot.checked
+    uri = deployment.store.uri(frame.declaration.key("prompts", key))
     context.log.info(
-        f"{len(checked.prompts)} prompts accepted, {snapshot.rejected_rows} rows rejected, "
-        f"{len(checked.warnings)} warnings; {snapshot.wanted} images wanted"
+        "%s prompts accepted, %s rows rejected, %s warnings; %s images wanted",
+        len(checked.prompts),
+        snapshot.rejected_rows,
+        len(checked.warnings),
+        snapshot.wanted,
     )
     return Materialised(
         metadata={
-            "dagster/row_count": row_count(checked.prompts),
-            "dagster/uri": deployment.store.uri(frame.declaration.key("prompts", key)),
-            "dagster/column_schema": table_schema(PROMPT_DTYPES, checked.passengers),
             "prompts_accepted": len(checked.prompts),
             "rows_rejected": snapshot.rejected_rows,
-            "images_wanted": snapshot.wanted,
             "warnings": len(checked.warnings),
-            "tables": dg.MetadataValue.json(snapshot.tables.to_dict("records")),
-            "rejected_rows": preview(checked.rejected, rows=REJECTED_ROWS_SHOWN),
-            "warned_rows": preview(checked.warnings, rows=REJECTED_ROWS_SHOWN),
-            "sample": preview(checked.prompts.drop(columns=["table"]), rows=10),
+            "images_wanted": snapshot.wanted,
+            "rejected_rows": _remarks(checked.rejected),
+            "warned_rows": _remarks(checked.warnings),
+            "sample": preview(checked.prompts[SHOWN], rows=10),
+            "stored_at": dg.MetadataValue.path(uri),
+            "tables": preview(snapshot.tables, rows=20),
+            "dagster/row_count": row_count(checked.prompts),
+            "dagster/uri": uri,
+            "dagster/column_schema": table_schema(PROMPT_DTYPES, checked.passengers),
         },
         data_version=sha256(to_parquet(checked.prompts) + to_parquet(checked.passengers)).hexdigest(),
         checks=(_check(frame, snapshot),),
     )
+
+
+def _remarks(rows: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """Rejected or warned rows, narrow enough for the column that Dagster gives them."""
+    shown = rows[["row_number", "column", "value"]].rename(columns={"row_number": "row"})
+    shown = shown.assign(**{"what to do": rows["fix"] + " (allowed: " + rows["allowed"] + ")"})
+    if rows["table"].nunique() > 1:
+        shown = shown.assign(table=rows["table"])
+    return preview(shown, rows=REJECTED_ROWS_SHOWN)
 
 
 def _check(frame: AssetFrame, snapshot: PromptSnapshot) -> dg.AssetCheckResult:
@@ -81,6 +98,6 @@ def _check(frame: AssetFrame, snapshot: PromptSnapshot) -> dg.AssetCheckResult:
         description=f"{snapshot.rejected_rows} rows were quarantined; the others go on",
         metadata={
             "rows_rejected": snapshot.rejected_rows,
-            "rejected_rows": preview(snapshot.checked.rejected, rows=REJECTED_ROWS_SHOWN),
+            "rejected_rows": _remarks(snapshot.checked.rejected),
         },
     )

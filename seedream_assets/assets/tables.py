@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 import pandas as pd
 
 LONGEST_CELL = 120
+# What has a meaning in Markdown, and stands in prompts.
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*[]|#~"} | {"<": "&lt;", ">": "&gt;"})
 
 
 def table_schema(dtypes: Mapping[str, str], others: pd.DataFrame | None = None) -> dg.TableSchema:
     """The columns of a table: ours with their dtypes, then those that ride along."""
     columns = [dg.TableColumn(name, dtype) for name, dtype in dtypes.items()]
     if others is not None:
-        columns += [dg.TableColumn(str(name), str(others[name].dtype)) for name in others.columns]
+        columns += [
+            dg.TableColumn(str(name), str(others[name].dtype), description="from the prompt table")
+            for name in others.columns
+        ]
     return dg.TableSchema(columns=columns)
 
 
@@ -23,24 +29,34 @@ def row_count(frame: pd.DataFrame) -> dg.IntMetadataValue:
     return dg.MetadataValue.int(len(frame))
 
 
-def preview(frame: pd.DataFrame, *, rows: int) -> dg.MetadataValue:
+def preview(frame: pd.DataFrame, *, rows: int) -> dg.MarkdownMetadataValue:
     """The first rows as a Markdown table; long cells are cut, and how many rows were left out is told."""
     if frame.empty:
         return dg.MetadataValue.md("none")
-    head = "| " + " | ".join(_cell(name) for name in frame.columns) + " |"
-    rule = "| " + " | ".join("---" for _ in frame.columns) + " |"
-    body = [
-        "| " + " | ".join(_cell(value) for value in row) + " |"
-        for row in frame.head(rows).itertuples(index=False, name=None)
-    ]
     left = f"\n\n… and {len(frame) - rows} more" if len(frame) > rows else ""
-    return dg.MetadataValue.md("\n".join([head, rule, *body]) + left)
+    shown = frame.head(rows).dropna(axis="columns", how="all")
+    return dg.MetadataValue.md(markdown_table(shown.columns, shown.itertuples(index=False, name=None)) + left)
+
+
+def markdown_table(head: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, every cell as the plain text that it is."""
+    names = [_cell(name) for name in head]
+    lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---" for _ in names) + " |"]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def plain(text: str, longest: int) -> str:
+    """A text on one line, cut, with nothing in it that Markdown would read."""
+    line = " ".join(text.split())
+    cut = line if len(line) <= longest else line[: longest - 1] + "…"
+    # A _ between letters is one in Markdown too.
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", cut.translate(_SPECIAL))
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None or value is pd.NA or value is pd.NaT or value != value else str(value)  # noqa: PLR0124
-    text = text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
-    return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
+    missing = value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and pd.isna(value))
+    return "" if missing else plain(str(value), LONGEST_CELL)
 
 
 def column_lineage(sources: Mapping[str, tuple[dg.AssetKey, str]]) -> dg.TableColumnLineage:

@@ -15,7 +15,7 @@ import click
 import dagster as dg
 
 import seedream_assets
-from seedream_assets.cli.declared import load_declaration
+from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.declaration import UNPARTITIONED
 from seedream_assets.core.errors import DeclarationError, SeedreamError
 from seedream_assets.core.plan import quote_plan

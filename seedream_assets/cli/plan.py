@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from seedream_assets.cli.declared import deployment_of, load_declaration, partition_of
+from seedream_assets.cli.declared import deployment_of, partition_of
+from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.models import DOLLARS_PER_CREDIT
 from seedream_assets.core.summary import summarise
 from seedream_assets.generation.generation_requests import make_plan

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from seedream_assets.cli import NOT_ALL_FINAL
-from seedream_assets.cli.declared import deployment_of, load_declaration, partition_of
+from seedream_assets.cli.declared import deployment_of, partition_of
+from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.cli.terminal import showing_progress
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.run_report import RunReport

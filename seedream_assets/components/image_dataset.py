@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 import dagster as dg
 
 from seedream_assets.assets.build import build_assets
+from seedream_assets.components.scaffold import ImageDatasetScaffolder
 from seedream_assets.components.schema import (
     BudgetModel,
     LeonardoModel,
@@ -17,15 +19,20 @@ from seedream_assets.components.schema import (
     PromptsModel,
     RecipeModel,
     RecoveryModel,
+    keep_unresolved,
 )
-from seedream_assets.components.scaffold import ImageDatasetScaffolder
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
 from seedream_assets.core.budget import Budget
 from seedream_assets.core.declaration import DatasetDeclaration, Partitions
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.models import SizePolicy
 from seedream_assets.core.prompt_table import Recipe, TableRules, check_recipe
-from seedream_assets.resources import LeonardoResource
+from seedream_assets.core.prompt_template import PromptTemplate
+from seedream_assets.resources import LeonardoResource, is_unresolved
+from seedream_assets.storage.open_store import open_store
+
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,254}(/.*)?")
 
 
 @dg.scaffold_with(ImageDatasetScaffolder)
@@ -51,7 +58,9 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
     budget: Annotated[BudgetModel | None, dg.Resolver.default(description="Caps in credits.")] = None
     store: Annotated[
         str | None,
-        dg.Resolver.default(
+        dg.Resolver(
+            keep_unresolved,
+            model_field_type=str,
             description="s3://bucket/prefix, or file:///… for one machine. Default: the deployment's.",
             examples=["{{ env.SEEDREAM_STORE }}"],
         ),
@@ -98,9 +107,16 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             leonardo=self.leonardo.given() if self.leonardo else {},
             engine=self.recovery.given() if self.recovery else {},
         )
+        if rules.template is not None:
+            PromptTemplate(rules.template)
         resource = LeonardoResource()
+        resource.refuse_unless_allowed({**declaration.leonardo, **declaration.engine})
         check_recipe(rules.recipe, resource.models(declaration.leonardo), self.size_policy)
-        resource.engine({**declaration.leonardo, **declaration.engine})
+        if self.store and not is_unresolved(self.store):
+            _refuse_store(self.store)
+        for owner in self.owners or ():
+            if not _is_owner(owner):
+                raise DeclarationError(f"owners: got {owner!r}, allowed is an e-mail address or team:<name>")
         return declaration
 
     def _recipe(self) -> Recipe:
@@ -135,3 +151,16 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         assets = build_assets(declaration, owners=list(self.owners or ()), description=self.description)
         declared = context.component_tree.get_all_components(of_type=SeedreamResources)
         return dg.Definitions(assets=assets, resources={} if declared else DEFAULT_RESOURCES)
+
+
+def _refuse_store(address: str) -> None:
+    # A bucket is opened when a run starts: that needs boto3's configuration, which loading a definition must not.
+    if not address.startswith("s3://"):
+        open_store(address)
+    elif not _BUCKET.fullmatch(address):
+        raise DeclarationError(f"store: got {address!r}, allowed is s3://bucket/prefix or file:///absolute/path")
+
+
+def _is_owner(owner: str) -> bool:
+    """Dagster's own rule, which it applies only when the asset is built."""
+    return bool(_EMAIL.fullmatch(owner)) or (owner.startswith("team:") and len(owner) > len("team:"))

@@ -157,5 +157,16 @@ class ImageStoreModel(GivenModel):
     checksums: Annotated[bool | None, Described(description="Send SHA-256 checksums.")] = None
 
 
+def keep_unresolved(context: dg.ResolutionContext, value: str | None) -> str | None:
+    """A templated address; where the template gives nothing, the template itself, which is refused when a run starts.
+
+    Dagster's `{{ env.X }}` is silently None where X is not set. Taken for "no store of its own", that would send a
+    dataset to another store, where nothing that it owns is known.
+    """
+    if value is None:
+        return None
+    return context.resolve_value(value, as_type=str) or value
+
+
 def _is_list(value: object) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)

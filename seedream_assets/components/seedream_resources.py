@@ -31,14 +31,21 @@ class SeedreamResources(dg.Component, dg.Model, dg.Resolvable):
             tags=["leonardo", "s3"],
         )
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+    def resources(self) -> dict[str, LeonardoResource | ImageStoreResource]:
+        """The two resources by their keys.
+
+        Raises:
+            DeclarationError: A value is not allowed, or a limit would loosen a model's.
+        """
+        leonardo = LeonardoResource(**(self.leonardo.given() if self.leonardo else {}))
+        leonardo.refuse_unless_allowed()
+        store = ImageStoreResource(**(self.image_store.given() if self.image_store else {}))
+        store.options()
+        return {LEONARDO_KEY: leonardo, IMAGE_STORE_KEY: store}
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002  # Dagster's signature
         """The two resources."""
-        return dg.Definitions(
-            resources={
-                LEONARDO_KEY: LeonardoResource(**(self.leonardo.given() if self.leonardo else {})),
-                IMAGE_STORE_KEY: ImageStoreResource(**(self.image_store.given() if self.image_store else {})),
-            }
-        )
+        return dg.Definitions(resources=self.resources())
 
 
 # What datasets stand on in a deployment that declares no SeedreamResources: everything from the environment. One object

@@ -18,6 +18,7 @@ COLUMNS = (
     "image_id",
     "cost_amount",
     "cost_unit",
+    "credits_quoted",
     "reused",
     "submitted_at",
 )

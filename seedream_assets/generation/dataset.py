@@ -120,14 +120,16 @@ def _unfinished(store: ObjectStore, standings: Mapping[str, Standing], report: R
         elif standing.state is RequestState.SUBMITTED:
             rows.append((request_id, "pending", note or "paid for; the next run goes on polling and storing it"))
         else:
-            rows.append((request_id, *_never_bought(store, request_id, standing, report)))
+            rows.append((request_id, *_never_bought(store, request_id, standing, report, note)))
     return pd.DataFrame(rows, columns=["request_id", "status", "reason"], dtype="string")
 
 
-def _never_bought(store: ObjectStore, request_id: str, standing: Standing, report: RunReport | None) -> tuple[str, str]:
+def _never_bought(
+    store: ObjectStore, request_id: str, standing: Standing, report: RunReport | None, note: str | None
+) -> tuple[str, str]:
     released = last_release(store, request_id, standing)
     if released is not None and released.why == "refused":
         return "failed", f"{released.reason}; nothing was billed"
     if report is not None and report.stopped == "over_budget":
         return "over_budget", report.stop_reason or "over budget"
-    return "pending", (report.stop_reason if report else None) or "not bought yet"
+    return "pending", note or (report.stop_reason if report else None) or "not bought yet"

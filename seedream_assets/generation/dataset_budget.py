@@ -14,13 +14,16 @@ from datetime import UTC, datetime
 
 from pydantic import TypeAdapter
 
-from seedream_assets.core.budget import CapReached
+from seedream_assets.core.budget import CapReached, cost_in_credits
 from seedream_assets.core.errors import StoreError
+from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Writer
 from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.ledger_store import Ledger, cost_of
 
 BUDGET_VERSION = 1
-# What a request is known to have cost a dead run, by request id and run id; None while that is not known.
+# What a request is known to have cost, claimed under the lease that its block was reserved under; by request id and
+# engine id. None while that is not known.
 BookedFor = Callable[[str, str], Awaitable[int | None]]
 IsGone = Callable[[Writer], Awaitable[bool]]
 
@@ -60,27 +63,74 @@ class BudgetEntry:
 _CODEC = TypeAdapter(BudgetEntry)
 
 
+def told_by(ledger: Ledger) -> BookedFor:
+    """What a request cost a process that is gone, as the ledger tells it.
+
+    The lease is asked for, not the run: a run that overslept reserves anew, so one request of it can stand in two blocks.
+    """
+
+    async def booked_for(request_id: str, engine_id: str) -> int | None:
+        standing = await ledger.standing(request_id)
+        if standing.state is RequestState.FREE:
+            return 0
+        intent = await ledger.read_intent(request_id, standing.attempt)
+        if intent.writer.engine_id != engine_id:
+            return 0
+        if standing.state is RequestState.OPEN:
+            return None
+        submits = await ledger.read_submitted(request_id, standing.attempt)
+        return sum(cost_in_credits(cost_of(submit), quoted=intent.credits_reserved) for submit in submits)
+
+    return booked_for
+
+
 class DatasetBudget:
-    """This run's hand on the dataset's log. One caller at a time (`Purse` sees to that)."""
+    """This run's hand on the dataset's log. One caller at a time (`Purse` sees to that).
+
+    Args:
+        store: Where the log is.
+        dataset: Whose.
+        run_id: This run's.
+        limit: The cap in credits; None: none, and the log is kept all the same.
+        sign: This process, as it signs now.
+        is_gone: Whether a process can no longer act.
+        booked_for: What became of a request that a dead run had reserved for.
+    """
 
     def __init__(
-        self, store: AsyncStore, *, dataset: str, run_id: str, limit: int | None, sign: Callable[[], Writer]
+        self,
+        store: AsyncStore,
+        *,
+        dataset: str,
+        run_id: str,
+        limit: int | None,
+        sign: Callable[[], Writer],
+        is_gone: IsGone,
+        booked_for: BookedFor,
     ) -> None:
         self._store = store
         self._run_id = run_id
         self._folder = f"datasets/{dataset}/budget/"
         self._limit = limit
         self._sign = sign
+        self._is_gone = is_gone
+        self._booked_for = booked_for
         self._last: BudgetEntry | None = None
 
-    async def open(self, *, is_gone: IsGone, booked_for: BookedFor) -> None:
+    async def open(self) -> None:
         """Read the log and settle what dead runs left, as far as it is known what became of it."""
         entries = await self._store.list(self._folder)
         if entries:
             self._last = await self._read(entries[-1].key)
+        await self._settle_for_the_dead()
+
+    async def _settle_for_the_dead(self) -> bool:
+        """Take over every block whose run is gone; True when any credits came free by it."""
+        before = self.committed
         for number, block in list(self._open().items()):
-            if await is_gone(block.writer):
-                await self._take_over(number, block, booked_for)
+            if block.run_id != self._run_id and await self._is_gone(block.writer):
+                await self._take_over(number, block)
+        return self.committed < before
 
     @property
     def committed(self) -> int:
@@ -109,28 +159,36 @@ class DatasetBudget:
             return bool(granted)
 
         number = await self._append(decide, reserved=granted, settled={})
+        if refused is not None and not granted and await self._settle_for_the_dead():
+            return await self.reserve(credits)
         return number, refused
 
-    async def granted(self, number: int) -> Mapping[str, int]:
-        """The requests in a block of this run."""
-        return self._open()[number].reserved
+    def block(self, number: int) -> Block:
+        """A block that is open, as last read."""
+        return self._open()[number]
 
     async def settle(self, settled: Mapping[int, int]) -> None:
         """Book blocks: credits really charged, by block number. What was reserved beyond that is free again."""
         if settled:
-            await self._append(lambda _committed: True, reserved={}, settled=settled)
+            # Where another run took us for dead, it has settled them already.
+            await self._append(
+                lambda _committed: not self._open().keys().isdisjoint(settled), reserved={}, settled=settled
+            )
 
-    async def _take_over(self, number: int, block: Block, booked_for: BookedFor) -> None:
+    async def _take_over(self, number: int, block: Block) -> None:
         booked = 0
         still_open: dict[str, int] = {}
         for request_id, credits in block.reserved.items():
-            known = await booked_for(request_id, block.run_id)
+            known = await self._booked_for(request_id, block.writer.engine_id)
             if known is None:
                 still_open[request_id] = credits
             else:
                 booked += known
         if len(still_open) < len(block.reserved):
-            await self._append(lambda _committed: True, reserved=still_open, settled={number: booked}, owner=block)
+            # Another run may be taking over the same block: only one of the two finds it open when it writes.
+            await self._append(
+                lambda _committed: number in self._open(), reserved=still_open, settled={number: booked}, owner=block
+            )
 
     def _open(self) -> Mapping[int, Block]:
         return self._last.open if self._last else {}

@@ -7,33 +7,22 @@ kept. What happens to one request is `request_path`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 
-from seedream_assets.core.errors import DownloadError, LeonardoError, StoreError
-from seedream_assets.core.generation_requests import GenerationRequest
-from seedream_assets.core.ledger import FRESH, RequestState, Standing
+from seedream_assets.core.errors import LeonardoError, StoreError
 from seedream_assets.core.run_report import Tally
+from seedream_assets.generation.breaker import Breaker
+from seedream_assets.generation.errand import Demand, Errand
 from seedream_assets.generation.request_path import RequestPath
 from seedream_assets.generation.spending import Purse
 from seedream_assets.generation.stop import StopRun
+from seedream_assets.generation.submitting import AtStep
 
 # Requests reserved for at one time: one entry in the dataset's budget log serves so many.
 BLOCK = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """One request that a plan wants and nobody has finished, with what the planner saw of it."""
-
-    request: GenerationRequest
-    standing: Standing = FRESH
-
-    @property
-    def is_to_buy(self) -> bool:
-        """True when nobody had bought it when the plan was made."""
-        return self.standing.state is RequestState.FREE
+_LOG = logging.getLogger(__name__)
 
 
 class Engine:
@@ -44,20 +33,33 @@ class Engine:
         purse: This run's money.
         tally: Where every end is counted.
         stop: Who may end the run early.
+        breaker: When to give up.
         room: Requests in work at one time, at Leonardo or on the way to the store: this bounds memory.
         drain_seconds: How long an interrupted run finishes what is in flight.
     """
 
     def __init__(
-        self, *, path: RequestPath, purse: Purse, tally: Tally, stop: StopRun, room: int, drain_seconds: float
+        self,
+        *,
+        path: RequestPath,
+        purse: Purse,
+        tally: Tally,
+        stop: StopRun,
+        breaker: Breaker,
+        room: int,
+        drain_seconds: float,
+        at_step: AtStep,
     ) -> None:
         self._path = path
         self._purse = purse
         self._tally = tally
         self._stop = stop
+        self._breaker = breaker
         self._room = asyncio.Semaphore(room)
         self._drain_seconds = drain_seconds
+        self._at_step = at_step
         self._in_work: set[asyncio.Task[None]] = set()
+        self._latest: Errand | None = None
 
     async def run(self, demands: Iterable[Demand]) -> None:
         """See every demand to its end, or stop cleanly. What became of each is in the ledger and in the tally.
@@ -77,35 +79,47 @@ class Engine:
             interruption.cancel()
             await asyncio.gather(admission, interruption, return_exceptions=True)
             await self._drain()
-            await self._purse.close()
-        self._tally.requests["not_sent"] += self._tally.total - self._tally.requests.total()
+            await self._close_purse()
+        self._tally.requests["not_sent"] += max(0, self._tally.total - self._tally.requests.total())
         if not admission.cancelled() and (failure := admission.exception()) is not None:
             raise failure
         if self._stop.error is not None:
             raise self._stop.error
 
     async def _admit_all(self, waiting: Iterator[Demand]) -> None:
-        while not self._stop.requested and (block := list(islice(waiting, BLOCK))):
+        """Admit block after block. Out of money, what is paid for already is still admitted, and fetched."""
+        while self._may_begin() and (block := list(islice(waiting, BLOCK))):
             affordable = await self._reserve(block)
+            self._at_step("after_reserve", block[0].request.request_id)
             for demand in block:
                 if demand.is_to_buy and demand.request.request_id not in affordable:
+                    self._latest = None  # what comes after it has nothing to border on
                     continue
                 await self._room.acquire()
-                if self._stop.buys_no_more:
+                if not self._may_begin():
                     self._room.release()
                     return
-                task = asyncio.create_task(self._see_through(demand), name=demand.request.request_id[:12])
-                self._in_work.add(task)
-                task.add_done_callback(self._in_work.discard)
+                self._admit(demand)
             await self._purse.write_settlements()
 
+    def _may_begin(self) -> bool:
+        return not self._stop.begins_no_more
+
+    def _admit(self, demand: Demand) -> None:
+        credits = self._path.quote(demand.request) if demand.is_to_buy else 0
+        errand = Errand(demand, before=self._latest, credits=credits)
+        self._latest = errand
+        task = asyncio.create_task(self._see_through(errand), name=demand.request.request_id[:12])
+        self._in_work.add(task)
+        task.add_done_callback(self._in_work.discard)
+
     async def _reserve(self, block: list[Demand]) -> set[str]:
-        """The requests of a block that may be bought. Where a cap cuts some off, nothing more is admitted."""
+        """The requests of a block that may be bought; none any more once a cap has cut some off."""
         prices = {demand.request.request_id: self._path.price(demand.request) for demand in block if demand.is_to_buy}
-        if not prices:
+        if not prices or self._stop.is_requested:
             return set()
         granted, refused = await self._purse.reserve(prices)
-        while refused is not None and self._in_work and not self._stop.requested:
+        while refused is not None and self._in_work and not self._stop.is_requested:
             # What is in flight may cost less than was reserved for it: wait for it before giving up.
             await asyncio.wait(self._in_work, return_when=asyncio.FIRST_COMPLETED)
             await self._purse.write_settlements()
@@ -114,28 +128,24 @@ class Engine:
             self._stop.request("over_budget", str(refused))
         return set(granted)
 
-    async def _see_through(self, demand: Demand) -> None:
+    async def _see_through(self, errand: Errand) -> None:
         """One request to its end. A failure of one never ends another; one of the store ends the run."""
-        request_id = demand.request.request_id
+        request_id = errand.request.request_id
         self._tally.in_flight += 1
         try:
-            await self._path.follow(demand.request, demand.standing, room=self._room)
+            await self._path.follow(errand, room=self._room)
         except asyncio.CancelledError:
-            reason = "interrupted while in flight; the next run goes on from here"
-            self._purse.keep(request_id)
-            self._tally.count("pending", reason="interrupted")
-            self._tally.note(request_id, reason)
-        except (LeonardoError, DownloadError) as error:
+            self._put_down(request_id, "interrupted while in flight; the next run goes on from here")
+        except LeonardoError as error:
             self._put_down(request_id, str(error))
         except StoreError as error:
-            self._purse.keep(request_id)
             self._put_down(request_id, str(error))
             self._stop.request("refused", str(error), error)
-        except Exception as error:
-            self._purse.keep(request_id)
-            self._put_down(request_id, f"{type(error).__name__}: {error}")
-            self._stop.request("refused", f"{type(error).__name__}: {error}", error)
+        except Exception as error:  # noqa: BLE001 - nobody foresaw it, and no other request may suffer from it
+            self._put_down_unexpected(request_id, error)
         finally:
+            errand.find(None)
+            self._tally.credits_to_buy -= errand.take_credits()
             self._purse.settle_unbought(request_id)
             self._tally.in_flight -= 1
             self._room.release()
@@ -144,13 +154,26 @@ class Engine:
         self._tally.count("pending", reason=reason)
         self._tally.note(request_id, reason)
 
+    def _put_down_unexpected(self, request_id: str, error: Exception) -> None:
+        """A mistake of this package, or of a server: one request waits for the next run, and the others go on."""
+        reason = f"unexpected {type(error).__name__}: {error}"
+        _LOG.error("request %s: %s", request_id, reason, exc_info=error)
+        self._put_down(request_id, reason)
+        if too_much := self._breaker.failed("unexpected", reason):
+            self._stop.request("refused", too_much, error)
+
     async def _drain(self) -> None:
         """Give what is in flight a bounded time, then let go. A submit on its way is never cut off before that."""
-        if self._in_work:
-            await asyncio.wait(self._in_work, timeout=self._drain_seconds)
-        for task in self._in_work:
-            task.cancel()
-        if self._in_work:
-            await asyncio.wait(self._in_work)
-        if self._path.paid_steps:
-            await asyncio.wait(self._path.paid_steps, timeout=self._drain_seconds)
+        if left := {*self._in_work, *self._path.paid_steps}:
+            await asyncio.wait(left, timeout=self._drain_seconds)
+        while left := {*self._in_work, *self._path.paid_steps}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+
+    async def _close_purse(self) -> None:
+        """Settle with the dataset's log. Where the store is away the next run does it, and this one says why it ended."""
+        try:
+            await self._purse.close()
+        except StoreError as error:
+            self._stop.request("refused", str(error), error)

@@ -14,12 +14,13 @@ from pydantic import TypeAdapter
 
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError, ObjectNotFound, StoreError
-from seedream_assets.core.ledger import Standing
+from seedream_assets.core.generation_requests import GenerationRequest
+from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.parquet import iterate_rows
 from seedream_assets.core.plan import read_plan
 from seedream_assets.core.run_report import Progress, RunReport
 from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.engine import Demand
+from seedream_assets.generation.errand import Demand, Predecessor
 from seedream_assets.generation.generation_requests import read_plan_object
 from seedream_assets.generation.ledger_store import read_standings
 from seedream_assets.generation.run import RunOrder, run_generation
@@ -49,40 +50,72 @@ def buy_images(
     """
     store = deployment.store
     plan = read_plan_object(store, declaration, partition)
-    request_ids = [row["request_id"] for row in iterate_rows(plan)]
+    prices = {row["request_id"]: int(row["credits"]) for row in iterate_rows(plan)}
     # The plan may be a day old: what others have bought since then is not bought again, and need not be claimed first.
-    standings = {key: found for key, found in read_standings(store, request_ids).items() if not found.is_final}
+    standings = {key: found for key, found in read_standings(store, prices).items() if not found.is_final}
+
+    def keep_report(report: RunReport) -> None:
+        _write_report(store, declaration.key("runs", partition, ".json"), report)
+
     if not standings:
         report = _nothing_to_do()
-    else:
-        if deployment.leonardo is None:
-            raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
-        report = run_generation(
-            RunOrder(
-                store=store,
-                leonardo=deployment.leonardo,
-                settings=deployment.engine,
-                models=deployment.models,
-                budget=declaration.budget,
-                dataset=declaration.name,
-                partition=partition,
-                demands=_demands(plan, standings),
-                total=len(standings),
-                dagster_run_id=dagster_run_id,
-                on_progress=on_progress,
-                watch_parent=watch_parent,
-                at_step=at_step,
-            )
+        keep_report(report)
+        return report
+    if deployment.leonardo is None:
+        raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
+    return run_generation(
+        RunOrder(
+            store=store,
+            leonardo=deployment.leonardo,
+            settings=deployment.engine,
+            models=deployment.models,
+            budget=declaration.budget,
+            dataset=declaration.name,
+            partition=partition,
+            demands=_demands(plan, standings),
+            total=len(standings),
+            credits_to_buy=sum(prices[key] for key, found in standings.items() if found.state is RequestState.FREE),
+            dagster_run_id=dagster_run_id,
+            on_progress=on_progress,
+            on_report=keep_report,
+            watch_parent=watch_parent,
+            at_step=at_step,
         )
-    body = _REPORT.dump_json(report, indent=1)
-    store.replace(declaration.key("runs", partition, ".json"), body, content_type="application/json")
-    return report
+    )
+
+
+def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:
+    try:
+        store.replace(key, _REPORT.dump_json(report, indent=1), content_type="application/json")
+    except StoreError:
+        # A run that ends because the store fails must tell that, and not that its report could not be kept.
+        if report.stopped != "refused":
+            raise
 
 
 def _demands(plan: bytes, standings: Mapping[str, Standing]) -> Iterator[Demand]:
-    wanted = (row for row in iterate_rows(plan) if row["request_id"] in standings)
-    for request, _standing in read_plan(wanted):
-        yield Demand(request=request, standing=standings[request.request_id])
+    """What is not final, in the plan's order: the requests of one spec follow each other."""
+    before: tuple[GenerationRequest, Standing] | None = None
+    for request, planned in read_plan(iterate_rows(plan)):
+        if request.request_id in standings:
+            yield Demand(
+                request=request,
+                standing=standings[request.request_id],
+                predecessor=_predecessor(request, before, standings),
+            )
+        before = request, planned
+
+
+def _predecessor(
+    request: GenerationRequest, before: tuple[GenerationRequest, Standing] | None, standings: Mapping[str, Standing]
+) -> Predecessor | None:
+    """The request before this one where it was nobody's when the plan was made and has come to its end since."""
+    if request.start == 0 or before is None:
+        return None
+    earlier, planned = before
+    if planned.state is not RequestState.FREE or earlier.request_id in standings:
+        return None
+    return Predecessor(request_id=earlier.request_id, count=earlier.count)
 
 
 def _nothing_to_do() -> RunReport:

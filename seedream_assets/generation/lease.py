@@ -2,7 +2,8 @@
 
 One small object per process, `leases/<engine_id>.json`, renewed while the process lives. Others judge its age by the
 store's clock alone; the process itself by seconds that go on while it is stopped. A process that has overslept its
-lease must not send a paid request: it takes a new lease, under a new name, and claims anew.
+lease must not send a paid request: it takes a new lease, under a new name, and claims anew. What it claimed under the
+old name is lost to it for good.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import asyncio
 import json
 import os
 import platform
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
-from seedream_assets.core.errors import SeedreamError, StoreError
+from seedream_assets.core.errors import ObjectNotFound, SeedreamError, StoreError
 from seedream_assets.core.ledger_events import Writer
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.waiting import Clock, Sleep
@@ -23,6 +25,8 @@ from seedream_assets.generation.waiting import Clock, Sleep
 LEASES_FOLDER = "leases"
 # S3 gives whole seconds, and the answer that tells the store's time takes a moment to arrive.
 CLOCK_GRAIN_SECONDS = 2.0
+# What a killed process leaves behind is removed by whoever starts this much later.
+STALE_AFTER = timedelta(days=2)
 
 
 class LeaseLapsed(SeedreamError):
@@ -39,6 +43,7 @@ class Lease:
         self._clock = clock
         self._renewed_at = float("-inf")
         self._renewing: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
         self.engine_id = ""
 
     async def start(self) -> None:
@@ -48,31 +53,44 @@ class Lease:
             StoreError: The lease could not be written; nothing may be bought.
         """
         await self._take()
+        await self._remove_stale()
         self._renewing = asyncio.create_task(self._renew_for_ever(), name="lease")
 
     async def stop(self) -> None:
-        """Stop renewing and remove the lease, so that nobody waits for a process that ended well."""
+        """Stop renewing and mark the lease as given back, so that nobody waits for a process that has ended.
+
+        The object stays: its age tells whoever looks up an intent that was left open when this process can have sent
+        its last request. A store that fails now costs the others nothing but the wait until the lease has run out.
+        """
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
-        await self._store.delete(_key(self.engine_id))
+        self._renewed_at = float("-inf")
+        try:
+            await self._store.replace(_key(self.engine_id), self._body(given_back=True))
+        except StoreError:
+            return
 
     async def renew_if_lapsed(self) -> None:
-        """After `LeaseLapsed`: a new lease under a new name. Intents written under the old one are not ours any more."""
-        if not self.holds():
-            await self._take()
+        """Take a new lease under a new name where the old one has lapsed; what it covered is not ours any more."""
+        async with self._one_at_a_time:
+            if not self.holds():
+                await self._take()
 
     def holds(self) -> bool:
         """True while nobody else may take over what this process has begun."""
         return self._clock() - self._renewed_at < self._seconds
 
-    def refuse_if_lapsed(self) -> None:
+    def refuse_if_lapsed(self, engine_id: str) -> None:
         """Called just before a paid request leaves.
 
+        Args:
+            engine_id: The name under which the request was claimed.
+
         Raises:
-            LeaseLapsed: The lease has run out, or is about to.
+            LeaseLapsed: That lease has run out, or is about to.
         """
-        if self._clock() - self._renewed_at >= self._seconds * 0.9:
+        if engine_id != self.engine_id or self._clock() - self._renewed_at >= self._seconds * 0.9:
             raise LeaseLapsed("this process was stopped for longer than its lease; it claims anew before it buys")
 
     def writer(self) -> Writer:
@@ -82,61 +100,117 @@ class Lease:
         )
 
     async def _take(self) -> None:
+        engine_id = uuid4().hex
         began = self._clock()
-        self.engine_id = uuid4().hex
-        await self._store.replace(_key(self.engine_id), self._body())
-        self._renewed_at = began
+        await self._store.replace(_key(engine_id), self._body(engine_id))
+        self.engine_id, self._renewed_at = engine_id, began
 
     async def _renew_for_ever(self) -> None:
         while True:
             await self._sleep(self._seconds / 3)
-            if not self.holds():
-                continue  # overslept: only `renew_if_lapsed` gives a new one, under a new name
-            began = self._clock()
-            try:
-                await self._store.replace(_key(self.engine_id), self._body())
-            except StoreError:
-                continue  # tried again in a third of the lease; if none gets through, the lease lapses and buying stops
+            async with self._one_at_a_time:
+                await self._renew()
+
+    async def _renew(self) -> None:
+        if not self.holds():
+            return  # overslept: only `renew_if_lapsed` gives a new one, under a new name
+        began = self._clock()
+        try:
+            await self._store.replace(_key(self.engine_id), self._body())
+        except StoreError:
+            return  # tried again in a third of the lease; if none gets through, the lease lapses and buying stops
+        # A write that took so long that the lease ran out meanwhile comes too late: others may have seen it run out.
+        if self.holds():
             self._renewed_at = began
 
-    def _body(self) -> bytes:
-        facts = {"engine_id": self.engine_id, "lease_seconds": self._seconds, "host": platform.node()}
-        return json.dumps(facts | {"pid": os.getpid(), "boot_id": _boot_id()}, indent=1).encode()
+    async def _remove_stale(self) -> None:
+        """Remove leases of processes that are long gone; whoever misses one takes its owner for gone just now.
+
+        A courtesy: where this may not delete, the bucket's own rules may do it.
+        """
+        try:
+            now = await self._store.now()
+            for info in await self._store.list(LEASES_FOLDER + "/"):
+                if now - info.last_modified > STALE_AFTER + timedelta(seconds=self._seconds):
+                    await self._store.delete(info.key)
+        except StoreError:
+            return
+
+    def _body(self, engine_id: str = "", *, given_back: bool = False) -> bytes:
+        facts = {
+            "engine_id": engine_id or self.engine_id,
+            "lease_seconds": self._seconds,
+            "given_back": given_back,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "boot_id": _boot_id(),
+        }
+        return json.dumps(facts, indent=1).encode()
 
 
-async def is_gone(writer: Writer, store: AsyncStore, *, lease_seconds: float) -> bool:
-    """True when the process that signed an event can no longer act on it: its lease has run out, or it is known dead.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseSeen:
+    """Somebody's lease, as the store shows it.
+
+    Attributes:
+        store_now: The store's clock when it was looked at.
+        last_renewed: By the same clock; None where the lease is not there any more.
+        seconds: Its length.
+        given_back: True when its owner has ended in good order.
+    """
+
+    store_now: datetime
+    last_renewed: datetime | None
+    seconds: float
+    given_back: bool
+
+    @property
+    def has_run_out(self) -> bool:
+        """True when its owner must not send any more."""
+        if self.last_renewed is None or self.given_back:
+            return True
+        return self.store_now - self.last_renewed > timedelta(seconds=self.seconds + CLOCK_GRAIN_SECONDS)
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago its owner can have sent its last request, where it has run out or its owner is dead; else 0."""
+        if self.last_renewed is None:
+            return 0.0
+        last = self.last_renewed if self.given_back else self.last_renewed + timedelta(seconds=self.seconds)
+        # The store's clock may tell whole seconds only: the younger of two possible moments counts.
+        return max(0.0, (self.store_now - last).total_seconds() - CLOCK_GRAIN_SECONDS)
+
+
+async def look_at_lease(engine_id: str, store: AsyncStore, *, lease_seconds: float) -> LeaseSeen:
+    """A lease as it stands.
 
     Args:
-        writer: From the event.
+        engine_id: Whose.
         store: Its clock decides; nobody's own clock is asked.
         lease_seconds: Assumed where the lease's own length cannot be read.
     """
+    key = _key(engine_id)
+    head = await store.head(key)
+    seconds, given_back = lease_seconds, False
+    if head is not None:
+        try:
+            facts = json.loads(await store.read(key))
+            seconds, given_back = float(facts["lease_seconds"]), bool(facts.get("given_back"))
+        except (ObjectNotFound, ValueError, TypeError, KeyError):
+            pass
+    return LeaseSeen(
+        store_now=await store.now(),
+        last_renewed=head.last_modified if head else None,
+        seconds=seconds,
+        given_back=given_back,
+    )
+
+
+async def is_gone(writer: Writer, store: AsyncStore, *, lease_seconds: float) -> bool:
+    """True when the process that signed an event can no longer act on it: its lease has run out, or it is known dead."""
     if _is_dead_here(writer):
         return True
-    end = await lease_end(writer, store, lease_seconds=lease_seconds)
-    if end is None:
-        return True  # it is written before the first intent and removed last
-    return await store.now() > end + timedelta(seconds=CLOCK_GRAIN_SECONDS)
-
-
-async def lease_end(writer: Writer, store: AsyncStore, *, lease_seconds: float) -> datetime | None:
-    """When a writer's lease runs out if it is not renewed, by the store's clock; None where there is no lease.
-
-    Args:
-        writer: From the event.
-        store: Where leases are.
-        lease_seconds: Assumed where the lease's own length cannot be read.
-    """
-    key = _key(writer.engine_id)
-    head = await store.head(key)
-    if head is None:
-        return None
-    try:
-        seconds = float(json.loads(await store.read(key)).get("lease_seconds", lease_seconds))
-    except (StoreError, ValueError, AttributeError, TypeError):
-        seconds = lease_seconds
-    return head.last_modified + timedelta(seconds=seconds)
+    return (await look_at_lease(writer.engine_id, store, lease_seconds=lease_seconds)).has_run_out
 
 
 def _is_dead_here(writer: Writer) -> bool:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from seedream_assets.core.errors import StoreError
+from seedream_assets.core.generations import Cost
 from seedream_assets.core.ledger import FRESH, RequestState, Standing, fold, fold_all
 from seedream_assets.core.ledger_events import (
     REQUESTS_FOLDER,
@@ -26,7 +27,6 @@ from seedream_assets.core.ledger_events import (
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
-FinalEvent = Completed | Failed | Blocked
 # One list call per request up to here, one listing of the whole ledger beyond: a page lists 1,000 keys, so a store of
 # 100,000 requests is read in about 300 calls.
 MOST_SINGLE_LISTINGS = 200
@@ -64,22 +64,10 @@ class Ledger:
         events = [await self._read(info.key) for info in infos]
         return [event for event in events if isinstance(event, Submitted)]
 
-    async def read_final(self, request_id: str, standing: Standing) -> FinalEvent:
-        """The event that ended a request."""
-        event = await self._read(final_key(request_id, standing))
-        assert isinstance(event, Completed | Failed | Blocked)
-        return event
-
     async def intent_written_at(self, request_id: str, attempt: int) -> datetime | None:
         """When an intent was put down, by the store's clock; None where there is none."""
         head = await self._store.head(f"{request_folder(request_id)}{attempt:02d}-intent.json")
         return head.last_modified if head else None
-
-    async def list_owned_generations(self) -> dict[str, str]:
-        """The request that owns each generation, by the generation's id as it stands in keys: one listing of all."""
-        infos = await self._store.list(REQUESTS_FOLDER + "/")
-        keys = (EventKey.parse(info.key) for info in infos)
-        return {key.generation: key.request_id for key in keys if key and key.generation}
 
     async def _read(self, key: str) -> LedgerEvent:
         return decode_event(await self._store.read(key), key=key)
@@ -127,3 +115,10 @@ def last_release(store: ObjectStore, request_id: str, standing: Standing) -> Rel
     key = f"{request_folder(request_id)}{standing.attempt - 1:02d}-released.json"
     event = read_event(store, key)
     return event if isinstance(event, Released) else None
+
+
+def cost_of(event: Submitted | Completed | Failed | Blocked) -> Cost | None:
+    """The cost that an event tells; None where the API told none."""
+    if event.cost_amount is None or event.cost_unit is None:
+        return None
+    return Cost(amount=event.cost_amount, unit=event.cost_unit)

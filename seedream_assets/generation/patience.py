@@ -14,7 +14,7 @@ from statistics import NormalDist
 from seedream_assets.core.generation_requests import GenerationRequest
 
 # No figure for Seedream 4.0 is published; clients in the wild first ask after 4 to 8 s. Learned away within a few jobs.
-FIRST_GUESS_SECONDS = 4.0
+FIRST_GUESS_SECONDS = 3.0
 FIRST_GUESS_SIGMA = 0.7
 FIRST_GUESS_WEIGHT = 2.0
 # Older jobs fade: an account that gets slower or faster is followed within some fifty jobs.
@@ -23,6 +23,8 @@ SHORTEST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 30.0
 # Of what can still happen, how much has probably happened when the next poll comes.
 SHARE_TO_WAIT_FOR = 0.5
+# The same before anything was learned: a guess that is too long holds a place for nothing.
+FIRST_SHARE_TO_WAIT_FOR = 0.2
 _STANDARD = NormalDist()
 
 
@@ -81,7 +83,8 @@ class Patience:
         latency = self._of(request)
         ends = NormalDist(latency.mean, latency.sigma)
         passed = ends.cdf(math.log(elapsed)) if elapsed > 0 else 0.0
-        share = passed + (1 - passed) * SHARE_TO_WAIT_FOR
+        wait_for = SHARE_TO_WAIT_FOR if self._all.weight > FIRST_GUESS_WEIGHT else FIRST_SHARE_TO_WAIT_FOR
+        share = passed + (1 - passed) * wait_for
         if share > 0.999:
             # Later than almost every other: the model has nothing to say any more, so the waits grow with the age.
             wait = elapsed * 0.25

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,9 +19,9 @@ from seedream_assets.core.ledger import RequestState, Standing, fold_all
 from seedream_assets.core.ledger_events import REQUESTS_FOLDER, EventKey, Intent, Released, Submitted, id_in_key
 from seedream_assets.core.recovery import CLOCK_SLACK, Adopt, Unclear, Verdict, judge
 from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.lease import Lease, is_gone, look_at_lease
 from seedream_assets.generation.ledger_store import Ledger
-from seedream_assets.generation.lease import Lease, is_gone, lease_end
-from seedream_assets.generation.submitting import signed
+from seedream_assets.generation.submitting import AtStep, signed
 from seedream_assets.generation.waiting import Clock, Sleep
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.retries import RetryPolicy, repeat
@@ -29,6 +29,7 @@ from seedream_assets.leonardo.retries import RetryPolicy, repeat
 HISTORY_PAGE = 50
 FIRST_LOOK_SECONDS = 0.5
 LONGEST_LOOK_SECONDS = 15.0
+MOST_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Recovery:
         sleep: Sleep,
         clock: Clock,
         stopping: Callable[[], bool],
+        at_step: AtStep,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -79,6 +81,10 @@ class Recovery:
         self._sleep = sleep
         self._clock = clock
         self._stopping = stopping
+        self._at_step = at_step
+        self._intents: dict[tuple[str, int], Intent] = {}
+        # However many wait: a look reads pages of history and lists the ledger.
+        self._look_every_seconds = min(MOST_SECONDS_BETWEEN_LOOKS, settle_seconds / 10)
         self._one_look = asyncio.Lock()
         self._latest: Look | None = None
 
@@ -102,8 +108,8 @@ class Recovery:
         written_at = await self._ledger.intent_written_at(request_id, attempt) or intent.at
         return await self._search(intent, written_at, settled_at=silent_since + self._settle_seconds)
 
-    async def _wait_for_owner(self, intent: Intent) -> Standing | None:
-        """The standing once the owner has put down more; None once the owner is gone. Stops waiting when we stop."""
+    async def _wait_for_owner(self, intent: Intent) -> Standing | str | None:
+        """The standing once the owner has put down more; None once the owner is gone; why not where we stop before."""
         wait: float = FIRST_LOOK_SECONDS
         while True:
             if await is_gone(intent.writer, self._store, lease_seconds=self._lease_seconds):
@@ -111,7 +117,7 @@ class Recovery:
                 standing = await self._ledger.standing(intent.request_id)
                 return None if self._is_still(standing, intent) else standing
             if self._stopping():
-                return Standing(state=RequestState.OPEN, attempt=intent.attempt)
+                return "in another run's hands"
             await self._sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK_SECONDS, self._lease_seconds / 2)
             standing = await self._ledger.standing(intent.request_id)
@@ -125,13 +131,11 @@ class Recovery:
     async def _silent_since(self, intent: Intent) -> float:
         """By our clock, the last moment at which a gone owner can have sent its request: the end of its lease.
 
-        The owner refuses to send after it. Where no lease is left, nothing tells when it ended: it may have sent
-        minutes after its intent, so the time counts from now.
+        The owner refuses to send after it. Where no lease is left, or its owner is known to be dead before it has run
+        out, the time counts from now.
         """
-        store_now = await self._store.now()
-        last = await lease_end(intent.writer, self._store, lease_seconds=self._lease_seconds) or store_now
-        # A process known to be dead sends nothing after now, even where its lease has not run out.
-        return self._clock() - max(0.0, (store_now - last).total_seconds())
+        lease = await look_at_lease(intent.writer.engine_id, self._store, lease_seconds=self._lease_seconds)
+        return self._clock() - lease.silent_seconds
 
     async def _search(self, intent: Intent, written_at: datetime, *, settled_at: float) -> Standing | str:
         wait: float = FIRST_LOOK_SECONDS
@@ -152,8 +156,9 @@ class Recovery:
                     return verdict.reason
                 if not settled:
                     return "stopped before the account's history had settled"
-                if not isinstance(verdict, Adopt):
-                    return await self._release(intent)
+                if isinstance(verdict, Adopt):
+                    return f"generation {verdict.generations[0].id} in the account's history is claimed by another request"
+                return await self._release(intent)
             pause = max(0.05, min(wait, settled_at - self._clock()))
             wait = min(wait * 2, LONGEST_LOOK_SECONDS)
             await self._sleep(pause)
@@ -175,12 +180,9 @@ class Recovery:
         """Take the generations found as the intent's own; False where another request was faster with all of them."""
         adopted = False
         for generation in verdict.generations:
-            claim = f"adoptions/{id_in_key(generation.id)}.json"
-            facts = {"generation_id": generation.id, "request_id": intent.request_id}
-            body = json.dumps(facts, indent=1).encode()
-            # Equal bytes count as our own write: two processes that adopt for the same request both succeed.
-            if not await self._store.create(claim, body):
+            if not await claim_generation(self._store, generation.id, intent.request_id):
                 continue
+            self._at_step("after_adoption", intent.request_id)
             header = signed(intent.request_id, intent.attempt, self._lease.writer())
             await self._ledger.write(Submitted(**header, generation_id=generation.id, adopted=True))
             adopted = True
@@ -189,7 +191,9 @@ class Recovery:
     async def _release(self, intent: Intent) -> Standing:
         header = signed(intent.request_id, intent.attempt, self._lease.writer())
         reason = f"not in the account's history {self._settle_seconds:g} s after its last possible submit"
+        self._at_step("before_release", intent.request_id)
         await self._ledger.write(Released(**header, why="not_in_history", reason=reason))
+        self._at_step("after_release", intent.request_id)
         return await self._ledger.standing(intent.request_id)
 
     async def _look(self, *, since: datetime, began_after: float) -> Look:
@@ -198,9 +202,10 @@ class Recovery:
             latest = self._latest
             fresh = latest is not None and latest.began_at >= began_after
             if latest is None or not fresh or not (latest.failure or latest.reaches_back_to(since - CLOCK_SLACK)):
-                self._latest = await self._look_now(since - CLOCK_SLACK)
-            assert self._latest is not None
-            return self._latest
+                if latest is not None:
+                    await self._sleep(max(0.0, latest.began_at + self._look_every_seconds - self._clock()))
+                latest = self._latest = await self._look_now(since - CLOCK_SLACK)
+            return latest
 
     async def _look_now(self, since: datetime) -> Look:
         began_at = self._clock()
@@ -234,10 +239,10 @@ class Recovery:
         )
 
     async def _read_page(self, *, offset: int) -> list[Generation]:
-        call: Callable[[], Awaitable[list[Generation]]] = lambda: self._client.read_history(  # noqa: E731
-            self._user_id, offset=offset, limit=HISTORY_PAGE
-        )
-        return await repeat(call, policy=self._policy, sleep=self._sleep)
+        async def read() -> list[Generation]:
+            return await self._client.read_history(self._user_id, offset=offset, limit=HISTORY_PAGE)
+
+        return await repeat(read, policy=self._policy, sleep=self._sleep)
 
     async def _read_ledger(self) -> tuple[dict[str, str], tuple[Intent, ...]]:
         """Who owns which generation, and every open intent: one listing, and one read per open intent."""
@@ -248,5 +253,18 @@ class Recovery:
         still_open = [
             (request, found.attempt) for request, found in standings.items() if found.state is RequestState.OPEN
         ]
-        intents = await asyncio.gather(*(self._ledger.read_intent(request, attempt) for request, attempt in still_open))
-        return owners, tuple(intents)
+        # An intent never changes: each is read once, however often the history is looked at.
+        known = {key: self._intents[key] for key in still_open if key in self._intents}
+        new = [key for key in still_open if key not in known]
+        read = await asyncio.gather(*(self._ledger.read_intent(request, attempt) for request, attempt in new))
+        self._intents = known | dict(zip(new, read, strict=True))
+        return owners, tuple(self._intents.values())
+
+
+async def claim_generation(store: AsyncStore, generation_id: str, request_id: str) -> bool:
+    """Make a generation found in the history a request's own; False where it is another request's already.
+
+    Equal bytes count as one's own write: whoever adopts it for the same request succeeds.
+    """
+    facts = {"generation_id": generation_id, "request_id": request_id}
+    return await store.create(f"adoptions/{id_in_key(generation_id)}.json", json.dumps(facts, indent=1).encode())

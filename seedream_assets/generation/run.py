@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -16,21 +13,23 @@ import httpx
 from seedream_assets.core.budget import Budget, Spending, cost_in_credits
 from seedream_assets.core.errors import LeonardoError
 from seedream_assets.core.generations import Account, Cost
-from seedream_assets.core.ledger import RequestState
-from seedream_assets.core.models import ModelCatalog
+from seedream_assets.core.models import ModelCatalog, credits_for
 from seedream_assets.core.run_report import Progress, RunReport, Tally
 from seedream_assets.generation.async_store import AsyncStore
-from seedream_assets.generation.dataset_budget import DatasetBudget
+from seedream_assets.generation.breaker import Breaker
+from seedream_assets.generation.collecting import Collecting
+from seedream_assets.generation.dataset_budget import DatasetBudget, told_by
 from seedream_assets.generation.delivery import ByteBudget, Delivery
-from seedream_assets.generation.engine import Demand, Engine
-from seedream_assets.generation.ledger_store import Ledger
+from seedream_assets.generation.engine import Engine
+from seedream_assets.generation.errand import Demand
 from seedream_assets.generation.lease import Lease, is_gone
+from seedream_assets.generation.ledger_store import Ledger
 from seedream_assets.generation.recovery import Recovery
 from seedream_assets.generation.references import ReferenceUploads
-from seedream_assets.generation.request_path import RequestPath, cost_of
+from seedream_assets.generation.request_path import RequestPath
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.generation.spending import Purse
-from seedream_assets.generation.stop import StopRun
+from seedream_assets.generation.stop import StopRun, pause, signals_stop, watch_parent
 from seedream_assets.generation.submitting import AtStep, Buyer, Submits
 from seedream_assets.generation.waiting import Clock, Sleep, running_seconds
 from seedream_assets.leonardo.client import LeonardoClient
@@ -43,7 +42,6 @@ from seedream_assets.storage.object_store import ObjectStore
 SUBMIT_POLICY = RetryPolicy(attempts=24, first_wait_seconds=1.0)
 DOWNLOAD_POLICY = RetryPolicy(attempts=9)
 READ_POLICY = RetryPolicy()
-PARENT_CHECK_SECONDS = 1.0
 MOST_REASONS = 20
 
 
@@ -54,8 +52,10 @@ class RunOrder:
     Attributes:
         demands: Drawn as room becomes free; never held as a whole.
         total: How many there are.
+        credits_to_buy: The price of those that are to be bought, for the projection; nothing is decided by it.
         buyer: For whom.
         on_progress: Called every `settings.progress_seconds`, and once at the end.
+        on_report: Called with the report when the run has ended, also where it ends with an error.
         watch_parent: Stop when the process that started this one is gone: Dagster's step under a killed run worker.
         transport: For tests: answers instead of the network.
         at_step: Called at the named points of each request, for tests that kill a process there.
@@ -70,9 +70,11 @@ class RunOrder:
     partition: str
     demands: Iterable[Demand]
     total: int
+    credits_to_buy: int = 0
     run_id: str = field(default_factory=lambda: uuid4().hex)
     dagster_run_id: str | None = None
     on_progress: Callable[[Progress], None] = lambda _progress: None
+    on_report: Callable[[RunReport], None] = lambda _report: None
     watch_parent: bool = False
     transport: httpx.AsyncBaseTransport | None = None
     at_step: AtStep = lambda _step, _request_id: None
@@ -97,35 +99,43 @@ def run_generation(order: RunOrder) -> RunReport:
 
 async def _run(order: RunOrder) -> RunReport:
     began = order.clock()
-    stop, tally = StopRun(), Tally(order.total)
+    stop, tally = StopRun(), Tally(order.total, credits_to_buy=order.credits_to_buy)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_signals_stop(stop))
+        stack.enter_context(signals_stop(stop))
         store = AsyncStore(order.store, threads=order.settings.store_threads, sleep=order.sleep)
         stack.callback(store.close)
+        # Of its own, so that no queue of large images can make the lease run out.
+        lease_store = AsyncStore(order.store, threads=1, sleep=order.sleep)
+        stack.callback(lease_store.close)
         client = await stack.enter_async_context(LeonardoClient(order.leonardo, transport=order.transport))
         downloads = await stack.enter_async_context(ImageDownloads(order.leonardo, transport=order.transport))
         account = await repeat(client.read_account, policy=READ_POLICY, sleep=order.sleep)
-        lease = Lease(store, seconds=order.settings.lease_seconds, sleep=order.sleep, clock=order.clock)
+        lease = Lease(lease_store, seconds=order.settings.lease_seconds, sleep=order.sleep, clock=order.clock)
         await lease.start()
         stack.push_async_callback(lease.stop)
         purse = await _open_purse(order, store, lease, account)
         engine = _build_engine(order, store, client, downloads, account, lease, purse, tally, stop)
         watches = [asyncio.create_task(_report(order, tally, purse, began), name="progress")]
         if order.watch_parent:
-            watches.append(asyncio.create_task(_watch_parent(stop, order.sleep), name="parent"))
+            watches.append(asyncio.create_task(watch_parent(stop, order.sleep), name="parent"))
+        failure: Exception | None = None
         try:
             await engine.run(order.demands)
+        except Exception as error:  # noqa: BLE001 - raised below, when the report has been handed over
+            failure = error
+            stop.request("refused", str(error), error)
         finally:
             for watch in watches:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
     seconds = order.clock() - began
     order.on_progress(tally.progress(seconds=seconds, credits_spent=purse.booked_credits))
-    return RunReport(
+    report = RunReport(
         run_id=order.run_id,
         requests=dict(+tally.requests),
         images_stored=tally.images_stored,
         credits_booked=purse.booked_credits,
+        credits_quoted=purse.quoted_credits,
         costs=dict(purse.costs),
         reasons=dict(tally.reasons.most_common(MOST_REASONS)),
         stopped=stop.cause,
@@ -133,6 +143,10 @@ async def _run(order: RunOrder) -> RunReport:
         seconds=seconds,
         notes=dict(tally.notes),
     )
+    order.on_report(report)
+    if failure is not None:
+        raise failure
+    return report
 
 
 def _build_engine(
@@ -148,18 +162,8 @@ def _build_engine(
 ) -> Engine:
     settings = order.settings
     at_leonardo = min(settings.slots, account.slots or settings.slots) + settings.queue_ahead
-    ledger = Ledger(store)
-
-    async def pause(seconds: float) -> None:
-        """A wait between two tries that ends early when the run does."""
-        interruption = asyncio.create_task(stop.interruption())
-        waiting = asyncio.ensure_future(order.sleep(seconds))
-        await asyncio.wait({interruption, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        interruption.cancel()
-        waiting.cancel()
-
+    ledger, breaker = Ledger(store), Breaker()
     path = RequestPath(
-        client=client,
         ledger=ledger,
         lease=lease,
         submits=Submits(
@@ -175,7 +179,7 @@ def _build_engine(
                 dagster_run_id=order.dagster_run_id,
             ),
             policy=SUBMIT_POLICY,
-            pause=pause,
+            pause=lambda seconds: pause(seconds, stop=stop, sleep=order.sleep),
             stopping=lambda: stop.buys_no_more,
             at_step=order.at_step,
         ),
@@ -192,68 +196,72 @@ def _build_engine(
             sleep=order.sleep,
             clock=order.clock,
             stopping=lambda: stop.is_interrupted,
-        ),
-        delivery=Delivery(
-            store=store,
-            downloads=downloads,
-            memory=ByteBudget(settings.image_bytes_in_memory),
-            policy=DOWNLOAD_POLICY,
-            largest_pixels=order.leonardo.largest_image_pixels,
-            run_id=order.run_id,
-            sleep=order.sleep,
             at_step=order.at_step,
         ),
+        collecting=Collecting(
+            client=client,
+            ledger=ledger,
+            lease=lease,
+            delivery=Delivery(
+                store=store,
+                downloads=downloads,
+                memory=ByteBudget(settings.image_bytes_in_memory),
+                policy=DOWNLOAD_POLICY,
+                largest_pixels=order.leonardo.largest_image_pixels,
+                run_id=order.run_id,
+                sleep=order.sleep,
+                at_step=order.at_step,
+            ),
+            tally=tally,
+            stop=stop,
+            breaker=breaker,
+            quote=lambda request: credits_for(order.models.find(request.spec.model), request.count),
+            policy=READ_POLICY,
+            give_up_after_seconds=settings.give_up_after_seconds,
+            at_step=order.at_step,
+            sleep=order.sleep,
+            clock=order.clock,
+        ),
         purse=purse,
-        models=order.models,
         tally=tally,
         stop=stop,
-        policy=READ_POLICY,
-        give_up_after_seconds=settings.give_up_after_seconds,
+        breaker=breaker,
         places=asyncio.Semaphore(at_leonardo),
         # Enough that waiting for others does not hold up the rest; beyond it, admission waits too.
         parked=asyncio.Semaphore(20 * at_leonardo),
-        at_step=order.at_step,
-        sleep=order.sleep,
-        clock=order.clock,
     )
-    # Twice the places: while one lot is at Leonardo, another is downloaded, verified and stored.
     return Engine(
-        path=path, purse=purse, tally=tally, stop=stop, room=2 * at_leonardo, drain_seconds=settings.drain_seconds
+        path=path,
+        purse=purse,
+        tally=tally,
+        stop=stop,
+        breaker=breaker,
+        # Twice the places: while one lot is at Leonardo, another is downloaded, verified and stored.
+        room=2 * at_leonardo,
+        drain_seconds=settings.drain_seconds,
+        at_step=order.at_step,
     )
 
 
 async def _open_purse(order: RunOrder, store: AsyncStore, lease: Lease, account: Account) -> Purse:
     """This run's money, under its three caps; settles first what dead runs of the dataset left."""
-    ledger = Ledger(store)
-
-    async def booked_for(request_id: str, run_id: str) -> int | None:
-        standing = await ledger.standing(request_id)
-        if standing.state is RequestState.FREE:
-            return 0
-        intent = await ledger.read_intent(request_id, standing.attempt)
-        if intent.run_id != run_id:
-            return 0
-        if standing.state is RequestState.OPEN:
-            return None
-        submits = await ledger.read_submitted(request_id, standing.attempt)
-        return sum(cost_in_credits(cost_of(submit), quoted=intent.credits_reserved) for submit in submits)
-
     dataset = DatasetBudget(
         store,
         dataset=order.dataset,
         run_id=order.run_id,
         limit=order.budget.max_credits_total,
         sign=lease.writer,
+        is_gone=lambda writer: is_gone(writer, store, lease_seconds=order.settings.lease_seconds),
+        booked_for=told_by(Ledger(store)),
     )
-    await dataset.open(
-        is_gone=lambda writer: is_gone(writer, store, lease_seconds=order.settings.lease_seconds), booked_for=booked_for
-    )
+    await dataset.open()
     unit = order.leonardo.balance_unit
     balance = None if account.balance is None else cost_in_credits(Cost(amount=account.balance, unit=unit), quoted=0)
     return Purse(
         run=Spending(cap="max_credits_per_run", limit=order.budget.max_credits_per_run),
         balance=Spending(cap="balance", limit=None if balance is None else max(0, balance)),
         dataset=dataset,
+        engine_id=lambda: lease.engine_id,
     )
 
 
@@ -261,36 +269,6 @@ async def _report(order: RunOrder, tally: Tally, purse: Purse, began: float) -> 
     while True:
         await order.sleep(order.settings.progress_seconds)
         order.on_progress(tally.progress(seconds=order.clock() - began, credits_spent=purse.booked_credits))
-
-
-async def _watch_parent(stop: StopRun, sleep: Sleep) -> None:
-    parent = os.getppid()
-    while os.getppid() == parent:
-        await sleep(PARENT_CHECK_SECONDS)
-    stop.request("interrupted", "the process that started this run is gone")
-
-
-@contextmanager
-def _signals_stop(stop: StopRun) -> Iterator[None]:
-    """SIGINT and SIGTERM ask the run to end; a second one ends it at once. The handlers that stood before come back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: signal.Signals) -> None:
-        stop.request("interrupted", f"asked to stop ({number.name})")
-        loop.remove_signal_handler(number)
-
-    for number in before:
-        loop.add_signal_handler(number, ask, number)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
 
 
 def read_account(leonardo: LeonardoSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> Account | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from seedream_assets.core.budget import CapReached, Spending, cost_in_credits
@@ -23,28 +23,40 @@ class Purse:
         run: The run's own cap.
         balance: The account's balance as a cap.
         dataset: The cap over all runs of the dataset.
+        engine_id: The lease that this process holds now. What was reserved under another one does not count: whoever
+            took this process for dead may have given those credits back.
     """
 
-    def __init__(self, *, run: Spending, balance: Spending, dataset: DatasetBudget) -> None:
+    def __init__(
+        self, *, run: Spending, balance: Spending, dataset: DatasetBudget, engine_id: Callable[[], str]
+    ) -> None:
         self._caps = [run, balance]
         self._dataset = dataset
+        self._engine_id = engine_id
         self._one_at_a_time = asyncio.Lock()
         self._reserved: dict[str, int] = {}
         self._kept: set[str] = set()
         self._block_of: dict[str, int] = {}
+        self._signed_by: dict[int, str] = {}
         self._unsettled: defaultdict[int, set[str]] = defaultdict(set)
         self._booked_in_block: defaultdict[int, int] = defaultdict(int)
         self._dearest_image = 0
         self.costs: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.booked_credits = 0
+        self.quoted_credits = 0
+
+    def reserved_for(self, request_id: str) -> int:
+        """Credits reserved for a request; 0 where none are."""
+        return self._reserved.get(request_id, 0)
 
     def price(self, *, images: int, quoted: int) -> int:
         """Credits to reserve for a request: the quote, or what the dearest image of this run cost if that is more."""
         return max(quoted, images * self._dearest_image)
 
-    def holds(self, request_id: str) -> bool:
-        """True when credits are reserved for this request."""
-        return request_id in self._reserved
+    def holds(self, request_id: str, credits: int) -> bool:
+        """True when so many credits are reserved for this request, under the lease that this process holds now."""
+        signed_by = self._signed_by.get(self._block_of.get(request_id, 0))
+        return signed_by == self._engine_id() and self._reserved[request_id] >= credits
 
     async def reserve(self, credits: Mapping[str, int]) -> tuple[list[str], CapReached | None]:
         """Reserve for these requests, in their order, as many as all caps allow.
@@ -53,19 +65,25 @@ class Purse:
             The requests that may be bought, and the cap that stopped the rest.
         """
         async with self._one_at_a_time:
-            affordable, refused = self._affordable(
-                {key: value for key, value in credits.items() if not self.holds(key)}
-            )
+            missing = {key: asked for key, asked in credits.items() if not self.holds(key, asked)}
+            for request_id in missing:
+                self._settle(request_id, 0)  # too little, or reserved under a lease that has lapsed
+            affordable, refused = self._affordable(missing)
             if affordable:
                 number, dataset_refused = await self._dataset.reserve(affordable)
-                granted = await self._dataset.granted(number) if number is not None else {}
                 refused = dataset_refused or refused
-                for request_id, asked in granted.items():
-                    self._reserved[request_id] = asked
-                    self._block_of[request_id] = number or 0
-                    self._unsettled[number or 0].add(request_id)
-                    self._caps = [_must_fit(cap.reserve(asked)) for cap in self._caps]
-            return [request_id for request_id in credits if self.holds(request_id)], refused
+                if number is not None:
+                    self._take(number)
+            return [key for key, asked in credits.items() if self.holds(key, asked)], refused
+
+    def _take(self, number: int) -> None:
+        block = self._dataset.block(number)
+        self._signed_by[number] = block.writer.engine_id
+        self._unsettled[number] = set(block.reserved)
+        for request_id, asked in block.reserved.items():
+            self._reserved[request_id] = asked
+            self._block_of[request_id] = number
+            self._caps = [_must_fit(cap.reserve(asked)) for cap in self._caps]
 
     def _affordable(self, credits: Mapping[str, int]) -> tuple[dict[str, int], CapReached | None]:
         affordable: dict[str, int] = {}
@@ -80,18 +98,22 @@ class Purse:
         return affordable, None
 
     def settle_bought(self, request_id: str, *, cost: Cost | None, images: int, quoted: int) -> None:
-        """Turn a reservation into what was charged: the API's figure, or the quote where it told none."""
-        booked = cost_in_credits(cost, quoted=quoted)
+        """Turn a reservation into what was charged: the API's figure, or what was reserved where it told none."""
+        booked = cost_in_credits(cost, quoted=self._reserved.get(request_id, quoted))
         self.booked_credits += booked
+        self.quoted_credits += quoted
         unit, amount = (cost.unit, cost.amount) if cost else ("CREDITS", Decimal(booked))
         self.costs[unit] += amount
         self._dearest_image = max(self._dearest_image, -(-booked // images))
         self._settle(request_id, booked)
 
     def keep(self, request_id: str) -> None:
-        """Leave a reservation as it is: whether the request was bought is not known, and the next run finds out."""
-        if request_id in self._reserved:
-            self._kept.add(request_id)
+        """From now on the request may have been bought: its reservation stays, over the run's end, until that is known."""
+        self._kept.add(request_id)
+
+    def let_go(self, request_id: str) -> None:
+        """It is known that the request was not bought after all; what is reserved can serve its next attempt."""
+        self._kept.discard(request_id)
 
     def settle_unbought(self, request_id: str) -> None:
         """Free a reservation of which nothing was bought; nothing happens where there is none, or where it is kept."""
@@ -99,6 +121,7 @@ class Purse:
             self._settle(request_id, 0)
 
     def _settle(self, request_id: str, booked: int) -> None:
+        self._kept.discard(request_id)
         reserved = self._reserved.pop(request_id, 0)
         self._caps = [cap.settle(reserved=reserved, booked=booked) for cap in self._caps]
         block = self._block_of.pop(request_id, None)
@@ -112,8 +135,8 @@ class Purse:
             done = {block: self._booked_in_block[block] for block, waiting in self._unsettled.items() if not waiting}
             await self._dataset.settle(done)
             for block in done:
-                del self._unsettled[block]
-                del self._booked_in_block[block]
+                del self._unsettled[block], self._signed_by[block]
+                self._booked_in_block.pop(block, None)
 
     async def close(self) -> None:
         """Give back what was reserved and not used; what is uncertain stays reserved until it is known."""

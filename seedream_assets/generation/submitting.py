@@ -5,12 +5,13 @@ This is the only place that spends.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from seedream_assets.core.errors import (
+    Interrupted,
     LeonardoRefused,
     LeonardoUnavailable,
     PromptBlocked,
@@ -19,8 +20,8 @@ from seedream_assets.core.errors import (
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.ledger_events import Blocked, Intent, Released, Submitted, Writer
 from seedream_assets.core.models import ModelCatalog, credits_for
-from seedream_assets.generation.ledger_store import Ledger
 from seedream_assets.generation.lease import Lease, LeaseLapsed
+from seedream_assets.generation.ledger_store import Ledger
 from seedream_assets.generation.references import ReferenceUploads
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.retries import RetryPolicy
@@ -46,13 +47,50 @@ class Buyer:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """An intent of this process that stands in the ledger.
+
+    Attributes:
+        engine_id: The lease that it was claimed under; sent under no other.
+        reference_ids: Leonardo's ids of the spec's uploaded reference images, by content hash.
+    """
+
+    request: GenerationRequest
+    attempt: int
+    engine_id: str
+    reference_ids: Mapping[str, str]
+
+
 # Named points of a run, for tests that stop or kill a process there.
-Step = Literal["before_intent", "after_intent", "after_post", "after_submitted", "after_image", "after_completed"]
+Step = Literal[
+    "after_reserve",
+    "before_intent",
+    "after_intent",
+    "before_post",
+    "after_post",
+    "after_submitted",
+    "after_image",
+    "before_completed",
+    "after_completed",
+    "after_adoption",
+    "before_release",
+    "after_release",
+]
 AtStep = Callable[[Step, str], None]
 
 
 class Submits:
-    """Claims requests and sends them, each once."""
+    """Claims requests and sends them, each once.
+
+    Args:
+        stopping: True once nothing more may be bought.
+        pause: A wait between two tries.
+
+    Attributes:
+        account_refusal: A refusal that concerns the account, not the request (key, balance); every other request
+            would fare the same.
+    """
 
     def __init__(
         self,
@@ -78,38 +116,29 @@ class Submits:
         self._pause = pause
         self._stopping = stopping
         self._at_step = at_step
+        self.account_refusal: LeonardoRefused | None = None
 
-    async def claim(self, request: GenerationRequest, attempt: int, *, credits: int) -> bool:
-        """Put down the intent. False: another writer's stands there, and what becomes of it is theirs to say."""
-        spec = request.spec
-        await self._lease.renew_if_lapsed()
+    async def upload_references(self, request: GenerationRequest) -> Mapping[str, str]:
+        """Leonardo's ids of the request's reference images, uploaded where they have to be. Before anything is claimed.
+
+        Raises:
+            LeonardoError: An upload failed; nothing was bought.
+            StoreError: The bytes are not in the store.
+        """
+        return await self._references.ids_for(request.spec)
+
+    async def claim(
+        self, request: GenerationRequest, attempt: int, *, credits: int, reference_ids: Mapping[str, str]
+    ) -> Claim | None:
+        """Put down the intent. None: another writer's stands there, and what becomes of it is theirs to say."""
         self._at_step("before_intent", request.request_id)
-        written = await self._ledger.write(
-            Intent(
-                **self._signed(request, attempt),
-                spec_id=spec.spec_id,
-                start=request.start,
-                count=request.count,
-                model=spec.model,
-                prompt=spec.prompt,
-                width=spec.width,
-                height=spec.height,
-                style=spec.style,
-                prompt_enhance=spec.prompt_enhance,
-                seed=request.seed,
-                public=request.public,
-                references=tuple(reference.identity for reference in spec.references),
-                credits_reserved=credits,
-                dataset=self.buyer.dataset,
-                partition=self.buyer.partition,
-                run_id=self.buyer.run_id,
-                dagster_run_id=self.buyer.dagster_run_id,
-            )
-        )
+        intent = self._intent(request, attempt, credits=credits)
+        if not await self._ledger.write(intent):
+            return None
         self._at_step("after_intent", request.request_id)
-        return written
+        return Claim(request=request, attempt=attempt, engine_id=intent.writer.engine_id, reference_ids=reference_ids)
 
-    async def send(self, request: GenerationRequest, attempt: int) -> Submitted | Blocked | Released:
+    async def send(self, claim: Claim) -> Submitted | Blocked | Released:
         """Send a claimed request, once, and put down what became of it.
 
         A refusal that may pass (429) and a connection that was never made are tried again, as long as the pause
@@ -117,51 +146,54 @@ class Submits:
 
         Raises:
             SubmitUncertain: Sent, and not known. The intent stays open.
-            LeonardoRefused: For a reason that concerns the account, not this request (key, balance). Released first.
+            LeaseLapsed: Others may have taken over; not sent, and released.
         """
         for tries in range(1, self._policy.attempts + 1):
             try:
-                return await self._send_once(request, attempt)
+                return await self._send_once(claim)
             except (RateLimited, LeonardoUnavailable) as error:
-                if tries == self._policy.attempts or self._stopping():
-                    return await self._release(request, attempt, "never_sent", f"gave up after {tries} tries: {error}")
+                if tries == self._policy.attempts:
+                    return await self.release(claim, f"gave up after {tries} tries: {error}")
                 # The same spread for everyone: which half of the step a client gets is drawn from the request's id.
-                chance = int(request.request_id[:4], 16) / 0x10000
+                chance = int(claim.request.request_id[:4], 16) / 0x10000
                 await self._pause(self._policy.wait_seconds(tries, error, chance))
+            except Interrupted as error:
+                return await self.release(claim, str(error))
             except LeaseLapsed as error:
-                return await self._release(request, attempt, "never_sent", str(error))
+                await self.release(claim, str(error))
+                raise
         raise AssertionError("the loop returns or raises")
 
-    async def _send_once(self, request: GenerationRequest, attempt: int) -> Submitted | Blocked | Released:
-        model = self._models.find(request.spec.model)
+    async def release(
+        self, claim: Claim, reason: str, *, why: Literal["refused", "never_sent"] = "never_sent"
+    ) -> Released:
+        """Give a claim back that was certainly not accepted."""
+        self._at_step("before_release", claim.request.request_id)
+        released = Released(**self._signed(claim), why=why, reason=reason)
+        await self._ledger.write(released)
+        self._at_step("after_release", claim.request.request_id)
+        return released
+
+    async def _send_once(self, claim: Claim) -> Submitted | Blocked | Released:
+        request = claim.request
         try:
-            reference_ids = await self._references.ids_for(request.spec)
             submission = await self._client.create(
-                request, model=model, reference_ids=reference_ids, may_send=self._lease.refuse_if_lapsed
+                request,
+                model=self._models.find(request.spec.model),
+                reference_ids=claim.reference_ids,
+                may_send=lambda: self._refuse_to_send_now(claim),
             )
         except PromptBlocked as error:
-            blocked = Blocked(
-                **self._signed(request, attempt),
-                generation_id=None,
-                count=request.count,
-                credits_quoted=credits_for(model, request.count),
-                dataset=self.buyer.dataset,
-                run_id=self.buyer.run_id,
-                dagster_run_id=self.buyer.dagster_run_id,
-                reason=str(error),
-            )
-            await self._ledger.write(blocked)
-            return blocked
+            return await self._put_down_blocked(claim, error)
         except RateLimited:
             raise
         except LeonardoRefused as error:
-            released = await self._release(request, attempt, "refused", f"refused by Leonardo: {error}")
             if type(error) is not LeonardoRefused:
-                raise  # the key or the balance: the next request would fare the same
-            return released
+                self.account_refusal = error
+            return await self.release(claim, f"refused by Leonardo: {error}", why="refused")
         self._at_step("after_post", request.request_id)
         submitted = Submitted(
-            **self._signed(request, attempt),
+            **self._signed(claim),
             generation_id=submission.generation_id,
             cost_amount=submission.cost.amount if submission.cost else None,
             cost_unit=submission.cost.unit if submission.cost else None,
@@ -170,15 +202,53 @@ class Submits:
         self._at_step("after_submitted", request.request_id)
         return submitted
 
-    async def _release(
-        self, request: GenerationRequest, attempt: int, why: Literal["refused", "never_sent"], reason: str
-    ) -> Released:
-        released = Released(**self._signed(request, attempt), why=why, reason=reason)
-        await self._ledger.write(released)
-        return released
+    def _refuse_to_send_now(self, claim: Claim) -> None:
+        """The last look before a paid request leaves this machine."""
+        self._at_step("before_post", claim.request.request_id)
+        if self._stopping() or self.account_refusal is not None:
+            raise Interrupted("the run was stopped before this request was sent")
+        self._lease.refuse_if_lapsed(claim.engine_id)
 
-    def _signed(self, request: GenerationRequest, attempt: int) -> dict[str, Any]:
-        return signed(request.request_id, attempt, self._lease.writer())
+    async def _put_down_blocked(self, claim: Claim, error: PromptBlocked) -> Blocked:
+        request = claim.request
+        blocked = Blocked(
+            **self._signed(claim),
+            generation_id=None,
+            count=request.count,
+            credits_quoted=credits_for(self._models.find(request.spec.model), request.count),
+            dataset=self.buyer.dataset,
+            run_id=self.buyer.run_id,
+            dagster_run_id=self.buyer.dagster_run_id,
+            reason=str(error),
+        )
+        await self._ledger.write(blocked)
+        return blocked
+
+    def _intent(self, request: GenerationRequest, attempt: int, *, credits: int) -> Intent:
+        spec = request.spec
+        return Intent(
+            **signed(request.request_id, attempt, self._lease.writer()),
+            spec_id=spec.spec_id,
+            start=request.start,
+            count=request.count,
+            model=spec.model,
+            prompt=spec.prompt,
+            width=spec.width,
+            height=spec.height,
+            style=spec.style,
+            prompt_enhance=spec.prompt_enhance,
+            seed=request.seed,
+            public=request.public,
+            references=tuple(reference.identity for reference in spec.references),
+            credits_reserved=credits,
+            dataset=self.buyer.dataset,
+            partition=self.buyer.partition,
+            run_id=self.buyer.run_id,
+            dagster_run_id=self.buyer.dagster_run_id,
+        )
+
+    def _signed(self, claim: Claim) -> dict[str, Any]:
+        return signed(claim.request.request_id, claim.attempt, self._lease.writer())
 
 
 def signed(request_id: str, attempt: int, writer: Writer) -> dict[str, Any]:

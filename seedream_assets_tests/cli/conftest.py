@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from seedream_assets.cli import seedream
+from seedream_assets.core.errors import SeedreamError
 from seedream_assets.emulator.server import RunningEmulator, running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 
@@ -40,7 +41,11 @@ class Desk:
 
     def run(self, *arguments: str) -> Result:
         """The command's result; errors of ours as `main` shows them: one line on stderr and exit code 1."""
-        return CliRunner().invoke(seedream, list(arguments))
+        result = CliRunner().invoke(seedream, list(arguments))
+        expected = (SystemExit, SeedreamError)
+        if result.exception is not None and not isinstance(result.exception, expected):
+            raise result.exception
+        return result
 
     def run_json(self, *arguments: str, exit_code: int = 0) -> dict[str, Any]:
         result = self.run(*arguments, "--json")

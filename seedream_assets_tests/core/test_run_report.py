@@ -59,7 +59,7 @@ def test_before_the_first_request_is_done_nothing_is_estimated():
 
 
 def test_a_tally_tells_where_the_run_stands():
-    tally = Tally(total=8)
+    tally = Tally(total=8, credits_to_buy=112)
     tally.count("completed", images=4)
     tally.count("failed", reason="the job FAILED")
     tally.count("failed", reason="the job FAILED")

@@ -1,0 +1,105 @@
+"""The two checks that stand between the quote and the first credit; both block `images`."""
+
+from __future__ import annotations
+
+import dagster as dg
+from pydantic import TypeAdapter
+
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import LimitError
+from seedream_assets.core.generation_requests import refuse_outside_limits
+from seedream_assets.core.ledger import RequestState
+from seedream_assets.core.parquet import iterate_rows, to_parquet
+from seedream_assets.core.plan import read_plan
+from seedream_assets.generation.dataset_budget import BudgetEntry
+from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.generation_requests import Plan
+from seedream_assets.storage.object_store import ObjectStore
+
+WITHIN_LIMITS = "requests_within_limits"
+WITHIN_BUDGET = "quote_within_budget"
+TOLD = 20
+_ENTRY = TypeAdapter(BudgetEntry)
+
+
+class QuoteChecks:
+    """The checks of one step. A range of partitions is one run and one budget, so the quotes are added up."""
+
+    def __init__(self, key: dg.AssetKey, declaration: DatasetDeclaration, deployment: Deployment) -> None:
+        self._key = key
+        self._declaration = declaration
+        self._deployment = deployment
+        self._credits = 0
+
+    @staticmethod
+    def specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+        """What the asset is declared with."""
+        return [
+            dg.AssetCheckSpec(
+                WITHIN_LIMITS,
+                asset=key,
+                description="Every request to buy is within the limits of its model and of this deployment.",
+                blocking=True,
+            ),
+            dg.AssetCheckSpec(
+                WITHIN_BUDGET,
+                asset=key,
+                description="What is to buy is within the budget of one run, and of the dataset over all of its runs.",
+                blocking=True,
+            ),
+        ]
+
+    def of(self, plan: Plan) -> tuple[dg.AssetCheckResult, ...]:
+        """Both checks of one partition's plan."""
+        return (self._within_limits(plan), self._within_budget(plan))
+
+    def outside_limits(self, told: str) -> dg.AssetCheckResult:
+        """The failed check of a plan that could not be made."""
+        return self._result(WITHIN_LIMITS, passed=False, description=told, metadata={})
+
+    def _within_limits(self, plan: Plan) -> dg.AssetCheckResult:
+        free = plan.requests[plan.requests["standing"] == RequestState.FREE.value]
+        outside: list[str] = []
+        for request, _standing in read_plan(iterate_rows(to_parquet(free))):
+            try:
+                refuse_outside_limits(request, self._deployment.models.find(request.spec.model))
+            except LimitError as error:
+                outside.append(f"{request.request_id}: {error}")
+        return self._result(
+            WITHIN_LIMITS,
+            passed=not outside,
+            description="; ".join(outside[:TOLD]) or f"all {len(free)} requests to buy are within the limits",
+            metadata={"requests_to_buy": len(free), "requests_outside": len(outside)},
+        )
+
+    def _within_budget(self, plan: Plan) -> dg.AssetCheckResult:
+        budget = self._declaration.budget
+        asked = plan.quote.credits_to_buy
+        self._credits += asked
+        facts: dict[str, int] = {"credits_to_buy": asked}
+        crossed: list[str] = []
+        if self._credits != asked:
+            facts["credits_to_buy_in_this_run"] = self._credits
+        if budget.max_credits_per_run is not None:
+            facts["max_credits_per_run"] = budget.max_credits_per_run
+            if self._credits > budget.max_credits_per_run:
+                crossed.append(f"max_credits_per_run is {budget.max_credits_per_run}")
+        if budget.max_credits_total is not None:
+            committed = committed_credits(self._deployment.store, self._declaration.name)
+            facts |= {"max_credits_total": budget.max_credits_total, "credits_committed": committed}
+            if self._credits and committed + self._credits > budget.max_credits_total:
+                crossed.append(f"max_credits_total is {budget.max_credits_total}, of which {committed} are committed")
+        told = f"{self._credits} credits to buy; " + (" and ".join(crossed) or "within the budget")
+        remedy = "; raise the budget or want less: nothing was bought" if crossed else ""
+        return self._result(WITHIN_BUDGET, passed=not crossed, description=told + remedy, metadata=facts)
+
+    def _result(self, name: str, *, passed: bool, description: str, metadata: dict[str, int]) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            check_name=name, asset_key=self._key, passed=passed, description=description, metadata=metadata
+        )
+
+
+def committed_credits(store: ObjectStore, dataset: str) -> int:
+    """Credits that all runs of a dataset booked or still reserve, as the newest entry of its budget log has it."""
+    newest = max((entry.key for entry in store.list(f"datasets/{dataset}/budget/")), default=None)
+    return _ENTRY.validate_json(store.read(newest)).committed if newest else 0

@@ -1,0 +1,36 @@
+"""`seedream check`: every error in every dataset YAML, with file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from seedream_assets.cli import COULD_NOT_RUN
+from seedream_assets.components.check import check_yaml_files
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@click.command("check")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+def command(paths: tuple[Path, ...]) -> None:
+    """List every error in PATHS: YAML files, or folders that hold some. Reads no table and asks no account."""
+    files = list(_files(paths))
+    if not files:
+        raise click.UsageError(f"no YAML file in {', '.join(map(str, paths))}")
+    errors = check_yaml_files(files)
+    for error in errors:
+        click.echo(str(error))
+    if errors:
+        raise click.exceptions.Exit(COULD_NOT_RUN)
+    click.echo(f"{len(files)} YAML files, no errors")
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(found for found in path.rglob("*") if found.suffix in SUFFIXES and found.is_file())
+        else:
+            yield path

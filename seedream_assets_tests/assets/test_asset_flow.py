@@ -1,0 +1,139 @@
+"""A dataset without partitions, from the table to the manifest, as Dagster's records tell it."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from seedream_assets.assets.images import POOL
+from seedream_assets_tests.assets.conftest import STAGES, World, checks_of, failure_of, metadata_of
+
+ROWS = [
+    {"prompt_id": "a", "prompt": "a red shoe", "quantity": 2, "category": "shoes"},
+    {"prompt_id": "b", "prompt": "a blue | shoe, *on* <stone>", "quantity": 1, "category": "shoes"},
+    {"prompt_id": "c", "prompt": "a shoe emulate-blocked", "quantity": 1, "category": "shoes"},
+]
+WITH_A_BAD_ROW = [*ROWS, {"prompt_id": "d", "prompt": "tiny", "width": 5}]
+
+
+def test_a_run_stores_what_is_wanted_and_a_second_one_buys_nothing(world: World) -> None:
+    assets = world.assets(ROWS)
+    first = world.run(assets)
+    assert first.success, failure_of(first)
+    told = metadata_of(first, "images")
+    assert (told["images_stored"], told["images_blocked"], told["failures"]) == (3, 1, 1)
+    assert told["credits_booked"] == world.bill["credits"] == 84
+    second = world.run(assets)
+    told = metadata_of(second, "images")
+    assert (told["images_stored"], told["images_reused"], told["credits_booked"]) == (3, 3, 0)
+    assert world.bill["credits"] == 84
+
+
+def test_the_numbers_plot(world: World) -> None:
+    result = world.run(world.assets(ROWS))
+    wanted = {
+        "prompts": {"prompts_accepted", "rows_rejected", "images_wanted"},
+        "generation_requests": {"credits_to_buy", "images_to_buy", "dollars_to_buy"},
+        "images": {"images_stored", "credits_booked", "seconds", "failures", "cost_amount"},
+        "dataset": {"images_wanted", "images_stored", "cost_amount"},
+    }
+    for stage, names in wanted.items():
+        told = metadata_of(result, stage)
+        assert {name for name in names if not isinstance(told[name], int | float)} == set(), stage
+
+
+def test_every_asset_says_where_it_is_and_what_its_columns_are(world: World) -> None:
+    result = world.run(world.assets(ROWS))
+    for stage in STAGES:
+        told = metadata_of(result, stage)
+        assert told["dagster/uri"] == told["stored_at"]
+        assert told["dagster/uri"].startswith(world.store.url)
+    for stage in ("prompts", "generation_requests", "dataset"):
+        told = metadata_of(result, stage)
+        columns = [column.name for column in told["dagster/column_schema"].columns]
+        assert len(columns) == len(set(columns)) > 10
+        assert told["dagster/row_count"] > 0
+    assert "category" in [column.name for column in metadata_of(result, "dataset")["dagster/column_schema"].columns]
+
+
+def test_column_lineage_leads_back_to_the_prompt_table(world: World) -> None:
+    lineage = metadata_of(world.run(world.assets(ROWS)), "dataset")["dagster/column_lineage"].deps_by_column
+    (origin,) = lineage["prompt"]
+    assert (origin.asset_key, origin.column_name) == (dg.AssetKey(["shoes", "prompts"]), "prompt")
+
+
+def test_a_rejected_row_is_a_warning_with_what_to_do(world: World) -> None:
+    result = world.run(world.assets(WITH_A_BAD_ROW))
+    assert result.success
+    check = checks_of(result)["no_rejected_rows"]
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    table = metadata_of(result, "prompts")["rejected_rows"]
+    assert "| 4 | width | 5 | raise it to 32 or more" in table
+
+
+def test_buying_does_not_make_the_plan_look_new(world: World) -> None:
+    assets = world.assets(ROWS)
+    world.run(assets)
+    key = dg.AssetKey(["shoes", "generation_requests"])
+    before = _data_version(world, key)
+    world.run(assets, "generation_requests")
+    assert _data_version(world, key) == before
+    world.write_table(ROWS[:2])
+    world.run(assets, "prompts", "generation_requests")
+    assert _data_version(world, key) != before
+
+
+def _data_version(world: World, key: dg.AssetKey) -> str:
+    event = world.instance.get_latest_materialization_event(key)
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.tags is not None
+    return event.asset_materialization.tags["dagster/data_version"]
+
+
+def test_an_edited_declaration_shows_as_not_in_sync_and_an_equal_one_does_not(world: World) -> None:
+    def versions(**attributes: object) -> dict[str, str]:
+        return {
+            spec.key.path[-1]: str(spec.code_version)
+            for asset in world.assets(ROWS, **attributes)
+            for spec in asset.specs
+        }
+
+    before, edited = versions(), versions(recipe={"width": 128, "height": 96})
+    assert before == versions()
+    assert before["prompts"] != edited.pop("prompts")
+    assert edited.items() <= before.items()
+
+
+def test_the_assets_are_described_owned_grouped_and_have_kinds(world: World) -> None:
+    for asset in world.assets(ROWS, owners=["team:data", "ann@example.com"], description="Shoes for the shop."):
+        (spec,) = asset.specs
+        assert spec.owners == ["team:data", "ann@example.com"]
+        assert spec.group_name == "shoes"
+        assert spec.kinds
+        assert spec.description
+        assert spec.description.endswith("Shoes for the shop.")
+
+
+def test_only_images_is_in_the_pool_and_nothing_retries_by_itself(world: World) -> None:
+    pools = {asset.key.path[-1]: asset.op.pool for asset in world.assets(ROWS)}
+    assert pools == {"prompts": None, "generation_requests": None, "images": POOL, "dataset": None}
+    assert all(asset.op.retry_policy is None for asset in world.assets(ROWS))
+
+
+def test_planning_needs_no_key_and_buying_says_that_it_does(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LEONARDO_API_KEY")
+    result = world.run(world.assets(ROWS))
+    assert metadata_of(result, "generation_requests")["credits_to_buy"] == 112
+    assert "set LEONARDO_API_KEY" in failure_of(result)
+    assert world.bill["requests"]["me"] == 0
+
+
+def test_a_table_that_cannot_be_read_fails_before_anything_is_asked(world: World) -> None:
+    assets = world.assets(ROWS)
+    (world.folder / "prompts.csv").unlink()
+    result = world.run(assets)
+    assert not result.success
+    assert "prompts.csv" in failure_of(result)
+    assert world.bill["requests"]["creates"] == 0

@@ -1,0 +1,108 @@
+"""Partitioned datasets: one event per finished partition, and a partition that fails stops no other."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from seedream_assets_tests.assets.conftest import World, checks_of, failure_of, metadata_of
+
+DAILY = {"by": "daily", "column": "day", "start": "2026-11-01"}
+DAYS = [
+    {"prompt": "first day, a", "day": "2026-11-01"},
+    {"prompt": "first day, b", "day": "2026-11-01"},
+    {"prompt": "third day", "day": "2026-11-03"},
+    {"prompt": "fourth day", "day": "2026-11-04"},
+]
+FIRST_FOUR = ("2026-11-01", "2026-11-04")
+
+
+def partitions_told(world: World, stage: str) -> list[str]:
+    """The partitions that a stage was materialised for, in order, one entry per event."""
+    records = world.instance.fetch_materializations(dg.AssetKey(["shoes", stage]), limit=100, ascending=True).records
+    return [str(record.partition_key) for record in records]
+
+
+def test_one_partition_is_one_run(world: World) -> None:
+    result = world.run(world.assets(DAYS, partitions=DAILY), partition="2026-11-01")
+    assert result.success, failure_of(result)
+    assert partitions_told(world, "dataset") == ["2026-11-01"]
+    assert metadata_of(result, "dataset")["images_stored"] == 2
+    assert world.store.head("datasets/shoes/manifest/2026-11-01.parquet") is not None
+
+
+def test_a_range_is_one_run_with_one_event_for_each_partition(world: World) -> None:
+    assets = world.assets(DAYS, partitions=DAILY)
+    result = world.run(assets, partition_range=("2026-11-03", "2026-11-04"))
+    assert result.success, failure_of(result)
+    for stage in ("prompts", "generation_requests", "images", "dataset"):
+        assert partitions_told(world, stage) == ["2026-11-03", "2026-11-04"]
+    assert world.bill["credits"] == 56
+
+
+def test_a_day_without_rows_fails_the_run_and_stops_no_other_day(world: World) -> None:
+    result = world.run(world.assets(DAYS, partitions=DAILY), "prompts", partition_range=FIRST_FOUR)
+    assert not result.success
+    assert partitions_told(world, "prompts") == ["2026-11-01", "2026-11-03", "2026-11-04"]
+    assert "1 of 4 partitions are not whole; 2026-11-02: no row of the table" in failure_of(result)
+
+
+def test_finished_partitions_stay_told_when_a_later_one_is_not_whole(world: World) -> None:
+    assets = world.assets(DAYS, partitions=DAILY)
+    span = ("2026-11-03", "2026-11-04")
+    world.run(assets, "prompts", "generation_requests", partition_range=span)
+    capped = world.assets(DAYS, partitions=DAILY, budget={"max_credits_per_run": 28})
+    result = world.run(capped, "images", partition_range=span)
+    assert not result.success
+    assert partitions_told(world, "images") == ["2026-11-03"]
+    assert "1 of 2 partitions are not whole; 2026-11-04: not every image is final: 1 over budget" in failure_of(result)
+
+
+def test_a_range_has_one_budget_for_one_run(world: World) -> None:
+    assets = world.assets(DAYS, partitions=DAILY)
+    span = ("2026-11-03", "2026-11-04")
+    world.run(assets, "prompts", partition_range=span)
+    capped = world.assets(DAYS, partitions=DAILY, budget={"max_credits_per_run": 55})
+    quoted = world.run(capped, "generation_requests", partition_range=span)
+    check = checks_of(quoted)["quote_within_budget"]
+    assert not check.passed
+    assert "2026-11-04 | failed | 56 credits to buy" in str(check.metadata["by_partition"].value)
+    result = world.run(capped, "images", partition_range=span)
+    assert world.bill["credits"] == 28
+    assert "this run's other partitions had booked 28 credits before" in failure_of(result)
+
+
+@pytest.mark.parametrize("by", ["column", "table"])
+def test_a_dynamic_partition_is_materialised_once_its_key_is_added(world: World, by: str) -> None:
+    if by == "column":
+        rows = [{"prompt": "red", "colour": "dark red"}, {"prompt": "blue", "colour": "blue"}]
+        assets = world.assets(rows, partitions={"by": "column", "column": "colour"})
+    else:
+        world.write_table([{"prompt": "red"}], "dark red.csv")
+        world.write_table([{"prompt": "blue"}], "blue.csv")
+        assets = world.assets(partitions={"by": "table"}, prompts={"table": "*.csv"})
+    world.instance.add_dynamic_partitions("shoes", ["dark red", "blue"])
+    result = world.run(assets, partition="dark red")
+    assert result.success, failure_of(result)
+    assert metadata_of(result, "dataset")["images_stored"] == 1
+    both = world.run(assets, partition_range=("dark red", "blue"))
+    assert both.success, failure_of(both)
+    assert world.bill["credits"] == 56
+
+
+def test_what_stops_one_partition_for_good_is_not_tried_on_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assets = world.assets(DAYS, partitions=DAILY)
+    span = ("2026-11-03", "2026-11-04")
+    world.run(assets, "prompts", "generation_requests", partition_range=span)
+    monkeypatch.setenv("LEONARDO_API_KEY", "00000000-0000-4000-8000-000000000000")
+    result = world.run(assets, "images", partition_range=span)
+    assert "1 partitions were not begun, 2026-11-04 the first of them" in failure_of(result)
+    assert world.bill["requests"]["creates"] == 0
+
+
+def test_daily_days_follow_the_calendar(world: World) -> None:
+    (asset, *_) = world.assets(DAYS, partitions=DAILY)
+    assert isinstance(asset.partitions_def, dg.DailyPartitionsDefinition)
+    assert asset.backfill_policy == dg.BackfillPolicy.single_run()

@@ -1,0 +1,153 @@
+"""YAML → declaration: everything that may be written, and that Dagster and the command line read it alike."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from seedream_assets.components.image_dataset import ImageDataset
+from seedream_assets.components.schema import ImageStoreModel, LeonardoModel, RecipeModel
+from seedream_assets.components.yaml_files import declarations_of, load_declaration
+from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.prompt_table import Recipe
+from seedream_assets.resources import ImageStoreResource, LeonardoResource
+
+EVERYTHING = """\
+type: seedream_assets.ImageDataset
+attributes:
+  name: product_scenes
+  prompts:
+    table: prompts.csv
+    columns: {prompt: Prompt}
+    template: "{{ prompt }}, studio light"
+  recipe:
+    model: seedream-4.0
+    width: 2048
+    height: 2048
+    quantity: 2
+    style: None
+    prompt_enhance: "OFF"
+  partitions: {by: daily, column: day, start: "2026-11-01"}
+  budget: {max_credits_per_run: 2800, max_credits_total: 50000}
+  store: "{{ env.SEEDREAM_STORE }}"
+  leonardo: {slots: 10, creates_per_minute: 100, requests_per_minute: 2000}
+  recovery: {lease_seconds: 60, history_settle_seconds: 120}
+"""
+LEAST = "name: shoes\nprompts:\n  table: prompts.csv\n"
+
+
+def attributes(text: str) -> str:
+    """The attributes of a defs.yaml as a text of their own."""
+    return yaml.safe_dump(yaml.safe_load(text)["attributes"], sort_keys=False)
+
+
+def test_everything_that_the_documentation_shows_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEEDREAM_STORE", "s3://bucket/prefix")
+    (declared,) = declarations_of(EVERYTHING, tmp_path / "defs.yaml")
+    assert declared.store == "s3://bucket/prefix"
+    assert declared.rules.template == "{{ prompt }}, studio light"
+    assert declared.rules.columns == {"prompt": "Prompt"}
+    assert (declared.partitions.by, declared.partitions.start) == ("daily", date(2026, 11, 1))
+    assert (declared.budget.max_credits_per_run, declared.budget.max_credits_total) == (2800, 50000)
+    assert declared.leonardo["creates_per_minute"] == 100
+    assert declared.engine == {"lease_seconds": 60, "history_settle_seconds": 120}
+
+
+@pytest.mark.parametrize("text", [EVERYTHING, EVERYTHING.replace("{{ env.SEEDREAM_STORE }}", "s3://b/p")])
+def test_dagster_and_the_command_line_read_the_same(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SEEDREAM_STORE", "file:///tmp/store")
+    by_dagster = ImageDataset.resolve_from_yaml(attributes(text)).declaration(tmp_path)
+    assert declarations_of(text, tmp_path / "defs.yaml") == [by_dagster]
+    assert declarations_of(attributes(text), tmp_path / "shoes.yaml") == [by_dagster]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [('"OFF"', "OFF"), ("OFF", "OFF"), ("off", "OFF"), ("ON", "ON"), ('"AUTO"', "AUTO"), ("AUTO", "AUTO")],
+)
+def test_prompt_enhance_means_the_same_with_and_without_quotes(written: str, read: str, tmp_path: Path) -> None:
+    text = f"{LEAST}recipe: {{prompt_enhance: {written}}}\n"
+    (declared,) = declarations_of(text, tmp_path / "shoes.yaml")
+    assert declared.rules.recipe.prompt_enhance == read
+
+
+def test_what_is_left_out_has_the_recipes_defaults(tmp_path: Path) -> None:
+    (declared,) = declarations_of(LEAST, tmp_path / "shoes.yaml")
+    assert declared.rules.recipe == Recipe()
+    assert declared.store is None
+
+
+def test_a_store_whose_variable_is_not_set_loads_and_is_not_taken_for_no_store(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SEEDREAM_STORE", raising=False)
+    by_dagster = ImageDataset.resolve_from_yaml(attributes(EVERYTHING)).declaration(tmp_path)
+    assert by_dagster.store == "{{ env.SEEDREAM_STORE }}"
+    assert declarations_of(EVERYTHING, tmp_path / "defs.yaml") == [by_dagster]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "text"),
+    [
+        ("name", "name: 1shoe"),
+        ("owners", "owners: [bob]"),
+        ("store", "store: ftp://example.com/x"),
+        ("store", "store: s3://"),
+        ("template", 'prompts: {table: p.csv, template: "{{ prompt"}'),
+        ("width", "recipe: {width: 14143}"),
+        ("model", "recipe: {model: seedream-9}"),
+        ("start", 'partitions: {by: daily, column: day, start: "2026-13-01"}'),
+        ("largest_width", "leonardo: {largest_width: 14143}"),
+        ("base_url", "leonardo: {base_url: 'http://example.com'}"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_at_load_by_both(attribute: str, text: str, tmp_path: Path) -> None:
+    declared: dict[str, Any] = {**yaml.safe_load(LEAST), **yaml.safe_load(text)}
+    whole = yaml.safe_dump(declared)
+    with pytest.raises(DeclarationError, match=attribute):
+        declarations_of(whole, tmp_path / "shoes.yaml")
+    from seedream_assets.core.errors import SeedreamError
+
+    with pytest.raises(SeedreamError, match=attribute):
+        ImageDataset.resolve_from_yaml(whole).declaration(tmp_path)
+
+
+def test_one_dataset_is_asked_for_and_two_are_there(tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(f"{LEAST}---\n{LEAST.replace('shoes', 'bags')}")
+    with pytest.raises(DeclarationError, match=r"2 datasets \(shoes, bags\)"):
+        load_declaration(file)
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="cannot be read"):
+        load_declaration(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        (LeonardoModel, set(LeonardoResource.model_fields) - {"api_key"}),
+        (ImageStoreModel, set(ImageStoreResource.model_fields)),
+        (RecipeModel, set(Recipe.__dataclass_fields__)),
+    ],
+)
+def test_the_yaml_has_exactly_the_fields_behind_it(model: type[dg.Model], target: set[str]) -> None:
+    """And no key: a key in YAML would be a secret in a repository."""
+    assert {"model" if name == "image_model" else name for name in model.model_fields} == target
+
+
+def test_every_attribute_is_described_for_the_editor() -> None:
+    schema = ImageDataset.model().model_json_schema()
+
+    def without(properties: dict[str, Any]) -> list[str]:
+        return [name for name, told in properties.items() if not told.get("description")]
+
+    assert without(schema["properties"]) == []
+    for name, part in schema["$defs"].items():
+        assert without(part.get("properties", {})) == [], name

@@ -1,0 +1,140 @@
+"""`check_yaml_files`: every error, in every document, with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seedream_assets.components.check import check_yaml_files
+
+BROKEN = """\
+# a comment
+type: seedream_assets.ImageDataset
+attributes:
+  name: 1shoe
+  prompts:
+    table: prompts.csv
+    template: "{{ prompt"
+    colums: {}
+  recipe:
+    model: seedream-9
+    width: 20000
+    height: -3
+    quantity: nine
+    style: Nope
+  partitions: {by: weekly}
+  budget:
+    max_credits_per_run: -1
+  store: ftp://example.com
+  leonardo:
+    slots: 0
+    largest_width: 99999
+  recovery: {lease_seconds: 0}
+  owners: [bob]
+---
+type: seedream_assets.ImageDataset
+attributes:
+  name: bags
+  name: bags
+  prompts: {table: bags.csv}
+  description: "{{ env('NOBODY_SETS_THIS') }}"
+---
+type: seedream_assets.SeedreamResources
+attributes:
+  leonardo: {largest_quantity: 9, api_key: x}
+---
+type: seedream_assets.ImageDatset
+"""
+EXPECTED = [
+    (4, "name: got '1shoe'"),
+    (7, "template, line 1"),
+    (8, "prompts.colums: there is no such key"),
+    (10, "model: got 'seedream-9', allowed is one of seedream-4.0"),
+    (11, "width: got '20000', allowed is 32–14142 px"),
+    (12, "recipe.height: got -3, allowed is greater than or equal to 1"),
+    (13, "recipe.quantity: got 'nine', allowed is a valid integer"),
+    (14, "style: got 'Nope', allowed is one of None, Cinematic"),
+    (15, "partitions.by: got 'weekly', allowed is 'none', 'daily'"),
+    (17, "budget.max_credits_per_run: got -1"),
+    (18, "store address begins with ftp"),
+    (20, "leonardo.slots: got 0"),
+    (21, "largest_width: got 99999"),
+    (22, "recovery.lease_seconds: got 0"),
+    (23, "owners: got 'bob'"),
+    (28, "attributes.name is given twice"),
+    (30, "NOBODY_SETS_THIS"),
+    (34, "largest_quantity: got 9"),
+    (34, "leonardo.api_key: there is no such key"),
+    (36, "type: got seedream_assets.ImageDatset"),
+]
+
+
+def lines_and_messages(tmp_path: Path, *texts: str) -> list[tuple[int, str]]:
+    paths = []
+    for number, text in enumerate(texts):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text)
+        paths.append(path)
+    return [(error.line, error.message) for error in check_yaml_files(paths)]
+
+
+def test_every_error_of_every_document_is_told_at_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOBODY_SETS_THIS", raising=False)
+    found = lines_and_messages(tmp_path, BROKEN)
+    assert [line for line, _ in found] == [line for line, _ in EXPECTED]
+    for (_, message), (line, begins) in zip(found, EXPECTED, strict=True):
+        assert begins in message, line
+
+
+def test_every_file_is_read_and_not_only_the_last_of_its_type(tmp_path: Path) -> None:
+    broken = "type: seedream_assets.ImageDataset\nattributes:\n  name: {}\n  prompts: {{table: p.csv}}\n  recipe: {{width: 1}}\n"
+    found = lines_and_messages(tmp_path, *(broken.format(name) for name in "abc"))
+    assert [line for line, _ in found] == [5, 5, 5]
+
+
+def test_attributes_alone_are_a_file_too(tmp_path: Path) -> None:
+    assert lines_and_messages(tmp_path, "name: a\nprompts:\n  table: p.csv\n") == []
+    assert lines_and_messages(tmp_path, "name: a\nprompts:\n  table: 3\n")[0][0] == 3
+
+
+def test_what_is_missing_is_told_where_it_would_stand(tmp_path: Path) -> None:
+    ((line, message),) = lines_and_messages(
+        tmp_path, "# first\ntype: seedream_assets.ImageDataset\nattributes:\n  name: a\n"
+    )
+    assert (line, message) == (3, "prompts: is missing")
+
+
+def test_two_datasets_of_one_name_would_share_their_folder(tmp_path: Path) -> None:
+    text = "name: a\nprompts: {table: p.csv}\n"
+    ((_, message),) = lines_and_messages(tmp_path, text, text)
+    assert "'a' is taken already" in message
+
+
+def test_a_syntax_error_has_its_line_and_does_not_hide_other_files(tmp_path: Path) -> None:
+    found = lines_and_messages(tmp_path, "name: a\nprompts: [\n", "name: b\nprompts: {}\n")
+    assert [message.split(":")[0] for _, message in found] == ["not YAML", "prompts.table"]
+    assert found[0][0] > 1
+
+
+@pytest.mark.parametrize("text", ["", "---\n---\n", "type: other.Component\nattributes: {anything: 1}\n"])
+def test_what_is_empty_or_somebody_elses_is_passed_over(tmp_path: Path, text: str) -> None:
+    assert lines_and_messages(tmp_path, text) == []
+
+
+@pytest.mark.parametrize("text", ["just words\n", "- a\n- list\n", "something: else\n"])
+def test_what_is_no_dataset_is_told(tmp_path: Path, text: str) -> None:
+    assert len(lines_and_messages(tmp_path, text)) == 1
+
+
+def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    (error,) = check_yaml_files([tmp_path / "nothing.yaml"])
+    assert "cannot be read" in error.message
+
+
+def test_variables_of_the_projects_own_are_not_called_errors(tmp_path: Path) -> None:
+    text = (
+        "type: seedream_assets.ImageDataset\ntemplate_vars_module: .vars\n"
+        'attributes:\n  name: a\n  prompts: {table: p.csv}\n  description: "{{ ours }}"\n'
+    )
+    assert lines_and_messages(tmp_path, text) == []

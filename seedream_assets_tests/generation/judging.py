@@ -1,0 +1,87 @@
+"""What must be true of a store and a bill after everything has been run to its end: shared by the matrices."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pydantic import TypeAdapter
+
+from seedream_assets.core.errors import DownloadError, StoreError
+from seedream_assets.core.images import inspect_image
+from seedream_assets.core.ledger_events import Completed, decode_event, id_in_key
+from seedream_assets.emulator.account import Account
+from seedream_assets.generation.dataset_budget import BudgetEntry
+from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.storage.object_store import ObjectStore
+
+_BUDGET = TypeAdapter(BudgetEntry)
+
+
+@dataclass(kw_only=True)
+class Judgement:
+    """Counts of what must not be. `credits_off`: the dataset's log against the bill."""
+
+    billed_twice: int = 0
+    paid_not_stored: int = 0
+    torn: int = 0
+    stuck: int = 0
+    credits_off: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.billed_twice or self.paid_not_stored or self.torn or self.stuck or self.credits_off)
+
+
+def judge(store: ObjectStore, account: Account, request_ids: Iterable[str], *, dataset: str) -> Judgement:
+    """Compare what is stored with what the account has billed."""
+    bill = account.bill(details=True)
+    verdict = Judgement(billed_twice=bill["duplicates"])
+    stored = _stored_images(store, verdict)
+    for line in bill["details"]:
+        job = account.job(line["generation_id"])
+        assert job is not None
+        missing = len(job.indexes(time.time())) - stored[id_in_key(line["generation_id"])]
+        verdict.paid_not_stored += max(0, missing)
+    for name, standing in read_standings(store, request_ids).items():
+        if not standing.is_final:
+            verdict.stuck += 1
+            verdict.notes += [info.key for info in store.list(f"requests/{name}/")] or [f"{name} was never begun"]
+    entries = list(store.list(f"datasets/{dataset}/budget/"))
+    committed = _BUDGET.validate_json(store.read(entries[-1].key)).committed if entries else 0
+    verdict.credits_off = abs(committed - bill["credits"])
+    if bill["violations"] or bill["auth_leaks"]:
+        verdict.notes.append(f"violations: {bill['violations']}, key shown to others: {bill['auth_leaks']}")
+    return verdict
+
+
+def _stored_images(store: ObjectStore, verdict: Judgement) -> Counter[str]:
+    """Whole images of completed requests, by generation; everything that cannot be read is torn."""
+    stored: Counter[str] = Counter()
+    for info in store.list("requests/"):
+        try:
+            event = decode_event(store.read(info.key), key=info.key)
+        except StoreError as error:
+            verdict.torn += 1
+            verdict.notes.append(str(error))
+            continue
+        if isinstance(event, Completed) and event.generation_id:
+            for image in event.images:
+                if image.object_key is not None and _is_whole(store, image.object_key, image.sha256):
+                    stored[id_in_key(event.generation_id)] += 1
+    for info in store.list("images/"):
+        if not _is_whole(store, info.key, None):
+            verdict.torn += 1
+            verdict.notes.append(f"torn: {info.key}")
+    return stored
+
+
+def _is_whole(store: ObjectStore, key: str, sha256: str | None) -> bool:
+    try:
+        facts = inspect_image(store.read(key), largest_pixels=10**8)
+    except (DownloadError, StoreError):
+        return False
+    return sha256 is None or facts.sha256 == sha256
