@@ -67,8 +67,8 @@ def command(dataset: Path, partition: str | None, as_json: bool) -> None:
 def _tell(what: str, rows: pd.DataFrame, *, with_table: bool) -> None:
     """The first rows with what is wrong with them, on stderr."""
     for row in rows.head(ROWS_SHOWN).itertuples():
-        where = f"{row.table}, row {row.row_number}" if with_table else f"row {row.row_number}"
-        cell = f"{row.column} {row.value!r}" if row.column else "the row"
-        click.echo(f"{what}: {where}: {cell}; allowed is {row.allowed}; {row.fix}", err=True)
+        where = f"{row.table!s}, row {row.row_number}" if with_table else f"row {row.row_number}"
+        cell = f"{row.column!s} {row.value!r}" if row.column else "the row"
+        click.echo(f"{what}: {where}: {cell}; allowed is {row.allowed!s}; {row.fix!s}", err=True)
     if len(rows) > ROWS_SHOWN:
         click.echo(f"{what}: … and {len(rows) - ROWS_SHOWN} more", err=True)

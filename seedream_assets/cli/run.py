@@ -11,8 +11,8 @@ import click
 
 from seedream_assets.cli import NOT_ALL_FINAL
 from seedream_assets.cli.declared import deployment_of, partition_of
-from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.cli.terminal import showing_progress
+from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.run_report import RunReport
 from seedream_assets.core.summary import describe, summarise
@@ -34,6 +34,12 @@ def command(dataset: Path, partition: str | None, as_json: bool) -> None:
     summary, report, final = run_dataset(declaration, key, deployment_of(declaration))
     for reason, count in report.reasons.items():
         click.echo(f"{count} x {reason}", err=True)
+    if report.credits_booked != report.credits_quoted:
+        click.echo(
+            f"{report.credits_booked} credits were booked where {report.credits_quoted} were quoted: the price on file may "
+            "be out of date",
+            err=True,
+        )
     if report.stop_reason:
         click.echo(f"stopped ({report.stopped}): {report.stop_reason}", err=True)
     click.echo(json.dumps(summary) if as_json else describe(summary))

@@ -60,6 +60,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         str | None,
         dg.Resolver(
             keep_unresolved,
+            inject_before_resolve=False,
             model_field_type=str,
             description="s3://bucket/prefix, or file:///… for one machine. Default: the deployment's.",
             examples=["{{ env.SEEDREAM_STORE }}"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,15 @@ EXAMPLE_TABLE = """\
 prompt_id,prompt,width,height,quantity,style,category
 mug-blue,"Studio photo of a blue ceramic mug on pale stone, soft window light",1024,1024,2,Stock Photo,tableware
 teapot-iron,"Cast-iron teapot steaming on a dark slate table",1280,720,1,Cinematic,tableware
+"""
+
+
+# What may be added, where a person looks first.
+MORE = """
+  # prompts: also s3:// or https:// addresses, a glob, a list; columns: {prompt: Text} where the table's names differ.
+  # partitions: {by: daily, column: day, start: "2026-11-01"}     # or by: column, by: table
+  # owners: ["team:data"]
+  # description: What the dataset is for.
 """
 
 
@@ -37,14 +47,18 @@ class ImageDatasetScaffolder(dg.Scaffolder[ImageDatasetParameters]):
         """Write the files."""
         params = request.params
         target = Path(request.target_path)
+        name = re.sub(r"[^A-Za-z0-9_]", "_", target.name)
         attributes: dict[str, Any] = {
-            "name": target.name.replace("-", "_"),
+            "name": name if name[:1].isalpha() else f"dataset_{name}",
             "prompts": {"table": params.prompts},
             "recipe": {"model": "seedream-4.0", "width": 1024, "height": 1024, "quantity": 1, "style": "None"},
             "budget": {"max_credits_per_run": params.max_credits_per_run},
             "store": params.store,
         }
         dg.scaffold_component(request, attributes)
+        written = target / "defs.yaml"
+        if written.exists():
+            written.write_text(written.read_text(encoding="utf-8").rstrip() + "\n" + MORE, encoding="utf-8")
         table = target / params.prompts
         if "://" not in params.prompts and "*" not in params.prompts and not table.exists():
             table.parent.mkdir(parents=True, exist_ok=True)

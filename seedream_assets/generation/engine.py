@@ -87,12 +87,10 @@ class Engine:
             raise self._stop.error
 
     async def _admit_all(self, waiting: Iterator[Demand]) -> None:
-        """Admit block after block. Out of money, what is paid for already is still admitted, and fetched."""
+        """Admit in the plan's order. Out of money, what is paid for already is still admitted, and fetched."""
         while self._may_begin() and (block := list(islice(waiting, BLOCK))):
-            affordable = await self._reserve(block)
-            self._at_step("after_reserve", block[0].request.request_id)
-            for demand in block:
-                if demand.is_to_buy and demand.request.request_id not in affordable:
+            for position, demand in enumerate(block):
+                if demand.is_to_buy and not await self._can_pay_first_of(block[position:]):
                     self._latest = None  # what comes after it has nothing to border on
                     continue
                 await self._room.acquire()
@@ -113,20 +111,24 @@ class Engine:
         self._in_work.add(task)
         task.add_done_callback(self._in_work.discard)
 
-    async def _reserve(self, block: list[Demand]) -> set[str]:
-        """The requests of a block that may be bought; none any more once a cap has cut some off."""
-        prices = {demand.request.request_id: self._path.price(demand.request) for demand in block if demand.is_to_buy}
-        if not prices or self._stop.is_requested:
-            return set()
+    async def _can_pay_first_of(self, demands: list[Demand]) -> bool:
+        """Whether credits are reserved for the first demand; reserves with it for as many of the others as caps allow."""
+        prices = {demand.request.request_id: self._path.price(demand.request) for demand in demands if demand.is_to_buy}
+        first = demands[0].request.request_id
+        if self._purse.holds(first, prices[first]):
+            return True
+        if self._stop.is_requested:
+            return False
         granted, refused = await self._purse.reserve(prices)
-        while refused is not None and self._in_work and not self._stop.is_requested:
+        self._at_step("after_reserve", first)
+        while first not in granted and self._in_work and not self._stop.is_requested:
             # What is in flight may cost less than was reserved for it: wait for it before giving up.
             await asyncio.wait(self._in_work, return_when=asyncio.FIRST_COMPLETED)
             await self._purse.write_settlements()
             granted, refused = await self._purse.reserve(prices)
-        if refused is not None:
+        if first not in granted:
             self._stop.request("over_budget", str(refused))
-        return set(granted)
+        return first in granted
 
     async def _see_through(self, errand: Errand) -> None:
         """One request to its end. A failure of one never ends another; one of the store ends the run."""

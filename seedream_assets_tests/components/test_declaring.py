@@ -58,7 +58,7 @@ def test_everything_that_the_documentation_shows_loads(monkeypatch: pytest.Monke
     assert declared.engine == {"lease_seconds": 60, "history_settle_seconds": 120}
 
 
-@pytest.mark.parametrize("text", [EVERYTHING, EVERYTHING.replace("{{ env.SEEDREAM_STORE }}", "s3://b/p")])
+@pytest.mark.parametrize("text", [EVERYTHING, EVERYTHING.replace("{{ env.SEEDREAM_STORE }}", "s3://bucket/p")])
 def test_dagster_and_the_command_line_read_the_same(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEEDREAM_STORE", "file:///tmp/store")
     by_dagster = ImageDataset.resolve_from_yaml(attributes(text)).declaration(tmp_path)

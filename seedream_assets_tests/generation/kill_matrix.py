@@ -61,7 +61,7 @@ class Case:
     @property
     def group(self) -> str:
         """The row of the table that it counts in."""
-        return f"{self.store:6} {self.kills[0][0]}"
+        return f"{self.store:6} {_step_of(self.seed)}"
 
 
 @dataclass(kw_only=True)
@@ -79,10 +79,14 @@ class Outcome:
         return self.verdict.is_clean and not self.hung
 
 
+def _step_of(seed: int) -> str:
+    return STEPS[seed // 2 % len(STEPS)]  # two seeds to a step, one for either store
+
+
 def make_case(seed: int, store: str) -> Case:
     """The case of a seed: the first kill goes through all steps in turn, the rest is drawn."""
     dice = random.Random(f"{seed}/{store}")
-    first = STEPS[seed // 2 % len(STEPS)]  # two seeds, one for either store
+    first = _step_of(seed)
     wheres = [first, *dice.choices(STEPS, k=dice.choice([0, 0, 1, 2]))]
     if first in _OF_RECOVERY:
         # There must be something to recover: a submit that was accepted, or one that was not.

@@ -1,0 +1,169 @@
+"""A real Dagster webserver over a project of one dataset, driven through GraphQL as the UI drives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+INSTANCE = """\
+telemetry: {enabled: false}
+run_coordinator: {module: dagster.core.run_coordinator, class: DefaultRunCoordinator}
+"""
+DEFINITIONS = """\
+import json
+from pathlib import Path
+import dagster as dg
+from seedream_assets.assets.build import build_assets
+from seedream_assets.components.image_dataset import ImageDataset
+from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
+
+HERE = Path(__file__).parent
+declared = ImageDataset.resolve_from_dict(json.loads((HERE / "dataset.json").read_text()))
+defs = dg.Definitions(
+    assets=build_assets(declared.declaration(HERE), owners=[], description=None),
+    resources=DEFAULT_RESOURCES,
+    executor=dg.{executor},
+)
+"""
+LAUNCH = """
+mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
+"""
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+
+
+def wait_until(found: Callable[[], Any], *, seconds: float, what: str) -> Any:
+    """What `found` gives as soon as it gives something."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        told = found()
+        if told:
+            return told
+        time.sleep(0.2)
+    raise AssertionError(f"waited {seconds} s in vain for: {what}")
+
+
+class Webserver:
+    """GraphQL, by what a person does in the UI."""
+
+    def __init__(self, url: str, dataset: str) -> None:
+        self._url = url
+        self._dataset = dataset
+        self._http = httpx.Client(trust_env=False, timeout=60)
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        answer = self._http.post(f"{self._url}/graphql", json={"query": query, "variables": variables}).json()
+        assert "errors" not in answer, answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    def is_ready(self) -> bool:
+        try:
+            told = self.ask("{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
+        except httpx.HTTPError:
+            return False
+        entries = told["workspaceOrError"]["locationEntries"]
+        return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
+
+    def launch(self) -> str:
+        """Materialise all four assets; the id of the run."""
+        repositories = self.ask(
+            "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+        )
+        (node,) = repositories["repositoriesOrError"]["nodes"]
+        stages = ("prompts", "generation_requests", "images", "dataset")
+        selector = {
+            "repositoryLocationName": node["location"]["name"],
+            "repositoryName": node["name"],
+            "pipelineName": "__ASSET_JOB",
+            "assetSelection": [{"path": [self._dataset, stage]} for stage in stages],
+        }
+        told = self.ask(LAUNCH, params={"selector": selector, "mode": "default", "runConfigData": {}})
+        return str(told["launchPipelineExecution"]["run"]["runId"])
+
+    def status(self, run_id: str) -> str:
+        return str(
+            self.ask("query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)["runOrError"][
+                "status"
+            ]
+        )
+
+    def wait(self, run_id: str, *, seconds: float) -> str:
+        """The status in which a run ended."""
+        wait_until(lambda: self.status(run_id) in ENDED, seconds=seconds, what=f"the end of run {run_id}")
+        return self.status(run_id)
+
+    def terminate(self, run_id: str) -> None:
+        told = self.ask("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
+        assert told["terminateRun"]["__typename"] == "TerminateRunSuccess", told
+
+    def log(self, run_id: str) -> list[str]:
+        query = "query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events { ... on MessageEvent { message } } } } }"
+        return [event["message"] for event in self.ask(query, id=run_id)["logsForRun"]["events"]]
+
+    def pids(self, run_id: str, pattern: str) -> list[int]:
+        """Process ids in the run's log, in order."""
+        return [int(found[1]) for message in self.log(run_id) if (found := re.search(pattern, message))]
+
+
+@contextmanager
+def running_webserver(
+    folder: Path, dataset: Mapping[str, Any], environment: Mapping[str, str], *, executor: str
+) -> Iterator[Webserver]:
+    """Serve a project of one dataset until the block ends."""
+    home = folder / "dagster_home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(INSTANCE)
+    (folder / "dataset.json").write_text(json.dumps(dataset))
+    (folder / "definitions.py").write_text(DEFINITIONS.replace("{executor}", executor))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        str(Path(sys.executable).parent / "dagster-webserver"),
+        "-f",
+        "definitions.py",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
+    with (folder / "webserver.log").open("w") as log:
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment, "DAGSTER_HOME": str(home)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # Started from a shell's background job, signals are ignored, and Dagster would keep it so.
+            preexec_fn=_listen_to_signals,
+        )
+        try:
+            webserver = Webserver(f"http://127.0.0.1:{port}", str(dataset["name"]))
+            wait_until(webserver.is_ready, seconds=60, what="the webserver")
+            yield webserver
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
+
+
+def _listen_to_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

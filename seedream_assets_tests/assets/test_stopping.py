@@ -1,0 +1,101 @@
+"""Runs that are stopped or killed while they buy: nothing more is bought, and the next run pays for nothing twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedream_assets.emulator.server import running_emulator
+from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
+from seedream_assets_tests.assets.running_webserver import running_webserver, wait_until
+
+pytestmark = pytest.mark.slow
+
+PROMPTS = 10
+# Two generations at once, so that most of the plan is not submitted yet when the run is stopped.
+DATASET = {
+    "name": "shoes",
+    "prompts": {"table": "prompts.csv"},
+    "recipe": {"width": 64, "height": 48},
+    "leonardo": {"slots": 2, "queue_ahead": 0},
+    "recovery": {"lease_seconds": 10, "history_settle_seconds": 2},
+}
+ACCOUNT = EmulatorSettings(latency_seconds=5, latency_sigma=0, slots=2, keys=(DEMO_KEY,))
+RUN_WORKER = r"parent process \(pid: (\d+)\)"
+STEP = r"Capturing logs for process \(pid: (\d+)\)"
+
+
+def write_prompts(folder: Path) -> None:
+    rows = [f"a red shoe, number {number}" for number in range(PROMPTS)]
+    (folder / "prompts.csv").write_text("\n".join(["prompt", *rows]))
+
+
+def environment(emulator: Any, folder: Path) -> dict[str, str]:
+    return {
+        "SEEDREAM_STORE": (folder / "store").as_uri(),
+        "LEONARDO_API_KEY": DEMO_KEY,
+        "LEONARDO_BASE_URL": emulator.base_url,
+    }
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("executor", ["in_process_executor", "multiprocess_executor"])
+def test_a_terminated_run_stops_buying_and_the_next_one_goes_on(tmp_path: Path, executor: str) -> None:
+    write_prompts(tmp_path)
+    with (
+        running_emulator(ACCOUNT) as emulator,
+        running_webserver(tmp_path, DATASET, environment(emulator, tmp_path), executor=executor) as dagster,
+    ):
+
+        def creates() -> int:
+            return int(emulator.account.bill(details=False)["requests"]["creates"])
+
+        run_id = dagster.launch()
+        wait_until(lambda: creates() >= 2, seconds=90, what="the first submits")
+        dagster.terminate(run_id)
+        assert dagster.wait(run_id, seconds=90) == "CANCELED"
+        stopped_at = creates()
+        assert stopped_at < PROMPTS
+        time.sleep(7)
+        assert creates() == stopped_at
+        assert any("nothing more is bought" in message or "interrupted" in message for message in dagster.log(run_id))
+        again = dagster.launch()
+        assert dagster.wait(again, seconds=180) == "SUCCESS"
+        bill = emulator.account.bill(details=False)
+        assert (bill["duplicates"], bill["generations"], bill["credits"]) == (0, PROMPTS, 28 * PROMPTS)
+
+
+def test_a_step_whose_run_worker_was_killed_stops_by_itself(tmp_path: Path) -> None:
+    write_prompts(tmp_path)
+    with (
+        running_emulator(ACCOUNT) as emulator,
+        running_webserver(
+            tmp_path, DATASET, environment(emulator, tmp_path), executor="multiprocess_executor"
+        ) as dagster,
+    ):
+
+        def creates() -> int:
+            return int(emulator.account.bill(details=False)["requests"]["creates"])
+
+        run_id = dagster.launch()
+        wait_until(lambda: creates() >= 2, seconds=90, what="the first submits")
+        worker, step = dagster.pids(run_id, RUN_WORKER)[0], dagster.pids(run_id, STEP)[-1]
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: not is_alive(step), seconds=45, what="the orphaned step's end")
+        stopped_at = creates()
+        assert stopped_at < PROMPTS
+        again = dagster.launch()
+        assert dagster.wait(again, seconds=180) == "SUCCESS"
+        bill = emulator.account.bill(details=False)
+        assert (bill["duplicates"], bill["generations"], bill["credits"]) == (0, PROMPTS, 28 * PROMPTS)

@@ -1,0 +1,111 @@
+"""A store, an emulated account, and runs of the engine over both: what most tests of this folder stand on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from seedream_assets.core.budget import Budget
+from seedream_assets.core.generation_requests import GenerationRequest, GenerationSpec, make_request
+from seedream_assets.core.ledger import RequestState, Standing
+from seedream_assets.core.models import ModelCatalog
+from seedream_assets.core.run_report import Progress, RunReport
+from seedream_assets.emulator.server import RunningEmulator
+from seedream_assets.generation.errand import Demand
+from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.generation.run import RunOrder, run_generation
+from seedream_assets.generation.settings import EngineSettings
+from seedream_assets.leonardo.settings import LeonardoSettings
+from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets_tests.generation.judging import Judgement, judge
+
+MODEL = ModelCatalog()["seedream-4.0"]
+CREDITS = 28
+DATASET = "scenes"
+
+
+def make_paid_request(prompt: str, *, count: int = 1, start: int = 0, seed: int | None = None) -> GenerationRequest:
+    spec = GenerationSpec(
+        model=MODEL.name, prompt=prompt, width=64, height=48, style="None", prompt_enhance="OFF", seed=seed
+    )
+    return make_request(spec, start=start, count=count, model=MODEL)
+
+
+def make_paid_requests(number: int, *, count: int = 1, words: str = "a cat") -> list[GenerationRequest]:
+    return [make_paid_request(f"{words} {index}", count=count) for index in range(number)]
+
+
+async def short_sleep(seconds: float) -> None:
+    """The engine waits for seconds where the emulator needs milliseconds."""
+    await asyncio.sleep(min(seconds, 0.02))
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Runs over one store and one account; every run is a new engine."""
+
+    store: ObjectStore
+    emulator: RunningEmulator
+    progress: list[Progress] = field(default_factory=list)
+
+    def order(self, demands: Iterable[Demand], **changes: Any) -> RunOrder:
+        demands = list(demands)
+        engine = {"lease_seconds": 5.0, "history_settle_seconds": 0.3, "drain_seconds": 2.0, "progress_seconds": 60.0}
+        leonardo = {"creates_per_minute": 100_000, "requests_per_minute": 100_000, "answer_seconds": 5.0}
+        values: dict[str, Any] = {
+            "store": self.store,
+            "leonardo": LeonardoSettings(
+                api_key=self.emulator.key,
+                base_url=self.emulator.base_url,
+                **(leonardo | changes.pop("leonardo", {})),
+            ),
+            "settings": EngineSettings(**(engine | changes.pop("engine", {}))),
+            "models": ModelCatalog(),
+            "budget": Budget(**changes.pop("budget", {})),
+            "dataset": DATASET,
+            "partition": "all",
+            "demands": iter(demands),
+            "total": len(demands),
+            "sleep": short_sleep,
+            "on_progress": self.progress.append,
+        }
+        return RunOrder(**(values | changes))
+
+    def run(self, requests: Iterable[GenerationRequest], **changes: Any) -> RunReport:
+        """One run over what is not final of these requests."""
+        return run_generation(self.order(self.demands(requests), **changes))
+
+    def demands(self, requests: Iterable[GenerationRequest]) -> list[Demand]:
+        wanted = list(requests)
+        standings = read_standings(self.store, [request.request_id for request in wanted])
+        return [
+            Demand(request=request, standing=standings[request.request_id])
+            for request in wanted
+            if not standings[request.request_id].is_final
+        ]
+
+    def standing(self, request: GenerationRequest) -> Standing:
+        return read_standings(self.store, [request.request_id])[request.request_id]
+
+    def state(self, request: GenerationRequest) -> RequestState:
+        return self.standing(request).state
+
+    def judge(self, requests: Iterable[GenerationRequest]) -> Judgement:
+        """After one more run with nothing to do, which settles what earlier ones left in the dataset's log."""
+        self.run([])
+        return judge(self.store, self.emulator.account, [one.request_id for one in requests], dataset=DATASET)
+
+    @property
+    def bill(self) -> dict[str, Any]:
+        return self.emulator.account.bill(details=False)
+
+    def fault(self, operation: str, kind: str, **options: Any) -> None:
+        self.emulator.account.add_fault(operation, kind, **options)
+
+    def heal(self) -> None:
+        self.emulator.account.clear_faults()
+
+
+StartDesk = Callable[..., Desk]

@@ -1,0 +1,149 @@
+"""Claims about money: no cap is crossed by any number of requests or runs, and the books agree with the bill."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from pydantic import TypeAdapter
+
+from seedream_assets.core.errors import BudgetError
+from seedream_assets.core.models import ModelCatalog
+from seedream_assets.generation.dataset_budget import BudgetEntry
+from seedream_assets_tests.generation.desk import CREDITS, make_paid_requests
+
+BUDGET = TypeAdapter(BudgetEntry)
+
+
+def last_entry(desk):
+    keys = [info.key for info in desk.store.list("datasets/scenes/budget/")]
+    return BUDGET.validate_json(desk.store.read(keys[-1]))
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize(("affordable", "spare"), [(0, 27), (7, 0), (7, 27), (40, 0)])
+def test_the_cap_of_a_run_is_reached_and_not_crossed(desk, images, affordable, spare):
+    requests = make_paid_requests(50, count=images)
+    cap = affordable * images * CREDITS + spare
+    report = desk.run(requests, budget={"max_credits_per_run": cap})
+    assert desk.bill["credits"] == affordable * images * CREDITS == report.credits_booked
+    assert report.requests == {**({"completed": affordable} if affordable else {}), "not_sent": 50 - affordable}
+    assert report.stopped == "over_budget"
+    assert f"max_credits_per_run is {cap} credits; {report.credits_booked} are committed" in report.stop_reason
+
+
+def test_a_cap_that_is_exactly_the_plan_s_price_stops_nothing(desk):
+    report = desk.run(make_paid_requests(20), budget={"max_credits_per_run": 20 * CREDITS, "max_credits_total": 20 * CREDITS})
+    assert (report.requests, report.stopped) == ({"completed": 20}, None)
+
+
+def test_the_next_run_goes_on_where_the_cap_stopped_the_last_one(desk):
+    requests = make_paid_requests(9)
+    for left in (4, 4, 1):
+        assert desk.run(requests, budget={"max_credits_per_run": 4 * CREDITS}).requests["completed"] == left
+    assert desk.judge(requests).is_clean
+
+
+def test_the_total_cap_of_a_dataset_holds_over_its_runs(desk):
+    requests = make_paid_requests(20)
+    budget = {"max_credits_total": 15 * CREDITS}
+    assert desk.run(requests[:10], budget=budget).requests == {"completed": 10}
+    report = desk.run(requests, budget=budget)
+    assert report.requests == {"completed": 5, "not_sent": 5}
+    assert "max_credits_total is 420 credits; 420 are committed" in report.stop_reason
+    assert desk.run(requests, budget=budget).requests == {"not_sent": 5}
+    assert desk.bill["credits"] == 15 * CREDITS == last_entry(desk).committed
+
+
+def test_two_runs_that_share_a_dataset_never_cross_its_cap_together(start_desk):
+    desk = start_desk(latency_seconds=0.05)
+    budget = {"max_credits_total": 30 * CREDITS}
+    shares = [make_paid_requests(40, words=words) for words in ("a cat", "a dog", "a cow")]
+    with ThreadPoolExecutor() as threads:
+        reports = list(threads.map(lambda share: desk.run(share, budget=budget), shares))
+    assert desk.bill["credits"] == 30 * CREDITS == sum(report.credits_booked for report in reports)
+    assert last_entry(desk).committed == 30 * CREDITS
+    assert "over_budget" in {report.stopped for report in reports}
+
+
+def test_another_dataset_pays_from_its_own_cap(desk):
+    desk.run(make_paid_requests(5), budget={"max_credits_total": 5 * CREDITS})
+    report = desk.run(make_paid_requests(5, words="a dog"), dataset="other", budget={"max_credits_total": 5 * CREDITS})
+    assert report.requests == {"completed": 5}
+
+
+def test_what_nobody_bought_gives_its_credits_back(desk):
+    requests = make_paid_requests(3, words="emulate-blocked") + make_paid_requests(3)
+    report = desk.run(requests, budget={"max_credits_total": 5 * CREDITS, "max_credits_per_run": 5 * CREDITS})
+    assert report.requests == {"blocked": 3, "completed": 3}
+    assert last_entry(desk).committed == 3 * CREDITS
+
+
+def test_the_balance_is_read_first_and_is_a_cap_like_the_others(start_desk):
+    desk = start_desk(balance_credits=5 * CREDITS + 3)
+    report = desk.run(make_paid_requests(8))
+    assert report.requests == {"completed": 5, "not_sent": 3}
+    assert "balance is 143 credits" in report.stop_reason
+    assert desk.bill["requests"]["creates"] == 5
+
+
+def test_a_balance_that_others_use_up_meanwhile_stops_the_run_cleanly(desk):
+    requests = make_paid_requests(60)
+    desk.fault("create", "error_before", status=402, message="Insufficient balance", skip=10)
+    report = desk.run(requests)
+    assert report.requests == {"completed": 10, "not_sent": 50}
+    assert report.stopped == "over_budget"
+    assert "balance is used up" in report.stop_reason
+    assert desk.bill["requests"]["creates"] <= 10 + 14
+    desk.heal()
+    assert desk.run(requests).requests == {"completed": 50}
+    assert desk.judge(requests).is_clean
+
+
+def test_out_of_money_what_is_paid_for_is_still_fetched(desk):
+    paid = make_paid_requests(40)
+    desk.fault("download", "drop_before")
+    desk.run(paid, engine={"lease_seconds": 60.0})
+    bought = desk.bill["generations"]
+    desk.heal()
+    # The paid ones stand behind more unpaid ones than a block holds.
+    report = desk.run(make_paid_requests(40, words="a dog") + paid, budget={"max_credits_per_run": 0})
+    assert report.requests["completed"] == bought
+    assert report.stopped == "over_budget"
+
+
+@pytest.mark.parametrize(("unit", "amount"), [("CREDITS", Decimal(56)), ("DOLLARS", Decimal("0.0837"))])
+def test_the_booked_cost_is_the_api_s_own_with_its_unit(start_desk, unit, amount):
+    report = start_desk(cost_unit=unit).run(make_paid_requests(1, count=2))
+    assert report.cost[1] == unit
+    assert abs(report.cost[0] - amount) < Decimal("0.0002")
+    assert report.credits_booked == 56
+
+
+def test_a_price_that_rose_is_seen_in_the_report_and_reserved_from_then_on(start_desk):
+    desk = start_desk(credits_per_image=40, slots=1, latency_seconds=0.05)
+    cap = 20 * CREDITS
+    report = desk.run(make_paid_requests(20), budget={"max_credits_per_run": cap}, engine={"slots": 1, "queue_ahead": 0})
+    assert report.credits_booked == desk.bill["credits"] <= cap
+    assert report.credits_quoted == report.requests["completed"] * CREDITS < report.credits_booked
+    assert report.requests["completed"] == cap // 40
+
+
+def test_a_price_that_fell_leaves_room_for_more(start_desk):
+    desk = start_desk(credits_per_image=20)
+    report = desk.run(make_paid_requests(30), budget={"max_credits_total": 400})
+    assert report.credits_booked == desk.bill["credits"] <= 400
+    assert report.requests["completed"] >= 19
+
+
+class UnpricedModels(ModelCatalog):
+    """A catalog whose one model has no price yet."""
+
+    def find(self, name):
+        return replace(super().find(name), price=None)
+
+
+def test_a_model_without_a_price_is_refused_before_anything_is_bought(desk):
+    with pytest.raises(BudgetError):
+        desk.run(make_paid_requests(1), models=UnpricedModels())
+    assert desk.bill["generations"] == 0
