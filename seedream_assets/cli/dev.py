@@ -31,7 +31,7 @@ def command(port: int, latency: float, folder: Path | None) -> None:
         click.echo(f"stand-in Leonardo: {emulator.base_url}/emulator    Dagster: http://127.0.0.1:{port}", err=True)
         with local_environment(folder, emulator.base_url):
             # A session of its own: Ctrl-C reaches Dagster once, from here, and not a second time from the terminal.
-            dagster = subprocess.Popen(  # fixed words, and a number
+            dagster = subprocess.Popen(
                 [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)],
                 # Dagster reads a .env file from the folder it starts in, and would take a real key from there.
                 cwd=_workspace(folder),

@@ -144,11 +144,13 @@ class Recovery:
             look = await self._look(since=written_at, began_after=needed_since)
             verdict = self._judge(look, intent, written_at)
             settled = look.began_at >= settled_at
-            if isinstance(verdict, Adopt) and await self._adopt(intent, verdict):
-                return await self._ledger.standing(intent.request_id)
+            # Asked after the look: where somebody has released this attempt meanwhile, what the history shows may be
+            # the next attempt's, whose intent was written before it was sent.
             standing = await self._ledger.standing(intent.request_id)
             if not self._is_still(standing, intent):
                 return standing
+            if isinstance(verdict, Adopt) and await self._adopt(intent, verdict):
+                return await self._ledger.standing(intent.request_id)
             if settled or self._stopping():
                 if look.failure:
                     return f"the account's history cannot be read: {look.failure}"

@@ -58,13 +58,12 @@ def wait_until(found: Callable[[], Any], *, seconds: float, what: str) -> Any:
 class Webserver:
     """GraphQL, by what a person does in the UI."""
 
-    def __init__(self, url: str, dataset: str) -> None:
-        self._url = url
+    def __init__(self, http: httpx.Client, dataset: str) -> None:
+        self._http = http
         self._dataset = dataset
-        self._http = httpx.Client(trust_env=False, timeout=60)
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        answer = self._http.post(f"{self._url}/graphql", json={"query": query, "variables": variables}).json()
+        answer = self._http.post("/graphql", json={"query": query, "variables": variables}).json()
         assert "errors" not in answer, answer
         data: dict[str, Any] = answer["data"]
         return data
@@ -152,9 +151,10 @@ def running_webserver(
             preexec_fn=_listen_to_signals,
         )
         try:
-            webserver = Webserver(f"http://127.0.0.1:{port}", str(dataset["name"]))
-            wait_until(webserver.is_ready, seconds=60, what="the webserver")
-            yield webserver
+            with httpx.Client(trust_env=False, timeout=60, base_url=f"http://127.0.0.1:{port}") as http:
+                webserver = Webserver(http, str(dataset["name"]))
+                wait_until(webserver.is_ready, seconds=60, what="the webserver")
+                yield webserver
         finally:
             server.terminate()
             try:
