@@ -77,7 +77,7 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Mate
             "cost_unit": ", ".join(sorted(once["cost_unit"].dropna().unique())) or "none",
             "cost_by_model_and_style": dg.MetadataValue.md(_cost_table(once)),
             "sample": preview(ours[SHOWN], rows=SAMPLE_ROWS),
-            "stored_at": dg.MetadataValue.path(uri),
+            "stored_at": uri,
             "dagster/size_bytes": int(once["size_bytes"].fillna(0).sum()),
             "dagster/row_count": row_count(manifest),
             "dagster/uri": uri,

@@ -82,7 +82,7 @@ def _plan(
             "requests": quote.requests,
             "requests_to_buy": quote.to_buy,
             "sample": preview(plan.requests[SHOWN], rows=10),
-            "stored_at": dg.MetadataValue.path(uri),
+            "stored_at": uri,
             "dagster/row_count": row_count(plan.requests),
             "dagster/uri": uri,
             "dagster/column_schema": table_schema(PLAN_COLUMNS),

@@ -137,7 +137,7 @@ def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment) -> di
         **({"reasons": _reasons(report)} if report.reasons else {}),
         **({"stopped": report.stop_reason} if report.stop_reason else {}),
         "seedream_run_id": report.run_id,
-        "stored_at": dg.MetadataValue.path(uri),
+        "stored_at": uri,
         "dagster/uri": uri,
         "dagster/size_bytes": int(outcome.manifest.drop_duplicates("image_id")["size_bytes"].fillna(0).sum()),
     }

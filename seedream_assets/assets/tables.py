@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import dagster as dg
 import pandas as pd
 
+from seedream_assets.assets.columns import COLUMN_MEANINGS
+
 LONGEST_CELL = 120
 # What has a meaning in Markdown, and stands in prompts.
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*[]|#~"} | {"<": "&lt;", ">": "&gt;"})
@@ -15,10 +17,10 @@ _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*[]|#
 
 def table_schema(dtypes: Mapping[str, str], others: pd.DataFrame | None = None) -> dg.TableSchema:
     """The columns of a table: ours with their dtypes, then those that ride along."""
-    columns = [dg.TableColumn(name, dtype) for name, dtype in dtypes.items()]
+    columns = [dg.TableColumn(name, dtype, COLUMN_MEANINGS.get(name)) for name, dtype in dtypes.items()]
     if others is not None:
         columns += [
-            dg.TableColumn(str(name), str(others[name].dtype), description="from the prompt table")
+            dg.TableColumn(str(name), str(others[name].dtype), description="Rides along from the prompt table.")
             for name in others.columns
         ]
     return dg.TableSchema(columns=columns)

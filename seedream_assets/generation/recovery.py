@@ -159,7 +159,9 @@ class Recovery:
                 if not settled:
                     return "stopped before the account's history had settled"
                 if isinstance(verdict, Adopt):
-                    return f"generation {verdict.generations[0].id} in the account's history is claimed by another request"
+                    return (
+                        f"generation {verdict.generations[0].id} in the account's history is claimed by another request"
+                    )
                 return await self._release(intent)
             pause = max(0.05, min(wait, settled_at - self._clock()))
             wait = min(wait * 2, LONGEST_LOOK_SECONDS)

@@ -41,6 +41,10 @@ LAUNCH = """
 mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
 """
+LOG = """
+query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
+  ... on MessageEvent { message } ... on ExecutionStepFailureEvent { error { message } } } } } }
+"""
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
 
@@ -109,8 +113,9 @@ class Webserver:
         assert told["terminateRun"]["__typename"] == "TerminateRunSuccess", told
 
     def log(self, run_id: str) -> list[str]:
-        query = "query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events { ... on MessageEvent { message } } } } }"
-        return [event["message"] for event in self.ask(query, id=run_id)["logsForRun"]["events"]]
+        """Every event's message, and the errors of steps with what they say."""
+        told = self.ask(LOG, id=run_id)["logsForRun"]["events"]
+        return [f"{event['message']} {(event.get('error') or {}).get('message', '')}" for event in told]
 
     def pids(self, run_id: str, pattern: str) -> list[int]:
         """Process ids in the run's log, in order."""

@@ -149,6 +149,18 @@ def quick_leonardo(base_url: str, api_key: str) -> LeonardoSettings:
     )
 
 
+def run_orphan(order: ChildOrder, pid_file: str) -> None:
+    """Start a run as a grandchild and wait to be killed: the run has to notice that nobody is left."""
+    child = os.fork()
+    if child == 0:
+        try:
+            run_child(order)
+        finally:
+            os._exit(0)
+    Path(pid_file).write_text(str(child), encoding="ascii")
+    signal.pause()
+
+
 class _Killer:
     """Ends this process at its step."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from seedream_assets.core.errors import AuthenticationFailed, StoreRefused
 from seedream_assets.core.ledger import RequestState
-from seedream_assets.core.ledger_events import Blocked, Completed, Failed
+from seedream_assets.core.ledger_events import Completed, Failed
 from seedream_assets.generation.ledger_store import final_key, read_event
 from seedream_assets.leonardo.settings import LeonardoSettings
 from seedream_assets_tests.generation.desk import CREDITS, make_paid_request, make_paid_requests
@@ -213,9 +213,7 @@ def test_a_run_of_lost_answers_ends_the_run_and_what_was_bought_is_found(desk):
 def test_progress_projects_what_is_booked_and_what_is_still_to_buy(desk):
     requests = make_paid_requests(4, count=2)
     seen = []
-    desk.run(
-        requests, credits_to_buy=8 * CREDITS, on_progress=seen.append, engine={"progress_seconds": 0.01}
-    )
+    desk.run(requests, credits_to_buy=8 * CREDITS, on_progress=seen.append, engine={"progress_seconds": 0.01})
     assert {progress.credits_projected for progress in seen} == {8 * CREDITS}
     assert (seen[-1].done, seen[-1].credits_spent) == (4, 8 * CREDITS)
 

@@ -1,0 +1,118 @@
+"""The components in a Dagster project: scaffolded, listed, loaded, with and without a declared account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster.components.testing.utils import DefsFolderSandbox, create_defs_folder_sandbox
+
+import seedream_assets
+from seedream_assets.components.check import check_yaml_files
+from seedream_assets.components.image_dataset import ImageDataset
+from seedream_assets.components.seedream_resources import SeedreamResources
+from seedream_assets.core.errors import DeclarationError
+from seedream_assets.resources import LeonardoResource
+
+STAGES = {"prompts", "generation_requests", "images", "dataset"}
+
+
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch) -> Iterator[DefsFolderSandbox]:
+    monkeypatch.delenv("SEEDREAM_STORE", raising=False)
+    with create_defs_folder_sandbox() as sandbox:
+        yield sandbox
+
+
+def keys(definitions: dg.Definitions) -> set[str]:
+    return {spec.key.to_user_string() for spec in definitions.resolve_all_asset_specs()}
+
+
+def test_the_package_offers_its_components_to_every_project() -> None:
+    (registered,) = [
+        point for point in entry_points(group="dagster_dg_cli.registry_modules") if point.name == "seedream_assets"
+    ]
+    offered = {name for name in dir(registered.load()) if isinstance(getattr(seedream_assets, name, None), type)}
+    assert {"ImageDataset", "SeedreamResources"} <= offered
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("shoes_v2", "shoes_v2"), ("bags-2", "bags_2"), ("2026-hats", "dataset_2026_hats")]
+)
+def test_a_scaffolded_dataset_loads_at_once_without_any_variable(
+    project: DefsFolderSandbox, folder: str, name: str
+) -> None:
+    path = project.scaffold_component(component_cls=ImageDataset, defs_path=folder)
+    with project.load_component_and_build_defs(defs_path=path) as (component, definitions):
+        assert isinstance(component, ImageDataset)
+        assert keys(definitions) == {f"{name}/{stage}" for stage in STAGES}
+    assert (path / "prompts.csv").exists()
+    assert check_yaml_files([path / "defs.yaml"]) == []
+
+
+def test_the_scaffolds_flags_go_into_the_yaml(project: DefsFolderSandbox) -> None:
+    path = project.scaffold_component(
+        component_cls=ImageDataset,
+        defs_path="shoes",
+        scaffold_params={"prompts": "s3://bucket/*.csv", "store": "s3://bucket/shoes", "max_credits_per_run": 56},
+    )
+    written = yaml.safe_load((path / "defs.yaml").read_text())["attributes"]
+    assert written["prompts"]["table"] == "s3://bucket/*.csv"
+    assert written["store"] == "s3://bucket/shoes"
+    assert written["budget"] == {"max_credits_per_run": 56}
+    assert not list(path.glob("*.csv"))
+
+
+def test_a_project_that_declares_no_account_gets_one_from_the_environment(project: DefsFolderSandbox) -> None:
+    project.scaffold_component(component_cls=ImageDataset, defs_path="shoes")
+    project.scaffold_component(component_cls=ImageDataset, defs_path="bags")
+    with project.build_all_defs() as definitions:
+        dg.Definitions.validate_loadable(definitions)
+        leonardo = (definitions.resources or {})["leonardo"]
+        assert isinstance(leonardo, LeonardoResource)
+        assert leonardo.slots == 10
+
+
+def test_a_declared_account_serves_every_dataset(project: DefsFolderSandbox) -> None:
+    project.scaffold_component(component_cls=ImageDataset, defs_path="shoes")
+    project.scaffold_component(component_cls=ImageDataset, defs_path="bags")
+    project.scaffold_component(
+        component_cls=SeedreamResources,
+        defs_path="account",
+        defs_yaml_contents={"type": "seedream_assets.SeedreamResources", "attributes": {"leonardo": {"slots": 3}}},
+    )
+    with project.build_all_defs() as definitions:
+        dg.Definitions.validate_loadable(definitions)
+        leonardo = (definitions.resources or {})["leonardo"]
+        assert isinstance(leonardo, LeonardoResource)
+        assert leonardo.slots == 3
+
+
+def test_an_account_that_would_loosen_a_limit_does_not_load(project: DefsFolderSandbox) -> None:
+    path = project.scaffold_component(
+        component_cls=SeedreamResources,
+        defs_path="account",
+        defs_yaml_contents={
+            "type": "seedream_assets.SeedreamResources",
+            "attributes": {"leonardo": {"largest_quantity": 9}},
+        },
+    )
+    with pytest.raises(Exception) as refused, project.load_component_and_build_defs(defs_path=path):  # noqa: PT011
+        pass
+    cause: BaseException | None = refused.value
+    while cause is not None and not isinstance(cause, DeclarationError):
+        cause = cause.__cause__
+    assert "can only tighten" in str(cause)
+
+
+def test_several_datasets_live_in_one_file(project: DefsFolderSandbox) -> None:
+    path = project.scaffold_component(component_cls=ImageDataset, defs_path="all")
+    one = (path / "defs.yaml").read_text()
+    (path / "defs.yaml").write_text(f"{one}\n---\n{one.replace('name: all', 'name: more')}")
+    with project.build_all_defs() as definitions:
+        assert keys(definitions) == {f"{name}/{stage}" for name in ("all", "more") for stage in STAGES}
+    assert isinstance(path, Path)
