@@ -21,8 +21,8 @@ from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 ALL_FINAL = "every_wanted_image_is_final"
 ALL_WHOLE = "every_stored_image_is_whole"
-# Images that the check reads and decodes; all are looked up. `seedream verify` reads every one.
-IMAGES_READ = 500
+# Images that the check reads and decodes, evenly spread; all are looked up. Each of them is fetched again for it.
+IMAGES_READ = 2000
 FROM_PROMPTS = ("row_number", "prompt_id", "prompt")
 FROM_REQUESTS = ("request_id", "spec_id", "model", "width", "height", "seed", "style", "prompt_enhance", "references")
 SHOWN = ["row_number", "sample", "status", "prompt", "width_px", "height_px", "format", "cost_amount", "image_id"]
