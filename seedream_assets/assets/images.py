@@ -17,6 +17,7 @@ from seedream_assets.core.errors import SeedreamError
 from seedream_assets.core.run_report import RunReport
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
 from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.images import buy_images
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
@@ -59,6 +60,10 @@ class _Purchase:
 
     def of(self, partition: str) -> Materialised:
         """Bring one partition as far as it can be brought."""
+        with Endings() as endings:
+            return self._of(partition, endings)
+
+    def _of(self, partition: str, endings: Endings) -> Materialised:
         log = self._context.log
         try:
             report = buy_images(
@@ -66,16 +71,17 @@ class _Purchase:
                 partition,
                 self._deployment,
                 on_progress=lambda progress: log.info("%s", progress),
+                on_ending=endings.add,
                 dagster_run_id=self._context.run.run_id,
                 watch_parent=True,
             )
         except SeedreamError:
             # The manifest says what is there, whatever stopped the run; it cannot say so where nothing was planned.
             with suppress(SeedreamError):
-                self._assemble(partition)
+                self._assemble(partition, endings)
             raise
         booked_before, self._booked = self._booked, self._booked + report.credits_booked
-        outcome = self._assemble(partition)
+        outcome = self._assemble(partition, endings)
         for reason, count in report.reasons.items():
             log.warning("%s x %s", count, reason)
         incomplete = None if outcome.is_final else _not_final(report, outcome, booked_before)
@@ -88,8 +94,8 @@ class _Purchase:
             stopped=_why_stopped(report),
         )
 
-    def _assemble(self, partition: str) -> Outcome:
-        return assemble_dataset(self._declaration, partition, self._deployment)
+    def _assemble(self, partition: str, endings: Endings) -> Outcome:
+        return assemble_dataset(self._declaration, partition, self._deployment, fresh=endings)
 
     def _under_what_is_left(self) -> DatasetDeclaration:
         cap = self._declaration.budget.max_credits_per_run

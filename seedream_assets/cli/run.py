@@ -18,6 +18,7 @@ from seedream_assets.core.run_report import RunReport
 from seedream_assets.core.summary import describe, summarise
 from seedream_assets.generation.dataset import assemble_dataset
 from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.generation_requests import make_plan, write_plan
 from seedream_assets.generation.images import buy_images
 from seedream_assets.generation.prompts import read_prompts, write_snapshot
@@ -67,12 +68,13 @@ def run_dataset(
         f"{quote.credits_to_buy} credits; {snapshot.rejected_rows} rows rejected",
         err=True,
     )
-    try:
-        with showing_progress() as on_progress:
-            report = buy_images(declaration, partition, deployment, on_progress=on_progress)
-    finally:
-        # Whatever stopped the paid stage, the manifest says what is there.
-        outcome = assemble_dataset(declaration, partition, deployment)
+    with Endings() as endings:
+        try:
+            with showing_progress() as on_progress:
+                report = buy_images(declaration, partition, deployment, on_progress=on_progress, on_ending=endings.add)
+        finally:
+            # Whatever stopped the paid stage, the manifest says what is there.
+            outcome = assemble_dataset(declaration, partition, deployment, fresh=endings)
     summary = summarise(
         dataset=declaration.name,
         partition=partition,

@@ -182,6 +182,7 @@ class Released(_Event):
     reason: str
 
 
+FinalEvent = Completed | Failed | Blocked
 LedgerEvent = Intent | Submitted | Completed | Failed | Blocked | Released
 _CODEC: TypeAdapter[LedgerEvent] = TypeAdapter(Annotated[LedgerEvent, Field(discriminator="event")])
 

@@ -5,14 +5,14 @@ datasets/<dataset>/manifest/<partition>.parquet    one row per wanted image
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.ledger import RequestState, Standing
-from seedream_assets.core.ledger_events import Blocked, Completed, Failed
+from seedream_assets.core.ledger_events import Blocked, Completed, Failed, FinalEvent
 from seedream_assets.core.manifest import (
     FINAL_STATUSES,
     STATUSES,
@@ -50,8 +50,15 @@ class Outcome:
         return sum(self.counts[status] for status in FINAL_STATUSES) == len(self.manifest)
 
 
-def assemble_dataset(declaration: DatasetDeclaration, partition: str, deployment: Deployment) -> Outcome:
+def assemble_dataset(
+    declaration: DatasetDeclaration, partition: str, deployment: Deployment, *, fresh: Iterable[FinalEvent] = ()
+) -> Outcome:
     """Build the manifest of a partition and write it.
+
+    Args:
+        declaration, partition, deployment: Whose, and where.
+        fresh: Final events that are known to stand in the ledger; the others are read from the earlier manifest or
+            from the store.
 
     Raises:
         StoreError: The prompts were not read, or the partition was not planned.
@@ -68,7 +75,7 @@ def assemble_dataset(declaration: DatasetDeclaration, partition: str, deployment
         passengers=snapshot.checked.passengers,
         spec_ids=[spec.spec_id for spec in specs_of(snapshot.checked.prompts, snapshot.reference_hashes)],
         plan=plan,
-        endings=_endings(store, standings, load_manifest(store, declaration, partition)),
+        endings=_endings(store, standings, load_manifest(store, declaration, partition), fresh),
         unfinished=_unfinished(store, standings, report),
         code_version=code_version(),
         tables=snapshot.tables,
@@ -90,21 +97,26 @@ def outcome_of(manifest: pd.DataFrame, report: RunReport | None) -> Outcome:
     )
 
 
-def _endings(store: ObjectStore, standings: Mapping[str, Standing], earlier: pd.DataFrame) -> pd.DataFrame:
-    """What became of every request that has ended: from the earlier manifest where it tells, else from the ledger."""
+def _endings(
+    store: ObjectStore, standings: Mapping[str, Standing], earlier: pd.DataFrame, fresh: Iterable[FinalEvent]
+) -> pd.DataFrame:
+    """What became of every request that has ended: as just told, else from the earlier manifest, else from the ledger."""
     ended = {request_id: standing for request_id, standing in standings.items() if standing.is_final}
+    # Of two attempts that both ended, the standing says which one counts.
+    told = endings_of(
+        event for event in fresh if event.request_id in ended and ended[event.request_id].attempt == event.attempt
+    )
     known = endings_in(earlier)
-    known = known[known["request_id"].isin(ended)]
+    known = known[known["request_id"].isin(ended) & ~known["request_id"].isin(told["request_id"])]
     # A manifest holds the images that were wanted then: a request of which more is wanted now is read anew.
     requests = earlier.groupby("request_id").agg(held=("sample", "nunique"), count=("request_count", "first"))
     complete = set(requests.index[requests["held"] == requests["count"]]) & set(known["request_id"])
     known = known[known["request_id"].isin(complete)]
+    complete |= set(told["request_id"])
     keys = [final_key(request_id, standing) for request_id, standing in ended.items() if request_id not in complete]
     events = (event for event in read_events(store, keys) if isinstance(event, Completed | Failed | Blocked))
-    fresh = endings_of(events)
-    return (
-        pd.concat([known, fresh], ignore_index=True) if len(known) and len(fresh) else (fresh if len(fresh) else known)
-    )
+    parts = [part for part in (known, told, endings_of(events)) if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else known
 
 
 def _unfinished(store: ObjectStore, standings: Mapping[str, Standing], report: RunReport | None) -> pd.DataFrame:

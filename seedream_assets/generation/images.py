@@ -16,6 +16,7 @@ from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError, ObjectNotFound, StoreError
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.ledger import RequestState, Standing
+from seedream_assets.core.ledger_events import FinalEvent
 from seedream_assets.core.parquet import iterate_rows
 from seedream_assets.core.plan import read_plan
 from seedream_assets.core.run_report import Progress, RunReport
@@ -36,6 +37,7 @@ def buy_images(
     deployment: Deployment,
     *,
     on_progress: Callable[[Progress], None] = lambda _progress: None,
+    on_ending: Callable[[FinalEvent], None] = lambda _event: None,
     dagster_run_id: str | None = None,
     watch_parent: bool = False,
     at_step: AtStep = lambda _step, _request_id: None,
@@ -43,6 +45,14 @@ def buy_images(
     """Bring every request of the partition's plan to its end. Blocks until the run has ended.
 
     Where everything is owned already, neither the paid API nor the account is asked anything.
+
+    Args:
+        declaration, partition, deployment: What is wanted, and on what.
+        on_progress: Called every few seconds.
+        on_ending: Told how each request ended that this run brought to its end.
+        dagster_run_id: Stands in the ledger and in the manifest.
+        watch_parent: Stop when the process that started this one is gone.
+        at_step: For tests that kill a process at a named point.
 
     Raises:
         DeclarationError: There is no key.
@@ -78,6 +88,7 @@ def buy_images(
             dagster_run_id=dagster_run_id,
             on_progress=on_progress,
             on_report=keep_report,
+            on_ending=on_ending,
             watch_parent=watch_parent,
             at_step=at_step,
         )

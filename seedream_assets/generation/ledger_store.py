@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from seedream_assets.core.ledger_events import (
     Completed,
     EventKey,
     Failed,
+    FinalEvent,
     Intent,
     LedgerEvent,
     Released,
@@ -33,10 +34,16 @@ MOST_SINGLE_LISTINGS = 200
 
 
 class Ledger:
-    """Reads and writes for the engine, one request at a time."""
+    """Reads and writes for the engine, one request at a time.
 
-    def __init__(self, store: AsyncStore) -> None:
+    Args:
+        store: Where the ledger is.
+        on_ending: Told of every final event that stands as this process wrote it.
+    """
+
+    def __init__(self, store: AsyncStore, *, on_ending: Callable[[FinalEvent], None] = lambda _event: None) -> None:
         self._store = store
+        self._on_ending = on_ending
 
     async def write(self, event: LedgerEvent) -> bool:
         """Put an event down, create-only.
@@ -44,7 +51,10 @@ class Ledger:
         Returns:
             True when it stands as written here; False when another writer's event of this kind was there first.
         """
-        return await self._store.create(event_key(event), encode_event(event))
+        written = await self._store.create(event_key(event), encode_event(event))
+        if written and isinstance(event, Completed | Failed | Blocked):
+            self._on_ending(event)
+        return written
 
     async def standing(self, request_id: str) -> Standing:
         """Where a request stands, by one list call."""

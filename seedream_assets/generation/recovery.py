@@ -214,19 +214,24 @@ class Recovery:
     async def _look_now(self, since: datetime) -> Look:
         began_at = self._clock()
         found: dict[str, Generation] = {}
-        reaches_end, failure = False, None
+        reaches_end, failure, offset = False, None, 0
+        before: list[str] = []
         try:
             for _page in range(self._pages):
-                known = len(found)
-                batch = await self._read_page(offset=known)
+                batch = await self._read_page(offset=offset)
+                ids = [generation.id for generation in batch]
                 found.update((generation.id, generation) for generation in batch)
                 times = [generation.created_at for generation in batch if generation.created_at]
                 # The largest page is the server's secret, so a short page is not the end; an empty one is.
                 if reaches_end := not batch:
                     break
                 # Newest first in what was seen, but not documented: stop early only where the page is in that order.
-                if len(found) == known or (times and times == sorted(times, reverse=True) and times[-1] < since):
+                if times and times == sorted(times, reverse=True) and times[-1] < since:
                     break
+                if ids == before:
+                    break  # a server that knows no offset
+                # New generations push the others down while pages are read: some come twice, and none is missed.
+                before, offset = ids, offset + len(batch)
         except LeonardoError as error:
             failure = str(error)
         # The ledger is read after the history: whatever request a generation belongs to, its intent is in the ledger.

@@ -13,6 +13,7 @@ import httpx
 from seedream_assets.core.budget import Budget, Spending, cost_in_credits
 from seedream_assets.core.errors import LeonardoError
 from seedream_assets.core.generations import Account, Cost
+from seedream_assets.core.ledger_events import FinalEvent
 from seedream_assets.core.models import ModelCatalog, credits_for
 from seedream_assets.core.run_report import Progress, RunReport, Tally
 from seedream_assets.generation.async_store import AsyncStore
@@ -75,6 +76,7 @@ class RunOrder:
     dagster_run_id: str | None = None
     on_progress: Callable[[Progress], None] = lambda _progress: None
     on_report: Callable[[RunReport], None] = lambda _report: None
+    on_ending: Callable[[FinalEvent], None] = lambda _event: None
     watch_parent: bool = False
     transport: httpx.AsyncBaseTransport | None = None
     at_step: AtStep = lambda _step, _request_id: None
@@ -162,7 +164,7 @@ def _build_engine(
 ) -> Engine:
     settings = order.settings
     at_leonardo = min(settings.slots, account.slots or settings.slots) + settings.queue_ahead
-    ledger, breaker = Ledger(store), Breaker()
+    ledger, breaker = Ledger(store, on_ending=order.on_ending), Breaker()
     path = RequestPath(
         ledger=ledger,
         lease=lease,

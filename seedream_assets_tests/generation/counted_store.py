@@ -16,6 +16,7 @@ from seedream_assets.core.run_report import RunReport
 from seedream_assets.emulator.server import RunningEmulator
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
 from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.generation_requests import Plan, make_plan, write_plan
 from seedream_assets.generation.images import buy_images
 from seedream_assets.generation.prompts import read_prompts, write_snapshot
@@ -69,8 +70,9 @@ class DeclaredDataset:
         write_snapshot(self.deployment.store, self.declaration, UNPARTITIONED, snapshot)
         plan = make_plan(self.declaration, UNPARTITIONED, snapshot, self.deployment)
         write_plan(self.deployment.store, self.declaration, UNPARTITIONED, plan)
-        report = buy_images(self.declaration, UNPARTITIONED, self.deployment)
-        return plan, report, assemble_dataset(self.declaration, UNPARTITIONED, self.deployment)
+        with Endings() as endings:
+            report = buy_images(self.declaration, UNPARTITIONED, self.deployment, on_ending=endings.add)
+            return plan, report, assemble_dataset(self.declaration, UNPARTITIONED, self.deployment, fresh=endings)
 
 
 def declare(

@@ -42,9 +42,9 @@ def test_a_store_that_asks_for_patience_gets_it(times):
     assert read(Moody(StoreUnavailable("busy"), times)) == (b"body", list(WAITS_SECONDS[:times]))
 
 
-def test_patience_ends(times=len(WAITS_SECONDS) + 1):
+def test_patience_ends():
     with pytest.raises(StoreUnavailable, match="busy"):
-        read(Moody(StoreUnavailable("busy"), times))
+        read(Moody(StoreUnavailable("busy"), len(WAITS_SECONDS) + 1))
 
 
 def test_a_store_that_refuses_is_not_asked_again():

@@ -76,7 +76,7 @@ def is_stopped(pid):
     return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_run_that_is_asked_to_end_buys_no_more_and_keeps_what_is_on_its_way(slow_desk: Desk, number):
     order = order_for(slow_desk)
     process = start(run_child, order)
@@ -95,6 +95,7 @@ def test_a_run_that_is_asked_to_end_buys_no_more_and_keeps_what_is_on_its_way(sl
     assert_everything_is_well(slow_desk, order)
 
 
+@pytest.mark.slow
 def test_a_run_whose_parent_is_killed_ends_by_itself(slow_desk: Desk, tmp_path):
     order = order_for(slow_desk, watch_parent=True)
     pid_file = tmp_path / "pid"

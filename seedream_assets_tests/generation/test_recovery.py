@@ -31,6 +31,23 @@ class History:
         return self.generations[offset : offset + limit]
 
 
+class GrowingHistory(History):
+    """Others make generations while it is read: everything moves down by one with every page."""
+
+    async def read_history(self, user_id, *, offset, limit):
+        page = await super().read_history(user_id, offset=offset, limit=min(limit, 3))
+        if self.reads <= 12:
+            self.generations.insert(0, found(open_intent(), id=f"web-{self.reads}", seed=1))
+        return page
+
+
+class StubbornHistory(History):
+    """It gives its first page, whatever is asked for."""
+
+    async def read_history(self, user_id, *, offset, limit):
+        return await super().read_history(user_id, offset=0, limit=limit)
+
+
 def settle(folder_store, history, intents, *, settle_seconds=0.2, **options):
     """What recovery says of each open intent, all asked at once."""
 
@@ -122,6 +139,19 @@ def test_looks_into_the_history_are_shared_and_spaced(folder_store):
     assert {standing.state for standing in standings} == {RequestState.FREE}
     # At most one look in a tenth of the settling time, however many wait.
     assert history.reads <= 14
+
+
+def test_a_history_that_grows_while_it_is_read_is_read_to_its_end(folder_store):
+    intent = open_intent()
+    history = GrowingHistory([found(intent, id=f"web-{number}", seed=1) for number in range(-4, 0)])
+    (standing,) = settle(folder_store, history, [intent])
+    assert standing.state is RequestState.FREE
+
+
+def test_a_history_that_knows_no_offset_proves_nothing(folder_store):
+    intent = open_intent()
+    (told,) = settle(folder_store, StubbornHistory([found(intent, id="web", seed=1)]), [intent])
+    assert "could not be read back" in told
 
 
 def test_a_run_that_is_asked_to_end_does_not_wait_for_the_history_to_settle(folder_store):

@@ -152,8 +152,8 @@ def test_a_key_that_is_revoked_in_the_middle_ends_the_run_and_is_told_in_its_rep
 
 
 def test_a_full_disk_ends_the_run_and_loses_nothing(desk):
-    requests = make_paid_requests(20)
-    desk.store = FullAfter(desk.store, 60)
+    requests = make_paid_requests(12)
+    desk.store = FullAfter(desk.store, 36)
     with pytest.raises(StoreRefused, match="make room"):
         desk.run(requests)
     desk.store.writes_left = None

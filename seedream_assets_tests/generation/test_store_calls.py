@@ -20,28 +20,20 @@ def of_requests(calls):
 
 
 @pytest.mark.parametrize("prompts", [1, 40])
-def test_a_fresh_request_costs_three_small_writes_and_no_read(dataset, prompts):
+def test_a_fresh_request_costs_three_small_writes_and_an_owned_one_next_to_nothing(dataset, prompts):
     declared, store = dataset(prompts)
     declared.run()
     calls = store.take()
-    reads_for_the_manifest = prompts
     assert of_requests(calls) == {
         # Planning and buying each ask once where every request stands, and so does the manifest.
         "list requests": 3 * prompts,
         "create requests": 3 * prompts,
         "create images": prompts,
-        "read requests": reads_for_the_manifest,
     }
     # At most two entries for each block of 32 requests.
     assert calls["create datasets/budget"] <= 2 * -(-prompts // 32)
     assert calls["head clock"] == calls["head requests"] == calls["head leases"] == 0
 
-
-@pytest.mark.parametrize("prompts", [1, 40])
-def test_where_everything_is_owned_only_listings_are_asked_for(dataset, prompts):
-    declared, store = dataset(prompts)
-    declared.run()
-    store.take()
     declared.run()
     calls = store.take()
     assert of_requests(calls) == {"list requests": 3 * prompts}
