@@ -215,11 +215,9 @@ class Recovery:
         began_at = self._clock()
         found: dict[str, Generation] = {}
         reaches_end, failure, offset = False, None, 0
-        before: list[str] = []
         try:
             for _page in range(self._pages):
                 batch = await self._read_page(offset=offset)
-                ids = [generation.id for generation in batch]
                 found.update((generation.id, generation) for generation in batch)
                 times = [generation.created_at for generation in batch if generation.created_at]
                 # The largest page is the server's secret, so a short page is not the end; an empty one is.
@@ -228,10 +226,9 @@ class Recovery:
                 # Newest first in what was seen, but not documented: stop early only where the page is in that order.
                 if times and times == sorted(times, reverse=True) and times[-1] < since:
                     break
-                if ids == before:
-                    break  # a server that knows no offset
-                # New generations push the others down while pages are read: some come twice, and none is missed.
-                before, offset = ids, offset + len(batch)
+                # New generations push the others down while pages are read: some come twice, even whole pages, and none
+                # is missed.
+                offset += len(batch)
         except LeonardoError as error:
             failure = str(error)
         # The ledger is read after the history: whatever request a generation belongs to, its intent is in the ledger.
