@@ -37,6 +37,8 @@ def command(port: int, latency: float, folder: Path | None) -> None:
                 cwd=_workspace(folder),
                 start_new_session=True,
             )
+            # Whoever ends this process, by Ctrl-C or otherwise, ends Dagster with it.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
             try:
                 sys.exit(dagster.wait())
             except KeyboardInterrupt:
