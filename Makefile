@@ -31,9 +31,9 @@ dev: install  ## open Dagster's UI on the same definitions, with the emulator be
 test: install  ## the tests, in a few minutes
 	@$(BIN)/python -m pytest -n $(WORKERS)
 
-coverage: install  ## branches of the rules and of the paid API that their tests reach; fails below 98 %
+coverage: install  ## branches of the rules and of the paid API that their tests reach; fails below 95 %
 	@$(BIN)/python -m pytest -n $(WORKERS) -q seedream_assets_tests/core seedream_assets_tests/leonardo \
-		--cov=seedream_assets.core --cov=seedream_assets.leonardo --cov-report=term:skip-covered --cov-fail-under=98
+		--cov=seedream_assets.core --cov=seedream_assets.leonardo --cov-report=term:skip-covered --cov-fail-under=95
 
 test-slow: install  ## the slow matrices: processes killed, faults injected, daemons started
 	@$(BIN)/python -m pytest -m slow
