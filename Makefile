@@ -54,7 +54,7 @@ format: install  ## put the code into shape
 
 lock:  ## resolve the dependencies again; needs uv
 	uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		--python-version 3.11 --group dev --extra ui pyproject.toml -o requirements.lock
+		--python-version 3.11 --group dev --extra ui --extra exports --extra c2pa --extra openlineage pyproject.toml -o requirements.lock
 
 clean:  ## remove what install, tests and the demo left
 	rm -rf .venv .seedream .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist build
