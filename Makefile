@@ -36,7 +36,7 @@ coverage: install  ## branches of the rules and of the paid API that their tests
 		--cov=seedream_assets.core --cov=seedream_assets.leonardo --cov-report=term:skip-covered --cov-fail-under=95
 
 test-slow: install  ## the slow matrices: processes killed, faults injected, daemons started
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 check: install  ## format, lint, types, import directions, definitions
 	@$(BIN)/ruff format --check .

@@ -1,4 +1,7 @@
-"""A real Dagster webserver over a project of one dataset, driven through GraphQL as the UI drives it."""
+"""A real Dagster webserver, with a daemon where one is asked for, over a project of one dataset.
+
+Driven through GraphQL, as the UI drives it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,11 @@ LOG = """
 query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
   ... on MessageEvent { message } ... on ExecutionStepFailureEvent { error { message } } } } } }
 """
+RUNS = "{ runsOrError { ... on Runs { results { runId status tags { key value } } } } }"
+REPOSITORIES = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+DAEMONS = "{ instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } } }"
+# Dagster's code servers take 5 s to load on a quiet machine, and were seen to take 100 s on a busy one.
+START_SECONDS = 240
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
 
@@ -75,17 +83,28 @@ class Webserver:
     def is_ready(self) -> bool:
         try:
             told = self.ask("{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
+            entries = told["workspaceOrError"]["locationEntries"]
+            return (
+                bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries) and self._has_repository()
+            )
         except httpx.HTTPError:
             return False
-        entries = told["workspaceOrError"]["locationEntries"]
-        return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
 
-    def launch(self) -> str:
-        """Materialise all four assets; the id of the run."""
-        repositories = self.ask(
-            "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
-        )
-        (node,) = repositories["repositoriesOrError"]["nodes"]
+    def has_daemon(self) -> bool:
+        """True once every daemon that the instance needs has been heard."""
+        statuses = self.ask(DAEMONS)["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return all(status["healthy"] for status in statuses if status["required"])
+
+    def _repositories(self) -> list[dict[str, Any]]:
+        nodes: list[dict[str, Any]] = self.ask(REPOSITORIES)["repositoriesOrError"].get("nodes", [])
+        return nodes
+
+    def _has_repository(self) -> bool:
+        return len(self._repositories()) == 1
+
+    def launch(self, **tags: str) -> str:
+        """Materialise all four assets; the id of the run. Tags are Dagster's own: `max_runtime="8"`."""
+        (node,) = self._repositories()
         stages = ("prompts", "generation_requests", "images", "dataset")
         selector = {
             "repositoryLocationName": node["location"]["name"],
@@ -93,8 +112,14 @@ class Webserver:
             "pipelineName": "__ASSET_JOB",
             "assetSelection": [{"path": [self._dataset, stage]} for stage in stages],
         }
-        told = self.ask(LAUNCH, params={"selector": selector, "mode": "default", "runConfigData": {}})
+        metadata = {"tags": [{"key": f"dagster/{key}", "value": value} for key, value in tags.items()]}
+        params = {"selector": selector, "mode": "default", "runConfigData": {}, "executionMetadata": metadata}
+        told = self.ask(LAUNCH, params=params)
         return str(told["launchPipelineExecution"]["run"]["runId"])
+
+    def runs(self) -> dict[str, str]:
+        """Every run's status by its id, the newest first."""
+        return {run["runId"]: run["status"] for run in self.ask(RUNS)["runsOrError"]["results"]}
 
     def status(self, run_id: str) -> str:
         return str(
@@ -124,31 +149,51 @@ class Webserver:
 
 @contextmanager
 def running_webserver(
-    folder: Path, dataset: Mapping[str, Any], environment: Mapping[str, str], *, executor: str
+    folder: Path,
+    dataset: Mapping[str, Any],
+    environment: Mapping[str, str],
+    *,
+    executor: str,
+    daemon: str | None = None,
 ) -> Iterator[Webserver]:
-    """Serve a project of one dataset until the block ends."""
+    """Serve a project of one dataset until the block ends.
+
+    Args:
+        folder: Empty but for what the dataset needs.
+        dataset: The component's attributes.
+        environment: The account and the store.
+        executor: A name in `dagster`.
+        daemon: Settings of the instance that need Dagster's daemon, which then runs too; None: no daemon.
+    """
     home = folder / "dagster_home"
     home.mkdir()
-    (home / "dagster.yaml").write_text(INSTANCE)
+    (home / "dagster.yaml").write_text(INSTANCE + (daemon or ""))
     (folder / "dataset.json").write_text(json.dumps(dataset))
     (folder / "definitions.py").write_text(DEFINITIONS.replace("{executor}", executor))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        str(Path(sys.executable).parent / "dagster-webserver"),
-        "-f",
-        "definitions.py",
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
-    with (folder / "webserver.log").open("w") as log:
-        server = subprocess.Popen(
-            command,
+        port = str(probe.getsockname()[1])
+    variables = {**os.environ, **environment, "DAGSTER_HOME": str(home)}
+    serve = ["dagster-webserver", "-f", "definitions.py", "-h", "127.0.0.1", "-p", port]
+    with ExitStack() as stack:
+        stack.enter_context(_running(serve, folder, variables))
+        http = stack.enter_context(httpx.Client(trust_env=False, timeout=60, base_url=f"http://127.0.0.1:{port}"))
+        webserver = Webserver(http, str(dataset["name"]))
+        wait_until(webserver.is_ready, seconds=START_SECONDS, what="the webserver")
+        if daemon is not None:
+            stack.enter_context(_running(["dagster-daemon", "run", "-f", "definitions.py"], folder, variables))
+            wait_until(webserver.has_daemon, seconds=START_SECONDS, what="the daemon")
+        yield webserver
+
+
+@contextmanager
+def _running(command: list[str], folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """One of Dagster's programs, with its output in a file beside the project; ended with the block."""
+    with (folder / f"{command[0]}.log").open("w") as log:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / command[0]), *command[1:]],
             cwd=folder,
-            env={**os.environ, **environment, "DAGSTER_HOME": str(home)},
+            env=dict(environment),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -156,17 +201,14 @@ def running_webserver(
             preexec_fn=_listen_to_signals,
         )
         try:
-            with httpx.Client(trust_env=False, timeout=60, base_url=f"http://127.0.0.1:{port}") as http:
-                webserver = Webserver(http, str(dataset["name"]))
-                wait_until(webserver.is_ready, seconds=60, what="the webserver")
-                yield webserver
+            yield
         finally:
-            server.terminate()
+            process.terminate()
             try:
-                server.wait(20)
+                process.wait(20)
             except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _listen_to_signals() -> None:

@@ -27,6 +27,10 @@ DATASET = {
 }
 ACCOUNT = EmulatorSettings(latency_seconds=5, latency_sigma=0, slots=2, keys=(DEMO_KEY,))
 RUN_WORKER = r"parent process \(pid: (\d+)\)"
+# What names the process that a run lives in, by executor.
+RUN_WORKERS = {"in_process_executor": r"Executing steps in process \(pid: (\d+)\)", "multiprocess_executor": RUN_WORKER}
+RETRIES = "run_retries: {enabled: true, max_retries: 2, retry_on_asset_or_op_failure: false}\n"
+MONITORING = "run_monitoring: {enabled: true, poll_interval_seconds: 2, cancel_timeout_seconds: 60}\n"
 STEP = r"Capturing logs for process \(pid: (\d+)\)"
 
 
@@ -95,6 +99,57 @@ def test_a_step_whose_run_worker_was_killed_stops_by_itself(tmp_path: Path) -> N
         wait_until(lambda: not is_alive(step), seconds=45, what="the orphaned step's end")
         stopped_at = creates()
         assert stopped_at < PROMPTS
+        again = dagster.launch()
+        assert dagster.wait(again, seconds=180) == "SUCCESS"
+        bill = emulator.account.bill(details=False)
+        assert (bill["duplicates"], bill["generations"], bill["credits"]) == (0, PROMPTS, 28 * PROMPTS)
+
+
+@pytest.mark.parametrize("executor", RUN_WORKERS)
+def test_a_run_that_dagster_runs_again_after_a_crash_pays_for_nothing_twice(tmp_path: Path, executor: str) -> None:
+    write_prompts(tmp_path)
+    with (
+        running_emulator(ACCOUNT) as emulator,
+        running_webserver(
+            tmp_path, DATASET, environment(emulator, tmp_path), executor=executor, daemon=RETRIES
+        ) as dagster,
+    ):
+
+        def creates() -> int:
+            return int(emulator.account.bill(details=False)["requests"]["creates"])
+
+        crashed = dagster.launch()
+        wait_until(lambda: creates() >= 2, seconds=90, what="the first submits")
+        assert creates() < PROMPTS
+        os.kill(dagster.pids(crashed, RUN_WORKERS[executor])[0], signal.SIGKILL)
+        assert dagster.wait(crashed, seconds=90) == "FAILURE"
+        # The orphan of a multiprocess run may still be working beside the run that Dagster starts by itself.
+        wait_until(lambda: len(dagster.runs()) == 2, seconds=90, what="the run that Dagster starts again")
+        (again,) = dagster.runs().keys() - {crashed}
+        assert dagster.wait(again, seconds=180) == "SUCCESS"
+        bill = emulator.account.bill(details=False)
+        assert (bill["duplicates"], bill["generations"], bill["credits"]) == (0, PROMPTS, 28 * PROMPTS)
+
+
+@pytest.mark.parametrize("executor", RUN_WORKERS)
+def test_a_run_that_monitoring_ends_for_its_length_stops_buying(tmp_path: Path, executor: str) -> None:
+    write_prompts(tmp_path)
+    with (
+        running_emulator(ACCOUNT) as emulator,
+        running_webserver(
+            tmp_path, DATASET, environment(emulator, tmp_path), executor=executor, daemon=MONITORING
+        ) as dagster,
+    ):
+
+        def creates() -> int:
+            return int(emulator.account.bill(details=False)["requests"]["creates"])
+
+        too_long = dagster.launch(max_runtime="8")
+        assert dagster.wait(too_long, seconds=120) == "FAILURE"
+        stopped_at = creates()
+        assert stopped_at < PROMPTS
+        time.sleep(7)
+        assert creates() == stopped_at
         again = dagster.launch()
         assert dagster.wait(again, seconds=180) == "SUCCESS"
         bill = emulator.account.bill(details=False)
