@@ -35,6 +35,8 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "partition": "The partition; all where there are none.",
     "status": "stored; withheld, blocked or failed (final, with a reason); uncertain, over_budget or pending.",
     "reason": "Why the image is not stored.",
+    "rejected": "True where a quality check that rejects found something; exports leave the image out.",
+    "reject_reasons": "What was found, checks separated by semicolons.",
     "nsfw": "Leonardo's own flag.",
     "generation_id": "Leonardo's id of the generation.",
     "provider_image_id": "Leonardo's id of the image.",

@@ -10,8 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from seedream_assets.core.manifest import MANIFEST_COLUMNS
-from seedream_assets.core.parquet import from_parquet
+from seedream_assets.core.manifest import read_manifest
 from seedream_assets.core.spend import GROUPINGS, sum_spend
 from seedream_assets.resources import ImageStoreResource
 from seedream_assets.storage.object_store import ObjectStore
@@ -37,4 +36,4 @@ def _manifests(store: ObjectStore) -> Iterator[pd.DataFrame]:
     for dataset in store.list_folders("datasets/"):
         for info in store.list(f"datasets/{dataset}/manifest/"):
             if info.key.endswith(".parquet"):
-                yield from_parquet(store.read(info.key), MANIFEST_COLUMNS)
+                yield read_manifest(store.read(info.key))

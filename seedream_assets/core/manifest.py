@@ -15,6 +15,7 @@ import pandas as pd
 from seedream_assets.core.generation_requests import image_id_for
 from seedream_assets.core.ledger_events import Blocked as BlockedEvent
 from seedream_assets.core.ledger_events import Completed, Failed, LedgerImage
+from seedream_assets.core.parquet import from_parquet
 
 UTC_TIME = "datetime64[us, UTC]"
 MANIFEST_COLUMNS: Mapping[str, str] = {
@@ -37,6 +38,8 @@ MANIFEST_COLUMNS: Mapping[str, str] = {
     "references": "string",
     "status": "string",
     "reason": "string",
+    "rejected": "bool",
+    "reject_reasons": "string",
     "nsfw": "boolean",
     "generation_id": "string",
     "provider_image_id": "string",
@@ -62,6 +65,8 @@ MANIFEST_COLUMNS: Mapping[str, str] = {
     "table_uri": "string",
     "table_sha256": "string",
 }
+# Columns that came later, with what a manifest that was written before them is read as.
+LATER_COLUMNS: Mapping[str, Any] = {"rejected": False, "reject_reasons": None}
 STATUSES = ("stored", "withheld", "blocked", "failed", "uncertain", "over_budget", "pending")
 # Nothing more will become of these; the rest is taken up by the next run.
 FINAL_STATUSES = ("stored", "withheld", "blocked", "failed")
@@ -194,12 +199,29 @@ def build_manifest(
         dataset=dataset,
         partition=partition,
         code_version=code_version,
+        rejected=False,
+        reject_reasons=None,
         prompt_sha256=[sha256(prompt.encode()).hexdigest() for prompt in rows["prompt"]],
     )
     own = rows[list(MANIFEST_COLUMNS)].astype(dict(MANIFEST_COLUMNS))
     ride_along = rows[[("passenger", name) for name in passengers.columns]]
     ride_along.columns = pd.Index([passenger_name(name) for name in passengers.columns])
     return pd.concat([own, ride_along], axis="columns")
+
+
+def read_manifest(body: bytes) -> pd.DataFrame:
+    """A manifest from its Parquet bytes; columns that it was written without are filled as `LATER_COLUMNS` says.
+
+    Raises:
+        StoreError: Not Parquet, or not a manifest.
+    """
+    return from_parquet(body, MANIFEST_COLUMNS, later=LATER_COLUMNS)
+
+
+def mark_rejected(manifest: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """The manifest with `rejected` and `reject_reasons` as told: reasons by image id, an image not named is not rejected."""
+    told = manifest["image_id"].map(reasons).where(manifest["status"] == "stored").astype("string")
+    return manifest.assign(rejected=told.notna(), reject_reasons=told)
 
 
 def passenger_name(name: str) -> str:

@@ -16,7 +16,7 @@ from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import ObjectNotFound, StoreError
 from seedream_assets.core.ledger import Standing
 from seedream_assets.core.ledger_events import Intent, request_folder
-from seedream_assets.core.manifest import MANIFEST_COLUMNS, endings_in
+from seedream_assets.core.manifest import MANIFEST_COLUMNS, endings_in, read_manifest
 from seedream_assets.core.parquet import PARQUET, from_parquet, to_parquet
 from seedream_assets.core.plan import (
     PLAN_COLUMNS,
@@ -82,7 +82,7 @@ def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition
         body = store.read(declaration.key("manifest", partition))
     except ObjectNotFound:
         return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in MANIFEST_COLUMNS.items()})
-    return from_parquet(body, MANIFEST_COLUMNS)
+    return read_manifest(body)
 
 
 def write_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: Plan) -> None:

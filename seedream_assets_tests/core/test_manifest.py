@@ -80,6 +80,8 @@ def test_a_row_tells_everything_from_the_prompt_to_the_bytes():
         "references": "[]",
         "status": "stored",
         "reason": None,
+        "rejected": False,
+        "reject_reasons": None,
         "nsfw": False,
         "generation_id": "generation-1",
         "provider_image_id": "provider-2",
