@@ -37,6 +37,7 @@ SECTIONS: tuple[Place, ...] = (
     ("budget",),
     ("partitions",),
     ("prompts",),
+    ("provenance",),
     ("image_store",),
 )
 # The name under which Dagster's machinery knows a field, and the one in YAML.

@@ -11,6 +11,7 @@ from typing import Annotated
 import dagster as dg
 
 from seedream_assets.assets.build import build_assets
+from seedream_assets.components.provenance_schema import ProvenanceModel
 from seedream_assets.components.scaffold import ImageDatasetScaffolder
 from seedream_assets.components.schema import (
     BudgetModel,
@@ -28,6 +29,7 @@ from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.models import SizePolicy
 from seedream_assets.core.prompt_table import Recipe, TableRules, check_recipe
 from seedream_assets.core.prompt_template import PromptTemplate
+from seedream_assets.core.provenance import Provenance
 from seedream_assets.resources import LeonardoResource, is_unresolved
 from seedream_assets.storage.open_store import open_store
 
@@ -56,6 +58,9 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
     ] = "warn"
     partitions: Annotated[PartitionsModel | None, dg.Resolver.default(description="How the dataset is cut.")] = None
     budget: Annotated[BudgetModel | None, dg.Resolver.default(description="Caps in credits.")] = None
+    provenance: Annotated[
+        ProvenanceModel | None, dg.Resolver.default(description="What is written into the images; XMP by default.")
+    ] = None
     store: Annotated[
         str | None,
         dg.Resolver(
@@ -105,6 +110,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             store=self.store or None,
             partitions=self._partitions(),
             budget=Budget(**(self.budget.given() if self.budget else {})),
+            provenance=self.provenance.declared() if self.provenance else Provenance(),
             leonardo=self.leonardo.given() if self.leonardo else {},
             engine=self.recovery.given() if self.recovery else {},
         )

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from seedream_assets.core.budget import Budget
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.prompt_table import TableRules
+from seedream_assets.core.provenance import Provenance
 
 # The partition of a dataset that has none, in file names, the manifest and summaries.
 UNPARTITIONED = "all"
@@ -55,6 +56,7 @@ class DatasetDeclaration:
         tables: Where the prompt tables are: local paths, `s3://` or `https://` addresses, globs.
         rules: Column mapping, template, recipe.
         store: `s3://bucket/prefix` or `file:///…`; None for the deployment's.
+        provenance: What is written into the images.
         leonardo, engine: Where this dataset needs its own: fields of `LeonardoResource`, and of `EngineSettings`.
     """
 
@@ -65,6 +67,7 @@ class DatasetDeclaration:
     store: str | None = None
     partitions: Partitions = field(default_factory=Partitions)
     budget: Budget = field(default_factory=Budget)
+    provenance: Provenance = field(default_factory=Provenance)
     leonardo: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     engine: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -14,6 +14,7 @@
     │   │   └── PromptBlocked        moderation; never repeated unchanged
     │   └── SubmitUncertain        a paid POST was sent and no answer says what became of it
     ├── DownloadError            an image could not be fetched, or what came is not the image
+    ├── MarkError                an image cannot carry its mark, or give it back; its bytes stay as they are
     ├── StoreError               the object store failed
     │   ├── ObjectNotFound
     │   ├── StoreUnavailable       may be repeated
@@ -134,6 +135,10 @@ class DownloadError(SeedreamError):
     def __init__(self, message: str, *, may_retry: bool) -> None:
         super().__init__(message)
         self.may_retry = may_retry
+
+
+class MarkError(SeedreamError):
+    """An image cannot carry its mark, or the mark cannot be taken out. The image stays as it is, and is never lost."""
 
 
 class StoreError(SeedreamError):

@@ -109,6 +109,10 @@ class LedgerImage:
     Attributes:
         position: From 0 within the request; sample = the request's start + position.
         object_key: Where its bytes are in the store; None where it is withheld.
+        size_bytes, sha256: Of the stored object.
+        source_sha256: Of the bytes as the provider served them; None in events written before images were marked.
+        marks: `xmp`, `c2pa`, `xmp+c2pa`; None where the object carries none.
+        unmarked: Why it does not carry every mark that was asked for.
     """
 
     position: int
@@ -123,6 +127,9 @@ class LedgerImage:
     height_px: int | None = None
     size_bytes: int | None = None
     sha256: str | None = None
+    source_sha256: str | None = None
+    marks: str | None = None
+    unmarked: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,9 @@ MANIFEST_COLUMNS: Mapping[str, str] = {
     "height_px": "Int64",
     "size_bytes": "Int64",
     "sha256": "string",
+    "source_sha256": "string",
+    "marks": "string",
+    "unmarked": "string",
     "credits_quoted": "float64",
     "cost_amount": "float64",
     "cost_unit": "string",
@@ -66,7 +69,13 @@ MANIFEST_COLUMNS: Mapping[str, str] = {
     "table_sha256": "string",
 }
 # Columns that came later, with what a manifest that was written before them is read as.
-LATER_COLUMNS: Mapping[str, Any] = {"rejected": False, "reject_reasons": None}
+LATER_COLUMNS: Mapping[str, Any] = {
+    "source_sha256": None,
+    "marks": None,
+    "unmarked": None,
+    "rejected": False,
+    "reject_reasons": None,
+}
 STATUSES = ("stored", "withheld", "blocked", "failed", "uncertain", "over_budget", "pending")
 # Nothing more will become of these; the rest is taken up by the next run.
 FINAL_STATUSES = ("stored", "withheld", "blocked", "failed")
@@ -89,6 +98,9 @@ ENDING_COLUMNS: Mapping[str, str] = {
             "height_px",
             "size_bytes",
             "sha256",
+            "source_sha256",
+            "marks",
+            "unmarked",
             "cost_amount",
             "cost_unit",
             "submitted_at",
@@ -143,6 +155,10 @@ def _image_row(image: LedgerImage) -> dict[str, Any]:
         "height_px": image.height_px,
         "size_bytes": image.size_bytes,
         "sha256": image.sha256,
+        # Before images were marked, what was stored is what the provider served.
+        "source_sha256": image.source_sha256 or image.sha256,
+        "marks": image.marks,
+        "unmarked": image.unmarked,
     }
 
 
@@ -215,7 +231,9 @@ def read_manifest(body: bytes) -> pd.DataFrame:
     Raises:
         StoreError: Not Parquet, or not a manifest.
     """
-    return from_parquet(body, MANIFEST_COLUMNS, later=LATER_COLUMNS)
+    manifest = from_parquet(body, MANIFEST_COLUMNS, later=LATER_COLUMNS)
+    # Before images were marked, what was stored is what the provider served.
+    return manifest.assign(source_sha256=manifest["source_sha256"].fillna(manifest["sha256"]))
 
 
 def mark_rejected(manifest: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:

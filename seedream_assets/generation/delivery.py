@@ -1,4 +1,4 @@
-"""From a finished job to stored images: download → verify → store, and `completed` when all of them are there."""
+"""From a finished job to stored images: download → verify → mark → store, and `completed` when all of them are there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from seedream_assets.core.generations import GeneratedImage, Generation, order_i
 from seedream_assets.core.images import ImageFacts, image_key, inspect_image
 from seedream_assets.core.ledger_events import LedgerImage, id_in_key
 from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.marking import SOURCE_ENTRY, MarkedImage, Marking, as_it_stands
 from seedream_assets.generation.submitting import AtStep
 from seedream_assets.generation.waiting import Sleep
 from seedream_assets.leonardo.downloads import ImageDownloads
@@ -50,6 +51,7 @@ class Delivery:
 
     store: AsyncStore
     downloads: ImageDownloads
+    marking: Marking
     memory: ByteBudget
     policy: RetryPolicy
     largest_pixels: int
@@ -90,7 +92,18 @@ class Delivery:
         size = request.spec.width * request.spec.height * BYTES_PER_PIXEL
         async with self.memory.holding(size):
             body, facts = await repeat(lambda: self._fetch(image.url), policy=self.policy, sleep=self.sleep)
-            key, facts = await self._keep(image_id, body, facts, request, generation, image)
+            marked = await asyncio.to_thread(
+                self.marking.mark,
+                body,
+                facts,
+                image_id=image_id,
+                position=position,
+                request=request,
+                generation=generation,
+                image=image,
+            )
+            key, kept = await self._keep(image_id, marked, request, generation, image)
+        facts = kept.facts
         self.at_step("after_image", request.request_id)
         return LedgerImage(
             position=position,
@@ -104,6 +117,9 @@ class Delivery:
             height_px=facts.height_px,
             size_bytes=facts.size_bytes,
             sha256=facts.sha256,
+            source_sha256=kept.source_sha256,
+            marks=kept.marks,
+            unmarked=kept.unmarked,
         )
 
     async def _fetch(self, url: str) -> tuple[bytes, ImageFacts]:
@@ -113,17 +129,17 @@ class Delivery:
     async def _keep(
         self,
         image_id: str,
-        body: bytes,
-        facts: ImageFacts,
+        marked: MarkedImage,
         request: GenerationRequest,
         generation: Generation,
         image: GeneratedImage,
-    ) -> tuple[str, ImageFacts]:
+    ) -> tuple[str, MarkedImage]:
         """Write the bytes create-only; where other bytes stand already, those are the image."""
+        facts = marked.facts
         key = image_key(image_id, facts.extension)
         created = await self.store.create(
             key,
-            body,
+            marked.body,
             content_type=facts.content_type,
             metadata={
                 "request-id": request.request_id,
@@ -133,15 +149,17 @@ class Delivery:
                 "spec-id": request.spec.spec_id,
                 "model": request.spec.model,
                 "content-sha256": facts.sha256,
+                SOURCE_ENTRY: marked.source_sha256,
                 "run-id": self.run_id,
             },
             sha256=facts.sha256,
         )
         if created:
-            return key, facts
-        # An earlier run stored this image, and the image host serves other bytes today. What is stored stays.
-        standing = await self.store.read(key)
+            return key, marked
+        # An earlier run stored this image: signed, so with other bytes than today's, or marked in another way; or the
+        # image host serves other bytes today. What is stored stays.
+        standing, head = await self.store.read(key), await self.store.head(key)
         kept = await asyncio.to_thread(inspect_image, standing, largest_pixels=self.largest_pixels)
         if kept.extension != facts.extension:
             raise StoreError(f"{key} holds a {kept.format} image; it was not written by this package")
-        return key, kept
+        return key, await asyncio.to_thread(as_it_stands, standing, kept, head.metadata if head else {})

@@ -24,6 +24,7 @@ from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.errand import Demand, Predecessor
 from seedream_assets.generation.generation_requests import read_plan_object
 from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.generation.marking_settings import open_marking
 from seedream_assets.generation.run import RunOrder, run_generation
 from seedream_assets.generation.submitting import AtStep
 from seedream_assets.storage.object_store import ObjectStore
@@ -55,7 +56,7 @@ def buy_images(
         at_step: For tests that kill a process at a named point.
 
     Raises:
-        DeclarationError: There is no key.
+        DeclarationError: There is no key, or what the images are to be signed with cannot be used.
         StoreError, LeonardoError: As `run_generation`.
     """
     store = deployment.store
@@ -84,6 +85,7 @@ def buy_images(
             partition=partition,
             demands=_demands(plan, standings),
             total=len(standings),
+            marking=open_marking(declaration, partition, store),
             credits_to_buy=sum(prices[key] for key, found in standings.items() if found.state is RequestState.FREE),
             dagster_run_id=dagster_run_id,
             on_progress=on_progress,

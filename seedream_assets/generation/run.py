@@ -25,6 +25,7 @@ from seedream_assets.generation.engine import Engine
 from seedream_assets.generation.errand import Demand
 from seedream_assets.generation.lease import Lease, is_gone
 from seedream_assets.generation.ledger_store import Ledger
+from seedream_assets.generation.marking import Marking
 from seedream_assets.generation.recovery import Recovery
 from seedream_assets.generation.references import ReferenceUploads
 from seedream_assets.generation.request_path import RequestPath
@@ -55,6 +56,7 @@ class RunOrder:
         total: How many there are.
         credits_to_buy: The price of those that are to be bought, for the projection; nothing is decided by it.
         buyer: For whom.
+        marking: What is written into the images.
         on_progress: Called every `settings.progress_seconds`, and once at the end.
         on_report: Called with the report when the run has ended, also where it ends with an error.
         watch_parent: Stop when the process that started this one is gone: Dagster's step under a killed run worker.
@@ -72,6 +74,7 @@ class RunOrder:
     demands: Iterable[Demand]
     total: int
     credits_to_buy: int = 0
+    marking: Marking = field(default_factory=Marking)
     run_id: str = field(default_factory=lambda: uuid4().hex)
     dagster_run_id: str | None = None
     on_progress: Callable[[Progress], None] = lambda _progress: None
@@ -207,6 +210,7 @@ def _build_engine(
             delivery=Delivery(
                 store=store,
                 downloads=downloads,
+                marking=order.marking,
                 memory=ByteBudget(settings.image_bytes_in_memory),
                 policy=DOWNLOAD_POLICY,
                 largest_pixels=order.leonardo.largest_image_pixels,

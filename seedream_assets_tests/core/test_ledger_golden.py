@@ -62,6 +62,8 @@ STORED_IMAGE = LedgerImage(
     height_px=1024,
     size_bytes=123456,
     sha256="ab" * 32,
+    source_sha256="cd" * 32,
+    marks="xmp",
 )
 WRITTEN_STORED_IMAGE = {
     "position": 0,
@@ -76,7 +78,11 @@ WRITTEN_STORED_IMAGE = {
     "height_px": 1024,
     "size_bytes": 123456,
     "sha256": "ab" * 32,
+    "source_sha256": "cd" * 32,
+    "marks": "xmp",
+    "unmarked": None,
 }
+LATER_FIELDS = ("source_sha256", "marks", "unmarked")
 WITHHELD_IMAGE = LedgerImage(position=1, image_id="1f" * 16, reason="Leonardo delivered 1 of 2 images")
 WRITTEN_WITHHELD_IMAGE = dict.fromkeys(WRITTEN_STORED_IMAGE) | {
     "position": 1,
@@ -172,6 +178,14 @@ def test_an_event_is_written_as_it_always_was(name):
 def test_what_was_written_once_is_read_for_ever(name):
     event, written = GOLDEN[name]
     assert decode_event(json.dumps(written).encode(), key=name) == event
+
+
+def test_an_image_written_before_images_were_marked_is_read():
+    event, written = GOLDEN["00-completed.json"]
+    without = {name: value for name, value in WRITTEN_STORED_IMAGE.items() if name not in LATER_FIELDS}
+    found = decode_event(json.dumps(written | {"images": [without]}).encode(), key="00-completed.json")
+    assert isinstance(event, Completed)
+    assert found == replace(event, images=(replace(STORED_IMAGE, source_sha256=None, marks=None),))
 
 
 def test_an_event_reads_well():

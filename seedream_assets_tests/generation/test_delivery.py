@@ -7,6 +7,7 @@ import pytest
 from seedream_assets.core.generation_requests import image_id_for
 from seedream_assets.core.images import image_key
 from seedream_assets.core.ledger import RequestState
+from seedream_assets.core.marks import unmark_image
 from seedream_assets.generation.delivery import ByteBudget
 from seedream_assets_tests.generation.desk import make_paid_request, make_paid_requests
 
@@ -108,8 +109,8 @@ def test_images_listed_in_another_order_get_the_place_their_names_tell(start_des
     plain, shuffled = start_desk(), start_desk(shuffled_images=True)
     request = make_paid_request("a cat", count=6)
     plain.run([request])
-    expected = [plain.store.read(info.key) for info in plain.store.list("images/")]
+    expected = [unmark_image(plain.store.read(info.key)) for info in plain.store.list("images/")]
     for info in list(plain.store.list("")):
         plain.store.delete(info.key)
     shuffled.run([request])
-    assert [shuffled.store.read(info.key) for info in shuffled.store.list("images/")] == expected
+    assert [unmark_image(shuffled.store.read(info.key)) for info in shuffled.store.list("images/")] == expected

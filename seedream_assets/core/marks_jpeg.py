@@ -1,0 +1,143 @@
+"""A JPEG as its segments: where XMP goes in and comes out. ISO/IEC 10918-1 annex B; XMP part 3, section 1.1.3.
+
+The compressed picture, from the start of scan on, is never looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from seedream_assets.core.errors import MarkError
+
+XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\x00"
+_EXIF_HEADER = b"Exif\x00"
+_APP0, _APP1, _APP11 = 0xE0, 0xE1, 0xEB
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+# A segment's two length bytes count themselves.
+LONGEST_PAYLOAD = 0xFFFF - 2
+# ISO/IEC 19566-5: a JUMBF box in APP11 begins "JP", box instance, packet number, box length, "jumb"; its description
+# box tells by a UUID whose it is. This one is C2PA's.
+_C2PA_UUID = b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    marker: int
+    raw: bytes  # with its marker, and with fill bytes before it
+    payload_at: int
+
+    @property
+    def payload(self) -> bytes:
+        return self.raw[self.payload_at :]
+
+
+@dataclass(frozen=True, slots=True)
+class JpegFile:
+    """The segments before the picture, and the rest."""
+
+    segments: tuple[_Segment, ...]
+    rest: bytes
+
+    @classmethod
+    def parse(cls, body: bytes) -> JpegFile:
+        """Take a file apart.
+
+        Raises:
+            MarkError: Its segments do not add up.
+        """
+        if body[:2] != b"\xff\xd8":
+            raise MarkError("the JPEG does not begin as one")
+        segments: list[_Segment] = []
+        at = 2
+        while True:
+            start = at
+            while body[at : at + 1] == b"\xff":
+                at += 1
+            if at == start or body[at : at + 1] in (b"", b"\x00"):
+                raise MarkError(f"the JPEG has no marker at byte {start}")
+            marker = body[at]
+            at += 1
+            if marker in (_START_OF_SCAN, _END_OF_IMAGE):
+                return cls(tuple(segments), body[start:])
+            if marker in _WITHOUT_LENGTH:
+                segments.append(_Segment(marker, body[start:at], at - start))
+                continue
+            length = int.from_bytes(body[at : at + 2], "big")
+            if length < 2 or at + length > len(body):
+                raise MarkError(f"the JPEG's segment at byte {start} is longer than the file")
+            segments.append(_Segment(marker, body[start : at + length], at + 2 - start))
+            at += length
+
+    @property
+    def xmp(self) -> bytes | None:
+        """The main XMP packet; None where there is none. Extended XMP is left where it is."""
+        at = self._xmp_at()
+        return None if at is None else self.segments[at].payload[len(XMP_HEADER) :]
+
+    def with_xmp(self, packet: bytes) -> JpegFile:
+        """The same file with this packet: in the place of the one it has, else after JFIF's and Exif's segments.
+
+        Raises:
+            MarkError: The packet does not fit into a segment.
+        """
+        payload = XMP_HEADER + packet
+        if len(payload) > LONGEST_PAYLOAD:
+            raise MarkError(f"the XMP takes {len(payload)} bytes, and a JPEG segment holds {LONGEST_PAYLOAD}")
+        length = (len(payload) + 2).to_bytes(2, "big")
+        segment = _Segment(_APP1, b"\xff\xe1" + length + payload, 4)
+        at = self._xmp_at()
+        if at is not None:
+            return replace(self, segments=(*self.segments[:at], segment, *self.segments[at + 1 :]))
+        at = 0
+        while at < len(self.segments) and _comes_first(self.segments[at]):
+            at += 1
+        return replace(self, segments=(*self.segments[:at], segment, *self.segments[at:]))
+
+    def without_xmp(self) -> JpegFile:
+        """The same file without its main XMP packet."""
+        at = self._xmp_at()
+        return self if at is None else replace(self, segments=self.segments[:at] + self.segments[at + 1 :])
+
+    @property
+    def has_credentials(self) -> bool:
+        """True where the file carries a C2PA manifest."""
+        return any(_begins_credentials(segment) for segment in self.segments)
+
+    def without_credentials(self) -> JpegFile:
+        """The same file without its C2PA manifest, over however many segments it goes."""
+        boxes = {segment.payload[2:4] for segment in self.segments if _begins_credentials(segment)}
+        return replace(
+            self,
+            segments=tuple(
+                segment for segment in self.segments if not (_is_jumbf(segment) and segment.payload[2:4] in boxes)
+            ),
+        )
+
+    def to_bytes(self) -> bytes:
+        """The file, byte for byte as it was taken apart where nothing was changed."""
+        return b"".join((b"\xff\xd8", *(segment.raw for segment in self.segments), self.rest))
+
+    def candidates(self) -> Iterator[bytes]:
+        """What the file may have been before a mark was put into it."""
+        yield self.to_bytes()
+
+    def _xmp_at(self) -> int | None:
+        for at, segment in enumerate(self.segments):
+            if segment.marker == _APP1 and segment.payload.startswith(XMP_HEADER):
+                return at
+        return None
+
+
+def _comes_first(segment: _Segment) -> bool:
+    return segment.marker == _APP0 or (segment.marker == _APP1 and segment.payload.startswith(_EXIF_HEADER))
+
+
+def _is_jumbf(segment: _Segment) -> bool:
+    return segment.marker == _APP11 and segment.payload.startswith(b"JP")
+
+
+def _begins_credentials(segment: _Segment) -> bool:
+    payload = segment.payload
+    return _is_jumbf(segment) and payload[12:16] == b"jumb" and payload[20:40] == b"jumd" + _C2PA_UUID

@@ -1,0 +1,51 @@
+"""From a declared `provenance` to how one run marks: the certificate read and tried, the writers of prompts looked up.
+
+All of it before the first credit is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.plan import specs_of
+from seedream_assets.generation.content_credentials import open_credentials
+from seedream_assets.generation.deployment import code_version
+from seedream_assets.generation.marking import Marking
+from seedream_assets.generation.prompts import load_snapshot
+from seedream_assets.storage.object_store import ObjectStore
+
+
+def open_marking(declaration: DatasetDeclaration, partition: str, store: ObjectStore) -> Marking:
+    """How the images of a partition are marked.
+
+    Raises:
+        DeclarationError: The certificate or the key cannot be used, or the column of the writers is not in the table.
+        StoreError: The prompts were not read.
+    """
+    declared = declaration.provenance
+    credentials = (
+        open_credentials(declared.c2pa, base=declaration.base, version=code_version()) if declared.c2pa else None
+    )
+    writers: Mapping[str, str] = {}
+    if declared.prompt_writer_column is not None:
+        writers = _writers(declaration, partition, store, declared.prompt_writer_column)
+    return Marking(provenance=declared, writers=writers, credentials=credentials)
+
+
+def _writers(declaration: DatasetDeclaration, partition: str, store: ObjectStore, column: str) -> dict[str, str]:
+    """Who wrote the prompt of each spec; several rows with the same prompt name all of their writers."""
+    snapshot = load_snapshot(store, declaration, partition)
+    prompts, passengers = snapshot.checked.prompts, snapshot.checked.passengers
+    if column not in passengers.columns:
+        known = ", ".join(map(str, passengers.columns)) or "none that ride along"
+        raise DeclarationError(f"provenance.prompt_writer_column: the table has no column {column!r}; it has {known}")
+    spec_ids = [spec.spec_id for spec in specs_of(prompts, snapshot.reference_hashes)]
+    names = pd.DataFrame({"spec_id": spec_ids, "writer": passengers[column].to_numpy()}).dropna().drop_duplicates()
+    told: dict[str, list[str]] = {}
+    for spec_id, writer in names.itertuples(index=False, name=None):
+        told.setdefault(spec_id, []).append(str(writer))
+    return {spec_id: ", ".join(writers) for spec_id, writers in told.items()}
