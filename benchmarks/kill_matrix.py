@@ -35,7 +35,7 @@ def main() -> int:
             if not outcome.is_clean or options.verbose:
                 print(f"{'clean' if outcome.is_clean else 'NOT CLEAN'} {case} {outcome}", flush=True)
 
-    with running_kill_matrix(s3="s3" in stores) as matrix:
+    with running_kill_matrix(s3="s3" in stores, ceph=options.ceph) as matrix:
         outcomes = matrix.run(cases, at_once=options.at_once, report=report)
     print(f"{'store  first killed':32}{'cases':>7}" + "".join(f"{name:>17}" for name in (*COUNTS, *ZEROS)))
     for group, found in sorted(table.items()):
@@ -57,6 +57,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the first case; the others count on from it")
     parser.add_argument("--case", type=int, help="only this one")
     parser.add_argument("--store", choices=("folder", "s3", "both"), default="both")
+    parser.add_argument(
+        "--ceph", action="store_true", help="S3 is a real Ceph gateway (Debian's radosgw, ceph-mon, ceph-osd)"
+    )
     parser.add_argument("--at-once", type=int, default=min(4, 2 * (os.cpu_count() or 1)))
     parser.add_argument("--verbose", action="store_true")
     return parser.parse_args()

@@ -30,6 +30,7 @@ from seedream_assets_tests.generation.killed_process import (
     open_child_store,
     run_child,
 )
+from seedream_assets_tests.storage.ceph_gateway import running_ceph_gateway
 from seedream_assets_tests.storage.s3_server import S3Server, running_s3_server
 
 STEPS: tuple[str, ...] = (*get_args(Step), "in_post", "any_time")
@@ -211,10 +212,10 @@ def _ids(order: ChildOrder) -> list[str]:
 
 
 @contextmanager
-def running_kill_matrix(*, s3: bool) -> Iterator[KillMatrix]:
-    """A matrix, with an S3 server where one is wanted."""
+def running_kill_matrix(*, s3: bool, ceph: bool = False) -> Iterator[KillMatrix]:
+    """A matrix, with an S3 server where one is wanted: moto, or a real Ceph gateway."""
     if not s3:
         yield KillMatrix(s3=None)
         return
-    with running_s3_server() as server:
+    with running_ceph_gateway() if ceph else running_s3_server() as server:
         yield KillMatrix(s3=server)

@@ -13,6 +13,7 @@ from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3 import S3Store
 from seedream_assets.storage.s3_client import S3Options, make_s3_client
+from seedream_assets_tests.storage.ceph_gateway import ceph_is_installed, running_ceph_gateway
 from seedream_assets_tests.storage.s3_server import S3Server, running_s3_server
 
 if TYPE_CHECKING:
@@ -66,7 +67,32 @@ def folder_store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(scope="session")
+def ceph_gateway() -> Iterator[S3Server]:
+    """A real gateway for the whole session, where Ceph is installed."""
+    with running_ceph_gateway() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ceph_client(ceph_gateway: S3Server) -> S3Client:
+    """One client for all tests."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in ceph_gateway.environment.items():
+            environment.setenv(name, value)
+        return make_s3_client(S3Options())
+
+
+@pytest.fixture
+def ceph_store(ceph_gateway: S3Server, ceph_client: S3Client) -> S3Store:
+    """A store under a prefix of a new bucket of the gateway."""
+    bucket = f"test-{uuid.uuid4().hex[:16]}"
+    ceph_gateway.make_bucket(bucket)
+    options = S3Options(first_wait_seconds=0.01, longest_wait_seconds=0.05)
+    return S3Store(bucket, "team/images", options=options, client=ceph_client)
+
+
+@pytest.fixture(params=["folder", "s3", *(["ceph"] if ceph_is_installed() else [])])
 def store(request: pytest.FixtureRequest) -> ObjectStore:
     """Every store in turn."""
     chosen: ObjectStore = request.getfixturevalue(f"{request.param}_store")
