@@ -6,6 +6,7 @@ import warnings
 
 import dagster as dg
 
+from seedream_assets.assets.bucket_check import build_bucket_check, build_verify_schedule
 from seedream_assets.assets.dataset import build_dataset
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.generation_requests import build_generation_requests
@@ -25,3 +26,10 @@ def build_assets(
         # `backfill_policy` is in beta in Dagster 1.13 and says so once per asset.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return [build_prompts(frame), build_generation_requests(frame), build_images(frame), build_dataset(frame)]
+
+
+def build_checks(declaration: DatasetDeclaration) -> tuple[list[dg.AssetChecksDefinition], list[dg.ScheduleDefinition]]:
+    """The checks that run on their own, and their schedules."""
+    frame = AssetFrame.of(declaration, owners=[], description=None)
+    schedule = build_verify_schedule(frame)
+    return [build_bucket_check(frame)], [schedule] if schedule else []

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from seedream_assets.assets.bucket_check import verification_result
 from seedream_assets.assets.contact_sheet import contact_sheet
 from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
@@ -16,7 +17,7 @@ from seedream_assets.core.manifest import MANIFEST_COLUMNS
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
 from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.image_check import check_images
+from seedream_assets.generation.verification import verify_images
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 ALL_FINAL = "every_wanted_image_is_final"
@@ -47,7 +48,7 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 ALL_WHOLE,
                 asset=key,
-                description="Every stored image exists, decodes, has the hash of the manifest and the pixels asked for.",
+                description="Every stored image exists, is whole, and has the hash of the manifest.",
             ),
         ],
     )
@@ -109,15 +110,5 @@ def _check_final(frame: AssetFrame, outcome: Outcome) -> dg.AssetCheckResult:
 
 
 def _check_whole(frame: AssetFrame, manifest: pd.DataFrame, deployment: Deployment) -> dg.AssetCheckResult:
-    findings, read = check_images(deployment.store, manifest, most_read=IMAGES_READ)
-    found = pd.DataFrame(
-        [(finding.image_id, finding.object_key, finding.problem) for finding in findings],
-        columns=["image_id", "object_key", "problem"],
-    )
-    return dg.AssetCheckResult(
-        check_name=ALL_WHOLE,
-        asset_key=frame.key("dataset"),
-        passed=not findings,
-        description=f"{len(findings)} images are not as the manifest says; all looked up, {read} read and decoded",
-        metadata={"images_read": read, "problems": len(findings), "found": preview(found, rows=50)},
-    )
+    found = verify_images(deployment.store, [manifest], most_read=IMAGES_READ, with_extra=False)
+    return verification_result(frame, ALL_WHOLE, found)

@@ -1,6 +1,6 @@
 """`seedream`: the same datasets without a Dagster project, and what goes with them.
 
-Exit codes: 0, every wanted image is final; 3, some are not; 1, it could not run; 2, wrong usage.
+Exit codes: 0, every wanted image is final; 3, some are not; 1, it could not run; 2, wrong usage. `verify` has its own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ COMMANDS = {
     "plan": "Quote a dataset without spending.",
     "run": "Bring a dataset to the declared state: read, plan, buy, store, write the manifest.",
     "spend": "What was booked, over all time, from the manifests of a store.",
+    "verify": "Compare the bucket with the manifests of a dataset; reads only.",
 }
 
 

@@ -38,6 +38,7 @@ SECTIONS: tuple[Place, ...] = (
     ("partitions",),
     ("prompts",),
     ("provenance",),
+    ("verify",),
     ("image_store",),
 )
 # The name under which Dagster's machinery knows a field, and the one in YAML.

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import dagster as dg
 
-from seedream_assets.assets.build import build_assets
+from seedream_assets.assets.build import build_assets, build_checks
+from seedream_assets.components.checks_schema import VerifyModel
 from seedream_assets.components.provenance_schema import ProvenanceModel
 from seedream_assets.components.scaffold import ImageDatasetScaffolder
 from seedream_assets.components.schema import (
@@ -24,7 +25,7 @@ from seedream_assets.components.schema import (
 )
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
 from seedream_assets.core.budget import Budget
-from seedream_assets.core.declaration import DatasetDeclaration, Partitions
+from seedream_assets.core.declaration import DatasetDeclaration, Partitions, Verify
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.models import SizePolicy
 from seedream_assets.core.prompt_table import Recipe, TableRules, check_recipe
@@ -75,6 +76,9 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         LeonardoModel | None, dg.Resolver.default(description="Where this dataset needs its own rates or limits.")
     ] = None
     recovery: Annotated[RecoveryModel | None, dg.Resolver.default(description="Leases and the history.")] = None
+    verify: Annotated[
+        VerifyModel | None, dg.Resolver.default(description="The check of the bucket against the manifests.")
+    ] = None
     owners: Annotated[
         Sequence[str] | None, dg.Resolver.default(description="E-mail addresses or team:<name>, shown in the UI.")
     ] = None
@@ -109,6 +113,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             rules=rules,
             store=self.store or None,
             partitions=self._partitions(),
+            verify=self.verify.declared() if self.verify else Verify(),
             budget=Budget(**(self.budget.given() if self.budget else {})),
             provenance=self.provenance.declared() if self.provenance else Provenance(),
             leonardo=self.leonardo.given() if self.leonardo else {},
@@ -156,8 +161,14 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         """
         declaration = self.declaration(Path(context.path))
         assets = build_assets(declaration, owners=list(self.owners or ()), description=self.description)
+        checks, schedules = build_checks(declaration)
         declared = context.component_tree.get_all_components(of_type=SeedreamResources)
-        return dg.Definitions(assets=assets, resources={} if declared else DEFAULT_RESOURCES)
+        return dg.Definitions(
+            assets=assets,
+            asset_checks=checks,
+            schedules=schedules,
+            resources={} if declared else DEFAULT_RESOURCES,
+        )
 
 
 def _refuse_store(address: str) -> None:

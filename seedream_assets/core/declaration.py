@@ -47,6 +47,19 @@ class Partitions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verify:
+    """When the bucket is compared with the manifests, and how closely.
+
+    Attributes:
+        schedule: Cron, in UTC; None: no schedule is declared.
+        deep: Read every image; else list calls only.
+    """
+
+    schedule: str | None = None
+    deep: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetDeclaration:
     """What is wanted, from where, at what cost, and where to.
 
@@ -68,6 +81,7 @@ class DatasetDeclaration:
     partitions: Partitions = field(default_factory=Partitions)
     budget: Budget = field(default_factory=Budget)
     provenance: Provenance = field(default_factory=Provenance)
+    verify: Verify = field(default_factory=Verify)
     leonardo: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     engine: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 

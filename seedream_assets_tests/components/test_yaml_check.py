@@ -32,6 +32,7 @@ attributes:
     largest_width: 99999
   recovery: {lease_seconds: 0}
   owners: [bob]
+  verify: {schedule: nightly, deep: perhaps}
 ---
 type: seedream_assets.ImageDataset
 attributes:
@@ -62,11 +63,13 @@ EXPECTED = [
     (21, "largest_width: got 99999"),
     (22, "recovery.lease_seconds: got 0"),
     (23, "owners: got 'bob'"),
-    (28, "attributes.name is given twice"),
-    (30, "NOBODY_SETS_THIS"),
-    (34, "largest_quantity: got 9"),
-    (34, "leonardo.api_key: there is no such key"),
-    (36, "type: got seedream_assets.ImageDatset"),
+    (24, "verify.deep: got 'perhaps'"),
+    (24, "verify.schedule: got 'nightly', allowed is a cron expression"),
+    (29, "attributes.name is given twice"),
+    (31, "NOBODY_SETS_THIS"),
+    (35, "largest_quantity: got 9"),
+    (35, "leonardo.api_key: there is no such key"),
+    (37, "type: got seedream_assets.ImageDatset"),
 ]
 
 

@@ -1,0 +1,77 @@
+"""`seedream verify dataset.yaml`: bucket against manifest, both ways. Reads only."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.core.errors import SeedreamError
+from seedream_assets.core.run_report import format_seconds
+from seedream_assets.generation.verification import Verification, load_manifests, verify_images
+from seedream_assets.resources import ImageStoreResource
+
+DIFFERENT = 1
+NOT_VERIFIED = 2
+SHOWN = 50
+
+
+@click.command("verify")
+@click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--partition", help="Compare this partition's manifest alone, and look for nothing extra.")
+@click.option("--deep", is_flag=True, help="Read every image and compare its hash; without it, list calls only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, last on stdout.")
+def command(dataset: Path, partition: str | None, deep: bool, as_json: bool) -> None:
+    """Compare the bucket with the manifests of a dataset. Never writes.
+
+    Exit codes, as of diff: 0, no difference; 1, differences; 2, it could not be verified.
+    """
+    began = time.monotonic()
+    try:
+        declaration = load_declaration(dataset)
+        store = ImageStoreResource().open(declaration.store)
+        found = verify_images(
+            store,
+            load_manifests(store, declaration.name, partition),
+            most_read=None if deep else 0,
+            with_extra=partition is None,
+        )
+    except SeedreamError as error:
+        click.echo(f"seedream: {error}", err=True)
+        raise click.exceptions.Exit(NOT_VERIFIED) from error
+    result = _as_object(found, dataset=declaration.name, partition=partition, seconds=time.monotonic() - began)
+    click.echo(json.dumps(result) if as_json else _told(found, result))
+    if found.differences:
+        raise click.exceptions.Exit(DIFFERENT)
+
+
+def _as_object(found: Verification, *, dataset: str, partition: str | None, seconds: float) -> dict[str, Any]:
+    return {
+        "dataset": dataset,
+        "partition": partition,
+        "manifests": found.partitions,
+        "images": found.images,
+        "read": found.read,
+        **found.counts,
+        "unwanted": found.unwanted,
+        "clean": not found.differences,
+        "differences": [asdict(difference) for difference in found.differences],
+        "seconds": round(seconds, 3),
+    }
+
+
+def _told(found: Verification, result: dict[str, Any]) -> str:
+    lines = [f"{difference.kind}: {difference.object_key}: {difference.told}" for difference in found.differences]
+    if len(lines) > SHOWN:
+        lines = [*lines[:SHOWN], f"… and {len(lines) - SHOWN} more; --json lists all"]
+    counted = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in found.counts.items() if count)
+    how = f"{found.read} read" if found.read else "by list calls alone"
+    lines.append(f"{result['dataset']}: {found.images} images compared, {how}: {counted or 'no difference'}")
+    if found.unwanted:
+        lines.append(f"{found.unwanted} more are owned and not wanted now")
+    return "\n".join([*lines, f"took {format_seconds(result['seconds'])}"])
