@@ -59,6 +59,10 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         default=10, ge=1, description="Generations at once. The account's own figure, where lower, wins."
     )
     queue_ahead: int = Field(default=4, ge=0, description="Generations kept waiting at Leonardo beyond the slots.")
+    bulk_polling: bool = Field(
+        default=True,
+        description="Ask for many jobs at once with the account's history, instead of for each by itself.",
+    )
     creates_per_minute: int = Field(default=100, ge=1, description="Leonardo's published limit is 100.")
     requests_per_minute: int = Field(default=2000, ge=1, description="Leonardo's published limit is 2000.")
     balance_unit: Literal["CREDITS", "DOLLARS"] = Field(

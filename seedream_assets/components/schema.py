@@ -128,6 +128,7 @@ class LeonardoModel(GivenModel):
     queue_ahead: Annotated[AtLeastZero | None, Described(description="Generations kept waiting beyond the slots.")] = (
         None
     )
+    bulk_polling: Annotated[bool | None, Described(description="Ask for many jobs at once with the history.")] = None
     creates_per_minute: Annotated[AtLeastOne | None, Described(description="Leonardo's limit is 100.")] = None
     requests_per_minute: Annotated[AtLeastOne | None, Described(description="Leonardo's limit is 2000.")] = None
     balance_unit: Annotated[

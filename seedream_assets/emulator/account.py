@@ -135,6 +135,7 @@ class Account:
             job = self.job(generation_id)
             if job is not None:
                 job.polls += 1
+                job.note_shown(self.clock())
             return job
 
     def job(self, generation_id: str) -> Job | None:
@@ -153,12 +154,16 @@ class Account:
     def history(self, offset: int, limit: int) -> list[Job]:
         """List generations, newest first, that are old enough to be visible."""
         with self._lock:
-            newest = self.clock() - self.settings.history_lag_seconds
+            now = self.clock()
+            newest = now - self.settings.history_lag_seconds
             visible = bisect_right(self._in_order, newest, key=lambda job: job.created_at)
             listed: Iterator[Job] = (
                 job for position in range(visible - 1, -1, -1) if not (job := self._in_order[position]).deleted
             )
-            return list(itertools.islice(listed, offset, offset + min(limit, self.settings.history_limit)))
+            page = list(itertools.islice(listed, offset, offset + min(limit, self.settings.history_limit)))
+            for job in page:
+                job.note_shown(now)
+            return page
 
     def balance_credits(self) -> int:
         """Say what is left, refunds of failed generations included."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any, Final
 
 from seedream_assets.emulator.jobs import Job, written_time
@@ -43,12 +44,15 @@ def draw_up(
         `duplicates` counts generations beyond the first with one `Order.fingerprint`; `unanswered` those whose create
         answer never went out whole. `images` were ordered and charged, `images_available` can be downloaded now,
         `images_downloaded` of them were sent whole at least once. `slot_use` is busy slot-seconds over what the slots
-        could have done between the first create and the last completion.
+        could have done between the first create and the last completion. `reads_per_generation` counts polls and
+        pages of history together; `median_lateness` is how long after a job's end a caller was told, as a share of
+        the time the job occupied a slot, None where nothing was told yet.
     """
     orders = Counter(job.order.fingerprint() for job in jobs)
     charged = sum(job.credits for job in jobs)
     refunded = sum(job.credits for job in jobs if job.refunded)
     downloaded = sum(len(job.downloads) for job in jobs)
+    lateness = [share for job in jobs if (share := job.lateness()) is not None]
     bill: dict[str, Any] = {
         "credits": charged,
         "refunded": refunded,
@@ -69,6 +73,8 @@ def draw_up(
         "violations": list(violations),
         "faults_played": dict(faults_played),
         "polls_per_generation": sum(job.polls for job in jobs) / len(jobs) if jobs else 0.0,
+        "reads_per_generation": (counts.get("poll", 0) + counts.get("history", 0)) / len(jobs) if jobs else 0.0,
+        "median_lateness": median(lateness) if lateness else None,
         **_slot_use(jobs, now, slots),
     }
     if details:
@@ -121,6 +127,7 @@ def _line(job: Job, now: float) -> dict[str, Any]:
         "answered": job.answered,
         "deleted": job.deleted,
         "polls": job.polls,
+        "told": job.told_at,
         "image_ids": list(job.image_ids),
         "downloads": {str(index): times for index, times in sorted(job.downloads.items())},
     }

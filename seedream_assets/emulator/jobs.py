@@ -94,6 +94,8 @@ class Job:
     deleted: bool = False
     refunded: bool = False
     polls: int = 0
+    told_at: float | None = None
+    """When an answer first showed that it has ended."""
     downloads: Counter[int] = field(default_factory=Counter)
 
     def status(self, now: float) -> Status:
@@ -101,6 +103,17 @@ class Job:
         if self.outcome.never_ends or now < self.ends_at:
             return "PENDING"
         return "FAILED" if self.outcome.failed else "COMPLETE"
+
+    def note_shown(self, now: float) -> None:
+        """Remember that a caller is shown the job at `now`."""
+        if self.told_at is None and self.status(now) != "PENDING":
+            self.told_at = now
+
+    def lateness(self) -> float | None:
+        """How long after its end a caller was told, as a share of the time it occupied a slot; None when untold."""
+        if self.told_at is None or self.ends_at <= self.starts_at:
+            return None
+        return max(0.0, self.told_at - self.ends_at) / (self.ends_at - self.starts_at)
 
     def indexes(self, now: float) -> Sequence[int]:
         """List the images that exist at `now`. What moderation withholds is taken from the front."""

@@ -1,16 +1,15 @@
-"""What is paid for already: poll until the job has ended, have its images stored, put down how it ended.
+"""What is paid for already: have an ended job's images stored, and put down how it ended.
 
 Whoever comes may do this, for its own requests and for those of others.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from seedream_assets.core.errors import DownloadError, LeonardoUnavailable, RateLimited
+from seedream_assets.core.errors import DownloadError
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.generations import Generation, GenerationStatus
 from seedream_assets.core.ledger_events import Blocked, Completed, Failed, Submitted
@@ -19,15 +18,8 @@ from seedream_assets.generation.breaker import Breaker
 from seedream_assets.generation.delivery import Delivery
 from seedream_assets.generation.lease import Lease
 from seedream_assets.generation.ledger_store import Ledger
-from seedream_assets.generation.patience import Patience
 from seedream_assets.generation.stop import StopRun
 from seedream_assets.generation.submitting import AtStep, Buyer, signed
-from seedream_assets.generation.waiting import Clock, Sleep
-from seedream_assets.leonardo.client import LeonardoClient
-from seedream_assets.leonardo.retries import RetryPolicy
-
-# A fresh job can take a moment to be found; one that stays unknown was deleted.
-UNKNOWN_FOR_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +42,6 @@ class Purchase:
 class Collecting:
     """Sees paid requests to their end, and counts them."""
 
-    client: LeonardoClient
     ledger: Ledger
     lease: Lease
     delivery: Delivery
@@ -58,12 +49,7 @@ class Collecting:
     stop: StopRun
     breaker: Breaker
     quote: Callable[[GenerationRequest], int]
-    policy: RetryPolicy
-    give_up_after_seconds: float
     at_step: AtStep
-    sleep: Sleep
-    clock: Clock
-    patience: Patience = field(default_factory=Patience)
 
     async def look_up(self, request: GenerationRequest, attempt: int) -> Purchase:
         """What the ledger says of a request that somebody has bought."""
@@ -77,42 +63,6 @@ class Collecting:
             buyer=Buyer.of(intent),
             quoted=self.quote(bought),
         )
-
-    async def wait_for_end(self, purchase: Purchase, *, fresh: bool) -> Generation | str:
-        """Poll until the job has ended. Polls that fail are only polls.
-
-        Args:
-            purchase: What is waited for.
-            fresh: True where it was submitted a moment ago: its latency is worth learning.
-
-        Returns:
-            The ended job, or why it is left for the next run.
-        """
-        request, generation_id = purchase.request, purchase.submitted.generation_id
-        began, pending_until, failures = self.clock(), 0.0, 0
-        unknown_since = math.inf
-        wait = self.patience.wait_seconds(request, 0.0) if fresh else 0.0
-        while True:
-            left = self.give_up_after_seconds - (self.clock() - began)
-            if left <= 0:
-                return f"not finished after {self.give_up_after_seconds:g} s; the next run goes on polling"
-            await self.sleep(min(wait, left))
-            try:
-                generation = await self.client.read_generation(generation_id)
-            except (LeonardoUnavailable, RateLimited) as error:
-                failures += 1
-                wait = self.policy.wait_seconds(failures, error, 0.5)
-                continue
-            failures, asked_at = 0, self.clock() - began
-            if generation is not None and generation.status is not GenerationStatus.PENDING:
-                if fresh:
-                    self.patience.learn(request, after=pending_until, until=asked_at)
-                return generation
-            unknown_since = min(unknown_since, asked_at) if generation is None else math.inf
-            if asked_at - unknown_since > UNKNOWN_FOR_SECONDS:
-                return f"Leonardo does not know generation {generation_id} any more; was it deleted?"
-            pending_until = asked_at
-            wait = self.patience.wait_seconds(request, asked_at)
 
     async def put_away(self, purchase: Purchase, generation: Generation | str) -> None:
         """Store what a finished job delivered and put down how it ended; a job that is left for later is counted so."""

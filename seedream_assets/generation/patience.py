@@ -1,8 +1,8 @@
-"""When to ask for a job again: latency is learned while the run goes on, and a poll comes when an end is likely.
+"""How long jobs take: learned while the run goes on, so that Leonardo is asked when an end is likely.
 
-The logarithm of a job's latency is taken as normally distributed, per model, size and number of images. A poll does
-not tell when a job ended, only that it ended since the poll before: what is learned is the expected latency within
-that interval, or the guess would confirm itself for ever.
+The logarithm of a job's latency is taken as normally distributed, per model, size and number of images. An answer does
+not tell when a job ended, only that it ended since the answer before: what is learned is the expected latency within
+that interval, or the guess would confirm itself for ever. Time in Leonardo's queue is not part of it (`in_flight`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ FIRST_GUESS_WEIGHT = 2.0
 LONGEST_MEMORY = 50.0
 SHORTEST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 30.0
-# Of what can still happen, how much has probably happened when the next poll comes.
+# Of what can still happen, how much has probably happened when the next poll of a job comes.
 SHARE_TO_WAIT_FOR = 0.5
 # The same before anything was learned: a guess that is too long holds a place for nothing.
 FIRST_SHARE_TO_WAIT_FOR = 0.2
+# A job that takes longer than so many of its kind is late.
+SHARE_IN_TIME = 0.995
 _STANDARD = NormalDist()
 
 
@@ -41,11 +43,17 @@ class _Latency:
         return max(0.1, math.sqrt(max(0.0, self.square - self.mean**2)))
 
     def learn(self, after: float, until: float) -> None:
-        """A job ended later than `after` and by `until`, in seconds since its submit."""
+        """A job ended later than `after` and by `until`, in seconds since its start."""
         value, square = _expected_between(self.mean, self.sigma, after, until)
         self.weight = min(self.weight + 1, LONGEST_MEMORY)
         self.mean += (value - self.mean) / self.weight
         self.square += (square - self.square) / self.weight
+
+    def share_ended(self, elapsed: float) -> float:
+        return _STANDARD.cdf((math.log(elapsed) - self.mean) / self.sigma) if elapsed > 0 else 0.0
+
+    def seconds_until(self, share: float) -> float:
+        return math.exp(self.mean + self.sigma * _STANDARD.inv_cdf(share))
 
 
 def _expected_between(mean: float, sigma: float, after: float, until: float) -> tuple[float, float]:
@@ -67,41 +75,52 @@ def _expected_between(mean: float, sigma: float, after: float, until: float) -> 
 
 
 class Patience:
-    """What is known of latencies so far. One object per run."""
+    """What is known of latencies so far. One object per run. All times are seconds since a job's start."""
 
     def __init__(self) -> None:
         self._all = _Latency()
-        self._latencies: dict[tuple[str, int, int], _Latency] = {}
+        self._latencies: dict[tuple[str, int, int, int], _Latency] = {}
 
     def learn(self, request: GenerationRequest, *, after: float, until: float) -> None:
-        """A job of this kind was pending `after` seconds from its submit and had ended by `until`."""
+        """A job of this kind was pending `after` seconds from its start and had ended by `until`."""
         self._of(request).learn(after, until)
         self._all.learn(after, until)
 
     def wait_seconds(self, request: GenerationRequest, elapsed: float) -> float:
-        """How long to wait before the next poll of a job that has not ended after `elapsed` seconds."""
+        """How long to wait before the next poll of a job that had not ended after `elapsed` seconds."""
         latency = self._of(request)
-        ends = NormalDist(latency.mean, latency.sigma)
-        passed = ends.cdf(math.log(elapsed)) if elapsed > 0 else 0.0
+        passed = latency.share_ended(elapsed)
         wait_for = SHARE_TO_WAIT_FOR if self._all.weight > FIRST_GUESS_WEIGHT else FIRST_SHARE_TO_WAIT_FOR
         share = passed + (1 - passed) * wait_for
         if share > 0.999:
             # Later than almost every other: the model has nothing to say any more, so the waits grow with the age.
             wait = elapsed * 0.25
         else:
-            wait = math.exp(ends.inv_cdf(share)) - elapsed
+            wait = latency.seconds_until(share) - elapsed
         return min(max(wait, SHORTEST_WAIT_SECONDS), LONGEST_WAIT_SECONDS)
+
+    def median_seconds(self, request: GenerationRequest) -> float:
+        """Half of such jobs take no longer."""
+        return self._of(request).seconds_until(0.5)
+
+    def late_seconds(self, request: GenerationRequest) -> float:
+        """Nearly all of such jobs take no longer."""
+        return self._of(request).seconds_until(SHARE_IN_TIME)
+
+    def chance_of_end(self, request: GenerationRequest, *, after: float, until: float) -> float:
+        """How probable it is that a job that was pending at `after` has ended by `until`."""
+        latency = self._of(request)
+        passed = latency.share_ended(after)
+        if passed > 0.999:
+            return min(1.0, max(0.0, (until - after) / max(after, SHORTEST_WAIT_SECONDS)))
+        return max(0.0, latency.share_ended(until) - passed) / (1 - passed)
 
     def _of(self, request: GenerationRequest) -> _Latency:
         """What is known of this kind; a kind not seen before begins with what is known of all."""
-        known = self._latencies.get(_kind(request))
+        kind = (request.spec.model, request.spec.width, request.spec.height, request.count)
+        known = self._latencies.get(kind)
         if known is None:
             sigma = max(self._all.sigma, FIRST_GUESS_SIGMA)
             known = _Latency(mean=self._all.mean, square=self._all.mean**2 + sigma**2)
-            self._latencies[_kind(request)] = known
+            self._latencies[kind] = known
         return known
-
-
-def _kind(request: GenerationRequest) -> tuple[str, int, int]:
-    megapixels = round(request.spec.width * request.spec.height / 1_000_000)
-    return request.spec.model, megapixels, request.count

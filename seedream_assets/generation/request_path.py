@@ -1,7 +1,7 @@
 """One request from where it stands to its end: claim → submit → poll → deliver, with every end counted.
 
 The ledger decides where a request stands; this follows it. Each step is somebody else's: `submitting` spends,
-`recovery` settles what is open, `collecting` polls and stores.
+`recovery` settles what is open, `polling` waits for the end, `collecting` stores.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from seedream_assets.generation.collecting import Collecting, Purchase
 from seedream_assets.generation.errand import Errand
 from seedream_assets.generation.lease import Lease, LeaseLapsed
 from seedream_assets.generation.ledger_store import Ledger, cost_of
+from seedream_assets.generation.polling import Polling
 from seedream_assets.generation.recovery import Recovery
 from seedream_assets.generation.spending import Purse
 from seedream_assets.generation.stop import StopRun
@@ -44,6 +45,7 @@ class RequestPath:
     lease: Lease
     submits: Submits
     recovery: Recovery
+    polling: Polling
     collecting: Collecting
     purse: Purse
     tally: Tally
@@ -120,7 +122,7 @@ class RequestPath:
                 buyer=self.submits.buyer,
                 quoted=self.quote(request),
             )
-            generation = await self.collecting.wait_for_end(purchase, fresh=True)
+            generation = await self.polling.wait_for_end(request, sent.generation_id, fresh=True)
         await self.collecting.put_away(purchase, generation)
         return None
 
@@ -266,7 +268,9 @@ class RequestPath:
         """Poll and store a request that is paid for already, by this run or another."""
         purchase = await self.collecting.look_up(request, attempt)
         async with self.places:
-            generation = await self.collecting.wait_for_end(purchase, fresh=False)
+            generation = await self.polling.wait_for_end(
+                purchase.request, purchase.submitted.generation_id, fresh=False
+            )
         await self.collecting.put_away(purchase, generation)
 
 

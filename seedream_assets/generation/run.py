@@ -18,14 +18,18 @@ from seedream_assets.core.models import ModelCatalog, credits_for
 from seedream_assets.core.run_report import Progress, RunReport, Tally
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.breaker import Breaker
+from seedream_assets.generation.bulk_polling import BulkPolling
 from seedream_assets.generation.collecting import Collecting
 from seedream_assets.generation.dataset_budget import DatasetBudget, told_by
 from seedream_assets.generation.delivery import ByteBudget, Delivery
 from seedream_assets.generation.engine import Engine
 from seedream_assets.generation.errand import Demand
+from seedream_assets.generation.in_flight import InFlight
 from seedream_assets.generation.lease import Lease, is_gone
 from seedream_assets.generation.ledger_store import Ledger
 from seedream_assets.generation.marking import Marking
+from seedream_assets.generation.patience import Patience
+from seedream_assets.generation.polling import Polling
 from seedream_assets.generation.recovery import Recovery
 from seedream_assets.generation.references import ReferenceUploads
 from seedream_assets.generation.request_path import RequestPath
@@ -45,6 +49,8 @@ SUBMIT_POLICY = RetryPolicy(attempts=24, first_wait_seconds=1.0)
 DOWNLOAD_POLICY = RetryPolicy(attempts=9)
 READ_POLICY = RetryPolicy()
 MOST_REASONS = 20
+# Leonardo keeps 20 generations waiting or running for each slot (limits page, 2026-07-01); one more is refused.
+PENDING_FOR_EACH_SLOT = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +172,9 @@ def _build_engine(
     stop: StopRun,
 ) -> Engine:
     settings = order.settings
-    at_leonardo = min(settings.slots, account.slots or settings.slots) + settings.queue_ahead
+    slots = min(settings.slots, account.slots or settings.slots)
+    at_leonardo = min(slots + settings.queue_ahead, slots * PENDING_FOR_EACH_SLOT)
+    patience = Patience()
     ledger, breaker = Ledger(store, on_ending=order.on_ending), Breaker()
     path = RequestPath(
         ledger=ledger,
@@ -203,8 +211,23 @@ def _build_engine(
             stopping=lambda: stop.is_interrupted,
             at_step=order.at_step,
         ),
-        collecting=Collecting(
+        polling=Polling(
             client=client,
+            bulk=BulkPolling(
+                client=client,
+                user_id=account.user_id,
+                in_flight=InFlight(slots=slots, patience=patience),
+                patience=patience,
+                enabled=settings.bulk_polling,
+                sleep=order.sleep,
+                clock=order.clock,
+            ),
+            policy=READ_POLICY,
+            give_up_after_seconds=settings.give_up_after_seconds,
+            sleep=order.sleep,
+            clock=order.clock,
+        ),
+        collecting=Collecting(
             ledger=ledger,
             lease=lease,
             delivery=Delivery(
@@ -222,11 +245,7 @@ def _build_engine(
             stop=stop,
             breaker=breaker,
             quote=lambda request: credits_for(order.models.find(request.spec.model), request.count),
-            policy=READ_POLICY,
-            give_up_after_seconds=settings.give_up_after_seconds,
             at_step=order.at_step,
-            sleep=order.sleep,
-            clock=order.clock,
         ),
         purse=purse,
         tally=tally,

@@ -17,6 +17,7 @@ class EngineSettings:
         slots: Generations that the account runs at once.
         queue_ahead: Generations kept waiting at Leonardo beyond the slots, so that no slot idles while this machine
             polls, downloads and stores.
+        bulk_polling: Ask for many jobs at once, with the account's history; each job's own poll stays the last word.
         give_up_after_seconds: A job that has not ended by then stays `pending` with its id; the next run goes on.
         drain_seconds: How long an interrupted run finishes what is in flight.
         lease_seconds: How long a silent process keeps others from taking over its open intents. Renewed three times as
@@ -32,6 +33,7 @@ class EngineSettings:
 
     slots: int = 10
     queue_ahead: int = 4
+    bulk_polling: bool = True
     give_up_after_seconds: float = 1800.0
     drain_seconds: float = 30.0
     lease_seconds: float = 60.0
@@ -42,7 +44,7 @@ class EngineSettings:
     progress_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        may_be_zero = ("queue_ahead", "history_settle_seconds", "drain_seconds")
+        may_be_zero = ("queue_ahead", "bulk_polling", "history_settle_seconds", "drain_seconds")
         for field in fields(self):
             value = getattr(self, field.name)
             if value < 0 or (value == 0 and field.name not in may_be_zero):

@@ -159,12 +159,21 @@ def read_generation(reply: Any) -> Generation | None:
 def read_history(reply: Any) -> list[Generation]:
     """The jobs in one page of the account's history; entries without an id are passed over.
 
+    An image of which the history does not say everything that a poll says is left out: fewer images, not worse ones.
+
     Raises:
         ValueError: The reply has no `generations`.
     """
     if not isinstance(reply, dict) or not isinstance(reply.get("generations"), list):
         raise ValueError("the reply has no list of generations")
-    return [_read_job(job) for job in reply["generations"] if isinstance(job, dict) and job.get("id")]
+    return [
+        _read_job(_only_whole_images(job)) for job in reply["generations"] if isinstance(job, dict) and job.get("id")
+    ]
+
+
+def _only_whole_images(job: Json) -> Json:
+    images = [image for image in _list_or_empty(job.get("generated_images")) if isinstance(image, dict)]
+    return {**job, "generated_images": [image for image in images if image.get("id") and "nsfw" in image]}
 
 
 def _read_job(job: Json) -> Generation:

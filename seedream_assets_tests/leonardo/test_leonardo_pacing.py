@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
 from seedream_assets.leonardo.pacing import Pace
+from seedream_assets_tests.jumping_loop import JumpingLoop
 
 MINUTE_SECONDS = 60.0
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop that never waits: when nothing is left to do, its clock jumps to the next thing."""
-
-    def __init__(self) -> None:
-        super().__init__(selectors.DefaultSelector())
-        self.jumped_seconds = 0.0
-        selector: Any = self._selector  # type: ignore[attr-defined]
-        select = selector.select
-
-        def jump(timeout: float | None = None) -> Any:
-            self.jumped_seconds += timeout or 0.0
-            return select(0)
-
-        selector.select = jump
-
-    def time(self) -> float:
-        return super().time() + self.jumped_seconds
 
 
 def times_of(calls: int, call: Callable[[Pace], Awaitable[None]], pace: Callable[[], Pace]) -> list[float]:

@@ -1,0 +1,39 @@
+"""The emulator in a process of its own, so that its work is not counted as the client's."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+import httpx
+
+from seedream_assets.emulator.server import serve
+from seedream_assets.emulator.settings import EmulatorSettings
+
+
+@contextmanager
+def emulator_process(settings: EmulatorSettings) -> Iterator[str]:
+    """Its base URL; the account is gone afterwards."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(settings, theirs), daemon=True)
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(settings: EmulatorSettings, announced: Connection) -> None:
+    serve(settings, announce=announced.send)
+
+
+def read_bill(base_url: str) -> dict[str, Any]:
+    """The emulator's books, with every generation."""
+    answer = httpx.get(f"{base_url}/emulator/bill?details=1", trust_env=False, timeout=60)
+    bill: dict[str, Any] = answer.json()
+    return bill

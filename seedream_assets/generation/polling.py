@@ -1,0 +1,96 @@
+"""Waiting for the end of a job that is paid for, with as few questions as possible.
+
+A look at the account's history tells of many jobs at once (`bulk_polling`); the job's own poll comes when an end is
+likely and nothing has been told, and has the last word. A webhook would be a third way to be told: it would end
+`Job.told` as a look does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from seedream_assets.core.errors import LeonardoUnavailable, RateLimited
+from seedream_assets.core.generation_requests import GenerationRequest
+from seedream_assets.core.generations import Generation, GenerationStatus
+from seedream_assets.generation.bulk_polling import BulkPolling, tells_all
+from seedream_assets.generation.in_flight import Job
+from seedream_assets.generation.waiting import Clock, Sleep
+from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.leonardo.retries import RetryPolicy
+
+# A fresh job can take a moment to be found; one that stays unknown was deleted.
+UNKNOWN_FOR_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling:
+    """Waits for ends.
+
+    Attributes:
+        bulk: Tells of jobs before their own poll is due.
+        policy: For polls that get no answer.
+        give_up_after_seconds: The longest wait for one job.
+    """
+
+    client: LeonardoClient
+    bulk: BulkPolling
+    policy: RetryPolicy
+    give_up_after_seconds: float
+    sleep: Sleep
+    clock: Clock
+
+    async def wait_for_end(self, request: GenerationRequest, generation_id: str, *, fresh: bool) -> Generation | str:
+        """Wait until the job has ended: told by a look at the history, or else by its own polls. Failures are only polls.
+
+        Args:
+            request: As it was bought.
+            generation_id: Its job.
+            fresh: True where it was submitted a moment ago: its latency is worth learning.
+
+        Returns:
+            The ended job, or why it is left for the next run.
+        """
+        began, unknown_since, failures = self.clock(), math.inf, 0
+        with self.bulk.watching(request, generation_id, fresh=fresh) as job:
+            poll_at = None if fresh else began
+            while True:
+                left = self.give_up_after_seconds - (self.clock() - began)
+                if left <= 0:
+                    return f"not finished after {self.give_up_after_seconds:g} s; the next run goes on polling"
+                told = await self._told_before_poll(job, poll_at, latest=self.clock() + left)
+                if told is not None and tells_all(told, request):
+                    return told
+                poll_at, asked_at = None, self.clock()
+                try:
+                    generation = await self.client.read_generation(generation_id)
+                except (LeonardoUnavailable, RateLimited) as error:
+                    failures, job.poll_fails = failures + 1, True
+                    poll_at = self.clock() + self.policy.wait_seconds(failures, error, 0.5)
+                    continue
+                failures, job.poll_fails = 0, False
+                if generation is not None and generation.status is not GenerationStatus.PENDING:
+                    self.bulk.note_end_by_poll(job)
+                    return generation
+                self.bulk.in_flight.note_pending(job, at=asked_at, polled=True)
+                unknown_since = min(unknown_since, asked_at) if generation is None else math.inf
+                if asked_at - unknown_since > UNKNOWN_FOR_SECONDS:
+                    return f"Leonardo does not know generation {generation_id} any more; was it deleted?"
+
+    async def _told_before_poll(self, job: Job, poll_at: float | None, *, latest: float) -> Generation | None:
+        """What a look told of the job's end; None when its own poll is due: at `poll_at`, else when an end is likely."""
+        while not job.told.done():
+            seen = job.pending_until, job.started_at
+            due = min(self.bulk.in_flight.poll_at(job) if poll_at is None else poll_at, latest)
+            waiting: asyncio.Future[Any] = asyncio.ensure_future(self.sleep(max(0.0, due - self.clock())))
+            try:
+                await asyncio.wait([waiting, job.told], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+            is_put_off = poll_at is None and seen != (job.pending_until, job.started_at) and self.clock() < latest
+            if not job.told.done() and not is_put_off:
+                return None
+        generation, job.told = job.told.result(), asyncio.get_running_loop().create_future()
+        return generation
