@@ -19,6 +19,7 @@
     │   ├── ObjectNotFound
     │   ├── StoreUnavailable       may be repeated
     │   └── StoreRefused           the store cannot be used safely
+    ├── ExportError              the dataset cannot be written in this format, or not to this place
     └── Interrupted              a person or a supervisor asked the run to stop
 
 Each class says with `may_retry` whether the same call may be made again by a machine.
@@ -157,6 +158,10 @@ class StoreUnavailable(StoreError):
 
 class StoreRefused(StoreError):
     """The store cannot be used safely: no such bucket, no permission, no room, or no create-only writes."""
+
+
+class ExportError(SeedreamError):
+    """The dataset cannot be written in this format, or not to this place; what lay there was left alone."""
 
 
 class Interrupted(SeedreamError):

@@ -1,0 +1,1 @@
+"""What a dataset is handed over as: written from its manifests alone, and opened with its consumers' own libraries."""
