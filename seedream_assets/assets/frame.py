@@ -8,11 +8,10 @@ from typing import Any
 
 import dagster as dg
 
+from seedream_assets.assets.partitions import backfill_policy, partitions_def
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.generation.deployment import Deployment, code_version
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
-
-DAY = "%Y-%m-%d"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ class AssetFrame:
             "key": self.key(stage),
             "deps": [self.key(earlier) for earlier in after],
             "partitions_def": self.partitions_def,
-            "backfill_policy": dg.BackfillPolicy.single_run() if self.partitions_def else None,
+            "backfill_policy": backfill_policy(self.declaration),
             "group_name": self.declaration.name,
             "kinds": kinds,
             "owners": list(self.owners) or None,
@@ -86,17 +85,3 @@ class AssetFrame:
             engine=leonardo.engine({**declared.leonardo, **declared.engine}),
             s3=image_store.options(),
         )
-
-
-def partitions_def(declaration: DatasetDeclaration) -> dg.PartitionsDefinition[str] | None:
-    """Dagster's partitions of a declared dataset; None where it has none.
-
-    The values of a column and the names of tables are known only when they are read: their keys are added to the
-    dynamic partitions that have the dataset's name.
-    """
-    partitions = declaration.partitions
-    if partitions.by == "none":
-        return None
-    if partitions.by == "daily" and partitions.start is not None:
-        return dg.DailyPartitionsDefinition(start_date=partitions.start.strftime(DAY))
-    return dg.DynamicPartitionsDefinition(name=declaration.name)

@@ -13,7 +13,7 @@ from seedream_assets.assets.partition_walk import Materialised, materialise
 from seedream_assets.assets.tables import preview, row_count, table_schema
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.prompts import PROMPT_DTYPES, PromptSnapshot, read_prompts, write_snapshot
+from seedream_assets.generation.prompts import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 NO_REJECTED_ROWS = "no_rejected_rows"
@@ -43,13 +43,18 @@ def build_prompts(frame: AssetFrame) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
-            yield from materialise(context, frame.key("prompts"), lambda key: _read(context, frame, key, deployment))
+            reader = PromptReader(frame.declaration, deployment)
+            yield from materialise(
+                context, frame.key("prompts"), lambda key: _read(context, frame, key, reader, deployment)
+            )
 
     return prompts
 
 
-def _read(context: dg.AssetExecutionContext, frame: AssetFrame, key: str, deployment: Deployment) -> Materialised:
-    snapshot = read_prompts(frame.declaration, key, deployment)
+def _read(
+    context: dg.AssetExecutionContext, frame: AssetFrame, key: str, reader: PromptReader, deployment: Deployment
+) -> Materialised:
+    snapshot = reader.read(key)
     write_snapshot(deployment.store, frame.declaration, key, snapshot)
     checked = snapshot.checked
     uri = deployment.store.uri(frame.declaration.key("prompts", key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -143,16 +143,10 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         return Recipe(**given)
 
     def _partitions(self) -> Partitions:
-        declared = self.partitions
-        if declared is None:
-            return Partitions()
-        try:
-            start = date.fromisoformat(declared.start) if declared.start else None
-        except ValueError as error:
-            raise DeclarationError(
-                f"partitions.start: got {declared.start!r}, allowed is a day as 2026-11-01"
-            ) from error
-        return Partitions(by=declared.by, column=declared.column, start=start)
+        given = self.partitions.given() if self.partitions else {}
+        if "start" in given:
+            given["start"] = _moment(given["start"])
+        return Partitions(**given)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The four assets and their checks.
@@ -169,6 +163,15 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             schedules=schedules,
             resources={} if declared else DEFAULT_RESOURCES,
         )
+
+
+def _moment(start: str) -> date:
+    try:
+        return date.fromisoformat(start) if len(start) == len("2026-11-01") else datetime.fromisoformat(start)
+    except ValueError as error:
+        raise DeclarationError(
+            f"partitions.start: got {start!r}, allowed is a day as 2026-11-01, or a time as 2026-11-01T06:00"
+        ) from error
 
 
 def _refuse_store(address: str) -> None:

@@ -83,15 +83,38 @@ class RecipeModel(GivenModel):
     reference_strength: Annotated[str | None, Described(description="LOW, MID or HIGH.")] = None
 
 
-class PartitionsModel(dg.Model, dg.Resolvable):
+class PartitionsModel(GivenModel):
     """How the dataset is cut into partitions."""
 
     by: Annotated[
-        Literal["none", "daily", "column", "table"],
-        Described(description="daily: by a date; column: one partition per value; table: one per file."),
+        Literal["none", "hourly", "daily", "weekly", "monthly", "column", "table"],
+        Described(description="hourly to monthly: by a date; column: one partition per value; table: one per file."),
     ] = "none"
     column: Annotated[str | None, Described(description="The table's column that decides.")] = None
-    start: Annotated[str | None, Described(description="First day, for daily.", examples=["2026-11-01"])] = None
+    start: Annotated[
+        str | None,
+        Described(description="From when on, for time partitions.", examples=["2026-11-01", "2026-11-01T06:00"]),
+    ] = None
+    timezone: Annotated[
+        str | None, Described(description="Where days begin; default UTC.", examples=["Europe/Berlin"])
+    ] = None
+    format: Annotated[
+        str | None, Described(description="strftime format of the keys; default: Dagster's.", examples=["%Y-%m"])
+    ] = None
+    minute_offset: Annotated[int | None, Described(description="Minute at which windows begin.")] = None
+    hour_offset: Annotated[int | None, Described(description="Hour at which days, weeks, months begin.")] = None
+    day_offset: Annotated[
+        int | None, Described(description="Day on which weeks (0 is Sunday) or months (1 to 28) begin.")
+    ] = None
+    end_offset: Annotated[
+        int | None, Described(description="Windows beyond the last complete one; 1: also the current one.")
+    ] = None
+    backfill: Annotated[
+        Literal["single_run", "per_partition"] | None,
+        Described(
+            description="single_run (default): a range is one run and one stream; per_partition: a run for each."
+        ),
+    ] = None
 
 
 class BudgetModel(GivenModel):
@@ -100,6 +123,10 @@ class BudgetModel(GivenModel):
     max_credits_per_run: Annotated[AtLeastZero | None, Described(description="One run buys no more than this.")] = None
     max_credits_total: Annotated[
         AtLeastZero | None, Described(description="All runs of this dataset together buy no more than this.")
+    ] = None
+    max_credits_per_day: Annotated[
+        AtLeastZero | None,
+        Described(description="All runs of this dataset together buy no more than this on one day, in UTC."),
     ] = None
 
 

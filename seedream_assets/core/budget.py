@@ -18,13 +18,17 @@ from seedream_assets.core.models import DOLLARS_PER_CREDIT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a dataset's owner allows, in credits. None: no cap of this kind."""
+    """What a dataset's owner allows, in credits. None: no cap of this kind.
+
+    A day is one in UTC by the store's clock. What is reserved and not settled counts on every day.
+    """
 
     max_credits_per_run: int | None = None
     max_credits_total: int | None = None
+    max_credits_per_day: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_credits_per_run", "max_credits_total"):
+        for name in ("max_credits_per_run", "max_credits_total", "max_credits_per_day"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise DeclarationError(f"budget.{name}: got {value}, allowed is 0 or more credits")
@@ -35,7 +39,7 @@ class CapReached:
     """Why a request was not sent, with the numbers.
 
     Attributes:
-        cap: `max_credits_per_run`, `max_credits_total` or `balance`.
+        cap: `max_credits_per_run`, `max_credits_total`, `max_credits_per_day` or `balance`.
         limit: The cap, in credits.
         committed: Booked and reserved so far, in credits.
         asked: What the refused request would have needed.

@@ -5,45 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from hashlib import sha256
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from seedream_assets.core.budget import Budget
 from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.partitions import UNPARTITIONED as UNPARTITIONED
+from seedream_assets.core.partitions import Partitions as Partitions
 from seedream_assets.core.prompt_table import TableRules
 from seedream_assets.core.provenance import Provenance
 
-# The partition of a dataset that has none, in file names, the manifest and summaries.
-UNPARTITIONED = "all"
-PartitionBy = Literal["none", "daily", "column", "table"]
+# A file's name has 255 bytes at most, and `.rejected.parquet` and its like come after.
+LONGEST_IN_KEY = 200
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partitions:
-    """How a dataset is cut.
-
-    Attributes:
-        by: `none`; `daily`, by a column's date or by `{partition}` in the table's path; `column`, one partition per
-            value; `table`, one per file.
-        column: The table's column that decides, for `daily` and `column`.
-        start: First day, for `daily`.
-    """
-
-    by: PartitionBy = "none"
-    column: str | None = None
-    start: date | None = None
-
-    def __post_init__(self) -> None:
-        if self.by == "daily" and self.start is None:
-            raise DeclarationError('partitions: daily needs a first day; add start: "2026-11-01"')
-        if self.by == "column" and not self.column:
-            raise DeclarationError("partitions: by column needs a column; add column: <name>")
-        if self.by in ("none", "table") and self.column:
-            raise DeclarationError(f"partitions: by {self.by} takes no column; take column out, or use by: column")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +70,14 @@ class DatasetDeclaration:
             )
         if not self.tables or not all(self.tables):
             raise DeclarationError("prompts.table: nothing is named; give a path, an address or a list of them")
-        if self.partitions.by == "daily" and not self.partitions.column and not self.has_partition_in_path:
+        cut = self.partitions
+        if cut.unit is not None and not cut.column and not self.has_partition_in_path:
             raise DeclarationError(
-                "partitions: daily needs a column with the date, or {partition} in prompts.table's path"
+                f"partitions: {cut.by} needs a column with the date, or {{partition}} in prompts.table's path"
+            )
+        if cut.unit is None and self.has_partition_in_path:
+            raise DeclarationError(
+                f"prompts.table: {{partition}} in the path is for time partitions, not for by: {cut.by}"
             )
 
     @property
@@ -113,6 +95,12 @@ class DatasetDeclaration:
 
 
 def partition_in_key(partition: str) -> str:
-    """A partition's name as it stands in object keys: what could mislead a path or a URL is percent-encoded."""
+    """A partition's name as it stands in object keys: what could mislead a path or a URL is percent-encoded.
+
+    A name that becomes too long for a file's is cut, and told apart by "=" and its hash; no other name has a "=".
+    """
     encoded = quote(partition, safe=" ")
+    if len(encoded) > LONGEST_IN_KEY:
+        begin = re.sub(r"%[0-9A-F]?$", "", encoded[: LONGEST_IN_KEY - 65])
+        encoded = f"{begin}={sha256(partition.encode()).hexdigest()}"
     return encoded if encoded.strip(". ") else encoded.replace(".", "%2E")

@@ -9,7 +9,7 @@ A table that cannot be used raises, and nothing is written; a row that cannot be
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,13 +19,15 @@ import pandas as pd
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DownloadError, ObjectNotFound, PromptTableError, StoreError
 from seedream_assets.core.parquet import PARQUET, from_parquet, read_facts, to_parquet
-from seedream_assets.core.partitions import rows_of_partition
+from seedream_assets.core.partition_rows import rows_of_partition
 from seedream_assets.core.plan import reference_sources
 from seedream_assets.core.prompt_formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.core.prompt_table import CheckedPrompts, check_prompt_table
 from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.partition_keys import table_labels, the_table
 from seedream_assets.generation.references import LARGEST_REFERENCE_BYTES, check_reference, keep_reference
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.source_file import SourceFile
 from seedream_assets.storage.table_source import fetch, find_sources
 
 PROMPT_DTYPES: Mapping[str, str] = {
@@ -75,28 +77,56 @@ class PromptSnapshot:
         return len(rejected[["table", "row_number"]].drop_duplicates())
 
 
-def read_prompts(declaration: DatasetDeclaration, partition: str, deployment: Deployment) -> PromptSnapshot:
-    """Read and check the prompts of a partition. Writes nothing.
+class PromptReader:
+    """Reads the prompts of a dataset's partitions. Where they share their tables, these are read and parsed once.
 
-    Raises:
-        PromptTableError: A table is missing, broken, empty or has no prompt column; a partition has no table.
+    Args:
+        declaration, deployment: Whose, and what is allowed there.
     """
-    base = Path(declaration.base)
-    sources = find_sources(declaration.tables_of(partition), base=base, options=deployment.s3)
-    if declaration.partitions.by == "table":
-        sources = [source for source in sources if Path(source.name).stem == partition]
-        if not sources:
-            raise PromptTableError(f"no prompt table is named {partition}; the table's name is the partition's")
+
+    def __init__(self, declaration: DatasetDeclaration, deployment: Deployment) -> None:
+        self._declaration = declaration
+        self._deployment = deployment
+        self._latest: tuple[tuple[str, ...], pd.DataFrame, pd.DataFrame] | None = None
+
+    def read(self, partition: str) -> PromptSnapshot:
+        """Read and check the prompts of a partition. Writes nothing.
+
+        Raises:
+            PromptTableError: A table is missing, broken, empty or has no prompt column; a partition has no table.
+            DeclarationError: No partition of this dataset can have this name.
+        """
+        declaration = self._declaration
+        declaration.partitions.refuse_unless_key(partition)
+        joined, tables = self._tables(partition)
+        rows, misfits = rows_of_partition(joined, declaration.partitions, partition)
+        checked = _with_rejected(check_prompt_table(rows, declaration.rules, self._deployment.models), misfits)
+        return _with_references(checked, tables, Path(declaration.base), self._deployment)
+
+    def _tables(self, partition: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The rows of a partition's files, and what is known of the files."""
+        by_table = self._declaration.partitions.by == "table"
+        named = self._declaration.tables_of(partition)
+        wanted = (*named, partition) if by_table else named
+        if self._latest is None or self._latest[0] != wanted:
+            sources = find_sources(named, base=Path(self._declaration.base), options=self._deployment.s3)
+            self._latest = (wanted, *_parse([the_table(sources, partition)] if by_table else sources))
+        return self._latest[1:]
+
+
+def read_prompts(declaration: DatasetDeclaration, partition: str, deployment: Deployment) -> PromptSnapshot:
+    """Read and check the prompts of one partition; see `PromptReader.read`."""
+    return PromptReader(declaration, deployment).read(partition)
+
+
+def _parse(sources: Sequence[SourceFile]) -> tuple[pd.DataFrame, pd.DataFrame]:
     frames: dict[str, pd.DataFrame] = {}
     facts: list[dict[str, str]] = []
-    for source in sources:
+    for label, source in table_labels(sources).items():
         body = fetch(source)
-        label = source.uri if source.name in frames else source.name
         frames[label] = parse_prompt_file(body, source.name)
         facts.append({"table": label, "table_uri": source.uri, "table_sha256": sha256(body).hexdigest()})
-    rows = rows_of_partition(join_prompt_tables(frames), declaration.partitions, partition)
-    checked = check_prompt_table(rows, declaration.rules, deployment.models)
-    return _with_references(checked, pd.DataFrame(facts, dtype="string"), base, deployment)
+    return join_prompt_tables(frames), pd.DataFrame(facts, dtype="string")
 
 
 def _with_references(
@@ -137,13 +167,19 @@ def _quarantine(checked: CheckedPrompts, reasons: Mapping[str, str]) -> CheckedP
             "table": prompts.loc[out, "table"],
         }
     )
-    together = pd.concat([checked.rejected, rejected.astype(checked.rejected.dtypes.to_dict())], ignore_index=True)
-    return replace(
+    without = replace(
         checked,
         prompts=prompts[~out].reset_index(drop=True),
         passengers=checked.passengers[~out].reset_index(drop=True),
-        rejected=together.sort_values(["row_number", "column"], kind="stable", ignore_index=True),
     )
+    return _with_rejected(without, rejected)
+
+
+def _with_rejected(checked: CheckedPrompts, rejected: pd.DataFrame) -> CheckedPrompts:
+    if rejected.empty:
+        return checked
+    together = pd.concat([checked.rejected, rejected.astype(checked.rejected.dtypes.to_dict())], ignore_index=True)
+    return replace(checked, rejected=together.sort_values(["row_number", "column"], kind="stable", ignore_index=True))
 
 
 def _quoted(source: str) -> str:

@@ -10,7 +10,9 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import Literal, TypeVar
 
 import httpx
 
@@ -23,6 +25,10 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 WHOLE_SECONDS = 1800.0
 
+# Of a file whose server tells no version.
+LARGEST_HASHED_BYTES = 2 * 1024**3
+
+Taken = TypeVar("Taken")
 _MAY_PASS = (408, 429, 500, 502, 503, 504)
 
 
@@ -55,8 +61,26 @@ def find_in_web(
         name=PurePosixPath(url.path).name or url.host,
         size_bytes=None,
         etag=None,
+        find_version=partial(_version, url, transport, sleep, clock),
         read_up_to=partial(_read, url, transport, sleep, clock),
     )
+
+
+def _version(
+    url: httpx.URL,
+    transport: httpx.BaseTransport | None,
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
+) -> str:
+    """The server's ETag or Last-Modified; the content's hash where it tells neither, or does not answer HEAD."""
+    try:
+        headers = _ask("HEAD", url, transport, sleep, lambda answer: dict(answer.headers))
+    except PromptTableError:
+        headers = {}
+    told = [headers[name] for name in ("etag", "last-modified") if headers.get(name)]
+    if told:
+        return " ".join(told)
+    return sha256(_read(url, transport, sleep, clock, LARGEST_HASHED_BYTES)).hexdigest()
 
 
 def _read(
@@ -66,13 +90,26 @@ def _read(
     clock: Callable[[], float],
     max_bytes: int,
 ) -> bytes:
-    _hide_queries_from_logs()
     give_up_at = clock() + WHOLE_SECONDS
+    return _ask(
+        "GET", url, transport, sleep, lambda answer: _body(answer, url, max_bytes, lambda: clock() < give_up_at)
+    )
+
+
+def _ask(
+    method: Literal["GET", "HEAD"],
+    url: httpx.URL,
+    transport: httpx.BaseTransport | None,
+    sleep: Callable[[float], None],
+    take: Callable[[httpx.Response], Taken],
+) -> Taken:
+    """What `take` makes of the answer, after redirects and after a few attempts."""
+    _hide_queries_from_logs()
     timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     with httpx.Client(transport=transport, timeout=timeout, follow_redirects=False) as client:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return _follow(client, url, max_bytes, lambda: clock() < give_up_at)
+                return _follow(client, method, url, take)
             except _MayPass as failure:
                 if attempt == ATTEMPTS:
                     raise PromptTableError(f"cannot fetch {_shown(url)} in {ATTEMPTS} attempts: {failure}") from failure
@@ -80,14 +117,14 @@ def _read(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _follow(client: httpx.Client, url: httpx.URL, max_bytes: int, in_time: Callable[[], bool]) -> bytes:
+def _follow(client: httpx.Client, method: str, url: httpx.URL, take: Callable[[httpx.Response], Taken]) -> Taken:
     asked = url
     for _ in range(MAX_REDIRECTS + 1):
         try:
             # Identity: a compressed answer may unpack to far more than its length says.
-            with client.stream("GET", asked, headers={"Accept-Encoding": "identity"}) as answer:
+            with client.stream(method, asked, headers={"Accept-Encoding": "identity"}) as answer:
                 if answer.is_success:
-                    return _body(answer, url, max_bytes, in_time)
+                    return take(answer)
                 status = answer.status_code
                 target = answer.headers.get("Location") if answer.has_redirect_location else None
         except httpx.TransportError as error:

@@ -60,6 +60,8 @@ class S3Sources:
                 name=info.key.rpartition("/")[2],
                 size_bytes=info.size_bytes,
                 etag=info.etag,
+                # An object that went back to what it was has its old ETag, and is a change all the same.
+                find_version=partial(str, f"{info.etag}-{info.last_modified.timestamp():.0f}"),
                 read_up_to=partial(_read, store, info.key),
             )
 

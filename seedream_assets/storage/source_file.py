@@ -20,6 +20,8 @@ class SourceFile:
         name: The file's own name.
         size_bytes: As found; None where only fetching tells.
         etag: S3's, as found; changes when the file does.
+        find_version: What changes when the file does, asked for now: S3's ETag, a web server's ETag or Last-Modified,
+            a local file's size and time. Raises PromptTableError where it cannot be told.
         read_up_to: Reads the whole file, or raises PromptTableError if it is longer than so many bytes.
     """
 
@@ -27,6 +29,7 @@ class SourceFile:
     name: str
     size_bytes: int | None
     etag: str | None
+    find_version: Callable[[], str] = field(repr=False, compare=False)
     read_up_to: Callable[[int], bytes] = field(repr=False, compare=False)
 
 

@@ -121,10 +121,19 @@ def _find_on_disk(location: str, base: Path) -> Iterator[SourceFile]:
                 name=path.name,
                 size_bytes=path.stat().st_size,
                 etag=None,
+                find_version=partial(_version_on_disk, path),
                 read_up_to=partial(_read_from_disk, path),
             )
     except OSError as error:
         raise PromptTableError(f"cannot look at {path}: {error.strerror}") from error
+
+
+def _version_on_disk(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise PromptTableError(f"cannot look at {path}: {error.strerror}") from error
+    return f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def _read_from_disk(path: Path, max_bytes: int) -> bytes:

@@ -23,7 +23,7 @@ attributes:
     height: -3
     quantity: nine
     style: Nope
-  partitions: {by: weekly}
+  partitions: {by: yearly}
   budget:
     max_credits_per_run: -1
   store: ftp://example.com
@@ -56,7 +56,7 @@ EXPECTED = [
     (12, "recipe.height: got -3, allowed is greater than or equal to 1"),
     (13, "recipe.quantity: got 'nine', allowed is a valid integer"),
     (14, "style: got 'Nope', allowed is one of None, Cinematic"),
-    (15, "partitions.by: got 'weekly', allowed is 'none', 'daily'"),
+    (15, "partitions.by: got 'yearly', allowed is 'none', 'hourly', 'daily'"),
     (17, "budget.max_credits_per_run: got -1"),
     (18, "store address begins with ftp"),
     (20, "leonardo.slots: got 0"),
@@ -141,3 +141,27 @@ def test_variables_of_the_projects_own_are_not_called_errors(tmp_path: Path) -> 
         'attributes:\n  name: a\n  prompts: {table: p.csv}\n  description: "{{ ours }}"\n'
     )
     assert lines_and_messages(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    ("partitions", "message"),
+    [
+        ("{by: weekly}", "partitions: weekly needs a first week"),
+        ('{by: daily, column: day, start: "1.11.2026"}', "partitions.start: got '1.11.2026', allowed is a day"),
+        ('{by: daily, column: day, start: "2026-11-01", timezone: Berlin}', "partitions.timezone: got 'Berlin'"),
+        ('{by: hourly, column: at, start: "2026-11-01", timezone: Asia/Tokyo}', "allowed is UTC for hourly"),
+        (
+            '{by: weekly, column: day, start: "2026-11-01", day_offset: 7}',
+            "partitions.day_offset: got 7, allowed is 0 to 6",
+        ),
+        ('{by: daily, column: day, start: "2026-11-01", day_offset: 1}', "partitions.day_offset: daily takes none"),
+        ('{by: daily, column: day, start: "2026-11-01", format: "%Y-%m"}', "tells every day from the others"),
+        ("{by: column, column: colour, end_offset: 1}", "partitions.end_offset: by column takes none"),
+        ("{by: column, column: colour, backfill: parallel}", "partitions.backfill: got 'parallel'"),
+    ],
+)
+def test_partitions_that_cannot_be_are_told_at_their_line(tmp_path: Path, partitions: str, message: str) -> None:
+    text = f"name: shoes\nprompts: {{table: prompts.csv}}\npartitions: {partitions}\n"
+    told = lines_and_messages(tmp_path, text)
+    assert {line for line, _ in told} == {3}
+    assert any(message in one for _, one in told)

@@ -74,7 +74,8 @@ def test_daily_partitions_need_a_column_or_a_place_in_the_path():
 
 
 def test_the_partition_is_put_into_every_table_that_names_it():
-    declaration = make_declaration(tables=("in/{partition}/a.csv", "in/all.csv"))
+    daily = Partitions(by="daily", start=FIRST_DAY)
+    declaration = make_declaration(partitions=daily, tables=("in/{partition}/a.csv", "in/all.csv"))
     assert declaration.tables_of("2026-11-01") == ("in/2026-11-01/a.csv", "in/all.csv")
 
 
@@ -94,6 +95,18 @@ def test_the_partition_is_put_into_every_table_that_names_it():
 )
 def test_a_partition_stands_in_a_key_without_misleading_a_path(partition, in_key):
     assert make_declaration().key("manifest", partition) == f"datasets/product_scenes/manifest/{in_key}.parquet"
+
+
+def test_a_partition_in_the_path_of_tables_that_have_none_is_refused():
+    with pytest.raises(DeclarationError, match="is for time partitions, not for by: none"):
+        make_declaration(tables=("in/{partition}.csv",))
+
+
+@pytest.mark.parametrize("partition", ["x" * 200, "é" * 200, "日本語の文字" * 30, "a b/" * 50, "x" * 201])
+def test_a_long_partition_fits_into_a_file_name(partition):
+    in_key = partition_in_key(partition)
+    assert len(f"{in_key}.rejected.parquet".encode()) <= 255
+    assert partition_in_key(partition + "x") != in_key
 
 
 def test_a_key_can_have_another_suffix():
