@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Protocol
 
 # Why a run stopped admitting requests; None where it went through its plan.
 StopCause = Literal["over_budget", "interrupted", "refused"]
@@ -103,15 +103,33 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+class TallyListener(Protocol):
+    """Is told of single requests what a tally only adds up. Called from the engine's event loop; must not block."""
+
+    def noted(self, request_id: str, reason: str) -> None:
+        """Why a request is not final; before it is counted."""
+        ...
+
+    def booked(self, request_id: str, *, credits: int, quoted: int, unit: str, amount: Decimal) -> None:
+        """A request was bought by this run."""
+        ...
+
+    def counted(self, request_id: str, outcome: str, *, images: int, reason: str | None) -> None:
+        """A request has come to its end for this run; once for each that was drawn."""
+        ...
+
+
 class Tally:
     """Counts a run while it goes on.
 
     Args:
         total: Requests.
         credits_to_buy: The price of those that nobody has bought; whoever books or drops one takes its price off.
+        listener: Who is told of every single request.
     """
 
-    def __init__(self, total: int, *, credits_to_buy: int = 0) -> None:
+    def __init__(self, total: int, *, credits_to_buy: int = 0, listener: TallyListener | None = None) -> None:
+        self._listener = listener
         self.total = total
         self.credits_to_buy = credits_to_buy
         self.requests: Counter[str] = Counter()
@@ -120,16 +138,25 @@ class Tally:
         self.notes: dict[str, str] = {}
         self.in_flight = 0
 
-    def count(self, outcome: str, *, images: int = 0, reason: str | None = None) -> None:
-        """One request has come to its end for this run."""
+    def count(self, outcome: str, *, of: str = "", images: int = 0, reason: str | None = None) -> None:
+        """One request, `of`, has come to its end for this run. What is noted of it is noted before."""
         self.requests[outcome] += 1
         self.images_stored += images
         if reason:
             self.reasons[reason] += 1
+        if self._listener:
+            self._listener.counted(of, outcome, images=images, reason=reason)
+
+    def book(self, request_id: str, *, credits: int, quoted: int, unit: str, amount: Decimal) -> None:
+        """A request was bought; the sums are the purse's."""
+        if self._listener:
+            self._listener.booked(request_id, credits=credits, quoted=quoted, unit=unit, amount=amount)
 
     def note(self, request_id: str, reason: str) -> None:
         """Keep why a request is not final."""
         self.notes[request_id] = reason
+        if self._listener:
+            self._listener.noted(request_id, reason)
 
     def progress(self, *, seconds: float, credits_spent: int) -> Progress:
         """Where the run stands after `seconds`."""

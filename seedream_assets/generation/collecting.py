@@ -89,14 +89,14 @@ class Collecting:
 
     def leave(self, request_id: str, reason: str) -> None:
         """Count a paid request that the next run has to go on with."""
-        self.tally.count("pending", reason=reason)
         self.tally.note(request_id, reason)
+        self.tally.count("pending", of=request_id, reason=reason)
 
     async def _end(self, ended: Completed | Failed | Blocked, *, images: int, reason: str | None = None) -> None:
         if await self.ledger.write(ended):
-            self.tally.count(ended.event, images=images, reason=reason)
+            self.tally.count(ended.event, of=ended.request_id, images=images, reason=reason)
         else:
-            self.tally.count("owned")  # another run was faster
+            self.tally.count("owned", of=ended.request_id)  # another run was faster
 
     def _unsuccessful(self, purchase: Purchase, generation: Generation) -> Blocked | Failed:
         words = ", ".join(generation.moderation)

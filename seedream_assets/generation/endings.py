@@ -12,13 +12,18 @@ from types import TracebackType
 
 from seedream_assets.core.ledger_events import Blocked, Completed, Failed, FinalEvent, decode_event, encode_event
 
+IN_MEMORY_BYTES = 1 << 15
+
 
 class Endings:
     """Final events in the order they were written. Use as a context manager; the file goes with it."""
 
-    def __enter__(self) -> Endings:
-        self._file = tempfile.TemporaryFile()  # closed by __exit__
+    def __init__(self) -> None:
+        # Small ones stay in memory: a range of partitions may have a thousand of them open.
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  # closed by __exit__
         self._sizes: list[int] = []
+
+    def __enter__(self) -> Endings:
         return self
 
     def __exit__(

@@ -153,8 +153,8 @@ class Engine:
             self._room.release()
 
     def _put_down(self, request_id: str, reason: str) -> None:
-        self._tally.count("pending", reason=reason)
         self._tally.note(request_id, reason)
+        self._tally.count("pending", of=request_id, reason=reason)
 
     def _put_down_unexpected(self, request_id: str, error: Exception) -> None:
         """A mistake of this package, or of a server: one request waits for the next run, and the others go on."""

@@ -6,14 +6,14 @@ datasets/<dataset>/runs/<partition>.json    what the latest run did, and why it 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from uuid import uuid4
 
 from pydantic import TypeAdapter
 
 from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import DeclarationError, ObjectNotFound, StoreError
+from seedream_assets.core.errors import DeclarationError, ObjectNotFound, SeedreamError, StoreError
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import FinalEvent
@@ -21,10 +21,11 @@ from seedream_assets.core.parquet import iterate_rows
 from seedream_assets.core.plan import read_plan
 from seedream_assets.core.run_report import Progress, RunReport
 from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.errand import Demand, Predecessor
 from seedream_assets.generation.generation_requests import read_plan_object
 from seedream_assets.generation.ledger_store import read_standings
-from seedream_assets.generation.marking_settings import open_marking
+from seedream_assets.generation.partition_stream import OnPartition, PartitionStream
 from seedream_assets.generation.run import RunOrder, run_generation
 from seedream_assets.generation.submitting import AtStep
 from seedream_assets.storage.object_store import ObjectStore
@@ -43,58 +44,151 @@ def buy_images(
     watch_parent: bool = False,
     at_step: AtStep = lambda _step, _request_id: None,
 ) -> RunReport:
-    """Bring every request of the partition's plan to its end. Blocks until the run has ended.
-
-    Where everything is owned already, neither the paid API nor the account is asked anything.
+    """Bring every request of one partition's plan to its end; see `buy_partitions`.
 
     Args:
         declaration, partition, deployment: What is wanted, and on what.
-        on_progress: Called every few seconds.
+        on_progress, dagster_run_id, watch_parent, at_step: As for `buy_partitions`.
         on_ending: Told how each request ended that this run brought to its end.
+
+    Raises:
+        StoreError: The partition was not planned.
+        SeedreamError: As `buy_partitions`.
+    """
+    told: list[RunReport] = []
+
+    def keep(_partition: str, report: RunReport, endings: Endings) -> None:
+        told.append(report)
+        for event in endings:
+            on_ending(event)
+
+    bought = buy_partitions(
+        declaration,
+        [partition],
+        deployment,
+        on_partition=keep,
+        on_progress=on_progress,
+        dagster_run_id=dagster_run_id,
+        watch_parent=watch_parent,
+        at_step=at_step,
+    )
+    if bought.error is not None:
+        raise bought.error
+    for error in bought.unplanned.values():
+        raise error
+    return told[0] if told else bought.report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoughtPartitions:
+    """What a run over several partitions came to, beyond what `on_partition` was told.
+
+    Attributes:
+        report: Of the whole run.
+        unplanned: Partitions that could not be begun, with the reason.
+        not_begun: Partitions that the run did not come to before it was ended.
+        error: Why no request could fare better, where the run ended so.
+    """
+
+    report: RunReport
+    unplanned: Mapping[str, SeedreamError]
+    not_begun: tuple[str, ...]
+    error: SeedreamError | None
+
+
+def buy_partitions(
+    declaration: DatasetDeclaration,
+    partitions: Iterable[str],
+    deployment: Deployment,
+    *,
+    on_partition: OnPartition,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    dagster_run_id: str | None = None,
+    watch_parent: bool = False,
+    at_step: AtStep = lambda _step, _request_id: None,
+) -> BoughtPartitions:
+    """Bring every request of these partitions' plans to its end, as one run with one budget. Blocks until it has ended.
+
+    Where everything is owned already, neither the paid API nor the account is asked anything. Each partition's report
+    is kept in the store before `on_partition` is told.
+
+    Args:
+        declaration, partitions, deployment: What is wanted, in which order, and on what.
+        on_partition: Told of each partition as soon as it has come to its end, and of the others when the run has.
+            Called from another thread, one partition at a time.
+        on_progress: Called every few seconds.
         dagster_run_id: Stands in the ledger and in the manifest.
         watch_parent: Stop when the process that started this one is gone.
         at_step: For tests that kill a process at a named point.
 
     Raises:
-        DeclarationError: There is no key, or what the images are to be signed with cannot be used.
-        StoreError, LeonardoError: As `run_generation`.
+        DeclarationError: There is no key, and something is to be bought.
+        Exception: What `on_partition` raised.
     """
     store = deployment.store
-    plan = read_plan_object(store, declaration, partition)
-    prices = {row["request_id"]: int(row["credits"]) for row in iterate_rows(plan)}
-    # The plan may be a day old: what others have bought since then is not bought again, and need not be claimed first.
+    prices, plans, unplanned = _read_plans(store, declaration, partitions)
+    # A plan may be a day old: what others have bought since then is not bought again, and need not be claimed first.
     standings = {key: found for key, found in read_standings(store, prices).items() if not found.is_final}
+    wanted = {partition: [key for key in ids if key in standings] for partition, ids in plans.items()}
 
-    def keep_report(report: RunReport) -> None:
+    def told(partition: str, report: RunReport, endings: Endings) -> None:
         _write_report(store, declaration.key("runs", partition, ".json"), report)
+        on_partition(partition, report, endings)
 
-    if not standings:
-        report = _nothing_to_do()
-        keep_report(report)
-        return report
-    if deployment.leonardo is None:
-        raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
-    return run_generation(
-        RunOrder(
-            store=store,
-            leonardo=deployment.leonardo,
-            settings=deployment.engine,
-            models=deployment.models,
-            budget=declaration.budget,
-            dataset=declaration.name,
-            partition=partition,
-            demands=_demands(plan, standings),
-            total=len(standings),
-            marking=open_marking(declaration, partition, store),
-            credits_to_buy=sum(prices[key] for key, found in standings.items() if found.state is RequestState.FREE),
-            dagster_run_id=dagster_run_id,
-            on_progress=on_progress,
-            on_report=keep_report,
-            on_ending=on_ending,
-            watch_parent=watch_parent,
-            at_step=at_step,
-        )
-    )
+    with PartitionStream(wanted, told) as stream:
+        stream.tell_whole()
+        report, error = nothing_to_do(stream.run_id), None
+        if standings:
+            if deployment.leonardo is None:
+                raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
+            reports: list[RunReport] = []
+            order = RunOrder(
+                store=store,
+                leonardo=deployment.leonardo,
+                settings=deployment.engine,
+                models=deployment.models,
+                budget=declaration.budget,
+                dataset=declaration.name,
+                partition="",
+                partition_of=stream.buyer,
+                listener=stream,
+                demands=_demands(store, declaration, standings, stream),
+                total=stream.total,
+                credits_to_buy=sum(prices[key] for key, found in standings.items() if found.state is RequestState.FREE),
+                run_id=stream.run_id,
+                dagster_run_id=dagster_run_id,
+                on_progress=on_progress,
+                on_report=reports.append,
+                on_ending=stream.ended,
+                watch_parent=watch_parent,
+                at_step=at_step,
+            )
+            try:
+                report = run_generation(order)
+            except SeedreamError as failure:
+                error = failure
+                report = reports[0] if reports else replace(report, stopped="refused", stop_reason=str(failure))
+        not_begun = stream.finish(report.stopped, report.stop_reason)
+    return BoughtPartitions(report=report, unplanned=unplanned, not_begun=tuple(not_begun), error=error)
+
+
+def _read_plans(
+    store: ObjectStore, declaration: DatasetDeclaration, partitions: Iterable[str]
+) -> tuple[dict[str, int], dict[str, list[str]], dict[str, SeedreamError]]:
+    """The price of every planned request, the requests of every partition, and the partitions without a plan."""
+    prices: dict[str, int] = {}
+    plans: dict[str, list[str]] = {}
+    unplanned: dict[str, SeedreamError] = {}
+    for partition in partitions:
+        try:
+            plan = read_plan_object(store, declaration, partition)
+        except StoreError as error:
+            unplanned[partition] = error
+            continue
+        priced = {row["request_id"]: int(row["credits"]) for row in iterate_rows(plan)}
+        plans[partition] = list(priced)
+        prices |= priced
+    return prices, plans, unplanned
 
 
 def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:
@@ -106,34 +200,40 @@ def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:
             raise
 
 
-def _demands(plan: bytes, standings: Mapping[str, Standing]) -> Iterator[Demand]:
-    """What is not final, in the plan's order: the requests of one spec follow each other."""
-    before: tuple[GenerationRequest, Standing] | None = None
-    for request, planned in read_plan(iterate_rows(plan)):
-        if request.request_id in standings:
-            yield Demand(
-                request=request,
-                standing=standings[request.request_id],
-                predecessor=_predecessor(request, before, standings),
-            )
-        before = request, planned
+def _demands(
+    store: ObjectStore, declaration: DatasetDeclaration, standings: Mapping[str, Standing], stream: PartitionStream
+) -> Iterator[Demand]:
+    """What is not final, partition by partition, in each plan's order: the requests of one spec follow each other.
+
+    A plan is read again when its turn comes: those of all partitions together would not fit into memory.
+    """
+    for share in stream.shares.values():
+        if not share.waiting:
+            continue
+        before: tuple[GenerationRequest, Standing] | None = None
+        was_drawn = False
+        for request, planned in read_plan(iterate_rows(read_plan_object(store, declaration, share.partition))):
+            is_drawn = request.request_id in standings and stream.draws(request.request_id, share.partition)
+            if is_drawn:
+                predecessor = None if was_drawn else _predecessor(request, before)
+                yield Demand(request=request, standing=standings[request.request_id], predecessor=predecessor)
+            before, was_drawn = (request, planned), is_drawn
 
 
-def _predecessor(
-    request: GenerationRequest, before: tuple[GenerationRequest, Standing] | None, standings: Mapping[str, Standing]
-) -> Predecessor | None:
-    """The request before this one where it was nobody's when the plan was made and has come to its end since."""
+def _predecessor(request: GenerationRequest, before: tuple[GenerationRequest, Standing] | None) -> Predecessor | None:
+    """The request before this one where it was nobody's when the plan was made and is not drawn just before."""
     if request.start == 0 or before is None:
         return None
     earlier, planned = before
-    if planned.state is not RequestState.FREE or earlier.request_id in standings:
+    if planned.state is not RequestState.FREE:
         return None
     return Predecessor(request_id=earlier.request_id, count=earlier.count)
 
 
-def _nothing_to_do() -> RunReport:
+def nothing_to_do(run_id: str) -> RunReport:
+    """The report of a run that had nothing to bring to an end."""
     return RunReport(
-        run_id=uuid4().hex,
+        run_id=run_id,
         requests=Counter(),
         images_stored=0,
         credits_booked=0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from seedream_assets.core.errors import BalanceExhausted, SubmitUncertain
@@ -80,7 +81,7 @@ class RequestPath:
                     await self._collect(errand.request, standing.attempt)
                     return
         errand.find(standing)
-        self.tally.count("owned")
+        self.tally.count("owned", of=errand.request.request_id)
 
     def price(self, request: GenerationRequest) -> int:
         """Credits to reserve for a request."""
@@ -119,7 +120,7 @@ class RequestPath:
                 request=request,
                 attempt=attempt,
                 submitted=sent,
-                buyer=self.submits.buyer,
+                buyer=self.submits.buyer_of(request.request_id),
                 quoted=self.quote(request),
             )
             generation = await self.polling.wait_for_end(request, sent.generation_id, fresh=True)
@@ -199,7 +200,7 @@ class RequestPath:
 
     def _count_unbought(self, request: GenerationRequest, sent: Blocked | Released) -> None:
         if isinstance(sent, Blocked):
-            self.tally.count("blocked", reason=sent.reason)
+            self.tally.count("blocked", of=request.request_id, reason=sent.reason)
             return
         refusal = self.submits.account_refusal
         if refusal is not None:
@@ -209,16 +210,16 @@ class RequestPath:
             else:
                 self.stop.request("refused", str(refusal), refusal)
         if sent.why == "refused" and refusal is None:
-            self.tally.count("failed", reason=sent.reason)
             self.tally.note(request.request_id, sent.reason)
+            self.tally.count("failed", of=request.request_id, reason=sent.reason)
         else:
             self._leave_unbought(request.request_id, sent.reason)
         if not self.stop.buys_no_more:
             self._stop_if_too_much(self.breaker.failed("refused", _without_request_id(sent.reason)))
 
     def _leave_unbought(self, request_id: str, reason: str) -> None:
-        self.tally.count("not_sent", reason=None if self.stop.is_requested else reason)
         self.tally.note(request_id, reason)
+        self.tally.count("not_sent", of=request_id, reason=None if self.stop.is_requested else reason)
 
     def _stop_if_too_much(self, reason: str | None) -> None:
         if reason:
@@ -226,10 +227,11 @@ class RequestPath:
 
     def _book(self, errand: Errand, submitted: Submitted) -> None:
         request = errand.request
+        request_id, quoted, cost = request.request_id, self.quote(request), cost_of(submitted)
         self.tally.credits_to_buy -= errand.take_credits()
-        self.purse.settle_bought(
-            request.request_id, cost=cost_of(submitted), images=request.count, quoted=self.quote(request)
-        )
+        credits = self.purse.settle_bought(request_id, cost=cost, images=request.count, quoted=quoted)
+        unit, amount = (cost.unit, cost.amount) if cost else ("CREDITS", Decimal(credits))
+        self.tally.book(request_id, credits=credits, quoted=quoted, unit=unit, amount=amount)
 
     async def _settle_open(
         self, errand: Errand, standing: Standing, *, ours: bool, room: asyncio.Semaphore
@@ -239,8 +241,8 @@ class RequestPath:
         errand.find(standing)  # whoever comes after must not wait for what we wait for
         settled = await self._wait_aside(request_id, standing.attempt, ours=ours, room=room)
         if isinstance(settled, str):
-            self.tally.count("uncertain", reason=settled)
             self.tally.note(request_id, settled)
+            self.tally.count("uncertain", of=request_id, reason=settled)
             return None
         if ours and settled.state is RequestState.FREE:
             self.purse.let_go(request_id)

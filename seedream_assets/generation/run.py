@@ -15,7 +15,7 @@ from seedream_assets.core.errors import LeonardoError
 from seedream_assets.core.generations import Account, Cost
 from seedream_assets.core.ledger_events import FinalEvent
 from seedream_assets.core.models import ModelCatalog, credits_for
-from seedream_assets.core.run_report import Progress, RunReport, Tally
+from seedream_assets.core.run_report import Progress, RunReport, Tally, TallyListener
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.breaker import Breaker
 from seedream_assets.generation.bulk_polling import BulkPolling
@@ -61,7 +61,8 @@ class RunOrder:
         demands: Drawn as room becomes free; never held as a whole.
         total: How many there are.
         credits_to_buy: The price of those that are to be bought, for the projection; nothing is decided by it.
-        buyer: For whom.
+        partition_of: For which partition a request is bought; None: for `partition`.
+        listener: Who is told of every single request.
         marking: What is written into the images.
         on_progress: Called every `settings.progress_seconds`, and once at the end.
         on_report: Called with the report when the run has ended, also where it ends with an error.
@@ -82,6 +83,8 @@ class RunOrder:
     credits_to_buy: int = 0
     marking: Marking = field(default_factory=Marking)
     run_id: str = field(default_factory=lambda: uuid4().hex)
+    partition_of: Callable[[str], str] | None = None
+    listener: TallyListener | None = None
     dagster_run_id: str | None = None
     on_progress: Callable[[Progress], None] = lambda _progress: None
     on_report: Callable[[RunReport], None] = lambda _report: None
@@ -110,7 +113,8 @@ def run_generation(order: RunOrder) -> RunReport:
 
 async def _run(order: RunOrder) -> RunReport:
     began = order.clock()
-    stop, tally = StopRun(), Tally(order.total, credits_to_buy=order.credits_to_buy)
+    stop = StopRun()
+    tally = Tally(order.total, credits_to_buy=order.credits_to_buy, listener=order.listener)
     async with AsyncExitStack() as stack:
         stack.enter_context(signals_stop(stop))
         store = AsyncStore(order.store, threads=order.settings.store_threads, sleep=order.sleep)
@@ -185,9 +189,9 @@ def _build_engine(
             lease=lease,
             references=ReferenceUploads(store, client, user_id=account.user_id, sleep=order.sleep),
             models=order.models,
-            buyer=Buyer(
+            buyer_of=lambda request_id: Buyer(
                 dataset=order.dataset,
-                partition=order.partition,
+                partition=order.partition_of(request_id) if order.partition_of else order.partition,
                 run_id=order.run_id,
                 dagster_run_id=order.dagster_run_id,
             ),

@@ -97,8 +97,12 @@ class Purse:
             affordable[request_id] = asked
         return affordable, None
 
-    def settle_bought(self, request_id: str, *, cost: Cost | None, images: int, quoted: int) -> None:
-        """Turn a reservation into what was charged: the API's figure, or what was reserved where it told none."""
+    def settle_bought(self, request_id: str, *, cost: Cost | None, images: int, quoted: int) -> int:
+        """Turn a reservation into what was charged: the API's figure, or what was reserved where it told none.
+
+        Returns:
+            What was charged, in credits.
+        """
         booked = cost_in_credits(cost, quoted=self._reserved.get(request_id, quoted))
         self.booked_credits += booked
         self.quoted_credits += quoted
@@ -106,6 +110,7 @@ class Purse:
         self.costs[unit] += amount
         self._dearest_image = max(self._dearest_image, -(-booked // images))
         self._settle(request_id, booked)
+        return booked
 
     def keep(self, request_id: str) -> None:
         """From now on the request may have been bought: its reservation stays, over the run's end, until that is known."""

@@ -84,6 +84,7 @@ class Submits:
     """Claims requests and sends them, each once.
 
     Args:
+        buyer_of: For whom a request is bought.
         stopping: True once nothing more may be bought.
         pause: A wait between two tries.
 
@@ -100,7 +101,7 @@ class Submits:
         lease: Lease,
         references: ReferenceUploads,
         models: ModelCatalog,
-        buyer: Buyer,
+        buyer_of: Callable[[str], Buyer],
         policy: RetryPolicy,
         pause: Callable[[float], Awaitable[None]],
         stopping: Callable[[], bool],
@@ -111,7 +112,7 @@ class Submits:
         self._lease = lease
         self._references = references
         self._models = models
-        self.buyer = buyer
+        self.buyer_of = buyer_of
         self._policy = policy
         self._pause = pause
         self._stopping = stopping
@@ -210,22 +211,22 @@ class Submits:
         self._lease.refuse_if_lapsed(claim.engine_id)
 
     async def _put_down_blocked(self, claim: Claim, error: PromptBlocked) -> Blocked:
-        request = claim.request
+        request, buyer = claim.request, self.buyer_of(claim.request.request_id)
         blocked = Blocked(
             **self._signed(claim),
             generation_id=None,
             count=request.count,
             credits_quoted=credits_for(self._models.find(request.spec.model), request.count),
-            dataset=self.buyer.dataset,
-            run_id=self.buyer.run_id,
-            dagster_run_id=self.buyer.dagster_run_id,
+            dataset=buyer.dataset,
+            run_id=buyer.run_id,
+            dagster_run_id=buyer.dagster_run_id,
             reason=str(error),
         )
         await self._ledger.write(blocked)
         return blocked
 
     def _intent(self, request: GenerationRequest, attempt: int, *, credits: int) -> Intent:
-        spec = request.spec
+        spec, buyer = request.spec, self.buyer_of(request.request_id)
         return Intent(
             **signed(request.request_id, attempt, self._lease.writer()),
             spec_id=spec.spec_id,
@@ -241,10 +242,10 @@ class Submits:
             public=request.public,
             references=tuple(reference.identity for reference in spec.references),
             credits_reserved=credits,
-            dataset=self.buyer.dataset,
-            partition=self.buyer.partition,
-            run_id=self.buyer.run_id,
-            dagster_run_id=self.buyer.dagster_run_id,
+            dataset=buyer.dataset,
+            partition=buyer.partition,
+            run_id=buyer.run_id,
+            dagster_run_id=buyer.dagster_run_id,
         )
 
     def _signed(self, claim: Claim) -> dict[str, Any]:
