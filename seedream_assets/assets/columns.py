@@ -27,7 +27,7 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "count": "Images that the request buys.",
     "wanted": "Images of the request that this dataset wants.",
     "credits": "Price of the whole request.",
-    "standing": "What the ledger says: free, open, submitted or final.",
+    "standing": "What the ledger says: free, open, submitted, completed, blocked or failed.",
     "attempt": "Number of the latest try to buy it.",
     "image_id": "Name of the image in the store; a hash, never a prompt's words.",
     "sample": "Number of the image among those of its spec, from 0.",

@@ -1,6 +1,7 @@
 """The asset `generation_requests`: what is owned, what is to buy, what it will cost. Materialising it is the quote."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -10,11 +11,13 @@ from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.partition_walk import Materialised, materialise
 from seedream_assets.assets.quote_checks import QuoteChecks
-from seedream_assets.assets.tables import column_lineage, preview, row_count, table_schema
+from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.core.errors import LimitError
-from seedream_assets.core.models import DOLLARS_PER_CREDIT
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.core.plan import PLAN_COLUMNS
+from seedream_assets.core.quote import Quote
+from seedream_assets.core.quote_table import Outlook, dollars_for, quote_rows
+from seedream_assets.generation.account import AccountReading, look_ahead, read_account
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.generation_requests import make_plan, write_plan
 from seedream_assets.generation.prompts import load_snapshot
@@ -22,7 +25,7 @@ from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 FROM_PROMPTS = ("prompt", "model", "width", "height", "style", "prompt_enhance", "references", "public", "row_number")
 # What a request was already bought for changes no picture: buying the plan must not make the plan look new.
-NOT_CONTENT = ["standing", "attempt", "wanted", "credits"]
+NOT_CONTENT = ["standing", "attempt", "wanted", "credits", "bought_for"]
 SHOWN = ["row_number", "prompt", "model", "width", "height", "style", "seed", "count", "credits", "standing"]
 
 
@@ -45,13 +48,22 @@ def build_generation_requests(frame: AssetFrame) -> dg.AssetsDefinition:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
             checks = QuoteChecks(key, frame.declaration, deployment)
-            yield from materialise(context, key, lambda partition: _plan(context, frame, partition, deployment, checks))
+            # Once for all partitions, and only where there is something to buy.
+            account = cache(lambda: read_account(deployment.leonardo))
+            yield from materialise(
+                context, key, lambda partition: _plan(context, frame, partition, deployment, checks, account)
+            )
 
     return generation_requests
 
 
 def _plan(
-    context: dg.AssetExecutionContext, frame: AssetFrame, partition: str, deployment: Deployment, checks: QuoteChecks
+    context: dg.AssetExecutionContext,
+    frame: AssetFrame,
+    partition: str,
+    deployment: Deployment,
+    checks: QuoteChecks,
+    account: Callable[[], AccountReading],
 ) -> Materialised:
     declaration = frame.declaration
     snapshot = load_snapshot(deployment.store, declaration, partition)
@@ -62,6 +74,7 @@ def _plan(
         return Materialised(incomplete=told, checks=(checks.outside_limits(told),))
     write_plan(deployment.store, declaration, partition, plan)
     quote = plan.quote
+    outlook = look_ahead(plan, deployment, account)
     uri = deployment.store.uri(declaration.key("requests", partition))
     context.log.info(
         "%s images wanted, %s owned; to buy: %s images in %s requests for %s credits",
@@ -73,14 +86,8 @@ def _plan(
     )
     return Materialised(
         metadata={
-            "credits_to_buy": quote.credits_to_buy,
-            "dollars_to_buy": round(quote.credits_to_buy * DOLLARS_PER_CREDIT, 4),
-            "credits_quoted": quote.credits_quoted,
-            "images_wanted": quote.wanted,
-            "images_owned": quote.owned_images,
-            "images_to_buy": quote.images_to_buy,
-            "requests": quote.requests,
-            "requests_to_buy": quote.to_buy,
+            "quote": dg.MetadataValue.md(_quote_table(quote, outlook, declaration.name)),
+            **_numbers(quote, outlook, declaration.name),
             "sample": preview(plan.requests[SHOWN], rows=10),
             "stored_at": uri,
             "dagster/row_count": row_count(plan.requests),
@@ -91,3 +98,28 @@ def _plan(
         data_version=sha256(to_parquet(plan.requests.drop(columns=NOT_CONTENT))).hexdigest(),
         checks=checks.of(plan),
     )
+
+
+def _quote_table(quote: Quote, outlook: Outlook, dataset: str) -> str:
+    return markdown_table(["what", "how much", "why"], quote_rows(quote, outlook, dataset=dataset))
+
+
+def _numbers(quote: Quote, outlook: Outlook, dataset: str) -> dict[str, int | float]:
+    """For plots; a number that is not known is left out, and the table says why."""
+    share = outlook.share_of_balance(quote)
+    return {
+        "credits_to_buy": quote.credits_to_buy,
+        "dollars_to_buy": dollars_for(quote.credits_to_buy),
+        "credits_quoted": quote.credits_quoted,
+        "credits_saved": quote.credits_saved,
+        "images_wanted": quote.wanted,
+        "images_owned": quote.owned_images,
+        "images_owned_by_other_datasets": sum(quote.owned_by_others(dataset).values()),
+        "images_in_flight": quote.in_flight,
+        "images_ended_without": quote.ended_without_images,
+        "images_to_buy": quote.images_to_buy,
+        "requests": quote.requests,
+        "requests_to_buy": quote.to_buy,
+        "seconds_to_buy": round(outlook.seconds_for(quote), 1),
+        **({} if share is None else {"share_of_balance": round(share, 4)}),
+    }

@@ -18,7 +18,7 @@ import seedream_assets
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.declaration import UNPARTITIONED
 from seedream_assets.core.errors import DeclarationError, SeedreamError
-from seedream_assets.core.plan import quote_plan
+from seedream_assets.core.quote import quote_plan
 from seedream_assets.core.summary import describe, summarise
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
@@ -137,7 +137,7 @@ def _summary(store_folder: Path) -> str:
     declaration = load_declaration(project_folder() / "seedream_assets" / "defs" / DATASET / "defs.yaml")
     try:
         snapshot = load_snapshot(store, declaration, UNPARTITIONED)
-        quote = quote_plan(load_plan(store, declaration, UNPARTITIONED), wanted=snapshot.wanted)
+        quote = quote_plan(load_plan(store, declaration, UNPARTITIONED), wanted=snapshot.wanted, dataset=DATASET)
         report = load_report(store, declaration, UNPARTITIONED)
         outcome = outcome_of(load_manifest(store, declaration, UNPARTITIONED), report)
     except SeedreamError as error:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import pandas as pd
 
 from seedream_assets.cli.declared import deployment_of, partition_of
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.models import DOLLARS_PER_CREDIT
+from seedream_assets.core.quote import Quote
+from seedream_assets.core.quote_table import quote_rows
 from seedream_assets.core.summary import summarise
+from seedream_assets.generation.account import look_ahead
 from seedream_assets.generation.generation_requests import make_plan
 from seedream_assets.generation.prompts import read_prompts
-from seedream_assets.generation.run import read_account
 
 ROWS_SHOWN = 10
 
@@ -47,21 +49,32 @@ def command(dataset: Path, partition: str | None, as_json: bool) -> None:
             report=None,
             seconds=time.monotonic() - began,
         )
-        click.echo(json.dumps(summary))
+        click.echo(json.dumps(summary | {"owned": _owned(quote, declaration.name)}))
         return
-    click.echo(f"{declaration.name}, partition {key}: {quote.wanted} images wanted, {quote.owned_images} owned")
-    click.echo(
-        f"to buy: {quote.images_to_buy} images in {quote.to_buy} requests for {quote.credits_to_buy} credits, about "
-        f"{quote.credits_to_buy * DOLLARS_PER_CREDIT:.2f} dollars at the pay-as-you-go rate"
-    )
+    click.echo(f"{declaration.name}, partition {key}")
+    _print_rows(quote_rows(quote, look_ahead(plan, deployment), dataset=declaration.name))
     cap = declaration.budget.max_credits_per_run
     if cap is not None and quote.credits_to_buy > cap:
         click.echo(f"the budget of one run, {cap} credits, stops before the end")
-    account = read_account(deployment.leonardo) if deployment.leonardo else None
-    if account is not None and account.balance is not None:
-        click.echo(f"balance of the account: {account.balance:g}")
     if snapshot.rejected_rows:
         click.echo(f"{snapshot.rejected_rows} rows of the table are rejected")
+
+
+def _owned(quote: Quote, dataset: str) -> dict[str, Any]:
+    """What is not to be bought and why, in images."""
+    return {
+        "by_this_dataset": quote.bought_for.get(dataset, 0),
+        "by_other_datasets": dict(quote.owned_by_others(dataset)),
+        "credits_saved": quote.credits_saved,
+        "in_flight": quote.in_flight,
+        "blocked_or_failed": quote.ended_without_images,
+    }
+
+
+def _print_rows(rows: list[tuple[str, str, str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for what, much, why in rows:
+        click.echo(f"  {what:<{widths[0]}}  {much:<{widths[1]}}  {why}".rstrip())
 
 
 def _tell(what: str, rows: pd.DataFrame, *, with_table: bool) -> None:

@@ -42,12 +42,29 @@ PLAN_COLUMNS: Mapping[str, str] = {
     "credits": "int64",
     "standing": "string",
     "attempt": "int64",
+    "bought_for": "string",
     "row_number": "int64",
 }
+# Columns that came later, with what a plan that was written before them is read as.
+LATER_PLAN_COLUMNS: Mapping[str, Any] = {"bought_for": None}
 # Where requests stand, asked for many at a time.
 StandingsOf = Callable[[Iterable[str]], Mapping[str, Standing]]
-# How many images a request that exists was sent for.
-CountOf = Callable[[str, Standing], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Existing:
+    """What is known of a request that exists, from its intent or from a manifest.
+
+    Attributes:
+        count: Images that it was sent for.
+        bought_for: The dataset that bought it.
+    """
+
+    count: int
+    bought_for: str
+
+
+ExistingOf = Callable[[str, Standing], Existing]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +144,7 @@ def gather_wanted(prompts: pd.DataFrame, specs: Iterable[GenerationSpec]) -> dic
 
 
 def plan_requests(
-    wanted: Iterable[Wanted], *, models: ModelCatalog, standings_of: StandingsOf, count_of: CountOf
+    wanted: Iterable[Wanted], *, models: ModelCatalog, standings_of: StandingsOf, existing_of: ExistingOf
 ) -> pd.DataFrame:
     """The plan: one row per request, in order of first want, columns and dtypes as `PLAN_COLUMNS`.
 
@@ -138,7 +155,7 @@ def plan_requests(
         wanted: What is wanted.
         models: Limits and prices.
         standings_of: The ledger.
-        count_of: Size of an existing request.
+        existing_of: Size and buyer of an existing request.
 
     Raises:
         BudgetError: A model's price is not known.
@@ -147,6 +164,13 @@ def plan_requests(
     all_wanted = list(wanted)
     borders: dict[str, dict[int, int]] = {}
     standings: dict[str, Standing] = {}
+    buyers: dict[str, str] = {}
+
+    def count_of(request_id: str, standing: Standing) -> int:
+        existing = existing_of(request_id, standing)
+        buyers[request_id] = existing.bought_for
+        return existing.count
+
     unsettled = all_wanted
     while unsettled:
         starts = {one.spec.spec_id: _starts_to_ask_for(one, models, borders) for one in unsettled}
@@ -155,7 +179,7 @@ def plan_requests(
         learned = [one for one in unsettled if _learn_borders(one, starts, standings, borders, count_of)]
         unsettled = [one for one in learned if not _is_all_owned(one, models, borders)]
     rows = [
-        _plan_row(one, request, standings.get(request.request_id, FRESH), models)
+        _plan_row(one, request, standings.get(request.request_id, FRESH), buyers.get(request.request_id), models)
         for one in all_wanted
         for request in _split(one, models, borders)
     ]
@@ -187,7 +211,7 @@ def _learn_borders(
     starts: Mapping[str, Iterable[int]],
     standings: Mapping[str, Standing],
     borders: dict[str, dict[int, int]],
-    count_of: CountOf,
+    count_of: Callable[[str, Standing], int],
 ) -> bool:
     """Note the sizes of a spec's requests that exist; True when one of them was not known yet."""
     spec_id = one.spec.spec_id
@@ -205,7 +229,9 @@ def _is_all_owned(one: Wanted, models: ModelCatalog, borders: Mapping[str, dict[
     return all(request.start in borders[one.spec.spec_id] for request in _split(one, models, borders))
 
 
-def _plan_row(one: Wanted, request: GenerationRequest, standing: Standing, models: ModelCatalog) -> tuple[Any, ...]:
+def _plan_row(
+    one: Wanted, request: GenerationRequest, standing: Standing, bought_for: str | None, models: ModelCatalog
+) -> tuple[Any, ...]:
     spec = request.spec
     return (
         request.request_id,
@@ -226,6 +252,7 @@ def _plan_row(one: Wanted, request: GenerationRequest, standing: Standing, model
         credits_for(models.find(spec.model), request.count),
         standing.state.value,
         standing.attempt,
+        bought_for,
         one.row_number,
     )
 
@@ -260,38 +287,3 @@ def read_plan(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[GenerationReq
             spec=spec, start=row["start"], count=row["count"], seed=row["seed"], public=row["public"]
         )
         yield request, Standing(state=RequestState(row["standing"]), attempt=row["attempt"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
-    """What a plan comes to, before anything is spent.
-
-    Attributes:
-        wanted: Images, summed over the table's rows.
-        requests: Requests in the plan; `to_buy` of them nobody has bought.
-        owned_images: Wanted samples in requests that exist already.
-        credits_quoted: Price of every request of the plan, owned or not.
-        credits_to_buy: Price of the requests to buy.
-    """
-
-    wanted: int
-    requests: int
-    to_buy: int
-    images_to_buy: int
-    owned_images: int
-    credits_quoted: int
-    credits_to_buy: int
-
-
-def quote_plan(plan: pd.DataFrame, *, wanted: int) -> Quote:
-    """The quote of a plan, for a table that wants `wanted` images."""
-    free = plan["standing"] == RequestState.FREE.value
-    return Quote(
-        wanted=wanted,
-        requests=len(plan),
-        to_buy=int(free.sum()),
-        images_to_buy=int(plan.loc[free, "count"].sum()),
-        owned_images=int(plan.loc[~free, "wanted"].sum()),
-        credits_quoted=int(plan["credits"].sum()),
-        credits_to_buy=int(plan.loc[free, "credits"].sum()),
-    )

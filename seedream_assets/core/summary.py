@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seedream_assets.core.plan import Quote
+from seedream_assets.core.quote import Quote
 from seedream_assets.core.run_report import RunReport, format_seconds
 
 

@@ -19,13 +19,14 @@ from seedream_assets.core.ledger_events import Intent, request_folder
 from seedream_assets.core.manifest import MANIFEST_COLUMNS, endings_in, read_manifest
 from seedream_assets.core.parquet import PARQUET, from_parquet, to_parquet
 from seedream_assets.core.plan import (
+    LATER_PLAN_COLUMNS,
     PLAN_COLUMNS,
-    Quote,
+    Existing,
     gather_wanted,
     plan_requests,
-    quote_plan,
     specs_of,
 )
+from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.ledger_store import read_event, read_standings
 from seedream_assets.generation.prompts import PromptSnapshot
@@ -34,10 +35,15 @@ from seedream_assets.storage.object_store import ObjectStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A partition's plan and its price."""
+    """A partition's plan and its price.
+
+    Attributes:
+        pace: How long one request takes, as far as it is known.
+    """
 
     requests: pd.DataFrame
     quote: Quote
+    pace: Pace = DOCUMENTED_PACE
 
 
 def make_plan(
@@ -52,28 +58,35 @@ def make_plan(
     """
     prompts = snapshot.checked.prompts
     wanted = gather_wanted(prompts, specs_of(prompts, snapshot.reference_hashes))
-    counts = _counts_in_manifest(deployment.store, declaration, partition)
+    earlier = load_manifest(deployment.store, declaration, partition)
+    known = _existing_in(earlier)
 
-    def count_of(request_id: str, standing: Standing) -> int:
-        if request_id not in counts:
+    def existing_of(request_id: str, standing: Standing) -> Existing:
+        if request_id not in known:
             key = f"{request_folder(request_id)}{standing.attempt:02d}-intent.json"
             intent = read_event(deployment.store, key)
             if not isinstance(intent, Intent):
                 raise StoreError(f"{key} holds another event: {intent.event}")
-            counts[request_id] = intent.count
-        return counts[request_id]
+            known[request_id] = Existing(count=intent.count, bought_for=intent.dataset)
+        return known[request_id]
 
     def standings_of(request_ids: Iterable[str]) -> Mapping[str, Standing]:
         return read_standings(deployment.store, request_ids)
 
-    requests = plan_requests(wanted.values(), models=deployment.models, standings_of=standings_of, count_of=count_of)
-    return Plan(requests=requests, quote=quote_plan(requests, wanted=snapshot.wanted))
+    requests = plan_requests(
+        wanted.values(), models=deployment.models, standings_of=standings_of, existing_of=existing_of
+    )
+    quote = quote_plan(requests, wanted=snapshot.wanted, dataset=declaration.name)
+    return Plan(requests=requests, quote=quote, pace=learn_pace(earlier) or DOCUMENTED_PACE)
 
 
-def _counts_in_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> dict[str, int]:
-    """Sizes of requests that an earlier manifest of this partition knows, so that their intents need not be read."""
-    sizes = endings_in(load_manifest(store, declaration, partition)).groupby("request_id").size()
-    return {str(request_id): int(size) for request_id, size in sizes.items()}
+def _existing_in(manifest: pd.DataFrame) -> dict[str, Existing]:
+    """Requests that an earlier manifest of this partition knows, so that their intents need not be read."""
+    told = (
+        endings_in(manifest).groupby("request_id").agg(count=("position", "size"), bought_for=("bought_for", "first"))
+    )
+    rows = told.itertuples(name=None)
+    return {str(request_id): Existing(count=int(count), bought_for=str(dataset)) for request_id, count, dataset in rows}
 
 
 def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> pd.DataFrame:
@@ -112,4 +125,4 @@ def load_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: st
     Raises:
         StoreError: As `read_plan_object`.
     """
-    return from_parquet(read_plan_object(store, declaration, partition), PLAN_COLUMNS)
+    return from_parquet(read_plan_object(store, declaration, partition), PLAN_COLUMNS, later=LATER_PLAN_COLUMNS)

@@ -11,7 +11,6 @@ from uuid import uuid4
 import httpx
 
 from seedream_assets.core.budget import Budget, Spending, cost_in_credits
-from seedream_assets.core.errors import LeonardoError
 from seedream_assets.core.generations import Account, Cost
 from seedream_assets.core.ledger_events import FinalEvent
 from seedream_assets.core.models import ModelCatalog, credits_for
@@ -298,16 +297,3 @@ async def _report(order: RunOrder, tally: Tally, purse: Purse, began: float) -> 
     while True:
         await order.sleep(order.settings.progress_seconds)
         order.on_progress(tally.progress(seconds=order.clock() - began, credits_spent=purse.booked_credits))
-
-
-def read_account(leonardo: LeonardoSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> Account | None:
-    """The account behind the key, for a quote; None where it cannot be read now. Costs nothing."""
-
-    async def ask() -> Account | None:
-        async with LeonardoClient(leonardo, transport=transport) as client:
-            try:
-                return await client.read_account()
-            except LeonardoError:
-                return None
-
-    return asyncio.run(ask())

@@ -13,7 +13,7 @@ from seedream_assets.core.generations import Generation, GenerationStatus
 from seedream_assets.core.ledger import Standing
 from seedream_assets.core.ledger_events import Intent, Writer
 from seedream_assets.core.models import SEEDREAM_4_0, ModelCatalog, ModelSpec
-from seedream_assets.core.plan import gather_wanted, plan_requests, specs_of
+from seedream_assets.core.plan import Existing, gather_wanted, plan_requests, specs_of
 from seedream_assets.core.prompt_table import CheckedPrompts, Recipe, TableRules, check_prompt_table
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -94,21 +94,21 @@ def make_prompts(rows: Sequence[Mapping[str, Any]], **recipe: Any) -> CheckedPro
 
 
 class OwnedRequests:
-    """A ledger in memory, as the plan asks it: where requests stand, and how many images those that exist hold."""
+    """A ledger in memory, as the plan asks it: where requests stand, and what those that exist hold for whom."""
 
     def __init__(self) -> None:
         self.standings: dict[str, Standing] = {}
-        self.counts: dict[str, int] = {}
+        self.existing: dict[str, Existing] = {}
 
-    def add(self, request: GenerationRequest, standing: Standing) -> None:
+    def add(self, request: GenerationRequest, standing: Standing, *, bought_for: str = "scenes") -> None:
         self.standings[request.request_id] = standing
-        self.counts[request.request_id] = request.count
+        self.existing[request.request_id] = Existing(count=request.count, bought_for=bought_for)
 
     def standings_of(self, request_ids: Iterable[str]) -> dict[str, Standing]:
         return {name: self.standings[name] for name in request_ids if name in self.standings}
 
-    def count_of(self, request_id: str, _standing: Standing) -> int:
-        return self.counts[request_id]
+    def existing_of(self, request_id: str, _standing: Standing) -> Existing:
+        return self.existing[request_id]
 
 
 def make_plan(
@@ -120,4 +120,4 @@ def make_plan(
 ) -> pd.DataFrame:
     owned = owned or OwnedRequests()
     wanted = gather_wanted(checked.prompts, specs_of(checked.prompts, hashes or {}))
-    return plan_requests(wanted.values(), models=models, standings_of=owned.standings_of, count_of=owned.count_of)
+    return plan_requests(wanted.values(), models=models, standings_of=owned.standings_of, existing_of=owned.existing_of)

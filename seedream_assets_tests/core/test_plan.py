@@ -14,11 +14,10 @@ from seedream_assets.core.ledger import FRESH, RequestState, Standing
 from seedream_assets.core.models import SEEDREAM_4_0, ModelCatalog, TighterLimits
 from seedream_assets.core.plan import (
     PLAN_COLUMNS,
-    Quote,
+    Existing,
     Wanted,
     gather_wanted,
     plan_requests,
-    quote_plan,
     read_plan,
     read_references,
     reference_sources,
@@ -134,7 +133,7 @@ def test_no_sample_is_bought_twice_and_none_is_missing_whatever_was_wanted_and_b
             [Wanted(spec=spec, quantity=quantity, public=False, row_number=1)],
             models=ModelCatalog(TighterLimits(largest_quantity=largest)),
             standings_of=owned.standings_of,
-            count_of=owned.count_of,
+            existing_of=owned.existing_of,
         )
         requests = read(plan)
         samples = [sample for request, _ in requests for sample in request.samples]
@@ -237,37 +236,6 @@ def test_an_edited_plan_is_refused(edit):
         list(read_plan([row | edit]))
 
 
-def test_a_quote_tells_what_is_wanted_what_is_owned_and_what_the_rest_costs():
-    rows = [
-        ROW | {"quantity": 10, "prompt_id": "a"},
-        ROW | {"quantity": 2, "prompt_id": "b"},
-        ROW | {"prompt": "a blue chair"},
-    ]
-    plan = make_plan(make_prompts(rows), owning((0, 4)))
-    assert quote_plan(plan, wanted=13) == Quote(
-        wanted=13,
-        requests=3,
-        to_buy=2,
-        images_to_buy=7,
-        owned_images=4,
-        credits_quoted=11 * 28,
-        credits_to_buy=7 * 28,
-    )
-
-
-def test_a_quote_counts_of_an_owned_request_only_what_is_wanted_of_it():
-    quote = quote_plan(plan_of(2, owning((0, 8))), wanted=2)
-    assert (quote.owned_images, quote.credits_quoted, quote.credits_to_buy) == (2, 224, 0)
-
-
-def test_nothing_wanted_costs_nothing():
-    assert set(vars_of(quote_plan(make_plan(make_prompts([])), wanted=0)).values()) == {0}
-
-
-def vars_of(quote: Quote) -> dict[str, int]:
-    return {name: getattr(quote, name) for name in Quote.__dataclass_fields__}
-
-
 def test_a_plan_outside_the_limits_is_refused():
     checked = make_prompts([ROW])
     models = ModelCatalog(TighterLimits(largest_width=1024))
@@ -296,6 +264,9 @@ def test_the_ledger_is_asked_for_many_requests_at_a_time():
         for number in range(50)
     ]
     plan = plan_requests(
-        wanted, models=MODELS, standings_of=standings_of, count_of=lambda *_: SEEDREAM_4_0.default_quantity
+        wanted,
+        models=MODELS,
+        standings_of=standings_of,
+        existing_of=lambda *_: Existing(count=SEEDREAM_4_0.default_quantity, bought_for="scenes"),
     )
     assert asked == [100] == [len(plan)]
