@@ -108,7 +108,8 @@ def _parts(chunk: bytes) -> tuple[bytes, bool, bytes]:
     """Language and translated keyword with their zeros, whether the text is compressed, and the text."""
     content = chunk[8 + len(XMP_KEYWORD) + 1 : -4]
     words = content[2:].split(b"\x00", 2)
-    if len(content) < 4 or len(words) != 3:
+    # It is the one chunk that is written anew, and a wrong checksum would come back right.
+    if len(content) < 4 or len(words) != 3 or chunk != _chunk(_kind(chunk), chunk[8:-4]):
         raise MarkError("the PNG's own XMP chunk is broken")
     return words[0] + b"\x00" + words[1] + b"\x00", content[0] == 1, words[2]
 

@@ -85,10 +85,11 @@ class ContentCredentials:
                 self._signer() as signer,
             ):
                 if is_signed_already:
+                    builder.set_intent(c2pa.C2paBuilderIntent.EDIT)  # says that the parent was opened
                     parent = {"title": "provider's image", "relationship": "parentOf"}
                     builder.add_ingredient(json.dumps(parent), _format_of(provider_bytes), io.BytesIO(provider_bytes))
                 builder.sign(signer, _format_of(unsigned), io.BytesIO(unsigned), signed)
-        except c2pa.C2paError as error:
+        except (c2pa.C2paError, ValueError) as error:
             raise MarkError(f"it could not be signed: {error}") from error
         return signed.getvalue()
 
@@ -119,8 +120,7 @@ class ContentCredentials:
             "prompt_sha256": mark.prompt_sha256,
             "source_sha256": mark.source_sha256,
         }
-        opened = {"action": "c2pa.opened"}
-        actions = [opened, edited] if is_signed_already else [created]
+        actions = [edited] if is_signed_already else [created]
         manifest = {
             "claim_generator_info": [dict(self.software)],
             "title": mark.image_id,
@@ -154,13 +154,27 @@ def open_credentials(signing: C2paSigning, *, base: PurePath, version: str) -> C
     pixel = io.BytesIO()
     Image.new("RGB", (1, 1)).save(pixel, "PNG")
     try:
-        credentials.sign(pixel.getvalue(), _TRIAL, provider_bytes=pixel.getvalue())
+        _refuse_invalid(credentials.sign(pixel.getvalue(), _TRIAL, provider_bytes=pixel.getvalue()))
     except MarkError as error:
         raise DeclarationError(
             f"provenance.c2pa: a trial image was not signed; {error}. Certificate chain and private key are PEM, belong "
             f"together, and the key is one for {signing.algorithm}"
         ) from error
     return credentials
+
+
+def _refuse_invalid(signed: bytes) -> None:
+    """A signature can be made with a key that is not the certificate's, or with one that has run out."""
+    import c2pa
+
+    with (
+        c2pa.Context.from_dict(_SETTINGS) as context,
+        c2pa.Reader(_format_of(signed), io.BytesIO(signed), context=context) as reader,
+    ):
+        found = json.loads(reader.json())
+    if found.get("validation_state") not in ("Valid", "Trusted"):
+        told = [status.get("explanation") or status["code"] for status in found.get("validation_status", ())]
+        raise MarkError("its signature is not valid: " + "; ".join(told))
 
 
 _TRIAL = Mark(
