@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,8 @@ UPSTREAM_PACKET = (
 
 
 def make_picture(image_format: str, *, mode: str = "RGB", size: tuple[int, int] = (33, 21), **options: Any) -> bytes:
-    noise = Image.effect_noise(size, 60)
-    image = Image.merge(mode, [noise.point(lambda value, step=step: value ^ step) for step in range(len(mode))])
+    noise = random.Random(str(size)).randbytes(size[0] * size[1] * len(mode))
+    image = Image.frombytes(mode, size, noise)
     written = io.BytesIO()
     image.save(written, image_format, **options)
     return written.getvalue()
