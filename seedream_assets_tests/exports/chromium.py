@@ -15,9 +15,11 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +50,17 @@ KEYS = {"Enter": ("Enter", 13, "\r"), "/": ("Slash", 191, "/")} | {
 }
 
 
+@cache
 def find_chromium() -> str | None:
-    """The path of an installed Chromium, or None."""
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
+    """The path of an installed Chromium that starts, or None. Ubuntu's package is a script that asks for a snap."""
+    return next((path for name in NAMES if (path := shutil.which(name)) and _starts(path)), None)
+
+
+def _starts(path: str) -> bool:
+    try:
+        return subprocess.run([path, "--version"], capture_output=True, timeout=PATIENCE_SECONDS).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 class Page:

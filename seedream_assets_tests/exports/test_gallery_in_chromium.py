@@ -15,10 +15,7 @@ from seedream_assets.storage.folder import FolderStore
 from seedream_assets_tests.exports.chromium import Page, find_chromium, running_chromium
 from seedream_assets_tests.exports.gallery_builders import make_row, make_unstored, store_images
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_chromium() is None, reason="no Chromium is installed: the gallery was not looked at"),
-]
+pytestmark = pytest.mark.slow
 FOLDER = "datasets/scenes/gallery"
 EVIL = "</script><img src=x onerror=\"document.title='broken in'\"><b>bold</b>"
 # Shown places of the dataset below: 60 stored images and three others.
@@ -37,6 +34,14 @@ WATCH = "document.querySelectorAll('.tile').length"
 COUNT = "document.getElementById('count').textContent"
 OPEN = "document.getElementById('details').open"
 FOCUS = "Number(document.activeElement.dataset.place ?? -1)"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def chromium() -> str:
+    binary = find_chromium()
+    if binary is None:
+        pytest.skip("no Chromium is installed (on Debian: apt-get install chromium); the gallery was not looked at")
+    return binary
 
 
 @pytest.fixture(scope="module")
