@@ -14,6 +14,7 @@ FORMAT_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "webdataset": ("split", "shard_bytes"),
     "parquet": ("split", "shard_bytes", "row_group_bytes"),
     "croissant": ("split", "shard_bytes", "row_group_bytes"),
+    "gallery": (),
 }
 # About a gigabyte a tar, half of one a Parquet file: what the WebDataset and Hugging Face documentation advise.
 DEFAULT_SHARD_BYTES: Mapping[str, int] = {"webdataset": 1_000_000_000, "parquet": 500_000_000, "croissant": 500_000_000}
@@ -142,7 +143,7 @@ def _no_such_option(name: str, option: str) -> DeclarationError:
 
 
 def _options_of(name: str) -> str:
-    return ", ".join(FORMAT_OPTIONS[name])
+    return ", ".join(FORMAT_OPTIONS[name]) or "none"
 
 
 def _refuse_outside(name: str, option: str, value: object, most: int) -> None:

@@ -10,7 +10,9 @@ from seedream_assets.exports.export import Export
 
 # Module in this package and the class in it. A format is offered in the YAML once it also stands in
 # `core.export_choice.FORMAT_OPTIONS`.
-FORMATS: Mapping[str, tuple[str, str]] = {}
+FORMATS: Mapping[str, tuple[str, str]] = {
+    "gallery": ("gallery", "GalleryExport"),
+}
 
 
 def find_export(name: str) -> Export:

@@ -2,7 +2,6 @@
 
     gallery/index.html                                     rows, search, filters, lineage: one file, asks nothing of anybody
     gallery/thumbnails/webp-256-60/<aa>/<image_id>.webp    one for each stored image, made once
-    gallery/images/<aa>/<image_id>.<ext>                   only where the images are to be copied
 
 Why single thumbnails and not sheets of them or packs in scripts: `docs/gallery.md`.
 """
@@ -10,19 +9,21 @@ Why single thumbnails and not sheets of them or packs in scripts: `docs/gallery.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from hashlib import sha256
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from PIL import Image
 
-from seedream_assets.core.errors import ObjectNotFound
-from seedream_assets.exports.gallery_page import HTML, render_page
-from seedream_assets.exports.gallery_rows import pack_rows
+from seedream_assets.core.errors import ExportError, ObjectNotFound
+from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.exports.export import ExportedFile, ExportReport, ExportSource, ExportTarget
+from seedream_assets.exports.gallery_page import HTML, MARK, render_page
+from seedream_assets.exports.gallery_rows import Row, pack_rows, plain_value
 from seedream_assets.exports.gallery_thumbnails import FOLDER, WEBP, make_webp_thumbnail, thumbnail_key
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -34,71 +35,84 @@ BATCH = 512
 BROKEN = (ObjectNotFound, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gallery:
-    """What was written.
+class GalleryExport:
+    """The export `gallery`: every row of the manifests, whatever became of it, rejected images too."""
 
-    Attributes:
-        page: Key of the page.
-        rows: Rows of the manifest that it shows.
-        thumbnails: How many there are, and `made` of them now.
-        unreadable: Ids of stored images of which no thumbnail could be made: gone or broken. The page says so.
-    """
+    name = "gallery"
 
-    page: str
-    rows: int
-    thumbnails: int
-    made: int
-    unreadable: tuple[str, ...]
+    def write(self, source: ExportSource, target: ExportTarget, choice: ExportChoice) -> ExportReport:  # noqa: ARG002
+        """Write thumbnails that are missing, then the page over an older one, then remove what nobody wants any more.
+
+        Killed at any moment it leaves the older page and some thumbnails; the next call goes on from there. Equal rows
+        and images give equal bytes, by the same version of libwebp. Of an image that is gone or broken there is no
+        thumbnail; the page says so. In the report, `files` is the page alone, and thumbnails are only counted.
+
+        Raises:
+            ExportError: There is no manifest, or at the target lies a page that is no gallery.
+            StoreError: The source or the target failed; calling again goes on from there.
+        """
+        _refuse_other_page(target)
+        rows = [*_rows(source)]
+        keys = {str(row["image_id"]): str(row["object_key"]) for row in rows if row["status"] == "stored"}
+        there = {PurePosixPath(info.key).stem: info for info in target.store.list(target.key(f"{FOLDER}/"))}
+        sizes = {image_id: info.size_bytes for image_id, info in there.items() if image_id in keys and info.size_bytes}
+        kept = len(sizes)
+        for image_id, thumbnail in _thumbnails(source.store, {k: v for k, v in keys.items() if k not in sizes}):
+            if thumbnail is not None:
+                target.store.create(target.key(thumbnail_key(image_id)), thumbnail, content_type=WEBP)
+                sizes[image_id] = len(thumbnail)
+        page = render_page(
+            pack_rows(rows, thumbnails=sizes),
+            title=source.card.title or source.dataset,
+            store=source.store.url,
+            images=link_to_store(source.store.url, target.store.url, target.prefix),
+            thumbnails=FOLDER,
+            facts=tell_facts(rows),
+        )
+        target.store.replace(target.key(PAGE), page, content_type=HTML)
+        stale = [info.key for image_id, info in there.items() if image_id not in keys]
+        for key in stale:
+            target.store.delete(key)
+        return ExportReport(
+            name=self.name,
+            uri=target.uri,
+            files=(ExportedFile(path=PAGE, size_bytes=len(page), sha256=sha256(page).hexdigest(), rows=len(rows)),),
+            rows=len(keys),
+            rows_by_split={},
+            size_bytes=len(page) + sum(sizes.values()),
+            written=len(sizes) - kept + 1,
+            kept=kept,
+            removed=len(stale),
+            left_out=_left_out(rows, sizes),
+        )
 
 
-def write_gallery(
-    rows: Iterable[Mapping[str, Any]],
-    *,
-    dataset: str,
-    source: ObjectStore,
-    target: ObjectStore,
-    folder: str,
-    images_beside: bool = False,
-) -> Gallery:
-    """Write thumbnails that are missing, then the page, over an older one.
+def _rows(source: ExportSource) -> Iterator[Row]:
+    for manifest in source.manifests():
+        names = [str(name) for name in manifest.columns]
+        for cells in manifest.itertuples(index=False, name=None):
+            yield dict(zip(names, cells, strict=True))
 
-    Killed at any moment it leaves the older page and some thumbnails; the next call goes on from there. Thumbnails of
-    images that are no longer wanted stay. Equal rows and images give equal bytes, by the same version of libwebp.
 
-    Args:
-        rows: Of the manifest, in the order they are to be shown.
-        dataset: The page's title.
-        source: The store with the images.
-        target: Where the gallery goes; may be the same store.
-        folder: Of the gallery in `target`; "" for the store itself.
-        images_beside: The full images are in the gallery's folder too, under their own keys.
-    """
-    table = list(rows)
-    keys = {str(row["image_id"]): str(row["object_key"]) for row in table if row.get("status") == "stored"}
-    below = f"{folder}/" if folder else ""
-    prefix = f"{below}{FOLDER}/"
-    there = {PurePosixPath(info.key).stem for info in target.list(prefix) if info.size_bytes}
-    made, unreadable = 0, []
-    for image_id, thumbnail in _thumbnails(source, {k: v for k, v in keys.items() if k not in there}):
-        if thumbnail is None:
-            unreadable.append(image_id)
-            continue
-        target.create(f"{below}{thumbnail_key(image_id)}", thumbnail, content_type=WEBP)
-        made += 1
-    thumbnails = keys.keys() - set(unreadable)
-    page = render_page(
-        pack_rows(table, thumbnails=thumbnails),
-        title=dataset,
-        store=source.url,
-        images="" if images_beside else link_to_store(source.url, target.url, folder),
-        thumbnails=FOLDER,
-        facts=tell_facts(table),
-    )
-    target.replace(f"{below}{PAGE}", page, content_type=HTML)
-    return Gallery(
-        page=f"{below}{PAGE}", rows=len(table), thumbnails=len(thumbnails), made=made, unreadable=tuple(unreadable)
-    )
+def _refuse_other_page(target: ExportTarget) -> None:
+    try:
+        page = target.store.read(target.key(PAGE))
+    except ObjectNotFound:
+        return
+    if MARK not in page:
+        raise ExportError(
+            f"{target.store.uri(target.key(PAGE))} is a page that is no gallery; choose another folder, or remove it"
+        )
+
+
+def _left_out(rows: Sequence[Row], thumbnails: Collection[str]) -> dict[str, int]:
+    """Rows without a picture on the page, by their status; `unreadable` are images that are gone or broken."""
+    why = [
+        "unreadable" if row["status"] == "stored" else str(row["status"])
+        for row in rows
+        if row["image_id"] not in thumbnails
+    ]
+    return dict(Counter(why))
 
 
 def _thumbnails(source: ObjectStore, keys: Mapping[str, str]) -> Iterator[tuple[str, bytes | None]]:
@@ -120,33 +134,30 @@ def _thumbnail(source: ObjectStore, key: str) -> bytes | None:
         return None
 
 
-def link_to_store(source: str, target: str, folder: str) -> str | None:
-    """How a page in `folder` of the store `target` reaches the store `source` by a relative link, ending with "/".
+def link_to_store(source: str, target: str, prefix: str) -> str | None:
+    """How a page reaches the store `source` by a relative link, ending with "/".
 
-    None where there is no such link: another bucket, or a bucket from a folder.
+    None where there is no such link: from another bucket, or from a folder to a bucket.
 
     Args:
         source, target: Addresses of stores, `s3://bucket/prefix` or `file:///…`.
-        folder: "" for the store itself.
+        prefix: The page's folder in the store `target`, with "/" at its end; "" for the store itself.
     """
     there, here = urlsplit(source), urlsplit(target)
     if (there.scheme, there.netloc) != (here.scheme, here.netloc):
         return None
-    start = PurePosixPath("/", here.path.strip("/"), *([quote(folder)] if folder else []))
+    start = PurePosixPath("/", here.path.strip("/"), quote(prefix))
     way = os.path.relpath(PurePosixPath("/", there.path.strip("/")), start)
     return "" if way == "." else f"{way}/"
 
 
-def tell_facts(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One line for the page's foot: images by status, what they cost, and when the last was completed."""
-    counts: dict[str, int] = {}
+def tell_facts(rows: Sequence[Row]) -> str:
+    """One line for the page's foot: images by status, and what they cost, each image once."""
+    counts = Counter(str(row["status"]) for row in rows)
     costs: dict[str, float] = {}
-    for row in rows:
-        counts[str(row["status"])] = counts.get(str(row["status"]), 0) + 1
     for row in {str(row["image_id"]): row for row in reversed(rows)}.values():
-        if row.get("cost_amount") and row.get("cost_unit"):
-            unit = str(row["cost_unit"]).lower()
-            costs[unit] = costs.get(unit, 0.0) + float(row["cost_amount"])
+        unit, amount = plain_value(row.get("cost_unit")), plain_value(row.get("cost_amount"))
+        if unit and amount:
+            costs[unit.lower()] = costs.get(unit.lower(), 0.0) + amount
     parts = [f"{count:,} {status.replace('_', ' ')}" for status, count in counts.items()]
-    parts += [f"{cost:,.10g} {unit}" for unit, cost in sorted(costs.items()) if cost == cost]
-    return " · ".join(parts)
+    return " · ".join([*parts, *(f"{cost:,.10g} {unit}" for unit, cost in sorted(costs.items()))])

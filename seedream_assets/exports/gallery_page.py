@@ -19,6 +19,8 @@ import jinja2
 from seedream_assets.exports.gallery_rows import PackedRows
 
 HTML = "text/html; charset=utf-8"
+# What a page of ours is known by.
+MARK = b'<meta name="generator" content="seedream_assets gallery">'
 SCRIPTS = ("rows.js", "grid.js", "details.js", "gallery.js")
 # In a block of JSON these are the same as characters, and mean nothing to HTML.
 _ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
+import pandas as pd
 from PIL import Image
 
+from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.core.manifest import MANIFEST_COLUMNS
+from seedream_assets.core.parquet import PARQUET, to_parquet
+from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
+from seedream_assets.exports.gallery import GalleryExport
 from seedream_assets.storage.object_store import ObjectStore
 
+FOLDER = "datasets/scenes/exports/gallery"
+PAGE = f"{FOLDER}/index.html"
 CATEGORIES = ("tableware", "lamps", "textiles")
 
 
@@ -45,6 +53,27 @@ def make_row(number: int, **changes: Any) -> dict[str, Any]:
         "category": CATEGORIES[number // 2 % len(CATEGORIES)],
     }
     return row | changes
+
+
+def make_source(store: ObjectStore, rows: Sequence[Mapping[str, Any]]) -> ExportSource:
+    """A dataset `scenes` with one manifest of these rows, what they do not tell filled in, and without images."""
+    own = [name for row in rows for name in row if name not in MANIFEST_COLUMNS]
+    frame = pd.DataFrame(list(rows), columns=list(dict.fromkeys([*MANIFEST_COLUMNS, *own])))
+    for name, dtype in MANIFEST_COLUMNS.items():
+        if dtype in ("int64", "bool"):
+            frame[name] = frame[name].fillna(0)
+    manifest = to_parquet(frame.astype(dict(MANIFEST_COLUMNS)))
+    store.replace("datasets/scenes/manifest/all.parquet", manifest, content_type=PARQUET)
+    return ExportSource(dataset="scenes", store=store)
+
+
+def write_gallery(
+    store: ObjectStore, rows: Sequence[Mapping[str, Any]], *, target: ObjectStore | None = None
+) -> ExportReport:
+    """The gallery of these rows, below `FOLDER` of their own store or of another."""
+    source = make_source(store, rows)
+    place = ExportTarget(store=target or store, prefix=f"{FOLDER}/")
+    return GalleryExport().write(source, place, ExportChoice(name="gallery"))
 
 
 def make_unstored(number: int, status: str, reason: str, **changes: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -11,12 +12,23 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from seedream_assets.exports.gallery import link_to_store, tell_facts, write_gallery
+from seedream_assets.core.errors import DeclarationError, ExportError
+from seedream_assets.core.export_choice import Card, ExportChoice, read_choices
+from seedream_assets.exports.export import ExportSource, ExportTarget
+from seedream_assets.exports.formats import find_export
+from seedream_assets.exports.gallery import GalleryExport, link_to_store, tell_facts
 from seedream_assets.exports.gallery_thumbnails import LONGEST_SIDE_PX, make_webp_thumbnail, thumbnail_key
 from seedream_assets.storage.folder import FolderStore
-from seedream_assets_tests.exports.gallery_builders import make_picture, make_row, make_unstored, store_images
-
-FOLDER = "datasets/scenes/gallery"
+from seedream_assets_tests.exports.gallery_builders import (
+    FOLDER,
+    PAGE,
+    make_picture,
+    make_row,
+    make_source,
+    make_unstored,
+    store_images,
+    write_gallery,
+)
 
 
 @pytest.fixture
@@ -24,11 +36,15 @@ def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
 
 
-def drawn(store: FolderStore, key: str = f"{FOLDER}/index.html") -> dict[str, Any]:
-    """The page's first data block."""
-    found = re.search(r'id="rows">(.*?)</script>', store.read(key).decode(), re.DOTALL)
+def read_block(store: FolderStore, name: str) -> dict[str, Any]:
+    """One of the page's data blocks."""
+    found = re.search(rf'id="{name}">(.*?)</script>', store.read(PAGE).decode(), re.DOTALL)
     assert found
     return dict(json.loads(found[1]))
+
+
+def drawn(store: FolderStore) -> dict[str, Any]:
+    return read_block(store, "rows")
 
 
 def files(store: FolderStore) -> dict[str, bytes]:
@@ -38,19 +54,18 @@ def files(store: FolderStore) -> dict[str, bytes]:
 def test_every_stored_image_gets_a_thumbnail_and_every_row_a_place(store: FolderStore) -> None:
     rows = [make_row(0), make_row(1), make_unstored(2, "blocked", "moderation")]
     store_images(store, rows)
-    gallery = write_gallery(rows, dataset="scenes", source=store, target=store, folder=FOLDER)
-    assert (gallery.rows, gallery.thumbnails, gallery.made, gallery.unreadable) == (3, 2, 2, ())
-    assert gallery.page == f"{FOLDER}/index.html"
-    assert sorted(files(store)) == sorted(
-        [gallery.page, *(f"{FOLDER}/{thumbnail_key(row['image_id'])}" for row in rows[:2])]
-    )
+    report = write_gallery(store, rows)
+    assert (report.rows, report.written, report.kept, report.removed) == (2, 3, 0, 0)
+    assert report.left_out == {"blocked": 1}
+    assert sorted(files(store)) == sorted([PAGE, *(f"{FOLDER}/{thumbnail_key(row['image_id'])}" for row in rows[:2])])
+    assert report.size_bytes == sum(map(len, files(store).values()))
     assert drawn(store)["about"]["rows"] == 3
 
 
 def test_the_page_reaches_the_images_and_the_thumbnails_by_relative_links(store: FolderStore, tmp_path: Path) -> None:
     rows = [make_row(0)]
     store_images(store, rows)
-    write_gallery(rows, dataset="scenes", source=store, target=store, folder=FOLDER)
+    write_gallery(store, rows)
     about = drawn(store)["about"]
     page = tmp_path / "store" / FOLDER
     assert (page / about["images"] / rows[0]["object_key"]).resolve().is_file()
@@ -60,10 +75,12 @@ def test_the_page_reaches_the_images_and_the_thumbnails_by_relative_links(store:
 def test_a_second_writing_makes_only_what_is_new_and_gives_equal_bytes(store: FolderStore) -> None:
     rows = [make_row(number) for number in range(3)]
     store_images(store, rows)
-    write_gallery(rows[:2], dataset="scenes", source=store, target=store, folder=FOLDER)
-    assert write_gallery(rows, dataset="scenes", source=store, target=store, folder=FOLDER).made == 1
+    write_gallery(store, rows[:2])
+    second = write_gallery(store, rows)
+    assert (second.written, second.kept) == (2, 2)  # the page is always written
     before = files(store)
-    assert write_gallery(rows, dataset="scenes", source=store, target=store, folder=FOLDER).made == 0
+    third = write_gallery(store, rows)
+    assert (third.written, third.kept) == (1, 3)
     assert files(store) == before
 
 
@@ -71,7 +88,7 @@ def test_the_same_images_make_the_same_gallery_anywhere(store: FolderStore, tmp_
     rows = [make_row(number) for number in range(3)]
     store_images(store, rows)
     for name in ("one", "two"):
-        write_gallery(rows, dataset="scenes", source=store, target=FolderStore(tmp_path / name), folder=FOLDER)
+        write_gallery(store, rows, target=FolderStore(tmp_path / name))
     assert files(FolderStore(tmp_path / "one")) == files(FolderStore(tmp_path / "two"))
 
 
@@ -80,9 +97,9 @@ def test_an_image_that_is_gone_or_broken_is_told_and_stops_nothing(store: Folder
     store_images(store, rows[:1])
     store.create(rows[1]["object_key"], b"no image", content_type="image/jpeg")
     store.create(rows[2]["object_key"], make_picture()[:2000], content_type="image/jpeg")
-    gallery = write_gallery(rows, dataset="scenes", source=store, target=store, folder=FOLDER)
-    assert gallery.unreadable == tuple(row["image_id"] for row in rows[1:])
-    assert gallery.thumbnails == 1
+    report = write_gallery(store, rows)
+    assert report.left_out == {"unreadable": 3}
+    assert report.written == 2
     has = drawn(store)["columns"]["has_thumbnail"]
     assert [has["values"][place] for place in has["of"]] == [True, False, False, False]
 
@@ -90,41 +107,90 @@ def test_an_image_that_is_gone_or_broken_is_told_and_stops_nothing(store: Folder
 def test_a_torn_thumbnail_folder_is_completed(store: FolderStore) -> None:
     rows = [make_row(number) for number in range(3)]
     store_images(store, rows)
-    write_gallery(rows, dataset="scenes", source=store, target=store, folder=FOLDER)
+    write_gallery(store, rows)
     whole = files(store)
     store.delete(f"{FOLDER}/{thumbnail_key(rows[1]['image_id'])}")
     store.delete(f"{FOLDER}/index.html")
-    assert write_gallery(rows, dataset="scenes", source=store, target=store, folder=FOLDER).made == 1
+    assert write_gallery(store, rows).written == 2
     assert files(store) == whole
+
+
+def test_a_thumbnail_that_nobody_wants_any_more_is_removed(store: FolderStore) -> None:
+    rows = [make_row(number) for number in range(3)]
+    store_images(store, rows)
+    write_gallery(store, rows)
+    assert write_gallery(store, rows[:2]).removed == 1
+    left = files(store)
+    assert f"{FOLDER}/{thumbnail_key(rows[2]['image_id'])}" not in left
+    assert len(left) == 3
+
+
+def test_somebody_elses_page_is_left_alone(store: FolderStore) -> None:
+    store.create(PAGE, b"<h1>Our team</h1>", content_type="text/html")
+    with pytest.raises(ExportError, match="is a page that is no gallery; choose another folder"):
+        write_gallery(store, [make_row(0)])
+    assert files(store) == {PAGE: b"<h1>Our team</h1>"}
+
+
+def test_a_dataset_without_a_manifest_is_refused(store: FolderStore) -> None:
+    target = ExportTarget(store=store, prefix=f"{FOLDER}/")
+    with pytest.raises(ExportError, match="holds no manifest"):
+        GalleryExport().write(ExportSource(dataset="scenes", store=store), target, ExportChoice(name="gallery"))
+
+
+def test_the_page_is_found_by_its_formats_name() -> None:
+    assert isinstance(find_export("gallery"), GalleryExport)
+    assert read_choices(["gallery"]) == (ExportChoice(name="gallery"),)
+    with pytest.raises(DeclarationError, match="there is no such option; gallery knows none"):
+        read_choices([{"gallery": {"split": "part"}}])
+
+
+def test_the_owners_title_stands_on_the_page(store: FolderStore) -> None:
+    source = dataclasses.replace(make_source(store, []), card=Card(title="Chairs & <tables>"))
+    GalleryExport().write(source, ExportTarget(store=store, prefix=f"{FOLDER}/"), ExportChoice(name="gallery"))
+    assert b"<title>Chairs &amp; &lt;tables&gt;</title>" in store.read(PAGE)
+
+
+def test_what_the_manifest_tells_comes_onto_the_page(store: FolderStore) -> None:
+    rows = [make_row(0, nsfw=False), make_row(1, category=None, rejected=True, reject_reasons="blank")]
+    store_images(store, rows)
+    write_gallery(store, rows)
+    page = drawn(store)
+    assert [facet["name"] for facet in page["facets"]] == ["status", "check"]
+    assert page["columns"]["rejected"] == {"cells": [False, True]}
+    lineage = read_block(store, "lineage-rows")["columns"]
+    assert lineage["category"] == {"cells": ["tableware", None]}
+    assert lineage["seed"] == {"values": [0], "of": [0, 0]}
+    assert "submitted_at" not in lineage  # of none is known when
 
 
 def test_an_image_that_several_rows_share_has_one_thumbnail(store: FolderStore) -> None:
     rows = [make_row(0), make_row(0, row_number=9, reused=True)]
     store_images(store, rows)
-    gallery = write_gallery(rows, dataset="scenes", source=store, target=store, folder=FOLDER)
-    assert (gallery.rows, gallery.thumbnails, gallery.made) == (2, 1, 1)
+    report = write_gallery(store, rows)
+    assert (report.rows, report.written) == (1, 2)
+    assert drawn(store)["about"]["rows"] == 2
 
 
 def test_a_dataset_without_images_has_a_page(store: FolderStore) -> None:
-    gallery = write_gallery([], dataset="scenes", source=store, target=store, folder=FOLDER)
-    assert gallery.rows == 0
-    assert list(files(store)) == [f"{FOLDER}/index.html"]
+    assert write_gallery(store, []).rows == 0
+    assert list(files(store)) == [PAGE]
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "folder", "link"),
+    ("source", "target", "prefix", "link"),
     [
-        ("s3://b/seedream", "s3://b/seedream", FOLDER, "../../../"),
+        ("s3://b/seedream", "s3://b/seedream", f"{FOLDER}/", "../../../../"),
         ("s3://b/seedream", "s3://b/seedream", "", ""),
-        ("s3://b", "s3://b", "gallery", "../"),
-        ("s3://b/seedream", "s3://b/pages", "scenes", "../../seedream/"),
-        ("s3://b/seedream", "s3://other/seedream", FOLDER, None),
+        ("s3://b", "s3://b", "gallery/", "../"),
+        ("s3://b/seedream", "s3://b/pages", "scenes/", "../../seedream/"),
+        ("s3://b/seedream", "s3://other/seedream", f"{FOLDER}/", None),
         ("s3://b/seedream", "file:///tmp/gallery", "", None),
         ("file:///srv/a%20store", "file:///srv/gallery", "", "../a%20store/"),
     ],
 )
-def test_a_link_from_the_page_to_the_store(source: str, target: str, folder: str, link: str | None) -> None:
-    assert link_to_store(source, target, folder) == link
+def test_a_link_from_the_page_to_the_store(source: str, target: str, prefix: str, link: str | None) -> None:
+    assert link_to_store(source, target, prefix) == link
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])

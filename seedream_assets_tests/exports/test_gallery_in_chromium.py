@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.exports.gallery import write_gallery
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets_tests.exports.chromium import Page, find_chromium, running_chromium
-from seedream_assets_tests.exports.gallery_builders import make_row, make_unstored, store_images
+from seedream_assets_tests.exports.gallery_builders import PAGE, make_row, make_unstored, store_images, write_gallery
 
 pytestmark = pytest.mark.slow
-FOLDER = "datasets/scenes/gallery"
 EVIL = "</script><img src=x onerror=\"document.title='broken in'\"><b>bold</b>"
 # Shown places of the dataset below: 60 stored images and three others.
 ROWS = [
@@ -53,7 +51,8 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_gallery(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
     store = FolderStore(folder)
     store_images(store, rows)
-    return folder / write_gallery(rows, dataset="scenes", source=store, target=store, folder=FOLDER).page
+    write_gallery(store, rows)
+    return folder / PAGE
 
 
 def look(use: Callable[[Page], Awaitable[None]], *, width: int = 1280, height: int = 800, phone: bool = False) -> None:
@@ -163,7 +162,8 @@ def test_a_deep_link_opens_the_image_with_its_lineage_and_back_closes_it(gallery
             "Object.fromEntries([...document.querySelectorAll('dt')].map(dt => [dt.textContent, dt.nextSibling.textContent]))"
         )
         told = {name: str(value) for name, value in ROWS[2].items() if value is not None and name != "prompt"}
-        assert shown == told | {"cost_amount": "28", "size_bytes": "1,234 bytes"}
+        assert told | {"cost_amount": "28", "size_bytes": "1,234 bytes"} == {name: shown[name] for name in told}
+        assert shown["source_sha256"] == ROWS[2]["sha256"]  # and what the builder filled in
         assert (await page.run("document.querySelector('.prompt').textContent")) == ROWS[2]["prompt"]
         # A link to an image that the filter hides shows it all the same.
         await page.open(f"{gallery.as_uri()}#category=tableware&image={IDS[2]}")
@@ -259,7 +259,7 @@ def test_a_copy_of_the_gallery_alone_shows_thumbnails_and_says_where_the_image_i
 ) -> None:
     copy = tmp_path / "gallery"
     shutil.copytree(gallery.parent, copy)
-    store = gallery.parents[3].as_uri()
+    store = gallery.parents[4].as_uri()
 
     async def use(page: Page) -> None:
         await page.open(f"{(copy / 'index.html').as_uri()}#image={IDS[5]}")
