@@ -25,6 +25,7 @@ from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.errand import Demand, Predecessor
 from seedream_assets.generation.generation_requests import read_plan_object
 from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.generation.marking_settings import open_marking
 from seedream_assets.generation.partition_stream import OnPartition, PartitionStream
 from seedream_assets.generation.run import RunOrder, run_generation
 from seedream_assets.generation.submitting import AtStep
@@ -122,7 +123,8 @@ def buy_partitions(
         at_step: For tests that kill a process at a named point.
 
     Raises:
-        DeclarationError: There is no key, and something is to be bought.
+        DeclarationError: Something is to be bought, and there is no key, or what the images are to be signed with
+            cannot be used.
         Exception: What `on_partition` raised.
     """
     store = deployment.store
@@ -157,6 +159,7 @@ def buy_partitions(
                 credits_to_buy=sum(prices[key] for key, found in standings.items() if found.state is RequestState.FREE),
                 run_id=stream.run_id,
                 dagster_run_id=dagster_run_id,
+                marking=open_marking(declaration, plans, store),
                 on_progress=on_progress,
                 on_report=reports.append,
                 on_ending=stream.ended,

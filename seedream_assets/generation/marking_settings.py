@@ -5,9 +5,7 @@ All of it before the first credit is spent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pandas as pd
+from collections.abc import Iterable, Mapping
 
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError
@@ -19,8 +17,8 @@ from seedream_assets.generation.prompts import load_snapshot
 from seedream_assets.storage.object_store import ObjectStore
 
 
-def open_marking(declaration: DatasetDeclaration, partition: str, store: ObjectStore) -> Marking:
-    """How the images of a partition are marked.
+def open_marking(declaration: DatasetDeclaration, partitions: Iterable[str], store: ObjectStore) -> Marking:
+    """How the images of these partitions are marked.
 
     Raises:
         DeclarationError: The certificate or the key cannot be used, or the column of the writers is not in the table.
@@ -32,20 +30,25 @@ def open_marking(declaration: DatasetDeclaration, partition: str, store: ObjectS
     )
     writers: Mapping[str, str] = {}
     if declared.prompt_writer_column is not None:
-        writers = _writers(declaration, partition, store, declared.prompt_writer_column)
+        writers = _writers(declaration, partitions, store, declared.prompt_writer_column)
     return Marking(provenance=declared, writers=writers, credentials=credentials)
 
 
-def _writers(declaration: DatasetDeclaration, partition: str, store: ObjectStore, column: str) -> dict[str, str]:
+def _writers(
+    declaration: DatasetDeclaration, partitions: Iterable[str], store: ObjectStore, column: str
+) -> dict[str, str]:
     """Who wrote the prompt of each spec; several rows with the same prompt name all of their writers."""
-    snapshot = load_snapshot(store, declaration, partition)
-    prompts, passengers = snapshot.checked.prompts, snapshot.checked.passengers
-    if column not in passengers.columns:
-        known = ", ".join(map(str, passengers.columns)) or "none that ride along"
-        raise DeclarationError(f"provenance.prompt_writer_column: the table has no column {column!r}; it has {known}")
-    spec_ids = [spec.spec_id for spec in specs_of(prompts, snapshot.reference_hashes)]
-    names = pd.DataFrame({"spec_id": spec_ids, "writer": passengers[column].to_numpy()}).dropna().drop_duplicates()
-    told: dict[str, list[str]] = {}
-    for spec_id, writer in names.itertuples(index=False, name=None):
-        told.setdefault(spec_id, []).append(str(writer))
+    told: dict[str, dict[str, None]] = {}
+    for partition in partitions:
+        snapshot = load_snapshot(store, declaration, partition)
+        passengers = snapshot.checked.passengers
+        if column not in passengers.columns:
+            known = ", ".join(map(str, passengers.columns)) or "none that ride along"
+            raise DeclarationError(
+                f"provenance.prompt_writer_column: the table has no column {column!r}; it has {known}"
+            )
+        specs = specs_of(snapshot.checked.prompts, snapshot.reference_hashes)
+        for spec, writer in zip(specs, passengers[column], strict=True):
+            if isinstance(writer, str) and writer.strip():
+                told.setdefault(spec.spec_id, {})[writer.strip()] = None
     return {spec_id: ", ".join(writers) for spec_id, writers in told.items()}
