@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,18 +33,27 @@ class PartitionedRows:
     rejected: pd.DataFrame
 
 
-def rows_of_partition(frame: pd.DataFrame, partitions: Partitions, partition: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def rows_of_partition(
+    frame: pd.DataFrame, partitions: Partitions, partition: str, *, had_rows: Callable[[], bool] = lambda: False
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of one partition, with their row numbers as they were, and the rows that can belong to none.
 
     The latter are told in every partition of the table: they are in nobody's dataset, and somebody has to hear of it.
 
+    Args:
+        frame, partitions, partition: The table, how it is cut, and which part of it.
+        had_rows: Whether the partition had rows when it was last read; asked only where it has none now. Then they
+            have left it, and it is empty; else it is taken for a mistake.
+
     Raises:
-        PromptTableError: No row belongs to it, or the table does not have the column.
+        PromptTableError: No row belongs to it or ever did, or the table does not have the column.
     """
     if partitions.column is None:
         return frame, _no_rejections()
     found = partition_rows(frame, partitions)
     if partition not in found.keys:
+        if had_rows():
+            return frame.iloc[:0].reset_index(drop=True), found.rejected
         raise PromptTableError(f"no row of the table belongs to the partition {partition!r} of {partitions.column}")
     belongs = found.codes == found.keys.index(partition)
     return frame[belongs].reset_index(drop=True), found.rejected

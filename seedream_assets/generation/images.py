@@ -5,6 +5,7 @@ datasets/<dataset>/runs/<partition>.json    what the latest run did, and why it 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from seedream_assets.generation.marking_settings import open_marking
 from seedream_assets.generation.partition_stream import OnPartition, PartitionStream
 from seedream_assets.generation.run import RunOrder, run_generation
 from seedream_assets.generation.submitting import AtStep
+from seedream_assets.generation.waiting import Sleep
 from seedream_assets.storage.object_store import ObjectStore
 
 _REPORT: TypeAdapter[RunReport] = TypeAdapter(RunReport)
@@ -44,12 +46,13 @@ def buy_images(
     dagster_run_id: str | None = None,
     watch_parent: bool = False,
     at_step: AtStep = lambda _step, _request_id: None,
+    sleep: Sleep = asyncio.sleep,
 ) -> RunReport:
     """Bring every request of one partition's plan to its end; see `buy_partitions`.
 
     Args:
         declaration, partition, deployment: What is wanted, and on what.
-        on_progress, dagster_run_id, watch_parent, at_step: As for `buy_partitions`.
+        on_progress, dagster_run_id, watch_parent, at_step, sleep: As for `buy_partitions`.
         on_ending: Told how each request ended that this run brought to its end.
 
     Raises:
@@ -72,6 +75,7 @@ def buy_images(
         dagster_run_id=dagster_run_id,
         watch_parent=watch_parent,
         at_step=at_step,
+        sleep=sleep,
     )
     if bought.error is not None:
         raise bought.error
@@ -107,6 +111,7 @@ def buy_partitions(
     dagster_run_id: str | None = None,
     watch_parent: bool = False,
     at_step: AtStep = lambda _step, _request_id: None,
+    sleep: Sleep = asyncio.sleep,
 ) -> BoughtPartitions:
     """Bring every request of these partitions' plans to its end, as one run with one budget. Blocks until it has ended.
 
@@ -121,6 +126,7 @@ def buy_partitions(
         dagster_run_id: Stands in the ledger and in the manifest.
         watch_parent: Stop when the process that started this one is gone.
         at_step: For tests that kill a process at a named point.
+        sleep: Waits so many seconds.
 
     Raises:
         DeclarationError: Something is to be bought, and there is no key, or what the images are to be signed with
@@ -165,6 +171,7 @@ def buy_partitions(
                 on_ending=stream.ended,
                 watch_parent=watch_parent,
                 at_step=at_step,
+                sleep=sleep,
             )
             try:
                 report = run_generation(order)

@@ -93,13 +93,20 @@ class PromptReader:
         """Read and check the prompts of a partition. Writes nothing.
 
         Raises:
-            PromptTableError: A table is missing, broken, empty or has no prompt column; a partition has no table.
+            PromptTableError: A table is missing, broken, empty or has no prompt column; a partition has no table, or no
+                row of it and never had one.
             DeclarationError: No partition of this dataset can have this name.
         """
         declaration = self._declaration
         declaration.partitions.refuse_unless_key(partition)
         joined, tables = self._tables(partition)
-        rows, misfits = rows_of_partition(joined, declaration.partitions, partition)
+        snapshot_key = declaration.key("prompts", partition)
+        rows, misfits = rows_of_partition(
+            joined,
+            declaration.partitions,
+            partition,
+            had_rows=lambda: self._deployment.store.head(snapshot_key) is not None,
+        )
         checked = _with_rejected(check_prompt_table(rows, declaration.rules, self._deployment.models), misfits)
         return _with_references(checked, tables, Path(declaration.base), self._deployment)
 
