@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from itertools import islice
@@ -25,12 +25,10 @@ from seedream_assets.exports.export import ExportedFile, ExportReport, ExportSou
 from seedream_assets.exports.gallery_page import HTML, MARK, render_page
 from seedream_assets.exports.gallery_rows import Row, pack_rows, plain_value
 from seedream_assets.exports.gallery_thumbnails import FOLDER, WEBP, make_webp_thumbnail, thumbnail_key
-from seedream_assets.storage.object_store import ObjectStore
 
 PAGE = "index.html"
-# Reading waits for the network, decoding keeps a core busy outside of Python's lock.
-WORKERS = 8
-# Thumbnails that may wait for their turn to be written, of some 8 kB each; of images there are never more than `WORKERS`.
+# Reading and writing wait for the network, decoding keeps a core busy outside of Python's lock. Each holds one image.
+WORKERS = 16
 BATCH = 512
 BROKEN = (ObjectNotFound, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -57,10 +55,8 @@ class GalleryExport:
         there = {PurePosixPath(info.key).stem: info for info in target.store.list(target.key(f"{FOLDER}/"))}
         sizes = {image_id: info.size_bytes for image_id, info in there.items() if image_id in keys and info.size_bytes}
         kept = len(sizes)
-        for image_id, thumbnail in _thumbnails(source.store, {k: v for k, v in keys.items() if k not in sizes}):
-            if thumbnail is not None:
-                target.store.create(target.key(thumbnail_key(image_id)), thumbnail, content_type=WEBP)
-                sizes[image_id] = len(thumbnail)
+        missing = [(image_id, key) for image_id, key in keys.items() if image_id not in sizes]
+        sizes |= dict(_write_thumbnails(source, target, missing))
         page = render_page(
             pack_rows(rows, thumbnails=sizes),
             title=source.card.title or source.dataset,
@@ -115,23 +111,26 @@ def _left_out(rows: Sequence[Row], thumbnails: Collection[str]) -> dict[str, int
     return dict(Counter(why))
 
 
-def _thumbnails(source: ObjectStore, keys: Mapping[str, str]) -> Iterator[tuple[str, bytes | None]]:
-    """Each image's id and thumbnail, in order, None where the image is gone or broken; a few are in work at a time."""
-    waiting = iter(keys.items())
+def _write_thumbnails(
+    source: ExportSource, target: ExportTarget, wanted: Iterable[tuple[str, str]]
+) -> Iterator[tuple[str, int]]:
+    """Id of each image and size of its thumbnail, of ids with object keys; not of images that are gone or broken."""
+
+    def write(image_id: str, key: str) -> int | None:
+        try:
+            thumbnail = make_webp_thumbnail(source.store.read(key))
+        except BROKEN:
+            return None
+        target.store.create(target.key(thumbnail_key(image_id)), thumbnail, content_type=WEBP)
+        return len(thumbnail)
+
+    waiting = iter(wanted)
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="thumbnails") as pool:
+        # In batches, so that an error ends the work instead of waiting for all of it.
         while batch := list(islice(waiting, BATCH)):
-            yield from zip(
-                (image_id for image_id, _ in batch),
-                pool.map(lambda key: _thumbnail(source, key), [key for _, key in batch]),
-                strict=True,
-            )
-
-
-def _thumbnail(source: ObjectStore, key: str) -> bytes | None:
-    try:
-        return make_webp_thumbnail(source.read(key))
-    except BROKEN:
-        return None
+            for (image_id, _), size in zip(batch, pool.map(write, *zip(*batch, strict=True)), strict=True):
+                if size is not None:
+                    yield image_id, size
 
 
 def link_to_store(source: str, target: str, prefix: str) -> str | None:

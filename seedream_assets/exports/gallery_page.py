@@ -72,7 +72,7 @@ def _policy(*, script: str, style: str) -> str:
             f"script-src '{_hash_source(script)}'",
             f"style-src '{_hash_source(style)}'",
             # A page that was opened from a folder has no origin of its own; browsers differ in what 'self' is there.
-            "img-src 'self' file:",
+            "img-src 'self' file: data:",
             "base-uri 'none'",
             "form-action 'none'",
         ]

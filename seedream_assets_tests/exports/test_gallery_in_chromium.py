@@ -11,8 +11,15 @@ from typing import Any
 import pytest
 
 from seedream_assets.storage.folder import FolderStore
+from seedream_assets.storage.s3 import S3Store
 from seedream_assets_tests.exports.chromium import Page, find_chromium, running_chromium
 from seedream_assets_tests.exports.gallery_builders import PAGE, make_row, make_unstored, store_images, write_gallery
+from seedream_assets_tests.storage.conftest import bucket as bucket  # the fixtures
+from seedream_assets_tests.storage.conftest import s3_client as s3_client
+from seedream_assets_tests.storage.conftest import s3_environment as s3_environment
+from seedream_assets_tests.storage.conftest import s3_server as s3_server
+from seedream_assets_tests.storage.conftest import s3_store as s3_store
+from seedream_assets_tests.storage.s3_server import S3Server
 
 pytestmark = pytest.mark.slow
 EVIL = "</script><img src=x onerror=\"document.title='broken in'\"><b>bold</b>"
@@ -55,14 +62,21 @@ def make_gallery(folder: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return folder / PAGE
 
 
-def look(use: Callable[[Page], Awaitable[None]], *, width: int = 1280, height: int = 800, phone: bool = False) -> None:
+def look(
+    use: Callable[[Page], Awaitable[None]],
+    *,
+    width: int = 1280,
+    height: int = 800,
+    phone: bool = False,
+    origin: str = "file:",
+) -> None:
     """Use the page in a browser of its own; nothing may be asked for outside, and nothing complained about."""
 
     async def session() -> None:
         async with running_chromium() as page:
             await page.resize(width, height, phone=phone)
             await use(page)
-            assert [url for url in page.requests if not url.startswith(("file:", "about:"))] == []
+            assert [url for url in page.requests if not url.startswith((origin, "about:"))] == []
             assert page.messages == []
 
     asyncio.run(session())
@@ -269,6 +283,27 @@ def test_a_copy_of_the_gallery_alone_shows_thumbnails_and_says_where_the_image_i
         page.messages.clear()  # the browser's own line about the missing file
 
     look(use)
+
+
+def test_in_a_bucket_the_page_works_without_a_server_of_its_own(s3_store: S3Store, s3_server: S3Server) -> None:
+    store_images(s3_store, ROWS[:8])
+    write_gallery(s3_store, ROWS[:8])
+    bucket = s3_store.url.removeprefix("s3://").split("/")[0]
+    for info in s3_store.list(""):  # a browser has no credentials
+        key = s3_store.uri(info.key).removeprefix(f"s3://{bucket}/")
+        s3_server.client().put_object_acl(Bucket=bucket, Key=key, ACL="public-read")
+    address = s3_store.uri(PAGE).replace("s3://", f"{s3_server.endpoint_url}/")
+
+    async def use(page: Page) -> None:
+        await page.open(f"{address}#q=number")
+        assert await page.run(COUNT) == "5 of 8 images"
+        assert await page.run("[...document.images].map(image => image.naturalWidth)") == [256] * 5
+        await page.click(".tile")
+        await page.until("document.querySelector('#picture img').naturalWidth === 1280")
+        full = s3_store.uri(ROWS[3]["object_key"]).replace("s3://", f"{s3_server.endpoint_url}/")
+        assert await page.run("document.querySelector('#picture a').href") == full
+
+    look(use, origin=s3_server.endpoint_url)
 
 
 def test_what_a_screen_reader_is_told(gallery: Path) -> None:

@@ -76,7 +76,7 @@ def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> 
         digest = base64.b64encode(sha256(reader.texts[tag][0].encode()).digest()).decode()
         assert rules[rule] == f"'sha256-{digest}'"
     assert rules["default-src"] == "'none'"
-    assert rules["img-src"] == "'self' file:"
+    assert rules["img-src"] == "'self' file: data:"
     assert not {"connect-src", "font-src", "frame-src"} & set(rules)
 
 
