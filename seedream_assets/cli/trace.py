@@ -1,0 +1,80 @@
+"""`seedream trace <file, address or id>`: from one image back to its prompt row, and forward again. Reads only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.core.trace import Trace, trace_as_json
+from seedream_assets.core.trace_prov import trace_as_prov
+from seedream_assets.core.trace_text import trace_as_text
+from seedream_assets.generation.tracing import trace_bytes, trace_id, trace_row
+from seedream_assets.resources import ImageStoreResource
+from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.table_source import fetch, find_sources
+
+LARGEST_FILE = 200 * 1024 * 1024
+
+
+@click.command("trace")
+@click.argument("image", required=False)
+@click.option("--row", "prompt_id", help="Go forward: the images of the row with this prompt_id.")
+@click.option("--dataset", help="The dataset that --row is of: its name, or its YAML file.")
+@click.option("--partition", help="The partition that --row is of; default: all.")
+@click.option("--store", "address", help="Where to look. Default: the YAML's store, else SEEDREAM_STORE.")
+@click.option("--json", "as_json", is_flag=True, help="Print the trace as one JSON object.")
+@click.option("--prov", is_flag=True, help="Print the trace as W3C PROV in JSON-LD.")
+def command(
+    image: str | None,
+    prompt_id: str | None,
+    dataset: str | None,
+    partition: str | None,
+    address: str | None,
+    as_json: bool,
+    prov: bool,
+) -> None:
+    """Tell where IMAGE comes from: a file, an address (https://, s3://, file://), or an id.
+
+    A file is recognised by the id in its metadata, else by its hash; its name does not matter. An id is an image's, a
+    request's or a generation's, or a SHA-256.
+    """
+    if (image is None) == (prompt_id is None):
+        raise click.UsageError("name an image, or a row with --row")
+    if as_json and prov:
+        raise click.UsageError("--json and --prov are two formats; choose one")
+    if image is not None and (dataset or partition):
+        raise click.UsageError("--dataset and --partition narrow --row; an image is looked for in all datasets")
+    name, store = _dataset_and_store(dataset, address)
+    if prompt_id is not None:
+        trace = trace_row(store, prompt_id, dataset=name, partition=partition)
+    else:
+        trace = _trace_image(store, str(image))
+    if as_json:
+        click.echo(trace_as_json(trace))
+    elif prov:
+        click.echo(json.dumps(trace_as_prov(trace), indent=1, ensure_ascii=False))
+    else:
+        click.echo(trace_as_text(trace))
+
+
+def _dataset_and_store(dataset: str | None, address: str | None) -> tuple[str | None, ObjectStore]:
+    opened = ImageStoreResource()
+    if dataset is None or not Path(dataset).is_file():
+        return dataset, opened.open(address)
+    declaration = load_declaration(Path(dataset))
+    return declaration.name, opened.open(address or declaration.store)
+
+
+def _trace_image(store: ObjectStore, image: str) -> Trace:
+    if Path(image).is_file():
+        return trace_bytes(store, Path(image).read_bytes(), asked=image)
+    if "://" not in image:
+        return trace_id(store, image)
+    found = find_sources(image, base=Path.cwd(), options=ImageStoreResource().options())
+    if len(found) != 1:
+        raise click.UsageError(f"{len(found)} files match; name one image")
+    # As it may be shown: a signed address carries a secret in its query.
+    return trace_bytes(store, fetch(found[0], max_bytes=LARGEST_FILE), asked=found[0].uri)
