@@ -30,6 +30,7 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "standing": "What the ledger says: free, open, submitted, completed, blocked or failed.",
     "attempt": "Number of the latest try to buy it.",
     "image_id": "Name of the image in the store; a hash, never a prompt's words.",
+    "position": "Number of the image within its request, from 0.",
     "sample": "Number of the image among those of its spec, from 0.",
     "dataset": "This dataset.",
     "partition": "The partition; all where there are none.",

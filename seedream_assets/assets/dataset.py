@@ -13,6 +13,7 @@ from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.partition_walk import Materialised, materialise
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
+from seedream_assets.core.column_lineage import manifest_lineage
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
@@ -24,8 +25,6 @@ ALL_FINAL = "every_wanted_image_is_final"
 ALL_WHOLE = "every_stored_image_is_whole"
 # Images that the check reads and decodes, evenly spread; all are looked up. Each of them is fetched again for it.
 IMAGES_READ = 2000
-FROM_PROMPTS = ("row_number", "prompt_id", "prompt")
-FROM_REQUESTS = ("request_id", "spec_id", "model", "width", "height", "seed", "style", "prompt_enhance", "references")
 SHOWN = ["row_number", "sample", "status", "prompt", "width_px", "height_px", "format", "cost_amount", "image_id"]
 SAMPLE_ROWS = 12
 
@@ -66,7 +65,7 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Mate
     outcome = assemble_dataset(frame.declaration, partition, deployment)
     manifest = outcome.manifest
     uri = deployment.store.uri(frame.declaration.key("manifest", partition))
-    ours = manifest[list(MANIFEST_COLUMNS)]
+    ours, others = manifest[list(MANIFEST_COLUMNS)], manifest.drop(columns=list(MANIFEST_COLUMNS))
     # Rows that want the same picture share it, and its cost.
     once = manifest.drop_duplicates("image_id")
     return Materialised(
@@ -76,17 +75,16 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Mate
             **{f"images_{status}": count for status, count in outcome.counts.items()},
             "cost_amount": round(float(once["cost_amount"].fillna(0).sum()), 4),
             "cost_unit": ", ".join(sorted(once["cost_unit"].dropna().unique())) or "none",
+            "images_marked": int(once["marks"].notna().sum()),
+            "images_not_marked_as_asked": int(once["unmarked"].notna().sum()),
             "cost_by_model_and_style": dg.MetadataValue.md(_cost_table(once)),
             "sample": preview(ours[SHOWN], rows=SAMPLE_ROWS),
             "stored_at": uri,
             "dagster/size_bytes": int(once["size_bytes"].fillna(0).sum()),
             "dagster/row_count": row_count(manifest),
             "dagster/uri": uri,
-            "dagster/column_schema": table_schema(MANIFEST_COLUMNS, manifest.drop(columns=list(MANIFEST_COLUMNS))),
-            "dagster/column_lineage": column_lineage(
-                {name: (frame.key("prompts"), name) for name in FROM_PROMPTS}
-                | {name: (frame.key("generation_requests"), name) for name in FROM_REQUESTS}
-            ),
+            "dagster/column_schema": table_schema(MANIFEST_COLUMNS, others),
+            "dagster/column_lineage": column_lineage(manifest_lineage(map(str, others.columns)), frame.key),
         },
         data_version=sha256(to_parquet(manifest.drop(columns=["code_version"]))).hexdigest(),
         checks=(_check_final(frame, outcome), _check_whole(frame, manifest, deployment)),

@@ -12,6 +12,7 @@ from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.partition_walk import Materialised, materialise
 from seedream_assets.assets.quote_checks import QuoteChecks
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
+from seedream_assets.core.column_lineage import PLAN_LINEAGE
 from seedream_assets.core.errors import LimitError
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.core.plan import PLAN_COLUMNS
@@ -23,7 +24,6 @@ from seedream_assets.generation.generation_requests import make_plan, write_plan
 from seedream_assets.generation.prompts import load_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
-FROM_PROMPTS = ("prompt", "model", "width", "height", "style", "prompt_enhance", "references", "public", "row_number")
 # What a request was already bought for changes no picture: buying the plan must not make the plan look new.
 NOT_CONTENT = ["standing", "attempt", "wanted", "credits", "bought_for"]
 SHOWN = ["row_number", "prompt", "model", "width", "height", "style", "seed", "count", "credits", "standing"]
@@ -93,7 +93,7 @@ def _plan(
             "dagster/row_count": row_count(plan.requests),
             "dagster/uri": uri,
             "dagster/column_schema": table_schema(PLAN_COLUMNS),
-            "dagster/column_lineage": column_lineage({name: (frame.key("prompts"), name) for name in FROM_PROMPTS}),
+            "dagster/column_lineage": column_lineage(PLAN_LINEAGE, frame.key),
         },
         data_version=sha256(to_parquet(plan.requests.drop(columns=NOT_CONTENT))).hexdigest(),
         checks=checks.of(plan),

@@ -11,7 +11,8 @@ import dagster as dg
 from seedream_assets.assets.failures import INTERRUPTED, as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.partition_walk import Materialised, materialise
-from seedream_assets.assets.tables import markdown_table
+from seedream_assets.assets.tables import column_lineage, markdown_table, table_schema
+from seedream_assets.core.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import SeedreamError
 from seedream_assets.core.run_report import RunReport
@@ -41,7 +42,7 @@ def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
     ) -> Iterator[Any]:
         with as_dagster_failures():
-            purchase = _Purchase(context, frame.declaration, frame.deployment(leonardo, image_store))
+            purchase = _Purchase(context, frame, frame.deployment(leonardo, image_store))
             yield from materialise(context, frame.key("images"), purchase.of)
 
     return images
@@ -50,11 +51,10 @@ def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
 class _Purchase:
     """One step's buying. Over a range of partitions it is one run, with one `max_credits_per_run` for all of them."""
 
-    def __init__(
-        self, context: dg.AssetExecutionContext, declaration: DatasetDeclaration, deployment: Deployment
-    ) -> None:
+    def __init__(self, context: dg.AssetExecutionContext, frame: AssetFrame, deployment: Deployment) -> None:
         self._context = context
-        self._declaration = declaration
+        self._frame = frame
+        self._declaration = frame.declaration
         self._deployment = deployment
         self._booked = 0
 
@@ -88,7 +88,7 @@ class _Purchase:
         if incomplete:
             log.warning("%s", incomplete)
         return Materialised(
-            metadata=_metadata(report, outcome, self._deployment),
+            metadata=_metadata(report, outcome, self._deployment, self._frame),
             data_version=_data_version(outcome),
             incomplete=incomplete,
             stopped=_why_stopped(report),
@@ -124,7 +124,7 @@ def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
     return f"not every image is final: {told}{why}{others}; {stored}, and the next run goes on from here"
 
 
-def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment) -> dict[str, Any]:
+def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, frame: AssetFrame) -> dict[str, Any]:
     amount, unit = report.cost
     counts = outcome.counts
     uri = f"{deployment.store.url}/images/"
@@ -145,6 +145,9 @@ def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment) -> di
         "seedream_run_id": report.run_id,
         "stored_at": uri,
         "dagster/uri": uri,
+        "models": ", ".join(sorted(outcome.manifest["model"].unique())),
+        "dagster/column_schema": table_schema(IMAGE_COLUMNS),
+        "dagster/column_lineage": column_lineage(IMAGES_LINEAGE, frame.key),
         "dagster/size_bytes": int(outcome.manifest.drop_duplicates("image_id")["size_bytes"].fillna(0).sum()),
     }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import dagster as dg
 import pandas as pd
 
 from seedream_assets.assets.columns import COLUMN_MEANINGS
+from seedream_assets.core.column_lineage import Lineage
 
 LONGEST_CELL = 120
 # What has a meaning in Markdown, and stands in prompts.
@@ -61,11 +62,16 @@ def _cell(value: object) -> str:
     return "" if missing else plain(str(value), LONGEST_CELL)
 
 
-def column_lineage(sources: Mapping[str, tuple[dg.AssetKey, str]]) -> dg.TableColumnLineage:
-    """Which column each column comes from."""
+def column_lineage(lineage: Lineage, key_of: Callable[[str], dg.AssetKey]) -> dg.TableColumnLineage:
+    """Which columns each column comes from.
+
+    Args:
+        lineage: By stage.
+        key_of: The asset of a stage.
+    """
     return dg.TableColumnLineage(
         {
-            name: [dg.TableColumnDep(asset_key=asset_key, column_name=column)]
-            for name, (asset_key, column) in sources.items()
+            name: [dg.TableColumnDep(asset_key=key_of(stage), column_name=column) for stage, column in sources]
+            for name, sources in lineage.items()
         }
     )

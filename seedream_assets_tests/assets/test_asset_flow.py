@@ -57,9 +57,27 @@ def test_every_asset_says_where_it_is_and_what_its_columns_are(world: World) -> 
 
 
 def test_column_lineage_leads_back_to_the_prompt_table(world: World) -> None:
-    lineage = metadata_of(world.run(world.assets(ROWS)), "dataset")["dagster/column_lineage"].deps_by_column
-    (origin,) = lineage["prompt"]
-    assert (origin.asset_key, origin.column_name) == (dg.AssetKey(["shoes", "prompts"]), "prompt")
+    result = world.run(world.assets(ROWS))
+    lineages = {stage: metadata_of(result, stage)["dagster/column_lineage"].deps_by_column for stage in STAGES[1:]}
+    schemas = {
+        stage: {column.name for column in metadata_of(result, stage)["dagster/column_schema"].columns}
+        for stage in STAGES
+    }
+
+    def origins(stage: str, column: str) -> set[tuple[str, str]]:
+        """Walk back as far as it goes."""
+        assert column in schemas[stage], (stage, column)
+        deps = lineages.get(stage, {}).get(column, [])
+        if not deps:
+            return {(stage, column)}
+        return set().union(*(origins(dep.asset_key.path[-1], dep.column_name) for dep in deps))
+
+    assert origins("dataset", "prompt") == {("prompts", "prompt")}
+    assert origins("dataset", "category") == {("prompts", "category")}
+    assert origins("dataset", "sha256") == {("images", "sha256")}
+    assert ("prompts", "prompt") in origins("dataset", "image_id")
+    for stage in ("generation_requests", "images", "dataset"):
+        assert all(origins(stage, column) for column in lineages[stage])
 
 
 def test_a_rejected_row_is_a_warning_with_what_to_do(world: World) -> None:
