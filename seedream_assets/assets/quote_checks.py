@@ -6,11 +6,8 @@ import dagster as dg
 from pydantic import TypeAdapter
 
 from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import LimitError
-from seedream_assets.core.generation_requests import refuse_outside_limits
 from seedream_assets.core.ledger import RequestState
-from seedream_assets.core.parquet import iterate_rows, to_parquet
-from seedream_assets.core.plan import read_plan
+from seedream_assets.core.plan_rows import outside_limits
 from seedream_assets.generation.dataset_budget import BudgetEntry
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.generation_requests import Plan
@@ -59,12 +56,8 @@ class QuoteChecks:
 
     def _within_limits(self, plan: Plan) -> dg.AssetCheckResult:
         free = plan.requests[plan.requests["standing"] == RequestState.FREE.value]
-        outside: list[str] = []
-        for request, _standing in read_plan(iterate_rows(to_parquet(free))):
-            try:
-                refuse_outside_limits(request, self._deployment.models.find(request.spec.model))
-            except LimitError as error:
-                outside.append(f"{request.request_id}: {error}")
+        refused = outside_limits(free, self._deployment.models)
+        outside = [f"{free['request_id'].iloc[at]}: {error}" for at, error in refused.items()]
         return self._result(
             WITHIN_LIMITS,
             passed=not outside,

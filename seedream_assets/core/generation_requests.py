@@ -8,14 +8,20 @@ same spec the same ids, and what is owned is recognised without asking anybody.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from json.encoder import encode_basestring
 
 from seedream_assets.core.errors import LimitError
 from seedream_assets.core.models import ModelSpec
 
 SPEC_VERSION = 1
+SEED_HEAD = ',"seed":'
+REQUEST_HEAD = "seedream-request/1:"
+IMAGE_HEAD = "seedream-image/1:"
+IMAGE_ID_DIGITS = 32
+SEED_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +72,16 @@ class GenerationSpec:
     spec_id: str = field(init=False)
 
     def __post_init__(self) -> None:
-        canonical: dict[str, object] = {
-            "height": self.height,
-            "model": self.model,
-            "prompt": self.prompt,
-            "prompt_enhance": self.prompt_enhance,
-            "references": [reference.identity for reference in self.references],
-            "style": self.style,
-            "version": SPEC_VERSION,
-            "width": self.width,
-        }
-        if self.seed is not None:
-            canonical["seed"] = self.seed
-        text = json.dumps(canonical, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        head, middle, tail = text_around_prompt(
+            model=self.model,
+            width=self.width,
+            height=self.height,
+            style=self.style,
+            prompt_enhance=self.prompt_enhance,
+            references=[reference.identity for reference in self.references],
+        )
+        seed = "" if self.seed is None else f"{SEED_HEAD}{self.seed}"
+        text = f"{head}{quoted(self.prompt)}{middle}{seed}{tail}"
         object.__setattr__(self, "spec_id", sha256(text.encode()).hexdigest())
 
 
@@ -108,19 +111,40 @@ class GenerationRequest:
         return range(self.start, self.start + self.count)
 
 
+def text_around_prompt(
+    *, model: str, width: int, height: int, style: str, prompt_enhance: str, references: Sequence[Mapping[str, str]]
+) -> tuple[str, str, str]:
+    """A spec's canonical JSON without its prompt and its seed: what stands before, between and after the two.
+
+    The whole is JSON with sorted keys, without spaces, in Unicode; the first part ends and the second begins with one
+    of the prompt's quotes. A row's own seed stands after `SEED_HEAD`.
+    """
+    listed = json.dumps(references, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return (
+        f'{{"height":{height},"model":{encode_basestring(model)},"prompt":"',
+        f'","prompt_enhance":{encode_basestring(prompt_enhance)},"references":{listed}',
+        f',"style":{encode_basestring(style)},"version":{SPEC_VERSION},"width":{width}}}',
+    )
+
+
+def quoted(text: str) -> str:
+    """A text as it stands in JSON, without the quotes around it."""
+    return encode_basestring(text)[1:-1]
+
+
 def request_id_for(spec_id: str, start: int) -> str:
     """The id of the request that buys a spec's samples from `start` on."""
-    return sha256(f"seedream-request/1:{spec_id}:{start}".encode()).hexdigest()
+    return sha256(f"{REQUEST_HEAD}{spec_id}:{start}".encode()).hexdigest()
 
 
 def derived_seed(request_id: str, model: ModelSpec) -> int:
     """The seed of a request whose row gives none, within the model's range."""
-    return int(request_id[:15], 16) % (int(model.seed.high) + 1)
+    return int(request_id[:SEED_DIGITS], 16) % (int(model.seed.high) + 1)
 
 
 def image_id_for(request_id: str, position: int) -> str:
     """The id of one image of a request, `position` from 0; 32 hexadecimal digits, never a prompt's words."""
-    return sha256(f"seedream-image/1:{request_id}:{position}".encode()).hexdigest()[:32]
+    return sha256(f"{IMAGE_HEAD}{request_id}:{position}".encode()).hexdigest()[:IMAGE_ID_DIGITS]
 
 
 def make_request(
@@ -143,32 +167,22 @@ def make_request(
     return request
 
 
-def split_demand(
-    spec: GenerationSpec, quantity: int, *, model: ModelSpec, public: bool = False, owned: dict[int, int] | None = None
-) -> Iterator[GenerationRequest]:
-    """The requests that together hold samples `[0, quantity)`, in order of `start`.
+def cut_samples(quantity: int, *, largest: int, owned: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """Start and count of the requests that together hold samples `[0, quantity)`, in order of start.
 
     Args:
-        spec: What is wanted.
-        quantity: How many samples of it; 1 or more.
-        model: Its limits; a request asks for at most `quantity.high` images.
-        public: See `GenerationRequest`.
+        quantity: How many samples are wanted; 1 or more.
+        largest: Images that one request may ask for.
         owned: Sizes of the requests that exist already, by start. Their borders are kept: a dataset that wants 10
             samples where 4 are owned buys `[4, 10)`, and stops before the next one that is owned.
     """
-    owned = owned or {}
-    largest = int(model.quantity.high)
     start = 0
     while start < quantity:
-        existing = owned.get(start)
-        following = min((border for border in owned if border > start), default=quantity)
-        count = existing if existing is not None else min(largest, quantity - start, following - start)
-        if existing is not None:
-            # Its size was allowed when it was bought; a limit tightened since then takes nothing away.
-            seed = make_request(spec, start=start, count=1, model=model, public=public).seed
-            yield GenerationRequest(spec=spec, start=start, count=existing, seed=seed, public=public)
-        else:
-            yield make_request(spec, start=start, count=count, model=model, public=public)
+        count = owned.get(start)
+        if count is None:
+            following = min((border for border in owned if border > start), default=quantity)
+            count = min(largest, quantity - start, following - start)
+        yield start, count
         start += count
 
 

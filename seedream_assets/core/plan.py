@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from seedream_assets.core.errors import PromptTableError
-from seedream_assets.core.generation_requests import (
-    GenerationRequest,
-    GenerationSpec,
-    Reference,
-    request_id_for,
-    split_demand,
-)
-from seedream_assets.core.ledger import FRESH, RequestState, Standing
-from seedream_assets.core.models import ModelCatalog, credits_for
+from seedream_assets.core.generation_requests import GenerationRequest, Reference
+from seedream_assets.core.id_columns import distinct_rows, request_ids, spec_ids, taken
+from seedream_assets.core.ledger import RequestState, Standing
+from seedream_assets.core.models import ModelCatalog, ModelSpec, credits_for
+from seedream_assets.core.plan_cuts import BegunRequests, Cuts, ExistingOf, StandingsOf, cuts_around
+from seedream_assets.core.plan_rows import outside_limits, request_in
+from seedream_assets.core.prompt_faults import TEXT, IntArray
 
 PLAN_COLUMNS: Mapping[str, str] = {
     "request_id": "string",
@@ -47,61 +45,23 @@ PLAN_COLUMNS: Mapping[str, str] = {
 }
 # Columns that came later, with what a plan that was written before them is read as.
 LATER_PLAN_COLUMNS: Mapping[str, Any] = {"bought_for": None}
-# Where requests stand, asked for many at a time.
-StandingsOf = Callable[[Iterable[str]], Mapping[str, Standing]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Existing:
-    """What is known of a request that exists, from its intent or from a manifest.
+def specs_of(prompts: pd.DataFrame, reference_hashes: Mapping[str, str]) -> pd.DataFrame:
+    """The spec of every accepted row: `spec_id` and what it is the hash of, under the frame's index.
 
-    Attributes:
-        count: Images that it was sent for.
-        bought_for: The dataset that bought it.
-    """
-
-    count: int
-    bought_for: str
-
-
-ExistingOf = Callable[[str, Standing], Existing]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """One spec with the most samples that any row wants of it.
-
-    Attributes:
-        public: True when any row that wants it is public.
-        row_number: The first row that wants it.
-    """
-
-    spec: GenerationSpec
-    quantity: int
-    public: bool
-    row_number: int
-
-
-def specs_of(prompts: pd.DataFrame, reference_hashes: Mapping[str, str]) -> Iterator[GenerationSpec]:
-    """The spec of every accepted row, in order.
+    `references` is the JSON list of their identities, as it stands in the plan.
 
     Args:
         prompts: As `check_prompt_table` gives them.
         reference_hashes: SHA-256 of each reference image that is named by path or address.
     """
-    columns = ["model", "prompt", "width", "height", "style", "prompt_enhance", "seed", "references"]
-    for row in prompts[columns].itertuples(index=False, name=None):
-        model, prompt, width, height, style, prompt_enhance, seed, references = row
-        yield GenerationSpec(
-            model=model,
-            prompt=prompt,
-            width=int(width),
-            height=int(height),
-            style=style,
-            prompt_enhance=prompt_enhance,
-            seed=None if pd.isna(seed) else int(seed),
-            references=read_references(references, reference_hashes),
-        )
+    specs = prompts[["model", "prompt", "width", "height", "style", "prompt_enhance", "seed"]]
+    codes, cells = pd.factorize(prompts["references"], use_na_sentinel=False)
+    lists = [[reference.identity for reference in read_references(cell, reference_hashes)] for cell in cells]
+    texts = pd.Series([json.dumps(identities) for identities in lists], dtype=TEXT)
+    specs = specs.assign(references=texts.take(codes).set_axis(prompts.index))
+    return specs.assign(spec_id=spec_ids(specs))
 
 
 def read_references(cell: Any, hashes: Mapping[str, str]) -> tuple[Reference, ...]:
@@ -126,25 +86,22 @@ def reference_sources(prompts: pd.DataFrame) -> list[str]:
     return list(sources)
 
 
-def gather_wanted(prompts: pd.DataFrame, specs: Iterable[GenerationSpec]) -> dict[str, Wanted]:
-    """The wanted specs by spec id, in order of their first row. Rows that want the same picture share it."""
-    wanted: dict[str, Wanted] = {}
-    rows = prompts[["quantity", "public", "row_number"]].itertuples(index=False, name=None)
-    for spec, (quantity, public, row_number) in zip(specs, rows, strict=True):
-        known = wanted.get(spec.spec_id)
-        if known is None:
-            wanted[spec.spec_id] = Wanted(
-                spec=spec, quantity=int(quantity), public=bool(public), row_number=int(row_number)
-            )
-        elif quantity > known.quantity or (public and not known.public):
-            wanted[spec.spec_id] = replace(
-                known, quantity=max(known.quantity, int(quantity)), public=known.public or bool(public)
-            )
-    return wanted
+def gather_wanted(prompts: pd.DataFrame, reference_hashes: Mapping[str, str]) -> pd.DataFrame:
+    """Every spec that a row wants, once, in order of the first such row. Rows that want the same picture share it.
+
+    Columns: those of `specs_of`; `quantity` and `public`, the most that any row wants of it; `row_number` of the first.
+    """
+    specs = specs_of(prompts, reference_hashes)
+    codes, firsts = distinct_rows(specs, ["spec_id"])
+    quantity, public = np.zeros(len(firsts), dtype=np.int64), np.zeros(len(firsts), dtype=np.bool_)
+    np.maximum.at(quantity, codes, prompts["quantity"].to_numpy())
+    np.logical_or.at(public, codes, prompts["public"].to_numpy(dtype=np.bool_))
+    row_number = prompts["row_number"].to_numpy()[firsts]
+    return taken(specs, firsts).assign(quantity=quantity, public=public, row_number=row_number)
 
 
 def plan_requests(
-    wanted: Iterable[Wanted], *, models: ModelCatalog, standings_of: StandingsOf, existing_of: ExistingOf
+    wanted: pd.DataFrame, *, models: ModelCatalog, standings_of: StandingsOf, existing_of: ExistingOf
 ) -> pd.DataFrame:
     """The plan: one row per request, in order of first want, columns and dtypes as `PLAN_COLUMNS`.
 
@@ -152,7 +109,7 @@ def plan_requests(
     Borders of requests that exist already are kept.
 
     Args:
-        wanted: What is wanted.
+        wanted: As `gather_wanted` gives it.
         models: Limits and prices.
         standings_of: The ledger.
         existing_of: Size and buyer of an existing request.
@@ -161,100 +118,56 @@ def plan_requests(
         BudgetError: A model's price is not known.
         LimitError: Something lies outside the limits.
     """
-    all_wanted = list(wanted)
-    borders: dict[str, dict[int, int]] = {}
-    standings: dict[str, Standing] = {}
-    buyers: dict[str, str] = {}
-
-    def count_of(request_id: str, standing: Standing) -> int:
-        existing = existing_of(request_id, standing)
-        buyers[request_id] = existing.bought_for
-        return existing.count
-
-    unsettled = all_wanted
-    while unsettled:
-        starts = {one.spec.spec_id: _starts_to_ask_for(one, models, borders) for one in unsettled}
-        ids = [request_id_for(spec_id, start) for spec_id, asked in starts.items() for start in asked]
-        standings.update(standings_of([request_id for request_id in ids if request_id not in standings]))
-        learned = [one for one in unsettled if _learn_borders(one, starts, standings, borders, count_of)]
-        unsettled = [one for one in learned if not _is_all_owned(one, models, borders)]
-    rows = [
-        _plan_row(one, request, standings.get(request.request_id, FRESH), buyers.get(request.request_id), models)
-        for one in all_wanted
-        for request in _split(one, models, borders)
-    ]
-    return pd.DataFrame(rows, columns=list(PLAN_COLUMNS)).astype(dict(PLAN_COLUMNS))
-
-
-def _split(one: Wanted, models: ModelCatalog, borders: Mapping[str, dict[int, int]]) -> Iterator[GenerationRequest]:
-    return split_demand(
-        one.spec,
-        one.quantity,
-        model=models.find(one.spec.model),
-        public=one.public,
-        owned=borders.get(one.spec.spec_id),
+    quantity, models_of = wanted["quantity"].to_numpy(), _ModelColumn(wanted["model"], models)
+    largest = models_of.numbers(lambda model: int(model.quantity.high))
+    cuts = Cuts.evenly(quantity, largest)
+    ids, seed_numbers = request_ids(wanted["spec_id"].take(cuts.spec), cuts.start)
+    begun = BegunRequests(standings_of, existing_of)
+    begun.ask_for(ids)
+    around_owned = cuts_around(begun, wanted["spec_id"], quantity, largest, cuts, ids)
+    if around_owned:
+        cuts = cuts.replaced(around_owned)
+        ids, seed_numbers = request_ids(wanted["spec_id"].take(cuts.spec), cuts.start)
+    specs = taken(wanted, cuts.spec)
+    seed_ends = models_of.numbers(lambda model: int(model.seed.high) + 1)[cuts.spec]
+    seed = (seed_numbers % seed_ends.astype(np.uint64)).astype(np.int64)
+    given = specs["seed"].notna().to_numpy()
+    seed[given] = specs["seed"].to_numpy(dtype=np.int64, na_value=0)[given] + cuts.start[given]
+    prices = models_of.numbers(lambda model: credits_for(model, 1))[cuts.spec]
+    plan = pd.DataFrame(
+        {
+            "request_id": ids.reset_index(drop=True),
+            "spec_id": specs["spec_id"],
+            "start": cuts.start,
+            "count": cuts.count,
+            "seed": seed,
+            "row_seed": specs["seed"],
+            **{name: specs[name] for name in _SPEC_IN_PLAN},
+            "public": specs["public"],
+            "wanted": np.minimum(cuts.count, quantity[cuts.spec] - cuts.start),
+            "credits": prices * cuts.count,
+            **begun.columns(ids),
+            "row_number": specs["row_number"],
+        }
     )
+    for error in outside_limits(plan, models).values():
+        raise error
+    return plan.astype({name: dtype for name, dtype in PLAN_COLUMNS.items() if str(plan[name].dtype) != dtype})
 
 
-def _starts_to_ask_for(one: Wanted, models: ModelCatalog, borders: Mapping[str, dict[int, int]]) -> Iterable[int]:
-    """Where requests of a spec may begin: as it would be split; once a part of it exists, anywhere.
-
-    An earlier plan, for another quantity or with another part owned, may have had its borders at any sample.
-    """
-    if borders.get(one.spec.spec_id):
-        return range(one.quantity)
-    return [request.start for request in _split(one, models, borders)]
+_SPEC_IN_PLAN = ("model", "prompt", "width", "height", "style", "prompt_enhance", "references")
 
 
-def _learn_borders(
-    one: Wanted,
-    starts: Mapping[str, Iterable[int]],
-    standings: Mapping[str, Standing],
-    borders: dict[str, dict[int, int]],
-    count_of: Callable[[str, Standing], int],
-) -> bool:
-    """Note the sizes of a spec's requests that exist; True when one of them was not known yet."""
-    spec_id = one.spec.spec_id
-    known = borders.setdefault(spec_id, {})
-    before = len(known)
-    for start in starts[spec_id]:
-        request_id = request_id_for(spec_id, start)
-        standing = standings.get(request_id, FRESH)
-        if standing.state is not RequestState.FREE and start not in known:
-            known[start] = count_of(request_id, standing)
-    return len(known) > before
+class _ModelColumn:
+    """A column of models' names; each model is looked up once."""
 
+    def __init__(self, names: pd.Series[str], models: ModelCatalog) -> None:
+        self._codes, found = pd.factorize(names)
+        self._models = [models.find(name) for name in found]
 
-def _is_all_owned(one: Wanted, models: ModelCatalog, borders: Mapping[str, dict[int, int]]) -> bool:
-    return all(request.start in borders[one.spec.spec_id] for request in _split(one, models, borders))
-
-
-def _plan_row(
-    one: Wanted, request: GenerationRequest, standing: Standing, bought_for: str | None, models: ModelCatalog
-) -> tuple[Any, ...]:
-    spec = request.spec
-    return (
-        request.request_id,
-        spec.spec_id,
-        request.start,
-        request.count,
-        request.seed,
-        spec.seed,
-        spec.model,
-        spec.prompt,
-        spec.width,
-        spec.height,
-        spec.style,
-        spec.prompt_enhance,
-        json.dumps([reference.identity for reference in spec.references]) if spec.references else "[]",
-        request.public,
-        min(request.count, one.quantity - request.start),
-        credits_for(models.find(spec.model), request.count),
-        standing.state.value,
-        standing.attempt,
-        bought_for,
-        one.row_number,
-    )
+    def numbers(self, of: Callable[[ModelSpec], int]) -> IntArray:
+        """One number of each row's model."""
+        return np.array([of(model) for model in self._models], dtype=np.int64)[self._codes]
 
 
 def read_plan(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[GenerationRequest, Standing]]:
@@ -264,26 +177,9 @@ def read_plan(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[GenerationReq
         PromptTableError: The plan's rows do not belong to their ids: it was edited, or written by another version.
     """
     for row in rows:
-        spec = GenerationSpec(
-            model=row["model"],
-            prompt=row["prompt"],
-            width=row["width"],
-            height=row["height"],
-            style=row["style"],
-            prompt_enhance=row["prompt_enhance"],
-            seed=row["row_seed"],
-            references=tuple(
-                Reference(leonardo_id=item["id"], type=item["type"], strength=item["strength"])
-                if "id" in item
-                else Reference(sha256=item["sha256"], strength=item["strength"])
-                for item in json.loads(row["references"])
-            ),
-        )
-        if request_id_for(spec.spec_id, row["start"]) != row["request_id"]:
+        request = request_in(row)
+        if request.request_id != row["request_id"]:
             raise PromptTableError(
                 f"the plan's row for request {row['request_id']} does not belong to it; plan the dataset again"
             )
-        request = GenerationRequest(
-            spec=spec, start=row["start"], count=row["count"], seed=row["seed"], public=row["public"]
-        )
         yield request, Standing(state=RequestState(row["standing"]), attempt=row["attempt"])

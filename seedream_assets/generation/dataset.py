@@ -73,7 +73,7 @@ def assemble_dataset(
         partition=partition,
         prompts=snapshot.checked.prompts,
         passengers=snapshot.checked.passengers,
-        spec_ids=[spec.spec_id for spec in specs_of(snapshot.checked.prompts, snapshot.reference_hashes)],
+        spec_ids=specs_of(snapshot.checked.prompts, snapshot.reference_hashes)["spec_id"],
         plan=plan,
         endings=_endings(store, standings, load_manifest(store, declaration, partition), fresh),
         unfinished=_unfinished(store, standings, report),

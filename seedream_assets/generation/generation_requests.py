@@ -21,11 +21,10 @@ from seedream_assets.core.parquet import PARQUET, from_parquet, to_parquet
 from seedream_assets.core.plan import (
     LATER_PLAN_COLUMNS,
     PLAN_COLUMNS,
-    Existing,
     gather_wanted,
     plan_requests,
-    specs_of,
 )
+from seedream_assets.core.plan_cuts import Existing
 from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.ledger_store import read_event, read_standings
@@ -57,7 +56,7 @@ def make_plan(
         StoreError: The ledger cannot be read.
     """
     prompts = snapshot.checked.prompts
-    wanted = gather_wanted(prompts, specs_of(prompts, snapshot.reference_hashes))
+    wanted = gather_wanted(prompts, snapshot.reference_hashes)
     earlier = load_manifest(deployment.store, declaration, partition)
     known = _existing_in(earlier)
 
@@ -73,9 +72,7 @@ def make_plan(
     def standings_of(request_ids: Iterable[str]) -> Mapping[str, Standing]:
         return read_standings(deployment.store, request_ids)
 
-    requests = plan_requests(
-        wanted.values(), models=deployment.models, standings_of=standings_of, existing_of=existing_of
-    )
+    requests = plan_requests(wanted, models=deployment.models, standings_of=standings_of, existing_of=existing_of)
     quote = quote_plan(requests, wanted=snapshot.wanted, dataset=declaration.name)
     return Plan(requests=requests, quote=quote, pace=learn_pace(earlier) or DOCUMENTED_PACE)
 

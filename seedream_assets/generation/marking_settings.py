@@ -47,8 +47,8 @@ def _writers(
             raise DeclarationError(
                 f"provenance.prompt_writer_column: the table has no column {column!r}; it has {known}"
             )
-        specs = specs_of(snapshot.checked.prompts, snapshot.reference_hashes)
-        for spec, writer in zip(specs, passengers[column], strict=True):
+        spec_ids = specs_of(snapshot.checked.prompts, snapshot.reference_hashes)["spec_id"]
+        for spec_id, writer in zip(spec_ids, passengers[column], strict=True):
             if isinstance(writer, str) and writer.strip():
-                told.setdefault(spec.spec_id, {})[writer.strip()] = None
+                told.setdefault(spec_id, {})[writer.strip()] = None
     return {spec_id: ", ".join(writers) for spec_id, writers in told.items()}

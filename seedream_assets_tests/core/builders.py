@@ -13,7 +13,8 @@ from seedream_assets.core.generations import Generation, GenerationStatus
 from seedream_assets.core.ledger import Standing
 from seedream_assets.core.ledger_events import Intent, Writer
 from seedream_assets.core.models import SEEDREAM_4_0, ModelCatalog, ModelSpec
-from seedream_assets.core.plan import Existing, gather_wanted, plan_requests, specs_of
+from seedream_assets.core.plan import gather_wanted, plan_requests
+from seedream_assets.core.plan_cuts import Existing
 from seedream_assets.core.prompt_table import CheckedPrompts, Recipe, TableRules, check_prompt_table
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -119,5 +120,5 @@ def make_plan(
     hashes: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     owned = owned or OwnedRequests()
-    wanted = gather_wanted(checked.prompts, specs_of(checked.prompts, hashes or {}))
-    return plan_requests(wanted.values(), models=models, standings_of=owned.standings_of, existing_of=owned.existing_of)
+    wanted = gather_wanted(checked.prompts, hashes or {})
+    return plan_requests(wanted, models=models, standings_of=owned.standings_of, existing_of=owned.existing_of)

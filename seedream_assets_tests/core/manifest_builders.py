@@ -100,7 +100,7 @@ def make_manifest(
         partition="all",
         prompts=checked.prompts,
         passengers=checked.passengers,
-        spec_ids=[spec.spec_id for spec in specs_of(checked.prompts, {})],
+        spec_ids=specs_of(checked.prompts, {})["spec_id"],
         plan=plan,
         endings=endings_of(events) if endings is None else endings,
         unfinished=make_unfinished() if unfinished is None else unfinished,

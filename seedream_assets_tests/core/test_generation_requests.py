@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 
 from seedream_assets.core.errors import LimitError
 from seedream_assets.core.generation_requests import (
-    GenerationRequest,
     GenerationSpec,
     Reference,
+    cut_samples,
     image_id_for,
     make_request,
     request_id_for,
-    split_demand,
 )
-from seedream_assets.core.models import SEEDREAM_4_0, ModelCatalog, TighterLimits
+from seedream_assets.core.models import SEEDREAM_4_0
 from seedream_assets_tests.core.builders import make_paid_request, make_spec
 
 LEONARDO_ID = "0a1b2c3d-0000-4000-8000-123456789abc"
@@ -25,12 +24,9 @@ GENERATED = Reference(leonardo_id=LEONARDO_ID, type="GENERATED")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
-def borders(requests: list[GenerationRequest]) -> list[tuple[int, int]]:
-    return [(request.samples.start, request.samples.stop) for request in requests]
-
-
-def split(quantity: int, owned: dict[int, int] | None = None, model=SEEDREAM_4_0) -> list[tuple[int, int]]:
-    return borders(list(split_demand(make_spec(), quantity, model=model, owned=owned)))
+def cut(quantity: int, owned: dict[int, int] | None = None, largest: int = 8) -> list[tuple[int, int]]:
+    """The requests' samples as `[start, end)`."""
+    return [(start, start + count) for start, count in cut_samples(quantity, largest=largest, owned=owned or {})]
 
 
 # A changed id means that everything owned is bought again: these literals change with SPEC_VERSION alone.
@@ -134,13 +130,12 @@ def test_a_derived_seed_is_within_range_and_depends_on_the_request_alone(prompt,
 
 
 def test_derived_seeds_differ_between_the_requests_of_a_spec():
-    seeds = [request.seed for request in split_demand(make_spec(), 8000, model=SEEDREAM_4_0)]
+    seeds = [make_paid_request(start=start).seed for start in range(0, 8000, 8)]
     assert len(set(seeds)) == len(seeds) == 1000
 
 
 def test_a_row_s_own_seed_is_moved_by_the_start():
-    requests = list(split_demand(make_spec(seed=100), 20, model=SEEDREAM_4_0))
-    assert [request.seed for request in requests] == [100, 108, 116]
+    assert [make_paid_request(seed=100, start=start).seed for start in (0, 8, 16)] == [100, 108, 116]
 
 
 @pytest.mark.parametrize(
@@ -160,14 +155,7 @@ def test_a_row_s_own_seed_is_moved_by_the_start():
     ],
 )
 def test_a_demand_is_cut_at_the_borders_of_what_is_owned(quantity, owned, expected):
-    assert split(quantity, owned) == expected
-
-
-def test_raising_the_quantity_buys_only_what_is_new():
-    first = list(split_demand(make_spec(), 4, model=SEEDREAM_4_0))
-    more = list(split_demand(make_spec(), 10, model=SEEDREAM_4_0, owned={0: 4}))
-    assert more[0] == first[0]
-    assert borders(more[1:]) == [(4, 10)]
+    assert cut(quantity, owned) == expected
 
 
 @given(st.integers(1, 60), st.dictionaries(st.integers(0, 60), st.integers(1, 8), max_size=8), st.integers(1, 8))
@@ -178,26 +166,22 @@ def test_the_requests_hold_every_sample_once_whatever_is_owned(quantity, owned, 
             del owned[start]  # two requests never hold the same sample
         else:
             reach = start + count
-    model = ModelCatalog(TighterLimits(largest_quantity=largest)).find("seedream-4.0")
-    requests = list(split_demand(make_spec(), quantity, model=model, owned=owned))
-    ends = [request.samples.stop for request in requests]
-    assert [request.start for request in requests] == [0, *ends[:-1]]
-    assert ends[-1] >= quantity > requests[-1].start
-    for request in requests:
-        assert request.count == owned.get(request.start, request.count)
-        assert request.start in owned or request.count <= largest
-    assert {request.start for request in requests} >= {start for start in owned if start < quantity}
+    cuts = cut(quantity, owned, largest)
+    ends = [end for _, end in cuts]
+    assert [start for start, _ in cuts] == [0, *ends[:-1]]
+    assert ends[-1] >= quantity > cuts[-1][0]
+    for start, end in cuts:
+        assert end - start == owned.get(start, end - start)
+        assert start in owned or end - start <= largest
+    assert {start for start, _ in cuts} >= {start for start in owned if start < quantity}
 
 
 def test_a_limit_tightened_since_takes_nothing_away_that_is_owned():
-    model = ModelCatalog(TighterLimits(largest_quantity=2)).find("seedream-4.0")
-    assert split(11, {0: 8}, model) == [(0, 8), (8, 10), (10, 11)]
-    owned = next(split_demand(make_spec(seed=5), 8, model=model, public=True, owned={0: 8}))
-    assert (owned.count, owned.seed, owned.public) == (8, 5, True)
+    assert cut(11, {0: 8}, largest=2) == [(0, 8), (8, 10), (10, 11)]
 
 
-def test_a_demand_outside_the_limits_is_refused():
+def test_a_request_outside_the_limits_is_refused():
     with pytest.raises(LimitError, match="width: got 5"):
         make_request(make_spec(width=5), start=0, count=1, model=SEEDREAM_4_0)
     with pytest.raises(LimitError, match="seed: got 2147483646"):
-        list(split_demand(make_spec(seed=2_147_483_638), 9, model=SEEDREAM_4_0))
+        make_request(make_spec(seed=2_147_483_638), start=8, count=1, model=SEEDREAM_4_0)

@@ -14,15 +14,13 @@ from seedream_assets.core.ledger import FRESH, RequestState, Standing
 from seedream_assets.core.models import SEEDREAM_4_0, ModelCatalog, TighterLimits
 from seedream_assets.core.plan import (
     PLAN_COLUMNS,
-    Existing,
-    Wanted,
     gather_wanted,
     plan_requests,
     read_plan,
     read_references,
     reference_sources,
-    specs_of,
 )
+from seedream_assets.core.plan_cuts import Existing
 from seedream_assets_tests.core.builders import (
     MODELS,
     OwnedRequests,
@@ -127,10 +125,10 @@ QUANTITIES_AND_WHAT_IS_BOUGHT = st.lists(
 @settings(max_examples=60, deadline=None)
 def test_no_sample_is_bought_twice_and_none_is_missing_whatever_was_wanted_and_bought_before(steps):
     owned = owning((0, 1))
-    spec, bought = make_spec(), [0]
+    bought = [0]
     for quantity, largest, buys in steps:
         plan = plan_requests(
-            [Wanted(spec=spec, quantity=quantity, public=False, row_number=1)],
+            gather_wanted(make_prompts([ROW | {"quantity": quantity}]).prompts, {}),
             models=ModelCatalog(TighterLimits(largest_quantity=largest)),
             standings_of=owned.standings_of,
             existing_of=owned.existing_of,
@@ -172,10 +170,9 @@ def test_rows_that_want_the_same_picture_share_its_requests():
 )
 def test_a_shared_picture_is_wanted_as_often_and_as_publicly_as_any_row_wants_it(rows, quantity, public):
     checked = make_prompts([ROW | {"quantity": quantity, "public": public} for quantity, public in rows])
-    specs = list(specs_of(checked.prompts, {}))
-    assert gather_wanted(checked.prompts, specs) == {
-        specs[0].spec_id: Wanted(spec=specs[0], quantity=quantity, public=public, row_number=1)
-    }
+    (wanted,) = gather_wanted(checked.prompts, {}).to_dict("records")
+    assert wanted["spec_id"] == make_spec().spec_id
+    assert (wanted["quantity"], wanted["public"], wanted["row_number"]) == (quantity, public, 1)
 
 
 def test_references_are_planned_by_their_content_and_read_again():
@@ -259,12 +256,9 @@ def test_the_ledger_is_asked_for_many_requests_at_a_time():
         asked.append(len(list(request_ids)))
         return {}
 
-    wanted = [
-        Wanted(spec=make_spec(prompt=f"chair {number}"), quantity=16, public=False, row_number=number)
-        for number in range(50)
-    ]
+    checked = make_prompts([ROW | {"prompt": f"chair {number}", "quantity": 16} for number in range(50)])
     plan = plan_requests(
-        wanted,
+        gather_wanted(checked.prompts, {}),
         models=MODELS,
         standings_of=standings_of,
         existing_of=lambda *_: Existing(count=SEEDREAM_4_0.default_quantity, bought_for="scenes"),

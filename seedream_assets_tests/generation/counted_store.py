@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from seedream_assets.generation.images import buy_images
 from seedream_assets.generation.prompts import read_prompts, write_snapshot
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.leonardo.settings import LeonardoSettings
-from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 
 CALLS = ("create", "replace", "read", "head", "list", "delete", "now")
 
@@ -34,6 +35,7 @@ class CountedStore:
         self._store = store
         self._lock = threading.Lock()
         self.calls: Counter[str] = Counter()
+        self.listed: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
@@ -46,14 +48,30 @@ class CountedStore:
                 folder = f"datasets/{str(args[0]).split('/')[2]}"
             with self._lock:
                 self.calls[f"{name} {folder}"] += 1
-            return found(*args, **options)
+            return self._counting(found(*args)) if name == "list" else found(*args, **options)
 
         return counted
+
+    def _counting(self, listed: Iterator[ObjectInfo]) -> Iterator[ObjectInfo]:
+        count = 0
+        try:
+            for info in listed:
+                count += 1
+                yield info
+        finally:
+            with self._lock:
+                self.listed.append(count)
 
     def take(self) -> Counter[str]:
         """The calls since the last time."""
         with self._lock:
             taken, self.calls = self.calls, Counter()
+        return taken
+
+    def take_listed(self) -> list[int]:
+        """How many keys each list gave since the last time."""
+        with self._lock:
+            taken, self.listed = self.listed, []
         return taken
 
 

@@ -1,0 +1,128 @@
+"""A large prompt table, made up, then read by pandas and planned by the package."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from planning_laps import Laps
+
+WORDS = {
+    "subject": [
+        f"{adjective} {noun}"
+        for adjective in (
+            "a weathered",
+            "an elegant",
+            "a tiny",
+            "a crowded",
+            "a half-finished",
+            "a brightly lit",
+            "an old",
+        )
+        for noun in (
+            "fishing boat",
+            "café terrace",
+            "mountain hut",
+            "violin maker",
+            "red fox",
+            "tea ceremony",
+            "tram stop",
+        )
+    ],
+    "doing": ["waiting", "seen from above", "mirrored in still water", "surrounded by onlookers", "half hidden by fog"],
+    "place": [
+        f"{where} {place}"
+        for where in ("near", "in front of", "on the edge of", "far behind")
+        for place in (
+            "a harbour",
+            "the old market hall",
+            "a beech forest",
+            "São Paulo's centre",
+            "a salt lake",
+            "a dam",
+        )
+    ],
+    "time": [f"{hour} o'clock in {month}" for hour in range(5, 22) for month in ("March", "June", "late October")],
+}
+DETAILS = [
+    "soft morning light from the left",
+    "35 mm lens with shallow depth of field",
+    "muted colours with one saturated accent",
+    "fine grain and a slight vignette",
+    "no text, no logos",
+    "composition along the rule of thirds",
+    "wet cobblestones that reflect the sky",
+]
+
+
+def declare(table: Path) -> Any:
+    from seedream_assets.core.declaration import DatasetDeclaration
+    from seedream_assets.core.prompt_table import Recipe, TableRules
+
+    rules = TableRules(columns={"prompt": "Prompt"}, recipe=Recipe(width=2048, height=2048))
+    return DatasetDeclaration(name="scenes", base=table.parent, tables=(table.name,), rules=rules)
+
+
+def make_table(rows: str, path: str, again: int = 100) -> dict[str, Any]:
+    """Prompts of 60 to 300 characters, one in `again` a repetition; three settings, five other columns."""
+    import numpy as np
+
+    random = np.random.default_rng(8)
+    count = int(rows)
+    chosen = {name: random.integers(0, len(words), count) for name, words in WORDS.items()}
+    repeated = random.integers(1, count, count // again if again else 0)
+    for numbers in chosen.values():
+        numbers[repeated] = numbers[repeated - 1]
+    lengths = random.integers(1, len(DETAILS) + 1, count)
+    turned = random.integers(0, len(DETAILS), count)
+    parts = zip(*(np.array(words, dtype=object)[chosen[name]] for name, words in WORDS.items()), strict=True)
+    prompts = [
+        f"{' '.join(words)}, {', '.join((DETAILS[turn:] + DETAILS[:turn])[:length])}"[:300].rstrip(" ,")
+        for words, turn, length in zip(parts, turned.tolist(), lengths.tolist(), strict=True)
+    ]
+    days = np.array([f"2026-11-{day:02d}" for day in range(1, 31)], dtype=object)
+    frame = pd.DataFrame(
+        {
+            "Prompt": prompts,
+            "width": random.choice([1024, 2048, 2304], count),
+            "height": random.choice([1024, 2048, 1728], count),
+            "style": np.array(["None", "Cinematic", "Stock Photo", ""], dtype=object)[random.integers(0, 4, count)],
+            "category": np.array(["people", "animals", "food", "indoor scenes"], dtype=object)[
+                random.integers(0, 4, count)
+            ],
+            "author": [f"author-{number}" for number in random.integers(0, 500, count).tolist()],
+            "day": days[random.integers(0, 30, count)],
+            "source": [f"brief/{number:08x}" for number in random.integers(0, 2**32, count).tolist()],
+            "weight": random.random(count).round(4),
+        }
+    )
+    frame.to_csv(path, index=False) if path.endswith(".csv") else frame.to_parquet(path, index=False)
+    return {"shortest": min(map(len, prompts)), "longest": max(map(len, prompts))}
+
+
+def pandas_reads(path: str) -> dict[str, Any]:
+    laps = Laps()
+    frame = pd.read_csv(path) if path.endswith(".csv") else pd.read_parquet(path)
+    laps.lap("read")
+    return laps.found(rows=len(frame))
+
+
+def plan_table(path: str) -> dict[str, Any]:
+    """What `seedream plan` does on an empty store."""
+    from seedream_assets.core.declaration import UNPARTITIONED
+    from seedream_assets.generation.deployment import Deployment
+    from seedream_assets.generation.generation_requests import make_plan
+    from seedream_assets.generation.prompts import read_prompts
+    from seedream_assets.storage.folder import FolderStore
+
+    with tempfile.TemporaryDirectory() as folder:
+        deployment = Deployment(store=FolderStore(Path(folder)))
+        declaration = declare(Path(path))
+        laps = Laps()
+        snapshot = read_prompts(declaration, UNPARTITIONED, deployment)
+        laps.lap("read and check")
+        plan = make_plan(declaration, UNPARTITIONED, snapshot, deployment)
+        laps.lap("plan")
+    return laps.found(rows=len(snapshot.checked.prompts), requests=len(plan.requests))
