@@ -62,12 +62,13 @@ def verification_result(frame: AssetFrame, name: str, found: Verification) -> dg
         columns=["kind", "partition", "image_id", "object_key", "told"],
     )
     counted = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in found.counts.items() if count)
+    wrong = f"{len(found.differences)} images are not as the manifest says: {counted}; "
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=frame.key("dataset"),
         passed=not found.differences,
-        description=f"{len(found.differences)} images are not as the manifest says{': ' if counted else ''}{counted}; "
-        f"all {found.images} looked up, {found.read} read",
+        description=f"{wrong if found.differences else ''}all {found.images} images looked up, {found.read} read"
+        f"{'' if found.differences else ', nothing amiss'}",
         metadata={
             "images": found.images,
             "images_read": found.read,

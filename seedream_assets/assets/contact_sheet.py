@@ -10,7 +10,7 @@ import base64
 
 import pandas as pd
 
-from seedream_assets.assets.tables import plain
+from seedream_assets.assets.tables import plain, spread
 from seedream_assets.core.errors import ObjectNotFound
 from seedream_assets.core.images import make_thumbnail
 from seedream_assets.storage.object_store import ObjectStore
@@ -26,11 +26,7 @@ LONGEST_CAPTION = 70
 
 def choose_images(manifest: pd.DataFrame, most: int = IMAGES) -> pd.DataFrame:
     """A spread of the stored images: evenly over the table's order, each picture once."""
-    stored = manifest[manifest["status"] == "stored"].drop_duplicates("image_id")
-    if len(stored) <= most:
-        return stored
-    step = len(stored) / most
-    return stored.iloc[[int(place * step) for place in range(most)]]
+    return spread(manifest[manifest["status"] == "stored"].drop_duplicates("image_id"), most)
 
 
 def contact_sheet(store: ObjectStore, manifest: pd.DataFrame) -> str:

@@ -78,7 +78,7 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Mate
             "images_marked": int(once["marks"].notna().sum()),
             "images_not_marked_as_asked": int(once["unmarked"].notna().sum()),
             "cost_by_model_and_style": dg.MetadataValue.md(_cost_table(once)),
-            "sample": preview(ours[SHOWN], rows=SAMPLE_ROWS),
+            "sample": preview(ours[SHOWN], rows=SAMPLE_ROWS, evenly=True),
             "stored_at": uri,
             "dagster/size_bytes": int(once["size_bytes"].fillna(0).sum()),
             "dagster/row_count": row_count(manifest),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -21,10 +22,15 @@ def table_schema(dtypes: Mapping[str, str], others: pd.DataFrame | None = None) 
     columns = [dg.TableColumn(name, dtype, COLUMN_MEANINGS.get(name)) for name, dtype in dtypes.items()]
     if others is not None:
         columns += [
-            dg.TableColumn(str(name), str(others[name].dtype), description="Rides along from the prompt table.")
+            dg.TableColumn(str(name), _dtype(others[name]), description="Rides along from the prompt table.")
             for name in others.columns
         ]
     return dg.TableSchema(columns=columns)
+
+
+def _dtype(column: pd.Series[Any]) -> str:
+    """Pandas has two dtypes of text, `string` and `str`; one word for both."""
+    return "string" if isinstance(column.dtype, pd.StringDtype) else str(column.dtype)
 
 
 def row_count(frame: pd.DataFrame) -> dg.IntMetadataValue:
@@ -32,12 +38,26 @@ def row_count(frame: pd.DataFrame) -> dg.IntMetadataValue:
     return dg.MetadataValue.int(len(frame))
 
 
-def preview(frame: pd.DataFrame, *, rows: int) -> dg.MarkdownMetadataValue:
-    """The first rows as a Markdown table; long cells are cut, and how many rows were left out is told."""
+def spread(frame: pd.DataFrame, rows: int) -> pd.DataFrame:
+    """At most so many rows, evenly over all of them, in their order."""
+    if len(frame) <= rows:
+        return frame
+    return frame.iloc[[place * len(frame) // rows for place in range(rows)]]
+
+
+def preview(frame: pd.DataFrame, *, rows: int, evenly: bool = False) -> dg.MarkdownMetadataValue:
+    """Some rows as a Markdown table; long cells are cut, and how many rows were left out is told.
+
+    Args:
+        frame: The table; columns without a value in the rows shown are left out.
+        rows: How many are shown.
+        evenly: Spread over the table, for one whose neighbours are alike; else the first.
+    """
     if frame.empty:
         return dg.MetadataValue.md("none")
-    left = f"\n\n… and {len(frame) - rows} more" if len(frame) > rows else ""
-    shown = frame.head(rows).dropna(axis="columns", how="all")
+    told = f"{rows} of {len(frame)} rows, evenly spread" if evenly else f"… and {len(frame) - rows} more"
+    left = f"\n\n{told}" if len(frame) > rows else ""
+    shown = (spread(frame, rows) if evenly else frame.head(rows)).dropna(axis="columns", how="all")
     return dg.MetadataValue.md(markdown_table(shown.columns, shown.itertuples(index=False, name=None)) + left)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from seedream_assets.assets.columns import COLUMN_MEANINGS
 from seedream_assets.assets.contact_sheet import COLUMNS, IMAGES, SHEET_BYTES, choose_images, contact_sheet
-from seedream_assets.assets.tables import LONGEST_CELL, markdown_table, preview
+from seedream_assets.assets.tables import LONGEST_CELL, markdown_table, preview, table_schema
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
 from seedream_assets.core.plan import PLAN_COLUMNS
 from seedream_assets.generation.prompts import PROMPT_DTYPES
@@ -81,6 +81,23 @@ def test_a_preview_says_what_it_leaves_out() -> None:
     assert str(preview(frame, rows=2).value).endswith("… and 3 more")
     assert "empty" not in str(preview(frame, rows=2).value)
     assert preview(frame.head(0), rows=2).value == "none"
+
+
+def test_a_preview_of_rows_that_are_alike_is_spread_over_all_of_them() -> None:
+    shown = str(preview(pd.DataFrame({"n": range(10)}), rows=4, evenly=True).value)
+    assert shown.splitlines()[2:6] == ["| 0 |", "| 2 |", "| 5 |", "| 7 |"]
+    assert shown.endswith("4 of 10 rows, evenly spread")
+    assert "spread" not in str(preview(pd.DataFrame({"n": range(4)}), rows=4, evenly=True).value)
+
+
+def test_the_schema_has_one_word_for_text() -> None:
+    others = pd.DataFrame({"sku": pd.array(["1"], dtype="str"), "weight": [1.5]})
+    schema = table_schema({"prompt": "string"}, others)
+    assert [(column.name, column.type) for column in schema.columns] == [
+        ("prompt", "string"),
+        ("sku", "string"),
+        ("weight", "float64"),
+    ]
 
 
 @pytest.mark.parametrize(
