@@ -11,7 +11,8 @@ from seedream_assets.assets.bucket_check import verification_result
 from seedream_assets.assets.contact_sheet import contact_sheet
 from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.partition_walk import Materialised, materialise
+from seedream_assets.assets.lineage import materialise_stage
+from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.core.column_lineage import manifest_lineage
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
@@ -56,7 +57,9 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
-            yield from materialise(context, frame.key("dataset"), lambda key: _assemble(frame, key, deployment))
+            yield from materialise_stage(
+                context, frame, "dataset", deployment, lambda key: _assemble(frame, key, deployment)
+            )
 
     return dataset
 

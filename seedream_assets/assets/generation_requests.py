@@ -9,7 +9,8 @@ import dagster as dg
 
 from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.partition_walk import Materialised, materialise
+from seedream_assets.assets.lineage import materialise_stage
+from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.assets.quote_checks import QuoteChecks
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.core.column_lineage import PLAN_LINEAGE
@@ -50,8 +51,12 @@ def build_generation_requests(frame: AssetFrame) -> dg.AssetsDefinition:
             checks = QuoteChecks(key, frame.declaration, deployment)
             # Once for all partitions, and only where there is something to buy.
             account = cache(lambda: read_account(deployment.leonardo))
-            yield from materialise(
-                context, key, lambda partition: _plan(context, frame, partition, deployment, checks, account)
+            yield from materialise_stage(
+                context,
+                frame,
+                "generation_requests",
+                deployment,
+                lambda partition: _plan(context, frame, partition, deployment, checks, account),
             )
 
     return generation_requests

@@ -10,7 +10,8 @@ import dagster as dg
 
 from seedream_assets.assets.failures import INTERRUPTED, as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.partition_walk import Materialised, materialise
+from seedream_assets.assets.lineage import materialise_stage
+from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.assets.tables import column_lineage, markdown_table, table_schema
 from seedream_assets.core.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
 from seedream_assets.core.declaration import DatasetDeclaration
@@ -42,8 +43,9 @@ def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
     ) -> Iterator[Any]:
         with as_dagster_failures():
-            purchase = _Purchase(context, frame, frame.deployment(leonardo, image_store))
-            yield from materialise(context, frame.key("images"), purchase.of)
+            deployment = frame.deployment(leonardo, image_store)
+            purchase = _Purchase(context, frame, deployment)
+            yield from materialise_stage(context, frame, "images", deployment, purchase.of)
 
     return images
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.partition_walk import Materialised, materialise
+from seedream_assets.assets.lineage import materialise_stage
+from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.assets.tables import preview, row_count, table_schema
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.generation.deployment import Deployment
@@ -44,8 +45,8 @@ def build_prompts(frame: AssetFrame) -> dg.AssetsDefinition:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
             reader = PromptReader(frame.declaration, deployment)
-            yield from materialise(
-                context, frame.key("prompts"), lambda key: _read(context, frame, key, reader, deployment)
+            yield from materialise_stage(
+                context, frame, "prompts", deployment, lambda key: _read(context, frame, key, reader, deployment)
             )
 
     return prompts

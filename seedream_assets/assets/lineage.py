@@ -1,0 +1,163 @@
+"""OpenLineage, where a deployment asks for it: one run per asset and partition, START and then COMPLETE, FAIL or ABORT.
+
+Asked for means: configured as OpenLineage's own client is (OPENLINEAGE_URL, OPENLINEAGE_CONFIG, OPENLINEAGE__…, an
+openlineage.yml), with the extra `seedream-assets[openlineage]` installed. Events leave from a thread of their own; a
+lineage server that is away costs a step at most `FLUSH_SECONDS` in all, and never fails it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from seedream_assets.assets.frame import AssetFrame
+from seedream_assets.assets.partition_walk import Materialised, Work, materialise
+from seedream_assets.core.errors import SeedreamError
+from seedream_assets.generation.deployment import Deployment
+
+if TYPE_CHECKING:
+    from seedream_assets.assets.lineage_events import LineageEvents
+
+FLUSH_SECONDS = 2.0
+# Beyond this many unsent, events are dropped: the server is away, and a backfill may have thousands of partitions.
+MOST_WAITING = 1_000
+_LOG = logging.getLogger(__name__)
+Emit = Callable[[Any], None]
+
+
+def is_asked_for(environment: Mapping[str, str], folders: tuple[Path, ...]) -> bool:
+    """Whether OpenLineage's own client would find a configuration.
+
+    Args:
+        environment: Of this process.
+        folders: Where an openlineage.yml may lie.
+    """
+    if environment.get("OPENLINEAGE_DISABLED", "").strip().lower() == "true":
+        return False
+    if any(environment.get(name) for name in ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG")):
+        return True
+    if any(name.startswith("OPENLINEAGE__TRANSPORT") for name in environment):
+        return True
+    return any((folder / "openlineage.yml").is_file() for folder in folders)
+
+
+class Outlet:
+    """Sends events one after the other from a thread of its own; whoever adds one never waits, and never fails."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._waiting: queue.Queue[Any] = queue.Queue(MOST_WAITING)
+        self._trouble = False
+        # A daemon: a process that ends does not wait for a server that does not answer.
+        self._thread = threading.Thread(target=self._send, name="openlineage", daemon=True)
+        self._thread.start()
+
+    def add(self, event: Any) -> None:
+        """Send an event as soon as those before it are sent."""
+        try:
+            self._waiting.put_nowait(event)
+        except queue.Full:
+            self._tell("events are dropped: the server takes none")
+
+    def close(self, *, seconds: float) -> None:
+        """Give what is waiting so long, then leave it."""
+        self.add(None)
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._tell(f"not every event was sent within {seconds:g} s")
+
+    def _send(self) -> None:
+        while (event := self._waiting.get()) is not None:
+            try:
+                self._emit(event)
+            except Exception as error:  # noqa: BLE001 - lineage is told where it can be; the work goes on
+                self._tell(f"{type(error).__name__}: {error}")
+
+    def _tell(self, trouble: str) -> None:
+        """The first trouble of a step is a warning, what follows is not worth a line each."""
+        level, self._trouble = (logging.DEBUG if self._trouble else logging.WARNING), True
+        _LOG.log(level, "OpenLineage: %s", trouble)
+
+
+class Lineage:
+    """Tells of one step; where nothing is configured, of nothing."""
+
+    def __init__(self, events: LineageEvents | None = None, outlet: Outlet | None = None) -> None:
+        self._events = events
+        self._outlet = outlet
+
+    def following(self, work: Work) -> Work:
+        """The same work, with its begin and its end told."""
+        events, outlet = self._events, self._outlet
+        if events is None or outlet is None:
+            return work
+
+        def followed(partition: str) -> Materialised:
+            outlet.add(events.started(partition))
+            try:
+                done = work(partition)
+            except SeedreamError as error:
+                outlet.add(events.failed(partition, str(error)))
+                raise
+            except BaseException as error:
+                outlet.add(events.aborted(partition, type(error).__name__))
+                raise
+            for event in events.ended(partition, done):
+                outlet.add(event)
+            return done
+
+        return followed
+
+
+def materialise_stage(
+    context: dg.AssetExecutionContext, frame: AssetFrame, stage: str, deployment: Deployment, work: Work
+) -> Iterator[Any]:
+    """As `materialise`, with the lineage told.
+
+    Raises:
+        Failure: As `materialise`; nothing that concerns lineage.
+    """
+    with _told_lineage(context, frame, stage, store_url=deployment.store.url) as lineage:
+        yield from materialise(context, frame.key(stage), lineage.following(work))
+
+
+@contextmanager
+def _told_lineage(
+    context: dg.AssetExecutionContext, frame: AssetFrame, stage: str, *, store_url: str
+) -> Iterator[Lineage]:
+    """The lineage of a step that materialises one asset, over any number of partitions."""
+    emit = _open_client()
+    if emit is None:
+        yield Lineage()
+        return
+    from seedream_assets.assets.lineage_events import LineageEvents
+
+    outlet = Outlet(emit)
+    try:
+        yield Lineage(LineageEvents.of(context, frame, stage, store_url=store_url), outlet)
+    finally:
+        outlet.close(seconds=FLUSH_SECONDS)
+
+
+def _open_client() -> Emit | None:
+    if not is_asked_for(os.environ, (Path.cwd(), Path.home() / ".openlineage")):
+        return None
+    if importlib.util.find_spec("openlineage") is None:
+        _LOG.warning("OpenLineage is configured and not installed; pip install 'seedream-assets[openlineage]'")
+        return None
+    from openlineage.client import OpenLineageClient
+
+    try:
+        return OpenLineageClient().emit
+    except Exception as error:  # noqa: BLE001 - a wrong configuration of lineage must not stop a paid run
+        _LOG.warning("OpenLineage: its configuration cannot be used: %s: %s", type(error).__name__, error)
+        return None
