@@ -13,7 +13,7 @@ from PIL import Image
 from seedream_assets.assets.columns import COLUMN_MEANINGS
 from seedream_assets.assets.contact_sheet import COLUMNS, IMAGES, SHEET_BYTES, choose_images, contact_sheet
 from seedream_assets.assets.tables import LONGEST_CELL, markdown_table, preview, table_schema
-from seedream_assets.core.manifest import MANIFEST_COLUMNS
+from seedream_assets.core.manifest import ENDING_COLUMNS, MANIFEST_COLUMNS
 from seedream_assets.core.plan import PLAN_COLUMNS
 from seedream_assets.generation.prompts import PROMPT_DTYPES
 from seedream_assets.storage.folder import FolderStore
@@ -118,6 +118,6 @@ def test_a_long_cell_is_cut_and_a_missing_one_is_empty() -> None:
 
 
 def test_every_column_of_ours_says_what_it_means() -> None:
-    columns = {*PROMPT_DTYPES, *PLAN_COLUMNS, *MANIFEST_COLUMNS}
+    columns = {*PROMPT_DTYPES, *PLAN_COLUMNS, *ENDING_COLUMNS, *MANIFEST_COLUMNS}
     assert columns - set(COLUMN_MEANINGS) == set()
     assert set(COLUMN_MEANINGS) - columns == set()
