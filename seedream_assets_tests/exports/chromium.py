@@ -139,13 +139,28 @@ class Page:
 
     async def click(self, selector: str) -> None:
         """Press the mouse in the middle of an element, wherever it is on the screen."""
+        x, y = await self._middle(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        await self.settle()
+
+    async def swipe(self, selector: str, across: int) -> None:
+        """Draw a finger over an element, so many pixels to the right, or to the left where negative."""
+        x, y = await self._middle(selector)
+        for kind, points in (
+            ("touchStart", [{"x": x, "y": y}]),
+            ("touchMove", [{"x": x + across, "y": y}]),
+            ("touchEnd", []),
+        ):
+            await self.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        await self.settle()
+
+    async def _middle(self, selector: str) -> tuple[float, float]:
         x, y = await self.run(
             f"(() => {{ const box = document.querySelector({selector!r}).getBoundingClientRect();"
             " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-        await self.settle()
+        return x, y
 
     async def resize(self, width: int, height: int, *, phone: bool = False) -> None:
         await self.send(

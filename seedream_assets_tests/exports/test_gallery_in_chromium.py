@@ -252,6 +252,27 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(gallery: Path, scheme: str)
     look(use, width=360, height=740, phone=True)
 
 
+def test_on_a_phone_a_finger_turns_to_the_next_image_and_turning_the_phone_keeps_the_place(gallery: Path) -> None:
+    async def use(page: Page) -> None:
+        await page.open(f"{gallery.as_uri()}#image={IDS[4]}")
+        await page.swipe("#picture", -120)
+        assert await page.run("location.hash") == f"#image={IDS[5]}"
+        await page.swipe("#picture", 120)
+        assert await page.run("location.hash") == f"#image={IDS[4]}"
+        await page.swipe("#picture", -20)  # too little to be meant
+        assert await page.run("location.hash") == f"#image={IDS[4]}"
+        await page.open(gallery.as_uri())
+        await page.run("grid.reveal(40, true)")
+        await page.settle()
+        await page.resize(740, 360, phone=True)
+        await page.settle()
+        assert await page.run("grid.columns") > 2
+        first = await page.run("grid.firstInSight()")
+        assert first <= 40 < first + await page.run("grid.columns")
+
+    look(use, width=360, height=740, phone=True)
+
+
 @pytest.mark.parametrize(("rows", "count", "tiles"), [([], "0 images", 0), (ROWS[4:5], "1 image", 1)])
 def test_a_dataset_with_hardly_any_images_has_a_page_too(
     tmp_path: Path, rows: list[dict[str, Any]], count: str, tiles: int

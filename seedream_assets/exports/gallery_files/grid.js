@@ -127,8 +127,10 @@ class Grid {
     return document.getElementById("head").offsetHeight;
   }
 
+  /** The first place of the first line of which a good part can be seen. */
   firstInSight() {
-    return Math.max(0, Math.floor((scrollY + this.headHeight() - this.top()) / this.lineHeight)) * this.columns;
+    const hidden = (scrollY + this.headHeight() - this.top()) / this.lineHeight;
+    return Math.max(0, Math.floor(hidden + 0.4)) * this.columns;
   }
 
   /** Scroll as little as makes a tile wholly visible below the header, or, to the top, as far as it goes. */
