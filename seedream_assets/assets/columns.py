@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 COLUMN_MEANINGS: Mapping[str, str] = {
+    "sample_rank": "Place in the sample that is bought before the plan is approved; empty for the rest.",
     "row_number": "Row of the prompt table, from 1, the header not counted.",
     "prompt_id": "The row's own id, or one derived from its content.",
     "prompt": "The final text, after the template.",
@@ -34,7 +35,7 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "sample": "Number of the image among those of its spec, from 0.",
     "dataset": "This dataset.",
     "partition": "The partition; all where there are none.",
-    "status": "stored; withheld, blocked or failed (final, with a reason); uncertain, over_budget or pending.",
+    "status": "stored; withheld, blocked or failed (final, with a reason); uncertain, over_budget, awaiting_approval or pending.",
     "reason": "Why the image is not stored.",
     "rejected": "True where a quality check that rejects found something; exports leave the image out.",
     "reject_reasons": "What was found, checks separated by semicolons.",

@@ -1,6 +1,7 @@
 """`seedream`: the same datasets without a Dagster project, and what goes with them.
 
-Exit codes: 0, every wanted image is final; 3, some are not; 1, it could not run; 2, wrong usage. `verify` has its own.
+Exit codes: 0, every wanted image is final; 3, some are not; 4, only a sample was bought, and the rest waits for an
+approval; 1, it could not run; 2, wrong usage. `verify` has its own.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from seedream_assets.core.errors import SeedreamError
 
 COULD_NOT_RUN = 1
 NOT_ALL_FINAL = 3
+AWAITING_APPROVAL = 4
 # Imported when they are asked for: Dagster takes a second to import, and `seedream emulator` needs none of it.
 COMMANDS = {
+    "approve": "Let the rest of a plan be bought, after a look at its sample.",
     "check": "List every error in every dataset YAML.",
     "demo": "Materialise the bundled dataset through Dagster, on the bundled emulator; needs no account.",
     "dev": "Open Dagster's UI on this project, with the emulator beside it.",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
+
 import click
 
 from seedream_assets.core.declaration import UNPARTITIONED, DatasetDeclaration
@@ -23,6 +26,11 @@ def deployment_of(declaration: DatasetDeclaration) -> Deployment:
         engine=leonardo.engine({**declaration.leonardo, **declaration.engine}),
         s3=image_store.options(),
     )
+
+
+def this_person() -> str:
+    """Who types, as far as this machine knows: user@host."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def partition_of(declaration: DatasetDeclaration, asked: str | None) -> str:

@@ -12,10 +12,12 @@ import pandas as pd
 
 from seedream_assets.cli.declared import deployment_of, partition_of
 from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.core.approval import Gate
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.quote_table import quote_rows
 from seedream_assets.core.summary import summarise
 from seedream_assets.generation.account import look_ahead
+from seedream_assets.generation.gate import gate_of
 from seedream_assets.generation.generation_requests import make_plan
 from seedream_assets.generation.prompts import read_prompts
 
@@ -35,6 +37,7 @@ def command(dataset: Path, partition: str | None, as_json: bool) -> None:
     snapshot = read_prompts(declaration, key, deployment)
     plan = make_plan(declaration, key, snapshot, deployment)
     quote = plan.quote
+    gate = gate_of(declaration, key, plan.requests, deployment.store)
     several = len(snapshot.tables) > 1
     _tell("rejected", snapshot.checked.rejected, with_table=several)
     _tell("warned", snapshot.checked.warnings, with_table=several)
@@ -47,12 +50,17 @@ def command(dataset: Path, partition: str | None, as_json: bool) -> None:
             counts={},
             reused=quote.owned_images,
             report=None,
+            plan_hash=gate.hash if gate.plans else None,
             seconds=time.monotonic() - began,
         )
-        click.echo(json.dumps(summary | {"owned": _owned(quote, declaration.name)}))
+        summary |= {"owned": _owned(quote, declaration.name)} | _approval(gate)
+        click.echo(json.dumps(summary))
         return
     click.echo(f"{declaration.name}, partition {key}")
     _print_rows(quote_rows(quote, look_ahead(plan, deployment), dataset=declaration.name))
+    if gate.is_shut:
+        told = f"a sample of {sum(images for _, images in gate.plans[key].sample)} images comes first"
+        click.echo(f"plan {gate.hash} needs an approval: it comes to {gate.credits} credits; {told}")
     cap = declaration.budget.max_credits_per_run
     if cap is not None and quote.credits_to_buy > cap:
         click.echo(f"the budget of one run, {cap} credits, stops before the end")
@@ -69,6 +77,21 @@ def _owned(quote: Quote, dataset: str) -> dict[str, Any]:
         "in_flight": quote.in_flight,
         "blocked_or_failed": quote.ended_without_images,
     }
+
+
+def _approval(gate: Gate) -> dict[str, Any]:
+    """Where the dataset asks for approvals: whether this plan needs one, and how many images its sample has."""
+    if gate.approval is None:
+        return {}
+    (plan,) = gate.plans.values()
+    facts = {
+        "above_credits": gate.approval.above_credits,
+        "credits": plan.credits,
+        "needed": gate.is_shut,
+        "approved_by": plan.approved_by,
+        "sample": sum(images for _, images in plan.sample) if gate.is_shut else 0,
+    }
+    return {"approval": facts}
 
 
 def _print_rows(rows: list[tuple[str, str, str]]) -> None:

@@ -35,6 +35,7 @@ SECTIONS: tuple[Place, ...] = (
     ("leonardo",),
     ("recovery",),
     ("budget",),
+    ("approval",),
     ("partitions",),
     ("prompts",),
     ("provenance",),

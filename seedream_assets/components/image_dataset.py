@@ -15,6 +15,7 @@ from seedream_assets.components.checks_schema import VerifyModel
 from seedream_assets.components.provenance_schema import ProvenanceModel
 from seedream_assets.components.scaffold import ImageDatasetScaffolder
 from seedream_assets.components.schema import (
+    ApprovalModel,
     BudgetModel,
     LeonardoModel,
     PartitionsModel,
@@ -24,6 +25,7 @@ from seedream_assets.components.schema import (
     keep_unresolved,
 )
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
+from seedream_assets.core.approval import Approval
 from seedream_assets.core.budget import Budget
 from seedream_assets.core.declaration import DatasetDeclaration, Partitions, Verify
 from seedream_assets.core.errors import DeclarationError
@@ -59,6 +61,9 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
     ] = "warn"
     partitions: Annotated[PartitionsModel | None, dg.Resolver.default(description="How the dataset is cut.")] = None
     budget: Annotated[BudgetModel | None, dg.Resolver.default(description="Caps in credits.")] = None
+    approval: Annotated[
+        ApprovalModel | None, dg.Resolver.default(description="Ask before much is spent, with a sample to look at.")
+    ] = None
     provenance: Annotated[
         ProvenanceModel | None, dg.Resolver.default(description="What is written into the images; XMP by default.")
     ] = None
@@ -115,6 +120,9 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             partitions=self._partitions(),
             verify=self.verify.declared() if self.verify else Verify(),
             budget=Budget(**(self.budget.given() if self.budget else {})),
+            approval=Approval(above_credits=self.approval.above_credits, sample=self.approval.sample)
+            if self.approval
+            else None,
             provenance=self.provenance.declared() if self.provenance else Provenance(),
             leonardo=self.leonardo.given() if self.leonardo else {},
             engine=self.recovery.given() if self.recovery else {},

@@ -130,6 +130,15 @@ class BudgetModel(GivenModel):
     ] = None
 
 
+class ApprovalModel(dg.Model, dg.Resolvable):
+    """A sample first; the rest when somebody has approved the plan."""
+
+    above_credits: Annotated[
+        AtLeastZero, Described(description="A run that wants to buy for more than this needs an approval.")
+    ]
+    sample: Annotated[AtLeastOne, Described(description="Images bought before it is given, 1 to 100.")] = 12
+
+
 class RecoveryModel(GivenModel):
     """What happens to a request whose process died between the intent and the answer."""
 

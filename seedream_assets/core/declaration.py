@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
+from seedream_assets.core.approval import Approval
 from seedream_assets.core.budget import Budget
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.partitions import UNPARTITIONED as UNPARTITIONED
@@ -57,6 +58,7 @@ class DatasetDeclaration:
     store: str | None = None
     partitions: Partitions = field(default_factory=Partitions)
     budget: Budget = field(default_factory=Budget)
+    approval: Approval | None = None
     provenance: Provenance = field(default_factory=Provenance)
     verify: Verify = field(default_factory=Verify)
     leonardo: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -5,6 +5,7 @@
     ├── PromptTableError         the table as a whole cannot be used (bad rows are data, not errors)
     ├── LimitError               a request is outside the model's or the deployment's limits
     ├── BudgetError              the money does not allow it, or the price is unknown
+    ├── ApprovalError            what was approved is not what is planned
     ├── LeonardoError            the paid API answered with an error, or did not answer
     │   ├── LeonardoUnavailable    transport or server fault on something that may be repeated
     │   ├── LeonardoRefused        the answer proves that nothing was accepted
@@ -58,6 +59,10 @@ class LimitError(SeedreamError):
         self.got = got
         self.allowed = allowed
         self.fix = fix
+
+
+class ApprovalError(SeedreamError):
+    """Another plan was approved than the one that is to be bought; nothing was sent."""
 
 
 class BudgetError(SeedreamError):

@@ -76,7 +76,7 @@ LATER_COLUMNS: Mapping[str, Any] = {
     "rejected": False,
     "reject_reasons": None,
 }
-STATUSES = ("stored", "withheld", "blocked", "failed", "uncertain", "over_budget", "pending")
+STATUSES = ("stored", "withheld", "blocked", "failed", "uncertain", "over_budget", "awaiting_approval", "pending")
 # Nothing more will become of these; the rest is taken up by the next run.
 FINAL_STATUSES = ("stored", "withheld", "blocked", "failed")
 # What the ledger knows of each position of a request; the part of the manifest that is not in the plan.

@@ -42,9 +42,10 @@ PLAN_COLUMNS: Mapping[str, str] = {
     "attempt": "int64",
     "bought_for": "string",
     "row_number": "int64",
+    "sample_rank": "Int64",
 }
 # Columns that came later, with what a plan that was written before them is read as.
-LATER_PLAN_COLUMNS: Mapping[str, Any] = {"bought_for": None}
+LATER_PLAN_COLUMNS: Mapping[str, Any] = {"bought_for": None, "sample_rank": None}
 
 
 def specs_of(prompts: pd.DataFrame, reference_hashes: Mapping[str, str]) -> pd.DataFrame:
@@ -148,6 +149,7 @@ def plan_requests(
             "credits": prices * cuts.count,
             **begun.columns(ids),
             "row_number": specs["row_number"],
+            "sample_rank": pd.arrays.IntegerArray(np.zeros_like(cuts.start), np.ones(len(cuts.start), dtype=np.bool_)),
         }
     )
     for error in outside_limits(plan, models).values():

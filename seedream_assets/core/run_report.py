@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 # Why a run stopped admitting requests; None where it went through its plan.
-StopCause = Literal["over_budget", "interrupted", "refused"]
+StopCause = Literal["over_budget", "interrupted", "refused", "awaiting_approval"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

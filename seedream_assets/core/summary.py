@@ -19,6 +19,7 @@ def summarise(
     reused: int,
     report: RunReport | None,
     seconds: float,
+    plan_hash: str | None = None,
 ) -> dict[str, Any]:
     """The summary's fields, in the order they are printed.
 
@@ -29,6 +30,7 @@ def summarise(
         counts: Wanted images by status.
         reused: Stored images that this run did not have to buy.
         report: Of the run; None for a plan.
+        plan_hash: The name of the plan, where the dataset asks for approvals.
         seconds: From the first byte read to the manifest.
     """
     amount, unit = report.cost if report else (0, "CREDITS")
@@ -43,10 +45,12 @@ def summarise(
         "withheld": counts.get("withheld", 0),
         "uncertain": counts.get("uncertain", 0),
         "over_budget": counts.get("over_budget", 0),
+        "awaiting_approval": counts.get("awaiting_approval", 0),
         "pending": counts.get("pending", 0),
         "rejected_rows": rejected_rows,
         "credits_quoted": quote.credits_quoted,
         "credits_to_buy": quote.credits_to_buy,
+        "plan_hash": plan_hash,
         "cost": {"amount": float(amount), "unit": unit},
         "seconds": round(seconds, 3),
     }
@@ -54,7 +58,7 @@ def summarise(
 
 def describe(summary: Mapping[str, Any]) -> str:
     """The summary in a few lines, for people; what is zero and good to be zero is left out."""
-    others = ("blocked", "failed", "withheld", "uncertain", "over_budget", "pending")
+    others = ("blocked", "failed", "withheld", "uncertain", "over_budget", "awaiting_approval", "pending")
     rest = [f"{summary[name]} {name.replace('_', ' ')}" for name in others if summary[name]]
     amount, unit = summary["cost"]["amount"], summary["cost"]["unit"].lower()
     bought = "nothing was bought" if not amount else f"{amount:g} {unit} booked"

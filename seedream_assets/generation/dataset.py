@@ -142,6 +142,8 @@ def _never_bought(
     released = last_release(store, request_id, standing)
     if released is not None and released.why == "refused":
         return "failed", f"{released.reason}; nothing was billed"
+    if report is not None and report.stopped == "awaiting_approval" and note is None:
+        return "awaiting_approval", report.stop_reason or "awaiting approval"
     if report is not None and report.stopped == "over_budget":
         return "over_budget", report.stop_reason or "over budget"
     return "pending", note or (report.stop_reason if report else None) or "not bought yet"

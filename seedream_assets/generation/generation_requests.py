@@ -26,6 +26,7 @@ from seedream_assets.core.plan import (
 )
 from seedream_assets.core.plan_cuts import Existing
 from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
+from seedream_assets.generation.approvals import keep_sample, with_sample
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.ledger_store import read_event, read_standings
 from seedream_assets.generation.prompts import PromptSnapshot
@@ -46,9 +47,18 @@ class Plan:
 
 
 def make_plan(
-    declaration: DatasetDeclaration, partition: str, snapshot: PromptSnapshot, deployment: Deployment
+    declaration: DatasetDeclaration,
+    partition: str,
+    snapshot: PromptSnapshot,
+    deployment: Deployment,
+    *,
+    credits_beside: int = 0,
 ) -> Plan:
     """Plan the snapshot's images against what the ledger shows as owned. Writes nothing.
+
+    Args:
+        declaration, partition, snapshot, deployment: What is wanted, and on what.
+        credits_beside: What the same run wants to buy in its other partitions; counts for the approval.
 
     Raises:
         BudgetError: A model's price is not known.
@@ -73,6 +83,10 @@ def make_plan(
         return read_standings(deployment.store, request_ids)
 
     requests = plan_requests(wanted, models=deployment.models, standings_of=standings_of, existing_of=existing_of)
+    if declaration.approval is not None:
+        requests = with_sample(
+            requests, declaration, partition, deployment.store, deployment.models, credits_beside=credits_beside
+        )
     quote = quote_plan(requests, wanted=snapshot.wanted, dataset=declaration.name)
     return Plan(requests=requests, quote=quote, pace=learn_pace(earlier) or DOCUMENTED_PACE)
 
@@ -96,7 +110,8 @@ def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition
 
 
 def write_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: Plan) -> None:
-    """Keep a plan; the latest one stands."""
+    """Keep a plan, and which requests are its sample; the latest plan stands."""
+    keep_sample(store, declaration, partition, plan.requests)
     facts = {"wanted": plan.quote.wanted}
     key = declaration.key("requests", partition)
     store.replace(key, to_parquet(plan.requests, facts), content_type=PARQUET)

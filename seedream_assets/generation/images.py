@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from pydantic import TypeAdapter
 
+from seedream_assets.core.approval import Gate
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError, ObjectNotFound, SeedreamError, StoreError
 from seedream_assets.core.generation_requests import GenerationRequest
@@ -24,6 +25,7 @@ from seedream_assets.core.run_report import Progress, RunReport
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.errand import Demand, Predecessor
+from seedream_assets.generation.gate import open_gate
 from seedream_assets.generation.generation_requests import read_plan_object
 from seedream_assets.generation.ledger_store import read_standings
 from seedream_assets.generation.marking_settings import open_marking
@@ -47,12 +49,13 @@ def buy_images(
     watch_parent: bool = False,
     at_step: AtStep = lambda _step, _request_id: None,
     sleep: Sleep = asyncio.sleep,
+    gate: Gate | None = None,
 ) -> RunReport:
     """Bring every request of one partition's plan to its end; see `buy_partitions`.
 
     Args:
         declaration, partition, deployment: What is wanted, and on what.
-        on_progress, dagster_run_id, watch_parent, at_step, sleep: As for `buy_partitions`.
+        on_progress, dagster_run_id, watch_parent, at_step, sleep, gate: As for `buy_partitions`.
         on_ending: Told how each request ended that this run brought to its end.
 
     Raises:
@@ -76,6 +79,7 @@ def buy_images(
         watch_parent=watch_parent,
         at_step=at_step,
         sleep=sleep,
+        gate=gate,
     )
     if bought.error is not None:
         raise bought.error
@@ -112,6 +116,7 @@ def buy_partitions(
     watch_parent: bool = False,
     at_step: AtStep = lambda _step, _request_id: None,
     sleep: Sleep = asyncio.sleep,
+    gate: Gate | None = None,
 ) -> BoughtPartitions:
     """Bring every request of these partitions' plans to its end, as one run with one budget. Blocks until it has ended.
 
@@ -127,26 +132,32 @@ def buy_partitions(
         watch_parent: Stop when the process that started this one is gone.
         at_step: For tests that kill a process at a named point.
         sleep: Waits so many seconds.
+        gate: What may be bought of plans that nobody has approved; None: opened here, for these partitions. What is
+            paid for already is fetched in any case.
 
     Raises:
         DeclarationError: Something is to be bought, and there is no key, or what the images are to be signed with
             cannot be used.
         Exception: What `on_partition` raised.
     """
-    store = deployment.store
+    store, partitions = deployment.store, list(partitions)
+    gate = gate or open_gate(declaration, partitions, store)
     prices, plans, unplanned = _read_plans(store, declaration, partitions)
     # A plan may be a day old: what others have bought since then is not bought again, and need not be claimed first.
     standings = {key: found for key, found in read_standings(store, prices).items() if not found.is_final}
-    wanted = {partition: [key for key in ids if key in standings] for partition, ids in plans.items()}
+    unfinished = {partition: [key for key in ids if key in standings] for partition, ids in plans.items()}
+    wanted = {partition: _let_through(gate, partition, ids, standings) for partition, ids in unfinished.items()}
 
     def told(partition: str, report: RunReport, endings: Endings) -> None:
+        if report.stopped is None and len(wanted[partition]) < len(unfinished[partition]):
+            report = replace(report, stopped="awaiting_approval", stop_reason=gate.held_back(partition))
         _write_report(store, declaration.key("runs", partition, ".json"), report)
         on_partition(partition, report, endings)
 
     with PartitionStream(wanted, told) as stream:
         stream.tell_whole()
         report, error = nothing_to_do(stream.run_id), None
-        if standings:
+        if stream.total:
             if deployment.leonardo is None:
                 raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
             reports: list[RunReport] = []
@@ -162,7 +173,11 @@ def buy_partitions(
                 listener=stream,
                 demands=_demands(store, declaration, standings, stream),
                 total=stream.total,
-                credits_to_buy=sum(prices[key] for key, found in standings.items() if found.state is RequestState.FREE),
+                credits_to_buy=sum(
+                    prices[key]
+                    for key, found in standings.items()
+                    if found.state is RequestState.FREE and stream.wants(key)
+                ),
                 run_id=stream.run_id,
                 dagster_run_id=dagster_run_id,
                 marking=open_marking(declaration, plans, store),
@@ -201,6 +216,14 @@ def _read_plans(
     return prices, plans, unplanned
 
 
+def _let_through(gate: Gate, partition: str, unfinished: list[str], standings: Mapping[str, Standing]) -> list[str]:
+    """What a run may bring to its end: all of it, or what is paid for already and the sample."""
+    if gate.held_back(partition) is None:
+        return unfinished
+    sample = gate.sample_of(partition)
+    return [key for key in unfinished if standings[key].state is not RequestState.FREE or key in sample]
+
+
 def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:
     try:
         store.replace(key, _REPORT.dump_json(report, indent=1), content_type="application/json")
@@ -223,7 +246,7 @@ def _demands(
         before: tuple[GenerationRequest, Standing] | None = None
         was_drawn = False
         for request, planned in read_plan(iterate_rows(read_plan_object(store, declaration, share.partition))):
-            is_drawn = request.request_id in standings and stream.draws(request.request_id, share.partition)
+            is_drawn = stream.draws(request.request_id, share.partition)
             if is_drawn:
                 predecessor = None if was_drawn else _predecessor(request, before)
                 yield Demand(request=request, standing=standings[request.request_id], predecessor=predecessor)

@@ -108,6 +108,10 @@ class PartitionStream:
         """Requests of all partitions, each once."""
         return len(self._shares_of)
 
+    def wants(self, request_id: str) -> bool:
+        """Whether any partition's share of the run holds this request."""
+        return request_id in self._shares_of
+
     def buyer(self, request_id: str) -> str:
         """The partition that a request is bought for: the first that wants it."""
         return self._shares_of[request_id][0].partition
@@ -171,6 +175,8 @@ class PartitionStream:
 
     def draws(self, request_id: str, partition: str) -> bool:
         """Whether a partition is the one that a request is drawn for; the others' wishes for it are passed over."""
+        if not self.wants(request_id):
+            return False
         share = self._shares_of[request_id][0]
         if share.partition != partition:
             return False

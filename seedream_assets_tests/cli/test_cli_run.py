@@ -8,7 +8,7 @@ from seedream_assets_tests.cli.conftest import Desk
 
 SUMMARY_FIELDS = [
     "dataset", "partition", "wanted", "stored", "reused", "blocked", "failed", "withheld", "uncertain", "over_budget",
-    "pending", "rejected_rows", "credits_quoted", "credits_to_buy", "cost", "seconds",
+    "awaiting_approval", "pending", "rejected_rows", "credits_quoted", "credits_to_buy", "plan_hash", "cost", "seconds",
 ]  # fmt: skip
 
 

@@ -34,7 +34,16 @@ REQUEST = make_paid_request(count=4)
 
 
 def test_the_statuses_are_those_that_the_rest_of_the_project_knows():
-    assert {"stored", "withheld", "blocked", "failed", "uncertain", "over_budget", "pending"} == set(STATUSES)
+    assert {
+        "stored",
+        "withheld",
+        "blocked",
+        "failed",
+        "uncertain",
+        "over_budget",
+        "awaiting_approval",
+        "pending",
+    } == set(STATUSES)
     assert STATUSES[:4] == FINAL_STATUSES
 
 
@@ -135,7 +144,7 @@ def test_an_image_that_was_withheld_says_why_and_is_paid_for_like_the_others():
     assert manifest["cost_amount"].tolist() == [28.0] * 4
 
 
-@pytest.mark.parametrize("status", ["uncertain", "over_budget", "pending"])
+@pytest.mark.parametrize("status", ["uncertain", "over_budget", "awaiting_approval", "pending"])
 def test_an_image_whose_request_has_not_ended_says_where_it_stands_and_costs_nothing_yet(status):
     checked = make_prompts([ROW | {"quantity": 4}])
     manifest = make_manifest(

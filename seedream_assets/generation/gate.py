@@ -1,0 +1,72 @@
+"""What a run may buy of its plans before and after they are approved; for Dagster and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+import pandas as pd
+
+from seedream_assets.core.approval import NO_GATE, Gate, PlanToApprove, plan_hash, plan_to_approve
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import StoreError
+from seedream_assets.generation.approvals import ApprovalRecord, keep_approval, load_approval
+from seedream_assets.generation.generation_requests import load_plan
+from seedream_assets.storage.object_store import ObjectStore
+
+
+def open_gate(declaration: DatasetDeclaration, partitions: Iterable[str], store: ObjectStore) -> Gate:
+    """The gate of a run over these partitions, from their plans as they were last written.
+
+    Partitions that were not planned are left out: the run says so of each. Where the dataset asks for no approval,
+    nothing is read.
+    """
+    if declaration.approval is None:
+        return NO_GATE
+    plans: dict[str, PlanToApprove] = {}
+    for partition in partitions:
+        with suppress(StoreError):
+            plans |= gate_of(declaration, partition, load_plan(store, declaration, partition), store).plans
+    return Gate(approval=declaration.approval, plans=plans)
+
+
+def gate_of(declaration: DatasetDeclaration, partition: str, plan: pd.DataFrame, store: ObjectStore) -> Gate:
+    """The gate of one plan that need not have been written yet."""
+    if declaration.approval is None:
+        return NO_GATE
+    record = load_approval(store, declaration, partition, plan_hash(plan))
+    return Gate(
+        approval=declaration.approval, plans={partition: plan_to_approve(partition, plan, approved_by=_told(record))}
+    )
+
+
+def approve(
+    gate: Gate, asked: str, declaration: DatasetDeclaration, store: ObjectStore, *, by: str, dagster_run_id: str | None
+) -> list[ApprovalRecord]:
+    """Approve every open plan of a gate. Open the gate anew afterwards.
+
+    Raises:
+        ApprovalError: `asked` is not the gate's hash; nothing was approved.
+    """
+    gate.refuse_unless_named(asked)
+    return [
+        keep_approval(
+            store,
+            declaration,
+            ApprovalRecord(
+                dataset=declaration.name,
+                partition=plan.partition,
+                plan=plan.hash,
+                credits=plan.credits,
+                run_plan=asked,
+                by=by,
+                at=store.now(),
+                dagster_run_id=dagster_run_id,
+            ),
+        )
+        for plan in gate.open_plans
+    ]
+
+
+def _told(record: ApprovalRecord | None) -> str | None:
+    return f"{record.by} at {record.at:%Y-%m-%d %H:%M} UTC, {record.credits} credits" if record else None
