@@ -13,14 +13,16 @@ from seedream_assets.assets.lineage import materialise_stage
 from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.assets.quote_checks import QuoteChecks
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
+from seedream_assets.core.approval import Gate
 from seedream_assets.core.column_lineage import PLAN_LINEAGE
 from seedream_assets.core.errors import LimitError
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.core.plan import PLAN_COLUMNS
 from seedream_assets.core.quote import Quote
-from seedream_assets.core.quote_table import Outlook, dollars_for, quote_rows
+from seedream_assets.core.quote_table import Outlook, approval_rows, dollars_for, quote_rows
 from seedream_assets.generation.account import AccountReading, look_ahead, read_account
 from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.gate import gate_of
 from seedream_assets.generation.generation_requests import make_plan, write_plan
 from seedream_assets.generation.prompts import load_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -73,12 +75,13 @@ def _plan(
     declaration = frame.declaration
     snapshot = load_snapshot(deployment.store, declaration, partition)
     try:
-        plan = make_plan(declaration, partition, snapshot, deployment)
+        plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=checks.credits_so_far)
     except LimitError as error:
         told = f"{error}; the limits are tighter than when the prompts were checked: materialise prompts again"
         return Materialised(incomplete=told, checks=(checks.outside_limits(told),))
     write_plan(deployment.store, declaration, partition, plan)
     quote = plan.quote
+    gate = gate_of(declaration, partition, plan.requests, deployment.store)
     outlook = look_ahead(plan, deployment, account)
     uri = deployment.store.uri(declaration.key("requests", partition))
     context.log.info(
@@ -91,7 +94,8 @@ def _plan(
     )
     return Materialised(
         metadata={
-            "quote": dg.MetadataValue.md(_quote_table(quote, outlook, declaration.name)),
+            "quote": dg.MetadataValue.md(_quote_table(quote, outlook, gate, declaration.name)),
+            **({"plan_hash": gate.hash} if gate.plans else {}),
             **_numbers(quote, outlook, declaration.name),
             "sample": preview(plan.requests[SHOWN], rows=10),
             "stored_at": uri,
@@ -105,8 +109,9 @@ def _plan(
     )
 
 
-def _quote_table(quote: Quote, outlook: Outlook, dataset: str) -> str:
-    return markdown_table(["what", "how much", "why"], quote_rows(quote, outlook, dataset=dataset))
+def _quote_table(quote: Quote, outlook: Outlook, gate: Gate, dataset: str) -> str:
+    rows = quote_rows(quote, outlook, dataset=dataset)
+    return markdown_table(["what", "how much", "why"], [*rows, *approval_rows(gate)])
 
 
 def _numbers(quote: Quote, outlook: Outlook, dataset: str) -> dict[str, int | float]:

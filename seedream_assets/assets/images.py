@@ -8,10 +8,11 @@ from typing import Any
 
 import dagster as dg
 
+from seedream_assets.assets.approval_check import CONFIG_SCHEMA, ApprovalCheck, approval_spec
 from seedream_assets.assets.failures import INTERRUPTED, as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.lineage import materialise_stage
-from seedream_assets.assets.partition_walk import Materialised
+from seedream_assets.assets.partition_walk import Materialised, partitions_of
 from seedream_assets.assets.tables import column_lineage, markdown_table, table_schema
 from seedream_assets.core.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
 from seedream_assets.core.declaration import DatasetDeclaration
@@ -29,6 +30,7 @@ POOL = "leonardo"
 
 def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
     """The third asset of a dataset. It carries no RetryPolicy: retries are the engine's, and Dagster's would spend."""
+    asks_for_approval = frame.declaration.approval is not None
 
     @dg.asset(
         **frame.options(
@@ -38,6 +40,8 @@ def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
             after=("generation_requests",),
         ),
         pool=POOL,
+        check_specs=[approval_spec(frame.key("images"))] if asks_for_approval else None,
+        config_schema=CONFIG_SCHEMA if asks_for_approval else {},
     )
     def images(
         context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
@@ -59,6 +63,10 @@ class _Purchase:
         self._declaration = frame.declaration
         self._deployment = deployment
         self._booked = 0
+        asks_for_approval = frame.declaration.approval is not None
+        self._approval = (
+            ApprovalCheck(context, frame.declaration, partitions_of(context), deployment) if asks_for_approval else None
+        )
 
     def of(self, partition: str) -> Materialised:
         """Bring one partition as far as it can be brought."""
@@ -76,6 +84,7 @@ class _Purchase:
                 on_ending=endings.add,
                 dagster_run_id=self._context.run.run_id,
                 watch_parent=True,
+                gate=self._approval.gate if self._approval else None,
             )
         except SeedreamError:
             # The manifest says what is there, whatever stopped the run; it cannot say so where nothing was planned.
@@ -92,6 +101,7 @@ class _Purchase:
         return Materialised(
             metadata=_metadata(report, outcome, self._deployment, self._frame),
             data_version=_data_version(outcome),
+            checks=(self._approval.of(partition, outcome),) if self._approval else (),
             incomplete=incomplete,
             stopped=_why_stopped(report),
         )
@@ -114,7 +124,9 @@ def _why_stopped(report: RunReport) -> str | None:
 
 
 def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
-    waiting = {status: outcome.counts[status] for status in ("uncertain", "over_budget", "pending")}
+    waiting = {
+        status: outcome.counts[status] for status in ("uncertain", "over_budget", "awaiting_approval", "pending")
+    }
     told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in waiting.items() if count)
     why = f" ({report.stop_reason})" if report.stop_reason else ""
     others = (

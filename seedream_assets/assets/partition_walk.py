@@ -29,6 +29,8 @@ from seedream_assets.core.errors import (
 # What stands against one partition stands against all of them.
 HOPELESS = (DeclarationError, StoreRefused, AuthenticationFailed, BalanceExhausted)
 PROBLEMS_TOLD = 5
+# Of a range's partitions, so many show their contact sheets: each may take 50 kB in Dagster's database, twice.
+SHEETS_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def materialise(context: dg.AssetExecutionContext, key: dg.AssetKey, work: Work)
     Raises:
         Failure: A partition is not whole, or the walk was stopped; after everything that could be told was told.
     """
-    partitions = _partitions_of(context)
+    partitions = partitions_of(context)
     problems: dict[str, str] = {}
     checks: dict[str, tuple[dg.AssetCheckResult, ...]] = {}
     stopped: str | None = None
@@ -90,7 +92,8 @@ def materialise(context: dg.AssetExecutionContext, key: dg.AssetKey, work: Work)
         raise _failure(partitions, problems, stopped, begun=len(checks), metadata=metadata)
 
 
-def _partitions_of(context: dg.AssetExecutionContext) -> list[str]:
+def partitions_of(context: dg.AssetExecutionContext) -> list[str]:
+    """The step's partitions, in their order; the one name of an asset that has none."""
     if context.has_partition_key or context.has_partition_key_range:
         return list(context.partition_keys)
     return [UNPARTITIONED]
@@ -161,6 +164,21 @@ def join_checks(checks: Mapping[str, tuple[dg.AssetCheckResult, ...]]) -> Iterat
             metadata={
                 "partitions": len(every),
                 "partitions_failed": len(failed),
+                **_sheets(failed),
                 "by_partition": dg.MetadataValue.md(markdown_table(["partition", "result", "told"], rows)),
             },
         )
+
+
+def _sheets(failed: Mapping[str, dg.AssetCheckResult]) -> dict[str, Any]:
+    """The first failed partitions' own pictures and advice, which one line of a table cannot hold."""
+    shown = list(failed.items())[:SHEETS_SHOWN]
+    sheets = {
+        f"contact_sheet {partition}": result.metadata["contact_sheet"]
+        for partition, result in shown
+        if "contact_sheet" in result.metadata
+    }
+    advice = next(
+        (result.metadata["how_to_approve"] for _, result in shown if "how_to_approve" in result.metadata), None
+    )
+    return sheets | ({"how_to_approve": advice} if advice is not None else {})

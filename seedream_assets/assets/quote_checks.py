@@ -28,6 +28,11 @@ class QuoteChecks:
         self._deployment = deployment
         self._credits = 0
 
+    @property
+    def credits_so_far(self) -> int:
+        """What the partitions come to that were checked before."""
+        return self._credits
+
     @staticmethod
     def specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
         """What the asset is declared with."""

@@ -14,7 +14,7 @@ from seedream_assets.cli.declared import deployment_of, partition_of
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.approval import Gate
 from seedream_assets.core.quote import Quote
-from seedream_assets.core.quote_table import quote_rows
+from seedream_assets.core.quote_table import approval_rows, quote_rows
 from seedream_assets.core.summary import summarise
 from seedream_assets.generation.account import look_ahead
 from seedream_assets.generation.gate import gate_of
@@ -57,10 +57,8 @@ def command(dataset: Path, partition: str | None, as_json: bool) -> None:
         click.echo(json.dumps(summary))
         return
     click.echo(f"{declaration.name}, partition {key}")
-    _print_rows(quote_rows(quote, look_ahead(plan, deployment), dataset=declaration.name))
-    if gate.is_shut:
-        told = f"a sample of {sum(images for _, images in gate.plans[key].sample)} images comes first"
-        click.echo(f"plan {gate.hash} needs an approval: it comes to {gate.credits} credits; {told}")
+    rows = quote_rows(quote, look_ahead(plan, deployment), dataset=declaration.name)
+    _print_rows([*rows, *approval_rows(gate)])
     cap = declaration.budget.max_credits_per_run
     if cap is not None and quote.credits_to_buy > cap:
         click.echo(f"the budget of one run, {cap} credits, stops before the end")

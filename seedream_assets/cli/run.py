@@ -81,7 +81,7 @@ def run_dataset(
         err=True,
     )
     gate = open_gate(declaration, [partition], store)
-    if approved is not None and gate.open_plans:
+    if approved is not None and gate.is_shut:
         approve(gate, approved, declaration, store, by=this_person(), dagster_run_id=None)
         gate = open_gate(declaration, [partition], store)
     with Endings() as endings:

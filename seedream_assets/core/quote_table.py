@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from seedream_assets.core.approval import Gate
 from seedream_assets.core.models import DOLLARS_PER_CREDIT
 from seedream_assets.core.quote import Pace, Quote
 from seedream_assets.core.run_report import format_seconds
@@ -48,6 +49,20 @@ def dollars_for(credits: int) -> float:
 def quote_rows(quote: Quote, outlook: Outlook, *, dataset: str) -> list[tuple[str, str, str]]:
     """What, how much, and why; what is zero and good to be zero is left out."""
     return [*_ownership(quote, dataset), *_price(quote, outlook)]
+
+
+def approval_rows(gate: Gate) -> list[tuple[str, str, str]]:
+    """Whether one plan has to be approved; nothing where the dataset asks for no approvals."""
+    if gate.approval is None:
+        return []
+    (plan,) = gate.plans.values()
+    if plan.approved_by is not None:
+        return [("approval", "given", f"plan {plan.hash}: {plan.approved_by}")]
+    if not gate.is_shut:
+        return [("approval", "not needed", f"up to {gate.approval.above_credits} credits a run")]
+    sample = sum(images for _, images in plan.sample)
+    told = f"plan {plan.hash} comes to {plan.credits} credits; a sample of {_images(sample)} is bought first"
+    return [("approval", "needed", told)]
 
 
 def _ownership(quote: Quote, dataset: str) -> list[tuple[str, str, str]]:

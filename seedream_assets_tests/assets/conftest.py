@@ -63,6 +63,7 @@ class World:
         partition: str | None = None,
         partition_range: tuple[str, str] | None = None,
         resources: Mapping[str, Any] = DEFAULT_RESOURCES,
+        run_config: Mapping[str, Any] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Materialise these stages, or all; a failure is told by the result."""
         tags = {}
@@ -78,6 +79,7 @@ class World:
             resources=dict(resources),
             partition_key=partition,
             tags=tags,
+            run_config=dict(run_config or {}),
             instance=self.instance,
             raise_on_error=False,
         )

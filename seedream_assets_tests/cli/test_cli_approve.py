@@ -133,5 +133,5 @@ def test_a_plan_says_whether_an_approval_is_needed(desk: Desk, dataset: str) -> 
         "approved_by": None,
         "sample": 5,
     }
-    assert f"plan {plan['plan_hash']} needs an approval" in told
+    assert f"plan {plan['plan_hash']} comes to 1120 credits; a sample of 5 images is bought first" in told
     assert not (desk.store / "datasets").exists()

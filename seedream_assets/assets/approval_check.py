@@ -1,0 +1,126 @@
+"""The check between a sample and the rest: what the sample looks like, what it cost, and how to approve the plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from seedream_assets.assets.contact_sheet import contact_sheet
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.sample_findings import SampleFindings, assess_sample
+from seedream_assets.generation.dataset import Outcome
+from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.gate import approve, open_gate
+
+PLAN_APPROVED = "plan_is_approved"
+
+
+# Run configuration of `images`, for a dataset that asks for approvals.
+CONFIG_SCHEMA = {
+    "approve": dg.Field(
+        str,
+        is_required=False,
+        description="The hash of the plan that you approve, as the check plan_is_approved tells it.",
+    ),
+    "approved_by": dg.Field(str, is_required=False, description="Who approves. Default: this run."),
+}
+
+
+def approval_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
+    """What `images` is declared with."""
+    return dg.AssetCheckSpec(
+        PLAN_APPROVED,
+        asset=key,
+        description="What is bought beyond the sample was approved, or is below what needs an approval.",
+        blocking=True,
+    )
+
+
+class ApprovalCheck:
+    """The approval of one step, over all its partitions.
+
+    Raises:
+        ApprovalError: The run was launched to approve another plan than the one that is there; nothing was bought.
+    """
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        declaration: DatasetDeclaration,
+        partitions: list[str],
+        deployment: Deployment,
+    ) -> None:
+        self._key = context.asset_key
+        self._op_name = context.op_execution_context.op.name
+        self._deployment = deployment
+        self.gate = open_gate(declaration, partitions, deployment.store)
+        given: dict[str, str] = context.op_execution_context.op_config or {}
+        asked = given.get("approve")
+        if asked and self.gate.is_shut:
+            by = given.get("approved_by") or f"whoever launched run {context.run.run_id}"
+            approve(self.gate, asked, declaration, deployment.store, by=by, dagster_run_id=context.run.run_id)
+            self.gate = open_gate(declaration, partitions, deployment.store)
+
+    def of(self, partition: str, outcome: Outcome) -> dg.AssetCheckResult:
+        """The check of one partition, after what may be bought of it was bought."""
+        gate = self.gate
+        plan = gate.plans.get(partition)
+        held_back = gate.held_back(partition)
+        if held_back is None:
+            allowed = f"at most {gate.approval.above_credits} need no approval" if gate.approval else ""
+            told = f"approved by {plan.approved_by}" if plan and plan.approved_by else allowed
+            return self._result(passed=True, told=told, metadata={"plan_hash": plan.hash} if plan else {})
+        sample = gate.sample_of(partition) | (plan.sample_bought if plan else frozenset())
+        findings = assess_sample(outcome.manifest, sample)
+        return self._result(
+            passed=False,
+            told=f"plan {gate.hash} awaits approval: {findings}",
+            metadata={
+                "contact_sheet": dg.MetadataValue.md(self._contact_sheet(outcome, sample)),
+                "how_to_approve": dg.MetadataValue.md(self._how_to_approve()),
+                "plan_hash": gate.hash,
+                "credits_to_approve": gate.credits,
+                **_numbers(findings),
+            },
+        )
+
+    def _contact_sheet(self, outcome: Outcome, sample: frozenset[str]) -> str:
+        drawn = outcome.manifest[outcome.manifest["request_id"].isin(list(sample))]
+        return contact_sheet(self._deployment.store, drawn)
+
+    def _how_to_approve(self) -> str:
+        lines = [
+            "ops:",
+            f"  {self._op_name}:",
+            "    config:",
+            f"      approve: {self.gate.hash}",
+            "      approved_by: your name",
+        ]
+        config = "\n".join(lines)
+        return (
+            "Materialize this asset again with this in the launchpad (shift-click on Materialize opens it):\n\n"
+            f"```yaml\n{config}\n```\n\nor run `seedream approve` with the dataset's YAML, and materialize it again."
+        )
+
+    def _result(self, *, passed: bool, told: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            check_name=PLAN_APPROVED, asset_key=self._key, passed=passed, description=told, metadata=metadata
+        )
+
+
+def _numbers(findings: SampleFindings) -> dict[str, Any]:
+    total, unit = findings.projected_total
+    measured = findings.cost_per_image
+    share = findings.failure_share
+    return {
+        "sample_wanted": findings.wanted,
+        "sample_stored": findings.stored,
+        "sample_without_image": findings.lost,
+        **({} if share is None else {"failure_share": round(share, 4)}),
+        "sample_cost": round(findings.cost, 4),
+        **({} if measured is None else {"cost_per_image": round(measured, 4)}),
+        "cost_unit": unit,
+        "images_left": findings.left,
+        "projected_total": round(total, 4),
+    }

@@ -1,0 +1,105 @@
+"""Sample, approve, run, as Dagster's records tell it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from seedream_assets_tests.assets.conftest import World, checks_of, failure_of, metadata_of
+
+ROWS = [{"prompt": f"a red shoe, number {number}", "quantity": 2, "day": "2026-11-03"} for number in range(6)]
+ROWS[1]["prompt"] = "a shoe emulate-blocked"
+APPROVAL = {"above_credits": 200, "sample": 4}
+WHOLE = 12 * 28
+DAILY = {"by": "daily", "column": "day", "start": "2026-11-01"}
+
+
+def approving(plan: object, by: str = "ann", name: str = "shoes") -> dict[str, Any]:
+    return {"ops": {f"{name}__images": {"config": {"approve": plan, "approved_by": by}}}}
+
+
+def test_the_sample_is_bought_and_shown_and_the_rest_after_an_approval_in_the_run_configuration(world: World) -> None:
+    assets = world.assets(ROWS, approval=APPROVAL)
+    first = world.run(assets)
+    assert not first.success
+    assert "awaiting approval" in failure_of(first)
+    check = checks_of(first)["plan_is_approved"]
+    assert not check.passed
+    told = {name: value.value for name, value in check.metadata.items()}
+    assert (told["sample_wanted"], told["sample_stored"], told["sample_without_image"]) == (4, 3, 1)
+    assert (told["failure_share"], told["sample_cost"], told["images_left"]) == (0.25, 84, 8)
+    # What is blocked costs nothing, and of the rest a quarter may be.
+    assert (told["cost_per_image"], told["projected_total"], told["credits_to_approve"]) == (21, 84 + 8 * 21, WHOLE)
+    assert told["contact_sheet"].count("data:image/jpeg;base64,") == 3
+    assert f"approve: {told['plan_hash']}" in told["how_to_approve"]
+    assert world.bill["credits"] == 84
+    assert metadata_of(first, "generation_requests")["plan_hash"] == told["plan_hash"]
+    rest = world.run(assets, "images", "dataset", run_config=approving(told["plan_hash"]))
+    assert rest.success, failure_of(rest)
+    check = checks_of(rest)["plan_is_approved"]
+    assert check.passed
+    assert "approved by ann at" in str(check.description)
+    assert world.bill["credits"] == 10 * 28
+    record = json.loads(world.store.read(f"datasets/shoes/approvals/all/{told['plan_hash']}.json"))
+    assert (record["by"], record["credits"], record["dagster_run_id"]) == ("ann", WHOLE, rest.run_id)
+
+
+def test_nothing_more_is_bought_without_an_approval(world: World) -> None:
+    assets = world.assets(ROWS, approval=APPROVAL)
+    world.run(assets)
+    for stages in ([], ["images"]):
+        assert not world.run(assets, *stages).success
+    assert world.bill["credits"] == 84
+
+
+def test_an_approval_of_another_plan_buys_nothing(world: World) -> None:
+    assets = world.assets(ROWS, approval=APPROVAL)
+    result = world.run(assets, run_config=approving("0123456789abcdef"))
+    assert not result.success
+    assert "plan 0123456789abcdef was approved, but the plan is " in failure_of(result)
+    assert world.bill["requests"]["creates"] == 0
+
+
+def test_a_run_that_is_within_the_threshold_asks_for_nothing(world: World) -> None:
+    result = world.run(world.assets(ROWS, approval={"above_credits": WHOLE, "sample": 4}))
+    assert result.success, failure_of(result)
+    assert "at most 336 need no approval" in str(checks_of(result)["plan_is_approved"].description)
+
+
+def test_only_datasets_that_ask_for_approvals_have_the_check_and_the_configuration(world: World) -> None:
+    plain, asking = world.assets(ROWS)[2], world.assets(ROWS, approval=APPROVAL)[2]
+    assert [spec.name for spec in plain.check_specs] == []
+    assert [(spec.name, spec.blocking) for spec in asking.check_specs] == [("plan_is_approved", True)]
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        world.run(world.assets(ROWS), run_config=approving("0123456789abcdef"))
+
+
+def test_a_range_is_added_up_sampled_as_one_and_approved_with_one_hash(world: World) -> None:
+    rows = [*ROWS[2:], *({**row, "prompt": f"{row['prompt']}, again", "day": "2026-11-04"} for row in ROWS[2:])]
+    assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 300, "sample": 4})
+    span = ("2026-11-03", "2026-11-04")
+    first = world.run(assets, partition_range=span)
+    assert not first.success
+    check = checks_of(first)["plan_is_approved"]
+    assert not check.passed
+    assert world.bill["credits"] == 4 * 28
+    told = {name: value.value for name, value in check.metadata.items()}
+    assert told["contact_sheet 2026-11-03"].count("data:image/jpeg") == 2
+    assert told["contact_sheet 2026-11-04"].count("data:image/jpeg") == 2
+    plan = told["how_to_approve"].split("approve: ")[1].split()[0]
+    rest = world.run(assets, partition_range=span, run_config=approving(plan))
+    assert rest.success, failure_of(rest)
+    assert world.bill["credits"] == 16 * 28
+    alone = world.run(assets, partition="2026-11-03")
+    assert alone.success, failure_of(alone)
+
+
+def test_one_partition_of_a_range_that_is_below_the_threshold_alone_is_bought_alone(world: World) -> None:
+    rows = [*ROWS[2:], *({**row, "prompt": f"{row['prompt']}, again", "day": "2026-11-04"} for row in ROWS[2:])]
+    assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 300, "sample": 4})
+    result = world.run(assets, partition="2026-11-03")
+    assert result.success, failure_of(result)
+    assert world.bill["credits"] == 8 * 28
