@@ -45,6 +45,7 @@ from seedream_assets.storage.object_store import ObjectStore
 
 # A submit is tried about ten minutes against 429 and closed doors; a download about two against a host that is away.
 SUBMIT_POLICY = RetryPolicy(attempts=24, first_wait_seconds=1.0)
+BUSY_POLICY = RetryPolicy(attempts=400, first_wait_seconds=1.0, longest_wait_seconds=2.0)
 DOWNLOAD_POLICY = RetryPolicy(attempts=9)
 READ_POLICY = RetryPolicy()
 MOST_REASONS = 20
@@ -195,6 +196,8 @@ def _build_engine(
                 dagster_run_id=order.dagster_run_id,
             ),
             policy=SUBMIT_POLICY,
+            busy_policy=BUSY_POLICY,
+            interruption=stop.interruption,
             pause=lambda seconds: pause(seconds, stop=stop, sleep=order.sleep),
             stopping=lambda: stop.buys_no_more,
             at_step=order.at_step,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, Literal
 
 from seedream_assets.core.errors import (
@@ -85,6 +86,9 @@ class Submits:
 
     Args:
         buyer_of: For whom a request is bought.
+        policy: For closed doors.
+        busy_policy: For 429s: the client slows all creates down, so a request only has to come back.
+        interruption: Ends when the run is asked to end.
         stopping: True once nothing more may be bought.
         pause: A wait between two tries.
 
@@ -103,6 +107,8 @@ class Submits:
         models: ModelCatalog,
         buyer_of: Callable[[str], Buyer],
         policy: RetryPolicy,
+        busy_policy: RetryPolicy,
+        interruption: Callable[[], Awaitable[None]],
         pause: Callable[[float], Awaitable[None]],
         stopping: Callable[[], bool],
         at_step: AtStep,
@@ -114,6 +120,8 @@ class Submits:
         self._models = models
         self.buyer_of = buyer_of
         self._policy = policy
+        self._busy_policy = busy_policy
+        self._interruption = interruption
         self._pause = pause
         self._stopping = stopping
         self._at_step = at_step
@@ -149,15 +157,16 @@ class Submits:
             SubmitUncertain: Sent, and not known. The intent stays open.
             LeaseLapsed: Others may have taken over; not sent, and released.
         """
-        for tries in range(1, self._policy.attempts + 1):
+        for tries in count(1):
             try:
                 return await self._send_once(claim)
             except (RateLimited, LeonardoUnavailable) as error:
-                if tries == self._policy.attempts:
+                policy = self._busy_policy if isinstance(error, RateLimited) else self._policy
+                if tries >= policy.attempts:
                     return await self.release(claim, f"gave up after {tries} tries: {error}")
                 # The same spread for everyone: which half of the step a client gets is drawn from the request's id.
                 chance = int(claim.request.request_id[:4], 16) / 0x10000
-                await self._pause(self._policy.wait_seconds(tries, error, chance))
+                await self._pause(policy.wait_seconds(tries, error, chance))
             except Interrupted as error:
                 return await self.release(claim, str(error))
             except LeaseLapsed as error:
@@ -183,6 +192,7 @@ class Submits:
                 model=self._models.find(request.spec.model),
                 reference_ids=claim.reference_ids,
                 may_send=lambda: self._refuse_to_send_now(claim),
+                interruption=self._interruption,
             )
         except PromptBlocked as error:
             return await self._put_down_blocked(claim, error)

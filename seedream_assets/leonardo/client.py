@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,7 +17,13 @@ from urllib.parse import quote
 
 import httpx
 
-from seedream_assets.core.errors import LeonardoError, LeonardoRefused, LeonardoUnavailable, SubmitUncertain
+from seedream_assets.core.errors import (
+    LeonardoError,
+    LeonardoRefused,
+    LeonardoUnavailable,
+    RateLimited,
+    SubmitUncertain,
+)
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.generations import Account, Generation, Submission
 from seedream_assets.core.models import ModelSpec
@@ -48,7 +54,9 @@ class LeonardoClient:
     def __init__(self, settings: LeonardoSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.settings = settings
         self._pace = Pace(
-            creates_per_minute=settings.creates_per_minute, requests_per_minute=settings.requests_per_minute
+            creates_per_minute=settings.creates_per_minute,
+            requests_per_minute=settings.requests_per_minute,
+            creates_at_once=settings.slots + settings.queue_ahead,
         )
         base = settings.base_url.rstrip("/")
         common: dict[str, Any] = {
@@ -85,6 +93,7 @@ class LeonardoClient:
         model: ModelSpec,
         reference_ids: Mapping[str, str],
         may_send: Callable[[], None] = lambda: None,
+        interruption: Callable[[], Awaitable[None]] | None = None,
     ) -> Submission:
         """Buy a request: the one call that spends. It is sent once.
 
@@ -94,6 +103,7 @@ class LeonardoClient:
             reference_ids: Leonardo's ids of the spec's uploaded reference images, by content hash.
             may_send: Called before connecting, and again just before the body leaves. What it raises stops the
                 request unsent and comes out as it is.
+            interruption: Ends the wait for the account's rate early; `may_send` has to refuse then.
 
         Raises:
             LeonardoUnavailable: The connection was never made; nothing was sent.
@@ -101,7 +111,7 @@ class LeonardoClient:
             SubmitUncertain: Sent, and no answer says what became of it. Never to be repeated blindly.
         """
         body = wire.create_body(request, model=model, reference_ids=reference_ids)
-        await self._pace.before_create()
+        sent_at = await self._pace.before_create(unless=interruption)
         may_send()
 
         async def last_look(event: str, _info: Mapping[str, Any]) -> None:
@@ -116,7 +126,11 @@ class LeonardoClient:
             raise LeonardoUnavailable(f"no connection to Leonardo: {self._describe(error)}") from error
         except httpx.HTTPError as error:
             raise SubmitUncertain(f"the submit was sent and its answer is missing: {self._describe(error)}") from error
-        return self._read_submission(answer)
+        try:
+            return self._read_submission(answer)
+        except RateLimited as error:
+            self._pace.note_refused(sent_at=sent_at, retry_after_seconds=error.retry_after_seconds)
+            raise
 
     async def read_generation(self, generation_id: str) -> Generation | None:
         """Poll a job; None where Leonardo knows none of this id.

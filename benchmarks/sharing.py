@@ -1,0 +1,126 @@
+"""Several processes on one key: what part of the account's creates each gets, with and without Retry-After.
+
+    python benchmarks/sharing.py --processes 2 4 --seconds 300
+
+Every process is the whole engine with the account's whole limits as its settings, and knows nothing of the others. Jobs
+are so short that the creates per minute are what is scarce. Counted are completed requests; each begins a little later
+than the one before. A second table: enough creates, and a queue at Leonardo that is too short for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.emulator_process import emulator_process, read_bill
+from seedream_assets.core.budget import Budget
+from seedream_assets.core.generation_requests import GenerationSpec, make_request
+from seedream_assets.core.models import ModelCatalog
+from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
+from seedream_assets.generation.errand import Demand
+from seedream_assets.generation.run import RunOrder, run_generation
+from seedream_assets.generation.settings import EngineSettings
+from seedream_assets.leonardo.settings import LeonardoSettings
+from seedream_assets.storage.folder import FolderStore
+
+SECONDS_BETWEEN_STARTS = 5.0
+Settings = dict[str, Any]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--seconds", type=float, default=300.0)
+    options = parser.parse_args()
+    scarce: list[tuple[str, Settings, int]] = [
+        ("creates/min, 429", {"latency_seconds": 0.2, "creates_per_minute": 100}, 100),
+        (
+            "creates/min, Retry-After",
+            {"latency_seconds": 0.2, "creates_per_minute": 100, "retry_after_header": True},
+            100,
+        ),
+        ("places in the queue", {"latency_seconds": 2.0, "creates_per_minute": 0, "pending_limit": 20}, 600),
+    ]
+    print(f"{'scarce':26}{'processes':>10}  part of its equal share that each got   429s  lost  twice  of all")
+    for name, settings, creates_per_minute in scarce:
+        for processes in options.processes:
+            _measure(name, settings, creates_per_minute, processes, options.seconds)
+    return 0
+
+
+def _measure(name: str, settings: Settings, creates_per_minute: int, processes: int, seconds: float) -> None:
+    account = EmulatorSettings(balance_credits=10**7, picture_bytes=20_000, **settings)
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="sharing-") as folder, emulator_process(account) as base_url:
+        ours, theirs = context.Pipe(duplex=False)
+        running = [
+            context.Process(target=_run, args=(base_url, folder, number, creates_per_minute, seconds, theirs))
+            for number in range(processes)
+        ]
+        for process in running:
+            process.start()
+        found = dict(ours.recv() for _ in running)
+        for process in running:
+            process.join()
+        bill = read_bill(base_url)
+    completed = [found[number]["completed"] for number in range(processes)]
+    share = sum(completed) / processes
+    parts = "  ".join(f"{count / share:.2f}" for count in completed)
+    lost = bill["images"] - sum(completed)
+    # What the account could have done in the time: its creates per minute, or its slots.
+    possible = (
+        account.creates_per_minute * seconds / 60
+        if account.creates_per_minute
+        else account.slots * seconds / (account.latency_seconds * 1.083)
+    )
+    print(
+        f"{name:26}{processes:>10}  {parts:38}{bill['rate_limited']:>6}{lost:>6}{bill['duplicates']:>7}"
+        f"{sum(completed) / possible:>8.2f}",
+        flush=True,
+    )
+
+
+def _run(base_url: str, folder: str, number: int, creates_per_minute: int, seconds: float, result: Any) -> None:
+    import time
+
+    model = ModelCatalog()["seedream-4.0"]
+    time.sleep(number * SECONDS_BETWEEN_STARTS)
+    ends_at = time.monotonic() + seconds - number * SECONDS_BETWEEN_STARTS
+
+    def demands() -> Iterator[Demand]:
+        counted = 0
+        while time.monotonic() < ends_at:
+            counted += 1
+            spec = GenerationSpec(
+                model=model.name,
+                prompt=f"process {number}, mug {counted}",
+                width=64,
+                height=64,
+                style="None",
+                prompt_enhance="OFF",
+            )
+            yield Demand(request=make_request(spec, start=0, count=1, model=model))
+
+    report = run_generation(
+        RunOrder(
+            store=FolderStore(Path(folder)),
+            leonardo=LeonardoSettings(api_key=DEMO_KEY, base_url=base_url, creates_per_minute=creates_per_minute),
+            settings=EngineSettings(),
+            models=ModelCatalog(),
+            budget=Budget(),
+            dataset=f"process-{number}",
+            partition="all",
+            demands=demands(),
+            total=10**6,
+        )
+    )
+    result.send((number, {"completed": report.requests.get("completed", 0)}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
