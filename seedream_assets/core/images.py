@@ -71,8 +71,9 @@ def inspect_image(body: bytes, *, largest_pixels: int) -> ImageFacts:
                     )
                 image_format = str(image.format)
                 image.load()
-                # The decoder needs neither the end mark of a PNG nor its last checksum: it takes a cut file for whole.
-                if image_format == "PNG" and PNG_END not in body:
+                # The decoder needs neither the end mark of a PNG nor its last checksum, and one JPEG in some hundred
+                # decodes without its last bytes: it takes a cut file for whole.
+                if not _has_end(body, image_format):
                     raise DownloadError("the image is broken: its end is missing", may_retry=True)
     except Image.DecompressionBombError as error:
         raise DownloadError(f"the image is larger than any that is accepted: {error}", may_retry=False) from error
@@ -87,6 +88,13 @@ def inspect_image(body: bytes, *, largest_pixels: int) -> ImageFacts:
         size_bytes=len(body),
         sha256=sha256(body).hexdigest(),
     )
+
+
+def _has_end(body: bytes, image_format: str) -> bool:
+    if image_format == "PNG":
+        return PNG_END in body
+    # In a JPEG's scan a byte FF is followed by 00, so that this is the mark. What follows it is nobody's business.
+    return image_format != "JPEG" or body.find(b"\xff\xd9", body.find(b"\xff\xda")) > 0
 
 
 def make_thumbnail(body: bytes, *, longest_side_px: int, largest_bytes: int) -> bytes:

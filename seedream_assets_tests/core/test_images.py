@@ -1,6 +1,7 @@
 """Claims about image bytes: only a whole JPEG, PNG or WEBP is an image, and what is told of it was measured."""
 
 import io
+import random
 import struct
 import zlib
 from hashlib import sha256
@@ -16,9 +17,15 @@ ENOUGH_PIXELS = 10_000
 
 
 def make_image(
-    image_format: str = "JPEG", *, width: int = 40, height: int = 30, mode: str = "RGB", **options: object
+    image_format: str = "JPEG",
+    *,
+    width: int = 40,
+    height: int = 30,
+    mode: str = "RGB",
+    seed: int = 0,
+    **options: object,
 ) -> bytes:
-    noise = Image.effect_noise((width, height), 60).convert(mode)
+    noise = Image.frombytes("L", (width, height), random.Random(seed).randbytes(width * height)).convert(mode)
     buffer = io.BytesIO()
     noise.save(buffer, image_format, **options)
     return buffer.getvalue()
@@ -53,6 +60,13 @@ def test_an_image_that_is_cut_anywhere_is_refused_and_may_be_fetched_again(image
     body = make_image(image_format)
     for length in (*range(1, 100), *range(100, len(body) - 100, 37), *range(len(body) - 100, len(body))):
         assert refusal(body[:length]).may_retry, length
+
+
+def test_a_jpeg_without_its_end_is_refused_also_where_it_decodes():
+    for seed in range(300):
+        body = make_image(width=16, height=16, seed=seed)
+        assert refusal(body[:-1]).may_retry, seed
+        assert refusal(body[:-2]).may_retry, seed
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
