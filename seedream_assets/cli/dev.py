@@ -30,6 +30,8 @@ def command(port: int, latency: float, folder: Path | None) -> None:
     with running_emulator(EmulatorSettings(latency_seconds=latency)) as emulator:
         click.echo(f"stand-in Leonardo: {emulator.base_url}/emulator    Dagster: http://127.0.0.1:{port}", err=True)
         with local_environment(folder, emulator.base_url):
+            # A shell's script starts its background jobs with SIGINT ignored, which Dagster would inherit and never end.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             # A session of its own: Ctrl-C reaches Dagster once, from here, and not a second time from the terminal.
             dagster = subprocess.Popen(
                 [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)],
