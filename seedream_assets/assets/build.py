@@ -14,8 +14,6 @@ from seedream_assets.assets.images import build_images
 from seedream_assets.assets.prompts import build_prompts
 from seedream_assets.core.declaration import DatasetDeclaration
 
-STAGES = ("prompts", "generation_requests", "images", "dataset")
-
 
 def build_assets(
     declaration: DatasetDeclaration, *, owners: list[str], description: str | None

@@ -13,6 +13,9 @@ from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.generation.deployment import Deployment, code_version
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
+# In the order of the flow.
+STAGES = ("prompts", "generation_requests", "images", "dataset")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetFrame:

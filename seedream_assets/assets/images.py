@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -11,17 +10,16 @@ import dagster as dg
 from seedream_assets.assets.approval_check import CONFIG_SCHEMA, ApprovalCheck, approval_spec
 from seedream_assets.assets.failures import INTERRUPTED, as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.lineage import materialise_stage
-from seedream_assets.assets.partition_walk import Materialised, partitions_of
+from seedream_assets.assets.lineage import Lineage, told_lineage
+from seedream_assets.assets.partition_walk import Materialised, Walk
 from seedream_assets.assets.tables import column_lineage, markdown_table, table_schema
 from seedream_assets.core.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
-from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import SeedreamError
 from seedream_assets.core.run_report import RunReport
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.endings import Endings
-from seedream_assets.generation.images import buy_images
+from seedream_assets.generation.images import buy_partitions
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 # Any number of runs shares the account: its limit is set in dagster.yaml or with `dagster instance concurrency set`.
@@ -48,14 +46,16 @@ def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
-            purchase = _Purchase(context, frame, deployment)
-            yield from materialise_stage(context, frame, "images", deployment, purchase.of)
+            walk = Walk(context, frame, "images")
+            with told_lineage(context, frame, "images", store_url=deployment.store.url) as lineage:
+                _Purchase(context, frame, deployment).buy(walk, lineage)
+                yield from walk.end()
 
     return images
 
 
 class _Purchase:
-    """One step's buying. Over a range of partitions it is one run, with one `max_credits_per_run` for all of them."""
+    """One step's buying: over a range of partitions one run and one stream, with one budget for all of them."""
 
     def __init__(self, context: dg.AssetExecutionContext, frame: AssetFrame, deployment: Deployment) -> None:
         self._context = context
@@ -63,36 +63,54 @@ class _Purchase:
         self._declaration = frame.declaration
         self._deployment = deployment
         self._booked = 0
-        asks_for_approval = frame.declaration.approval is not None
-        self._approval = (
-            ApprovalCheck(context, frame.declaration, partitions_of(context), deployment) if asks_for_approval else None
-        )
+        self._approval: ApprovalCheck | None = None
 
-    def of(self, partition: str) -> Materialised:
-        """Bring one partition as far as it can be brought."""
-        with Endings() as endings:
-            return self._of(partition, endings)
+    def buy(self, walk: Walk, lineage: Lineage) -> None:
+        """Bring every partition as far as it can be brought, and tell of each as it ends."""
+        if self._declaration.approval is not None:
+            self._approval = ApprovalCheck(self._context, self._declaration, walk.to_do, self._deployment)
+        with lineage.of_several(walk.to_do) as told:
 
-    def _of(self, partition: str, endings: Endings) -> Materialised:
-        log = self._context.log
-        try:
-            report = buy_images(
-                self._under_what_is_left(),
-                partition,
+            def tell(partition: str, report: RunReport, endings: Endings) -> None:
+                try:
+                    done = self._outcome(partition, report, endings)
+                except SeedreamError as error:
+                    refuse(partition, error)
+                else:
+                    told.end(partition, done)
+                    walk.tell(partition, done)
+
+            def refuse(partition: str, error: SeedreamError) -> None:
+                told.fail(partition, str(error))
+                walk.refuse(partition, error)
+
+            bought = buy_partitions(
+                self._declaration,
+                walk.to_do,
                 self._deployment,
-                on_progress=lambda progress: log.info("%s", progress),
-                on_ending=endings.add,
+                on_partition=tell,
+                on_progress=lambda progress: self._context.log.info("%s", progress),
                 dagster_run_id=self._context.run.run_id,
                 watch_parent=True,
                 gate=self._approval.gate if self._approval else None,
             )
-        except SeedreamError:
-            # The manifest says what is there, whatever stopped the run; it cannot say so where nothing was planned.
+            for partition, error in bought.unplanned.items():
+                refuse(partition, error)
+            if bought.error is not None:
+                walk.stop(str(bought.error), bought.error)
+            elif bought.not_begun:
+                walk.stop(_why_stopped(bought.report) or "the run was ended")
+            for partition in bought.not_begun:
+                told.fail(partition, walk.stopped or "not begun")
+        for partition in bought.not_begun[:1]:
+            # The manifest says what is there, whatever stopped the run before it came to this.
             with suppress(SeedreamError):
-                self._assemble(partition, endings)
-            raise
+                assemble_dataset(self._declaration, partition, self._deployment)
+
+    def _outcome(self, partition: str, report: RunReport, endings: Endings) -> Materialised:
+        log = self._context.log
         booked_before, self._booked = self._booked, self._booked + report.credits_booked
-        outcome = self._assemble(partition, endings)
+        outcome = assemble_dataset(self._declaration, partition, self._deployment, fresh=endings)
         for reason, count in report.reasons.items():
             log.warning("%s x %s", count, reason)
         incomplete = None if outcome.is_final else _not_final(report, outcome, booked_before)
@@ -105,16 +123,6 @@ class _Purchase:
             incomplete=incomplete,
             stopped=_why_stopped(report),
         )
-
-    def _assemble(self, partition: str, endings: Endings) -> Outcome:
-        return assemble_dataset(self._declaration, partition, self._deployment, fresh=endings)
-
-    def _under_what_is_left(self) -> DatasetDeclaration:
-        cap = self._declaration.budget.max_credits_per_run
-        if cap is None or not self._booked:
-            return self._declaration
-        left = replace(self._declaration.budget, max_credits_per_run=max(0, cap - self._booked))
-        return replace(self._declaration, budget=left)
 
 
 def _why_stopped(report: RunReport) -> str | None:

@@ -12,7 +12,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,27 +95,76 @@ class Lineage:
         self._events = events
         self._outlet = outlet
 
+    def begin(self, partition: str) -> None:
+        """A partition is begun."""
+        if self._events is not None and self._outlet is not None:
+            self._outlet.add(self._events.started(partition))
+
+    def end(self, partition: str, done: Materialised) -> None:
+        """What it came to."""
+        if self._events is not None and self._outlet is not None:
+            for event in self._events.ended(partition, done):
+                self._outlet.add(event)
+
+    def fail(self, partition: str, why: str) -> None:
+        """It could not be worked on."""
+        if self._events is not None and self._outlet is not None:
+            self._outlet.add(self._events.failed(partition, why))
+
+    def abort(self, partition: str, why: str) -> None:
+        """It was cut off."""
+        if self._events is not None and self._outlet is not None:
+            self._outlet.add(self._events.aborted(partition, why))
+
     def following(self, work: Work) -> Work:
         """The same work, with its begin and its end told."""
-        events, outlet = self._events, self._outlet
-        if events is None or outlet is None:
-            return work
 
         def followed(partition: str) -> Materialised:
-            outlet.add(events.started(partition))
-            try:
-                done = work(partition)
-            except SeedreamError as error:
-                outlet.add(events.failed(partition, str(error)))
-                raise
-            except BaseException as error:
-                outlet.add(events.aborted(partition, type(error).__name__))
-                raise
-            for event in events.ended(partition, done):
-                outlet.add(event)
-            return done
+            with self.of_several([partition]) as told:
+                try:
+                    done = work(partition)
+                except SeedreamError as error:
+                    told.fail(partition, str(error))
+                    raise
+                told.end(partition, done)
+                return done
 
         return followed
+
+    @contextmanager
+    def of_several(self, partitions: Iterable[str]) -> Iterator[Lineage]:
+        """Begin these partitions together; what has not ended when the block is cut off is told so."""
+        waiting = _Waiting(self._events, self._outlet)
+        for partition in partitions:
+            waiting.begin(partition)
+        try:
+            yield waiting
+        except SeedreamError:
+            raise
+        except BaseException as error:
+            for partition in sorted(waiting.left):
+                waiting.abort(partition, type(error).__name__)
+            raise
+
+
+class _Waiting(Lineage):
+    """Remembers which partitions have begun and not ended."""
+
+    def __init__(self, events: LineageEvents | None, outlet: Outlet | None) -> None:
+        super().__init__(events, outlet)
+        self.left: set[str] = set()
+
+    def begin(self, partition: str) -> None:
+        self.left.add(partition)
+        super().begin(partition)
+
+    def end(self, partition: str, done: Materialised) -> None:
+        self.left.discard(partition)
+        super().end(partition, done)
+
+    def fail(self, partition: str, why: str) -> None:
+        self.left.discard(partition)
+        super().fail(partition, why)
 
 
 def materialise_stage(
@@ -126,12 +175,12 @@ def materialise_stage(
     Raises:
         Failure: As `materialise`; nothing that concerns lineage.
     """
-    with _told_lineage(context, frame, stage, store_url=deployment.store.url) as lineage:
-        yield from materialise(context, frame.key(stage), lineage.following(work))
+    with told_lineage(context, frame, stage, store_url=deployment.store.url) as lineage:
+        yield from materialise(context, frame, stage, lineage.following(work))
 
 
 @contextmanager
-def _told_lineage(
+def told_lineage(
     context: dg.AssetExecutionContext, frame: AssetFrame, stage: str, *, store_url: str
 ) -> Iterator[Lineage]:
     """The lineage of a step that materialises one asset, over any number of partitions."""

@@ -10,12 +10,13 @@ step fails (1.13). So a range of partitions is told partition by partition, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as ALREADY_TOLD
 
+from seedream_assets.assets.frame import STAGES, AssetFrame
 from seedream_assets.assets.tables import markdown_table
 from seedream_assets.core.declaration import UNPARTITIONED
 from seedream_assets.core.errors import (
@@ -31,6 +32,9 @@ HOPELESS = (DeclarationError, StoreRefused, AuthenticationFailed, BalanceExhaust
 PROBLEMS_TOLD = 5
 # Of a range's partitions, so many show their contact sheets: each may take 50 kB in Dagster's database, twice.
 SHEETS_SHOWN = 3
+# Metadata of an observation: why a partition is not whole.
+NOT_WHOLE = "not_whole"
+_SEVERITIES = (dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,41 +59,143 @@ class Materialised:
 Work = Callable[[str], Materialised]
 
 
-def materialise(context: dg.AssetExecutionContext, key: dg.AssetKey, work: Work) -> Iterator[Any]:
-    """Do the work for every partition of the step, and tell Dagster.
+def materialise(context: dg.AssetExecutionContext, frame: AssetFrame, stage: str, work: Work) -> Iterator[Any]:
+    """Do the work for every partition of the step, one after the other, and tell Dagster.
 
     Raises:
-        Failure: A partition is not whole, or the walk was stopped; after everything that could be told was told.
+        Failure: As `Walk.end`.
     """
-    partitions = partitions_of(context)
-    problems: dict[str, str] = {}
-    checks: dict[str, tuple[dg.AssetCheckResult, ...]] = {}
-    stopped: str | None = None
-    metadata: Mapping[str, Any] = {}
-    for partition in partitions:
+    walk = Walk(context, frame, stage)
+    for partition in walk.to_do:
         try:
-            done = work(partition)
+            walk.tell(partition, work(partition))
         except SeedreamError as error:
-            if len(partitions) == 1:
-                raise
-            context.log.warning("%s: %s", partition, error)
-            done = Materialised(incomplete=str(error), stopped=str(error) if isinstance(error, HOPELESS) else None)
-        checks[partition] = done.checks
-        if done.incomplete:
-            problems[partition] = done.incomplete
-            metadata = done.metadata
-        elif len(partitions) == 1:
-            yield dg.MaterializeResult(metadata=dict(done.metadata), data_version=dg.DataVersion(done.data_version))
-        else:
-            context.log_event(_event(key, partition, done))
-        if done.stopped:
-            stopped = done.stopped
+            walk.refuse(partition, error)
+        if walk.stopped:
             break
-    if len(partitions) > 1 and not problems and not stopped:
-        yield dg.MaterializeResult(asset_key=key, metadata={ALREADY_TOLD: True})
-    yield from join_checks(checks)
-    if problems or stopped:
-        raise _failure(partitions, problems, stopped, begun=len(checks), metadata=metadata)
+    yield from walk.end()
+
+
+class Walk:
+    """What a step has to tell of its partitions. May be told from several threads, one after the other.
+
+    Args:
+        context, frame, stage: The step, and whose.
+
+    Attributes:
+        to_do: The step's partitions without those that an earlier stage of the same run could not make whole.
+        stopped: Why no further partition may be begun; None where one may.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, frame: AssetFrame, stage: str) -> None:
+        self._context = context
+        self._key = frame.key(stage)
+        self._later = [frame.key(later) for later in STAGES[STAGES.index(stage) + 1 :]]
+        self._partitions = partitions_of(context)
+        earlier = {frame.key(before): before for before in STAGES[: STAGES.index(stage)]}
+        self._lost = _lost_before(context, earlier) if self._is_range else {}
+        self.to_do = [partition for partition in self._partitions if partition not in self._lost]
+        self._problems: dict[str, str] = {}
+        self._checks: dict[str, tuple[dg.AssetCheckResult, ...]] = {}
+        self._told: dict[str, Materialised] = {}
+        self._error: SeedreamError | None = None
+        self.stopped: str | None = None
+
+    @property
+    def _is_range(self) -> bool:
+        return len(self._partitions) > 1
+
+    def tell(self, partition: str, done: Materialised) -> None:
+        """What one partition came to. Of a range, a whole one is told to Dagster at once."""
+        self._checks[partition] = done.checks
+        if done.incomplete:
+            self._problems[partition] = done.incomplete
+        elif self._is_range:
+            self._context.log_event(_event(self._key, partition, done))
+        self._told[partition] = replace(done, metadata={}) if self._is_range else done
+        self.stopped = self.stopped or done.stopped
+
+    def refuse(self, partition: str, error: SeedreamError) -> None:
+        """One partition could not be worked on; the others may be, unless the error concerns all of them."""
+        self._error = self._error or error
+        if self._is_range:
+            self._context.log.warning("%s: %s", partition, error)
+        stopped = str(error) if isinstance(error, HOPELESS) else None
+        self.tell(partition, Materialised(incomplete=str(error), stopped=stopped))
+
+    def stop(self, reason: str, error: SeedreamError | None = None) -> None:
+        """No further partition is begun."""
+        self.stopped = self.stopped or reason
+        self._error = self._error or error
+
+    def end(self) -> Iterator[Any]:
+        """The step's output and checks.
+
+        A range with a partition that is not whole fails the run, but not before its last stage: the other partitions
+        go through the stages that come after. Which ones did not is kept as an observation of the asset.
+
+        Raises:
+            Failure: A partition is not whole and no stage comes after in this run, or no partition is whole, or the
+                walk was stopped; after everything that could be told was told.
+            SeedreamError: The only partition could not be worked on.
+        """
+        if not self._is_range and self._error is not None:
+            raise self._error
+        for partition, problem in self._problems.items() if self._is_range else ():
+            self._context.log_event(
+                dg.AssetObservation(asset_key=self._key, partition=partition, metadata={NOT_WHOLE: problem})
+            )
+        problems = {**self._lost, **self._problems}
+        goes_on = len(problems) < len(self._partitions) and not self.stopped and self._goes_on_later()
+        if self._is_range and (goes_on or not (problems or self.stopped)):
+            yield dg.MaterializeResult(asset_key=self._key, metadata={ALREADY_TOLD: True})
+        elif not self._is_range and not (problems or self.stopped):
+            (done,) = self._told.values()
+            yield dg.MaterializeResult(metadata=dict(done.metadata), data_version=dg.DataVersion(done.data_version))
+        yield from join_checks(self._checks)
+        if problems and goes_on:
+            self._context.log.warning("%s; the others go on, and the run will fail", self._summary(problems))
+        elif problems or self.stopped:
+            raise self._failure(problems)
+
+    def _goes_on_later(self) -> bool:
+        """True where a later stage of the dataset is a step of this run."""
+        steps = self._context.run.step_keys_to_execute
+        in_run = self._context.job_def.asset_layer.executable_asset_keys
+        return any(key in in_run and (steps is None or key.to_python_identifier() in steps) for key in self._later)
+
+    def _summary(self, problems: Mapping[str, str]) -> str:
+        lines = [f"{partition}: {problem}" for partition, problem in list(problems.items())[:PROBLEMS_TOLD]]
+        if len(problems) > PROBLEMS_TOLD:
+            lines.append(f"and {len(problems) - PROBLEMS_TOLD} more")
+        not_begun = self._not_begun()
+        if not_begun:
+            lines.append(
+                f"{len(not_begun)} partitions were not begun, {not_begun[0]} the first of them: {self.stopped}"
+            )
+        elif self.stopped and not problems:
+            lines.append(self.stopped)
+        return f"{len(problems)} of {len(self._partitions)} partitions are not whole; " + "; ".join(lines)
+
+    def _not_begun(self) -> list[str]:
+        return [partition for partition in self.to_do if partition not in self._told]
+
+    def _failure(self, problems: Mapping[str, str]) -> dg.Failure:
+        if not self._is_range:
+            metadata = next((done.metadata for done in self._told.values()), {})
+            told = next(iter(problems.values()), self.stopped)
+            return dg.Failure(description=told, metadata=dict(metadata), allow_retries=False)
+        not_begun = self._not_begun()
+        return dg.Failure(
+            description=self._summary(problems),
+            metadata={
+                "partitions_whole": len(self._partitions) - len(problems) - len(not_begun),
+                "partitions_not_whole": len(problems),
+                "partitions_not_begun": len(not_begun),
+                NOT_WHOLE: dg.MetadataValue.md(markdown_table(["partition", "why"], problems.items())),
+            },
+            allow_retries=False,
+        )
 
 
 def partitions_of(context: dg.AssetExecutionContext) -> list[str]:
@@ -99,43 +205,38 @@ def partitions_of(context: dg.AssetExecutionContext) -> list[str]:
     return [UNPARTITIONED]
 
 
+def _lost_before(context: dg.AssetExecutionContext, earlier: Mapping[dg.AssetKey, str]) -> dict[str, str]:
+    """The partitions that an earlier stage of this run could not make whole, with the reason.
+
+    What the store still holds of such a partition is from another day, and must not be bought or told as today's.
+    A run that was started again from a failure leaves out the steps that succeeded: their word is in its parent.
+    """
+    lost: dict[str, str] = {}
+    left = dict(earlier)
+    run: dg.DagsterRun | None = context.run
+    while left and run is not None:
+        steps = run.step_keys_to_execute
+        here = {key: stage for key, stage in left.items() if steps is None or key.to_python_identifier() in steps}
+        if here:
+            for record in context.instance.get_records_for_run(
+                run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
+            ).records:
+                event = record.event_log_entry.dagster_event
+                seen = event.asset_observation_data.asset_observation if event else None
+                if seen is not None and seen.asset_key in here and seen.partition and NOT_WHOLE in seen.metadata:
+                    why = f"{here[seen.asset_key]}: {seen.metadata[NOT_WHOLE].value}"
+                    lost.setdefault(seen.partition, why)
+        left = {key: stage for key, stage in left.items() if key not in here}
+        run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+    return lost
+
+
 def _event(key: dg.AssetKey, partition: str, done: Materialised) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
         asset_key=key,
         partition=partition,
         metadata=dict(done.metadata),
         tags={"dagster/data_version": done.data_version},
-    )
-
-
-def _failure(
-    partitions: list[str],
-    problems: Mapping[str, str],
-    stopped: str | None,
-    *,
-    begun: int,
-    metadata: Mapping[str, Any],
-) -> dg.Failure:
-    if len(partitions) == 1:
-        told = next(iter(problems.values()), stopped)
-        return dg.Failure(description=told, metadata=dict(metadata), allow_retries=False)
-    lines = [f"{partition}: {problem}" for partition, problem in list(problems.items())[:PROBLEMS_TOLD]]
-    if len(problems) > PROBLEMS_TOLD:
-        lines.append(f"and {len(problems) - PROBLEMS_TOLD} more")
-    not_begun = partitions[begun:]
-    if not_begun:
-        lines.append(f"{len(not_begun)} partitions were not begun, {not_begun[0]} the first of them: {stopped}")
-    elif stopped and not problems:
-        lines.append(stopped)
-    return dg.Failure(
-        description=f"{len(problems)} of {len(partitions)} partitions are not whole; " + "; ".join(lines),
-        metadata={
-            "partitions_whole": begun - len(problems),
-            "partitions_not_whole": len(problems),
-            "partitions_not_begun": len(not_begun),
-            "not_whole": dg.MetadataValue.md(markdown_table(["partition", "why"], problems.items())),
-        },
-        allow_retries=False,
     )
 
 
@@ -159,7 +260,7 @@ def join_checks(checks: Mapping[str, tuple[dg.AssetCheckResult, ...]]) -> Iterat
             check_name=every[0].check_name,
             asset_key=every[0].asset_key,
             passed=not failed,
-            severity=every[0].severity,
+            severity=max((result.severity for result in (failed or results_of).values()), key=_SEVERITIES.index),
             description=f"{len(every) - len(failed)} of {len(every)} partitions pass",
             metadata={
                 "partitions": len(every),

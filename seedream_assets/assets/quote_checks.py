@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dagster as dg
-from pydantic import TypeAdapter
 
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.plan_rows import outside_limits
-from seedream_assets.generation.dataset_budget import BudgetEntry
+from seedream_assets.generation.budget_log import BudgetStanding, read_budget
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.generation_requests import Plan
-from seedream_assets.storage.object_store import ObjectStore
 
 WITHIN_LIMITS = "requests_within_limits"
 WITHIN_BUDGET = "quote_within_budget"
 TOLD = 20
-_ENTRY = TypeAdapter(BudgetEntry)
 
 
 class QuoteChecks:
@@ -46,7 +43,7 @@ class QuoteChecks:
             dg.AssetCheckSpec(
                 WITHIN_BUDGET,
                 asset=key,
-                description="What is to buy is within the budget of one run, and of the dataset over all of its runs.",
+                description="What is to buy is within the budget of one run, of this day, and of the dataset over all of its runs.",
                 blocking=True,
             ),
         ]
@@ -82,22 +79,53 @@ class QuoteChecks:
             facts["max_credits_per_run"] = budget.max_credits_per_run
             if self._credits > budget.max_credits_per_run:
                 crossed.append(f"max_credits_per_run is {budget.max_credits_per_run}")
+        by_day = budget.max_credits_per_day is not None
+        standing = BudgetStanding(committed=0, committed_today=0)
+        if by_day or budget.max_credits_total is not None:
+            standing = read_budget(self._deployment.store, self._declaration.name, today=by_day)
         if budget.max_credits_total is not None:
-            committed = committed_credits(self._deployment.store, self._declaration.name)
-            facts |= {"max_credits_total": budget.max_credits_total, "credits_committed": committed}
-            if self._credits and committed + self._credits > budget.max_credits_total:
-                crossed.append(f"max_credits_total is {budget.max_credits_total}, of which {committed} are committed")
+            facts |= {"max_credits_total": budget.max_credits_total, "credits_committed": standing.committed}
+            if self._credits and standing.committed + self._credits > budget.max_credits_total:
+                crossed.append(
+                    f"max_credits_total is {budget.max_credits_total}, of which {standing.committed} are committed"
+                )
+        left_today = None
+        if budget.max_credits_per_day is not None:
+            today = standing.committed_today
+            facts |= {"max_credits_per_day": budget.max_credits_per_day, "credits_committed_today": today}
+            if self._credits and today + self._credits > budget.max_credits_per_day:
+                left_today = max(0, budget.max_credits_per_day - today)
+        return self._judged(crossed, left_today, facts)
+
+    def _judged(self, crossed: list[str], left_today: int | None, facts: dict[str, int]) -> dg.AssetCheckResult:
+        """A cap of a run or of all runs blocks. A day's cap lets through what is left of the day: it is a rate."""
+        if left_today is not None:
+            crossed.append(
+                f"max_credits_per_day is {facts['max_credits_per_day']}, of which {left_today} are left today"
+            )
         told = f"{self._credits} credits to buy; " + (" and ".join(crossed) or "within the budget")
-        remedy = "; raise the budget or want less: nothing was bought" if crossed else ""
-        return self._result(WITHIN_BUDGET, passed=not crossed, description=told + remedy, metadata=facts)
+        in_part = bool(left_today) and len(crossed) == 1
+        if in_part:
+            told += "; what fits is bought, the rest by a run on another day (UTC)"
+        elif crossed:
+            told += "; raise the budget or want less: nothing was bought"
+        severity = dg.AssetCheckSeverity.WARN if in_part else dg.AssetCheckSeverity.ERROR
+        return self._result(WITHIN_BUDGET, passed=not crossed, description=told, metadata=facts, severity=severity)
 
-    def _result(self, name: str, *, passed: bool, description: str, metadata: dict[str, int]) -> dg.AssetCheckResult:
+    def _result(
+        self,
+        name: str,
+        *,
+        passed: bool,
+        description: str,
+        metadata: dict[str, int],
+        severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    ) -> dg.AssetCheckResult:
         return dg.AssetCheckResult(
-            check_name=name, asset_key=self._key, passed=passed, description=description, metadata=metadata
+            check_name=name,
+            asset_key=self._key,
+            passed=passed,
+            description=description,
+            metadata=metadata,
+            severity=severity,
         )
-
-
-def committed_credits(store: ObjectStore, dataset: str) -> int:
-    """Credits that all runs of a dataset booked or still reserve, as the newest entry of its budget log has it."""
-    newest = max((entry.key for entry in store.list(f"datasets/{dataset}/budget/")), default=None)
-    return _ENTRY.validate_json(store.read(newest)).committed if newest else 0

@@ -51,8 +51,10 @@ class CapReached:
     asked: int
 
     def __str__(self) -> str:
+        until = "; the next day begins at 00:00 UTC by the store's clock" if self.cap == "max_credits_per_day" else ""
         return (
-            f"{self.cap} is {self.limit} credits; {self.committed} are committed, the next request needs {self.asked}"
+            f"{self.cap} is {self.limit} credits; {self.committed} are committed, the next request needs "
+            f"{self.asked}{until}"
         )
 
 

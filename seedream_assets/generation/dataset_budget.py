@@ -9,58 +9,27 @@ write here. A block left behind by a dead run is taken over by the next one, whi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pydantic import TypeAdapter
-
 from seedream_assets.core.budget import CapReached, cost_in_credits
-from seedream_assets.core.errors import StoreError
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Writer
+from seedream_assets.core.time_windows import utc_day
 from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.budget_log import (
+    Block,
+    BudgetEntry,
+    budget_folder,
+    decode_entry,
+    encode_entry,
+    last_before_today,
+)
 from seedream_assets.generation.ledger_store import Ledger, cost_of
 
-BUDGET_VERSION = 1
 # What a request is known to have cost, claimed under the lease that its block was reserved under; by request id and
 # engine id. None while that is not known.
 BookedFor = Callable[[str, str], Awaitable[int | None]]
 IsGone = Callable[[Writer], Awaitable[bool]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Requests with credits reserved for them, by one run, not settled yet."""
-
-    writer: Writer
-    run_id: str
-    reserved: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetEntry:
-    """One entry of the log.
-
-    Attributes:
-        number: From 1.
-        booked: Credits settled over the dataset's whole life.
-        open: Blocks not settled yet, by the number of the entry that reserved them.
-    """
-
-    number: int
-    at: datetime
-    writer: Writer
-    booked: int
-    open: Mapping[int, Block] = field(default_factory=dict)
-    version: int = BUDGET_VERSION
-
-    @property
-    def committed(self) -> int:
-        """Booked and reserved together, in credits."""
-        return self.booked + sum(sum(block.reserved.values()) for block in self.open.values())
-
-
-_CODEC = TypeAdapter(BudgetEntry)
 
 
 def told_by(ledger: Ledger) -> BookedFor:
@@ -92,6 +61,7 @@ class DatasetBudget:
         dataset: Whose.
         run_id: This run's.
         limit: The cap in credits; None: none, and the log is kept all the same.
+        day_limit: The cap of a day in UTC by the store's clock, in credits; None: none.
         sign: This process, as it signs now.
         is_gone: Whether a process can no longer act.
         booked_for: What became of a request that a dead run had reserved for.
@@ -104,14 +74,18 @@ class DatasetBudget:
         dataset: str,
         run_id: str,
         limit: int | None,
+        day_limit: int | None = None,
         sign: Callable[[], Writer],
         is_gone: IsGone,
         booked_for: BookedFor,
     ) -> None:
         self._store = store
         self._run_id = run_id
-        self._folder = f"datasets/{dataset}/budget/"
+        self._folder = budget_folder(dataset)
         self._limit = limit
+        self._day_limit = day_limit
+        self._day: datetime | None = None
+        self._booked_before_today = 0
         self._sign = sign
         self._is_gone = is_gone
         self._booked_for = booked_for
@@ -151,17 +125,36 @@ class DatasetBudget:
             granted.clear()
             refused = None
             for request_id, asked in credits.items():
-                taken = committed + sum(granted.values())
-                if self._limit is not None and taken + asked > self._limit:
-                    refused = CapReached(cap="max_credits_total", limit=self._limit, committed=taken, asked=asked)
+                refused = self._refusal(committed + sum(granted.values()), asked)
+                if refused is not None:
                     break
                 granted[request_id] = asked
             return bool(granted)
 
+        await self._look_at_the_day()
         number = await self._append(decide, reserved=granted, settled={})
         if refused is not None and not granted and await self._settle_for_the_dead():
             return await self.reserve(credits)
         return number, refused
+
+    def _refusal(self, committed: int, asked: int) -> CapReached | None:
+        if self._limit is not None and committed + asked > self._limit:
+            return CapReached(cap="max_credits_total", limit=self._limit, committed=committed, asked=asked)
+        today = committed - self._booked_before_today
+        if self._day_limit is not None and today + asked > self._day_limit:
+            return CapReached(cap="max_credits_per_day", limit=self._day_limit, committed=today, asked=asked)
+        return None
+
+    async def _look_at_the_day(self) -> None:
+        """What was booked before this day. Asked again when the day has changed, while a run goes on over midnight."""
+        if self._day_limit is None:
+            return
+        now = await self._store.now()
+        if self._day == utc_day(now):
+            return
+        before = last_before_today(await self._store.list(self._folder), now)
+        self._booked_before_today = (await self._read(before)).booked if before else 0
+        self._day = utc_day(now)
 
     def block(self, number: int) -> Block:
         """A block that is open, as last read."""
@@ -223,7 +216,7 @@ class DatasetBudget:
                 booked=(self._last.booked if self._last else 0) + booked,
                 open=still_open,
             )
-            if await self._store.create(self._key(number), _CODEC.dump_json(entry, indent=1)):
+            if await self._store.create(self._key(number), encode_entry(entry)):
                 self._last = entry
                 return number
             await self._catch_up()
@@ -233,10 +226,7 @@ class DatasetBudget:
         self._last = await self._read(self._key(number))
 
     async def _read(self, key: str) -> BudgetEntry:
-        try:
-            return _CODEC.validate_json(await self._store.read(key))
-        except ValueError as error:
-            raise StoreError(f"{key} is not a budget entry; a dataset's budget log must not be edited") from error
+        return decode_entry(await self._store.read(key), key)
 
     def _key(self, number: int) -> str:
         return f"{self._folder}{number:08d}.json"

@@ -281,6 +281,7 @@ async def _open_purse(order: RunOrder, store: AsyncStore, lease: Lease, account:
         dataset=order.dataset,
         run_id=order.run_id,
         limit=order.budget.max_credits_total,
+        day_limit=order.budget.max_credits_per_day,
         sign=lease.writer,
         is_gone=lambda writer: is_gone(writer, store, lease_seconds=order.settings.lease_seconds),
         booked_for=told_by(Ledger(store)),

@@ -13,7 +13,7 @@ from seedream_assets.core.errors import DownloadError, StoreError
 from seedream_assets.core.images import inspect_image
 from seedream_assets.core.ledger_events import Completed, decode_event, id_in_key
 from seedream_assets.emulator.account import Account
-from seedream_assets.generation.dataset_budget import BudgetEntry
+from seedream_assets.generation.budget_log import BudgetEntry
 from seedream_assets.generation.ledger_store import read_standings
 from seedream_assets.storage.object_store import ObjectStore
 

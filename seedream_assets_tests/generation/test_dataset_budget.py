@@ -1,19 +1,23 @@
 """Claims about a dataset's credits over all its runs, where runs die, oversleep, or take each other for dead."""
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from seedream_assets.core.errors import StoreError
 from seedream_assets.core.ledger_events import Writer
 from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.budget_log import BudgetStanding, read_budget
 from seedream_assets.generation.dataset_budget import DatasetBudget
 
 
 class Hands:
     """Several runs' hands on one log; who is gone and what was booked is said by the test."""
 
-    def __init__(self, store, limit=100):
+    def __init__(self, store, limit=100, day_limit=None):
+        self.day_limit = day_limit
         self.store = AsyncStore(store, threads=2, sleep=asyncio.sleep)
         self.limit = limit
         self.gone = set()
@@ -32,6 +36,7 @@ class Hands:
             dataset="scenes",
             run_id=f"run of {engine}",
             limit=self.limit,
+            day_limit=self.day_limit,
             sign=lambda: Writer(engine_id=engine, nonce=f"{engine}-{next(numbers)}"),
             is_gone=is_gone,
             booked_for=booked_for,
@@ -149,3 +154,87 @@ def test_a_log_that_was_edited_is_refused(folder_store):
             await hands.opened("a")
 
     act(folder_store, work)
+
+
+class Dated:
+    """A store whose clock a test sets: what is written is stamped with it."""
+
+    def __init__(self, store):
+        self._store = store
+        self._stamps = {}
+        self.time = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def create(self, key, body, **options):
+        created = self._store.create(key, body, **options)
+        if created:
+            self._stamps.setdefault(key, self.time)
+        return created
+
+    def list(self, prefix):
+        return (replace(info, last_modified=self._stamps[info.key]) for info in self._store.list(prefix))
+
+    def now(self):
+        return self.time
+
+
+@pytest.fixture
+def dated(folder_store):
+    return Dated(folder_store)
+
+
+def test_a_day_s_cap_counts_this_day_s_bookings_alone(dated):
+    async def work(hands):
+        first = await hands.opened("a")
+        number, _refused = await first.reserve({"r1": 60})
+        await first.settle({number: 60})
+        number, refused = await first.reserve({"r2": 60})
+        assert number is None
+        assert str(refused).startswith(
+            "max_credits_per_day is 100 credits; 60 are committed, the next request needs 60"
+        )
+        assert read_budget(dated, "scenes", today=True).committed_today == 60
+        dated.time += timedelta(hours=12)
+        assert read_budget(dated, "scenes", today=True) == BudgetStanding(committed=60, committed_today=0)
+        number, refused = await first.reserve({"r2": 60})
+        assert (number is not None, refused) == (True, None)
+        assert (await (await hands.opened("b")).reserve({"r3": 60}))[0] is None
+
+    act(dated, work, limit=None, day_limit=100)
+
+
+def test_what_is_reserved_over_midnight_counts_on_both_days(dated):
+    async def work(hands):
+        first = await hands.opened("a")
+        number, _refused = await first.reserve({"r1": 60})
+        dated.time += timedelta(hours=12)
+        second = await hands.opened("b")
+        assert (await second.reserve({"r2": 60}))[0] is None
+        await first.settle({number: 60})
+        assert (await second.reserve({"r2": 60}))[0] is None
+        dated.time += timedelta(days=1)
+        assert (await second.reserve({"r2": 60}))[0] is not None
+
+    act(dated, work, limit=None, day_limit=100)
+
+
+def test_a_day_s_cap_set_later_knows_what_was_booked_before_it_was_set(dated):
+    async def work(hands):
+        first = await hands.opened("a")
+        number, _refused = await first.reserve({"r1": 60})
+        await first.settle({number: 60})
+        hands.day_limit = 100
+        assert (await (await hands.opened("b")).reserve({"r2": 60}))[0] is None
+
+    act(dated, work, limit=None)
+
+
+def test_two_runs_at_once_never_cross_a_day_s_cap_together(dated):
+    async def work(hands):
+        runs = [await hands.opened(str(number)) for number in range(5)]
+        outcomes = await asyncio.gather(*(run.reserve({f"r{number}": 40}) for number, run in enumerate(runs)))
+        assert sorted(number is None for number, _refused in outcomes) == [False, False, True, True, True]
+
+    act(dated, work, limit=None, day_limit=100)

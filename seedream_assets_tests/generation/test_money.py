@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,7 @@ from pydantic import TypeAdapter
 
 from seedream_assets.core.errors import BudgetError
 from seedream_assets.core.models import ModelCatalog
-from seedream_assets.generation.dataset_budget import BudgetEntry
+from seedream_assets.generation.budget_log import BudgetEntry
 from seedream_assets_tests.generation.desk import CREDITS, make_paid_requests
 
 BUDGET = TypeAdapter(BudgetEntry)
@@ -66,6 +67,35 @@ def test_two_runs_that_share_a_dataset_never_cross_its_cap_together(start_desk):
     assert desk.bill["credits"] == 30 * CREDITS == sum(report.credits_booked for report in reports)
     assert last_entry(desk).committed == 30 * CREDITS
     assert "over_budget" in {report.stopped for report in reports}
+
+
+def test_a_day_s_cap_holds_over_runs_at_once_and_the_next_day_goes_on(start_desk):
+    desk = start_desk(latency_seconds=0.05)
+    budget = {"max_credits_per_day": 30 * CREDITS}
+    shares = [make_paid_requests(40, words=words) for words in ("a cat", "a dog")]
+    with ThreadPoolExecutor() as threads:
+        reports = list(threads.map(lambda share: desk.run(share, budget=budget), shares))
+    assert desk.bill["credits"] == 30 * CREDITS == sum(report.credits_booked for report in reports)
+    assert "over_budget" in {report.stopped for report in reports}
+    assert any("max_credits_per_day is 840 credits" in (report.stop_reason or "") for report in reports)
+    desk.store = Yesterday(desk.store)
+    assert desk.run(shares[0] + shares[1], budget=budget).requests["completed"] == 30
+
+
+class Yesterday:
+    """A store that took everything in its budget logs a day ago."""
+
+    def __init__(self, store):
+        self._store = store
+        self._taken_before = datetime.now(UTC)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def list(self, prefix):
+        for info in self._store.list(prefix):
+            old = "/budget/" in info.key and info.last_modified <= self._taken_before
+            yield replace(info, last_modified=info.last_modified - timedelta(days=1)) if old else info
 
 
 def test_another_dataset_pays_from_its_own_cap(desk):
