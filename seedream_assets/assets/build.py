@@ -6,6 +6,7 @@ import warnings
 
 import dagster as dg
 
+from seedream_assets.assets.automation import build_schedule, build_sensor
 from seedream_assets.assets.bucket_check import build_bucket_check, build_verify_schedule
 from seedream_assets.assets.dataset import build_dataset
 from seedream_assets.assets.frame import AssetFrame
@@ -31,3 +32,10 @@ def build_checks(declaration: DatasetDeclaration) -> tuple[list[dg.AssetChecksDe
     frame = AssetFrame.of(declaration, owners=[], description=None)
     schedule = build_verify_schedule(frame)
     return [build_bucket_check(frame)], [schedule] if schedule else []
+
+
+def build_automation(declaration: DatasetDeclaration) -> tuple[list[dg.ScheduleDefinition], list[dg.SensorDefinition]]:
+    """The schedule and the sensor of the four assets, as far as they are declared."""
+    frame = AssetFrame.of(declaration, owners=[], description=None)
+    schedule, sensor = build_schedule(frame), build_sensor(frame)
+    return [schedule] if schedule else [], [sensor] if sensor else []

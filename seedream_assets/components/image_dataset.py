@@ -10,8 +10,8 @@ from typing import Annotated
 
 import dagster as dg
 
-from seedream_assets.assets.build import build_assets, build_checks
-from seedream_assets.components.checks_schema import VerifyModel
+from seedream_assets.assets.build import build_assets, build_automation, build_checks
+from seedream_assets.components.checks_schema import VerifyModel, refuse_unless_cron
 from seedream_assets.components.provenance_schema import ProvenanceModel
 from seedream_assets.components.scaffold import ImageDatasetScaffolder
 from seedream_assets.components.schema import (
@@ -22,12 +22,13 @@ from seedream_assets.components.schema import (
     PromptsModel,
     RecipeModel,
     RecoveryModel,
+    SensorModel,
     keep_unresolved,
 )
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
 from seedream_assets.core.approval import Approval
 from seedream_assets.core.budget import Budget
-from seedream_assets.core.declaration import DatasetDeclaration, Partitions, Verify
+from seedream_assets.core.declaration import DatasetDeclaration, Partitions, Sensor, Verify
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.models import SizePolicy
 from seedream_assets.core.prompt_table import Recipe, TableRules, check_recipe
@@ -60,6 +61,18 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         ),
     ] = "warn"
     partitions: Annotated[PartitionsModel | None, dg.Resolver.default(description="How the dataset is cut.")] = None
+    schedule: Annotated[
+        str | None,
+        dg.Resolver.default(
+            description="Cron, in the partitions' timezone: asks for the latest complete partition, or for the whole "
+            "dataset where there are none. Off until it is turned on.",
+            examples=["0 6 * * *"],
+        ),
+    ] = None
+    sensor: Annotated[
+        SensorModel | None,
+        dg.Resolver.default(description="Asks for tables that are new or have changed. Off until it is turned on."),
+    ] = None
     budget: Annotated[BudgetModel | None, dg.Resolver.default(description="Caps in credits.")] = None
     approval: Annotated[
         ApprovalModel | None, dg.Resolver.default(description="Ask before much is spent, with a sample to look at.")
@@ -104,6 +117,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             DeclarationError: A value is not allowed.
             LimitError: A default of the recipe is outside the model's or the dataset's own limits.
         """
+        refuse_unless_cron("schedule", self.schedule)
         table = self.prompts.table
         rules = TableRules(
             columns=dict(self.prompts.columns or {}),
@@ -118,6 +132,8 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             rules=rules,
             store=self.store or None,
             partitions=self._partitions(),
+            schedule=self.schedule,
+            sensor=Sensor(**self.sensor.given()) if self.sensor else None,
             verify=self.verify.declared() if self.verify else Verify(),
             budget=Budget(**(self.budget.given() if self.budget else {})),
             approval=Approval(above_credits=self.approval.above_credits, sample=self.approval.sample)
@@ -163,12 +179,14 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         """
         declaration = self.declaration(Path(context.path))
         assets = build_assets(declaration, owners=list(self.owners or ()), description=self.description)
-        checks, schedules = build_checks(declaration)
+        checks, verify_schedules = build_checks(declaration)
+        schedules, sensors = build_automation(declaration)
         declared = context.component_tree.get_all_components(of_type=SeedreamResources)
         return dg.Definitions(
             assets=assets,
             asset_checks=checks,
-            schedules=schedules,
+            schedules=[*verify_schedules, *schedules],
+            sensors=sensors,
             resources={} if declared else DEFAULT_RESOURCES,
         )
 

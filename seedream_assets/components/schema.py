@@ -117,6 +117,14 @@ class PartitionsModel(GivenModel):
     ] = None
 
 
+class SensorModel(GivenModel):
+    """Looks at the prompt tables and asks for what is new or has changed. Off until it is turned on."""
+
+    minimum_interval_seconds: Annotated[
+        AtLeastOne | None, Described(description="Time between two looks, at least; default 60.")
+    ] = None
+
+
 class BudgetModel(GivenModel):
     """Caps in credits. None can be crossed, whatever is in flight."""
 

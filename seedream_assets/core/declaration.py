@@ -38,6 +38,23 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sensor:
+    """How a dataset's tables are watched.
+
+    Attributes:
+        minimum_interval_seconds: Time between two looks, at least.
+    """
+
+    minimum_interval_seconds: int = 60
+
+    def __post_init__(self) -> None:
+        if self.minimum_interval_seconds < 1:
+            raise DeclarationError(
+                f"sensor.minimum_interval_seconds: got {self.minimum_interval_seconds}, allowed is 1 or more"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetDeclaration:
     """What is wanted, from where, at what cost, and where to.
 
@@ -47,6 +64,8 @@ class DatasetDeclaration:
         tables: Where the prompt tables are: local paths, `s3://` or `https://` addresses, globs.
         rules: Column mapping, template, recipe.
         store: `s3://bucket/prefix` or `file:///…`; None for the deployment's.
+        schedule: Cron, in the partitions' timezone (UTC where there are none); None: no schedule is declared.
+        sensor: How the tables are watched; None: no sensor is declared.
         provenance: What is written into the images.
         leonardo, engine: Where this dataset needs its own: fields of `LeonardoResource`, and of `EngineSettings`.
     """
@@ -57,6 +76,8 @@ class DatasetDeclaration:
     rules: TableRules
     store: str | None = None
     partitions: Partitions = field(default_factory=Partitions)
+    schedule: str | None = None
+    sensor: Sensor | None = None
     budget: Budget = field(default_factory=Budget)
     approval: Approval | None = None
     provenance: Provenance = field(default_factory=Provenance)
@@ -73,6 +94,11 @@ class DatasetDeclaration:
         if not self.tables or not all(self.tables):
             raise DeclarationError("prompts.table: nothing is named; give a path, an address or a list of them")
         cut = self.partitions
+        if self.schedule is not None and cut.is_dynamic:
+            raise DeclarationError(
+                f"schedule: by {cut.by} has no latest partition to ask for; take schedule out and declare sensor: {{}}, "
+                "which asks for the partitions that are new or have changed"
+            )
         if cut.unit is not None and not cut.column and not self.has_partition_in_path:
             raise DeclarationError(
                 f"partitions: {cut.by} needs a column with the date, or {{partition}} in prompts.table's path"

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+import pandas as pd
+
 from seedream_assets.core.declaration import UNPARTITIONED, DatasetDeclaration
 from seedream_assets.core.errors import PromptTableError
 from seedream_assets.core.partition_rows import PartitionedRows, partition_rows
@@ -62,7 +64,7 @@ def find_partitions(declaration: DatasetDeclaration, deployment: Deployment, *, 
     if partitions.by == "table":
         return _by_name(find_tables(declaration, deployment))
     if partitions.column is not None and not declaration.has_partition_in_path:
-        return by_rows(declaration, find_tables(declaration, deployment), now=now)
+        return by_rows(declaration, find_tables(declaration, deployment), now=now)[0]
     return _by_path(declaration, deployment, now)
 
 
@@ -71,13 +73,16 @@ def find_tables(declaration: DatasetDeclaration, deployment: Deployment) -> list
     return find_sources(declaration.tables, base=Path(declaration.base), options=deployment.s3)
 
 
-def by_rows(declaration: DatasetDeclaration, sources: Sequence[SourceFile], *, now: datetime) -> FoundPartitions:
-    """The partitions of tables in which a column decides. Reads them."""
+def by_rows(
+    declaration: DatasetDeclaration, sources: Sequence[SourceFile], *, now: datetime
+) -> tuple[FoundPartitions, pd.DataFrame]:
+    """The partitions of tables in which a column decides, and the rows of all tables. Reads them."""
     labels = table_labels(sources)
     frames = {label: parse_prompt_file(fetch(source), source.name) for label, source in labels.items()}
-    rows = partition_rows(join_prompt_tables(frames), declaration.partitions)
+    frame = join_prompt_tables(frames)
+    rows = partition_rows(frame, declaration.partitions)
     keys, not_yet = _complete(declaration.partitions.windows, rows.keys, now)
-    return FoundPartitions(sources=dict.fromkeys(keys, tuple(sources)), not_yet=not_yet, rows=rows)
+    return FoundPartitions(sources=dict.fromkeys(keys, tuple(sources)), not_yet=not_yet, rows=rows), frame
 
 
 def table_labels(sources: Sequence[SourceFile]) -> dict[str, SourceFile]:

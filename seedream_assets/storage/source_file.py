@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from seedream_assets.core.errors import PromptTableError
 
@@ -23,6 +24,7 @@ class SourceFile:
         find_version: What changes when the file does, asked for now: S3's ETag, a web server's ETag or Last-Modified,
             a local file's size and time. Raises PromptTableError where it cannot be told.
         read_up_to: Reads the whole file, or raises PromptTableError if it is longer than so many bytes.
+        modified_at: Aware; of a local file, which may be seen half written. None for the others.
     """
 
     uri: str
@@ -31,6 +33,7 @@ class SourceFile:
     etag: str | None
     find_version: Callable[[], str] = field(repr=False, compare=False)
     read_up_to: Callable[[int], bytes] = field(repr=False, compare=False)
+    modified_at: datetime | None = None
 
 
 def too_large(uri: str, max_bytes: int) -> PromptTableError:

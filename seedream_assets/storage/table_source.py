@@ -10,6 +10,7 @@ import glob
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,10 +117,12 @@ def _find_on_disk(location: str, base: Path) -> Iterator[SourceFile]:
         else:
             paths = [path]
         for path in paths:
+            found = path.stat()
             yield SourceFile(
                 uri=path.as_uri(),
                 name=path.name,
-                size_bytes=path.stat().st_size,
+                size_bytes=found.st_size,
+                modified_at=datetime.fromtimestamp(found.st_mtime, UTC),
                 etag=None,
                 find_version=partial(_version_on_disk, path),
                 read_up_to=partial(_read_from_disk, path),
