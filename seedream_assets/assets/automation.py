@@ -81,9 +81,12 @@ def build_sensor(frame: AssetFrame) -> dg.SensorDefinition | None:
         if looked.partitions is None:
             told = "the tables are as they were" if looked.is_settled else "a table is being written"
             return dg.SensorResult(skip_reason=told, cursor=context.cursor)
-        found = looked.partitions
-        changed = seen.changed(found)
         known = _known_keys(frame, context.instance, now)
+        found = looked.partitions
+        if declared.partitions.column is not None:
+            # Rows that have left the table leave the dataset; a file that is gone is rather a mistake.
+            found = {**found, **seen.emptied(known, found)}
+        changed = seen.changed(found)
         new = [key for key in found if key not in set(known)] if declared.partitions.is_dynamic else []
         ranges = _ranges(frame, [*known, *new], changed)[:MOST_RUNS_PER_TICK]
         asked = [key for _, keys in ranges for key in keys]

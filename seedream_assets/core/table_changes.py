@@ -58,6 +58,10 @@ class SeenTables:
         """The partitions that are new or differ, in their order."""
         return [key for key, content in found.items() if self.partitions.get(digest(key)) != content]
 
+    def emptied(self, known: Iterable[str], found: Mapping[str, bytes]) -> dict[str, bytes]:
+        """The known partitions that had rows once, or were told to be empty, and have none now."""
+        return {key: EMPTY for key in known if key not in found and digest(key) in self.partitions}
+
     def after(self, found: Mapping[str, bytes], *, asked: Iterable[str], tables: str) -> SeenTables:
         """The state once runs were asked for; what was not asked for stays as it was, and what is gone is forgotten."""
         asked_for = set(asked)
@@ -92,3 +96,6 @@ def contiguous(order: Sequence[str], keys: Iterable[str]) -> list[tuple[str, str
             ranges.append((begun, latest))
             begun = None
     return [*ranges, (begun, latest)] if begun is not None else ranges
+
+
+EMPTY = digest("no rows")

@@ -63,9 +63,13 @@ def test_the_other_days_go_through_all_stages_and_the_run_fails_in_the_last(worl
 
 def test_a_day_whose_table_cannot_be_read_any_more_is_not_bought_from_an_earlier_reading(world: World) -> None:
     span = ("2026-11-03", "2026-11-04")
-    world.run(world.assets(DAYS, partitions=DAILY), "prompts", "generation_requests", partition_range=span)
-    result = world.run(world.assets(DAYS[:3], partitions=DAILY), partition_range=span)
-    assert "2026-11-04: prompts: no row" in failure_of(result)
+    for day in span:
+        world.write_table([{"prompt": f"of {day}"}], f"{day}.csv")
+    by_path = {"partitions": {"by": "daily", "start": "2026-11-01"}, "prompts": {"table": "{partition}.csv"}}
+    world.run(world.assets(**by_path), "prompts", "generation_requests", partition_range=span)
+    (world.folder / "2026-11-04.csv").unlink()
+    result = world.run(world.assets(**by_path), partition_range=span)
+    assert "2026-11-04: prompts: there is no file" in failure_of(result)
     assert partitions_told(world, "images") == ["2026-11-03"]
     assert world.bill["credits"] == 28
 
