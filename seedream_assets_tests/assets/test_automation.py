@@ -161,7 +161,7 @@ def test_new_values_of_a_column_are_added_and_only_changed_ones_are_asked_for(wo
     assert watcher.asked() == ["green"]
     watcher.write([REDS[0], {"prompt": "a plum", "colour": "red"}, *BLUE, {"prompt": "grass", "colour": "green"}], at=2)
     assert watcher.asked() == ["red"]
-    watcher.write([*BLUE, *REDS], at=3)
+    watcher.write([{"prompt": "grass", "colour": "green"}, *BLUE, *REDS], at=3)
     assert watcher.asked() == ["red"]
     assert world.instance.get_dynamic_partitions("shoes") == ["red", "blue", "green"]
 
