@@ -1,14 +1,18 @@
-"""A declared dataset on the command line: the deployment that the environment describes, and the partition asked for."""
+"""A declared dataset on the command line: the deployment that the environment describes, and the partitions asked for."""
 
 from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 
 from seedream_assets.core.declaration import UNPARTITIONED, DatasetDeclaration
+from seedream_assets.core.errors import DeclarationError, PromptTableError
 from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.partition_keys import find_partitions
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 
@@ -33,16 +37,29 @@ def this_person() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def partition_of(declaration: DatasetDeclaration, asked: str | None) -> str:
-    """The partition to work on.
+def partitions_of(declaration: DatasetDeclaration, asked: Sequence[str], deployment: Deployment) -> list[str]:
+    """The partitions to work on: those asked for, else all that the tables have now. What cannot be one is told.
 
     Raises:
-        click.UsageError: One must be named and is not, or is named and there are none.
+        click.UsageError: A partition is named and there are none, or it cannot be one.
+        PromptTableError: The tables cannot be looked at, or have no partition yet.
     """
     if declaration.partitions.by == "none":
-        if asked not in (None, UNPARTITIONED):
+        if set(asked) - {UNPARTITIONED}:
             raise click.UsageError(f"{declaration.name} has no partitions; leave --partition out")
-        return UNPARTITIONED
-    if asked is None:
-        raise click.UsageError(f"{declaration.name} is partitioned by {declaration.partitions.by}; add --partition KEY")
-    return asked
+        return [UNPARTITIONED]
+    if asked:
+        for key in asked:
+            try:
+                declaration.partitions.refuse_unless_key(key)
+            except DeclarationError as error:
+                raise click.UsageError(str(error)) from error
+        return list(dict.fromkeys(asked))
+    found = find_partitions(declaration, deployment, now=datetime.now(UTC))
+    for name, why in found.unusable.items():
+        click.echo(f"{name} cannot be a partition: {why}", err=True)
+    if found.not_yet:
+        click.echo(f"not complete yet: {', '.join(found.not_yet)}; name it with --partition to have it now", err=True)
+    if not found.keys:
+        raise PromptTableError(f"{declaration.name} has no partition yet: no table or row of it belongs to one")
+    return list(found.keys)

@@ -4,44 +4,61 @@ from __future__ import annotations
 
 import json
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
 
-from seedream_assets.cli.declared import deployment_of, partition_of
+from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.approval import Gate
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import PromptTableError, StoreError
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.quote_table import approval_rows, quote_rows
-from seedream_assets.core.summary import summarise
-from seedream_assets.generation.account import look_ahead
+from seedream_assets.core.summary import add_up, summarise
+from seedream_assets.generation.account import look_ahead, read_account
+from seedream_assets.generation.budget_log import read_budget
+from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.gate import gate_of
 from seedream_assets.generation.generation_requests import make_plan
-from seedream_assets.generation.prompts import read_prompts
+from seedream_assets.generation.prompts import PromptReader
 
 ROWS_SHOWN = 10
 
 
 @click.command("plan")
 @click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--partition", help="The partition to plan, where the dataset has any.")
+@click.option("--partition", multiple=True, help="A partition to plan; may be repeated. Default: all there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the quote as one JSON object, last on stdout.")
-def command(dataset: Path, partition: str | None, as_json: bool) -> None:
+def command(dataset: Path, partition: tuple[str, ...], as_json: bool) -> None:
     """Quote a dataset: what is wanted, what is owned, what the rest costs."""
     began = time.monotonic()
     declaration = load_declaration(dataset)
-    key = partition_of(declaration, partition)
     deployment = deployment_of(declaration)
-    snapshot = read_prompts(declaration, key, deployment)
-    plan = make_plan(declaration, key, snapshot, deployment)
-    quote = plan.quote
-    gate = gate_of(declaration, key, plan.requests, deployment.store)
-    several = len(snapshot.tables) > 1
-    _tell("rejected", snapshot.checked.rejected, with_table=several)
-    _tell("warned", snapshot.checked.warnings, with_table=several)
-    if as_json:
+    keys = partitions_of(declaration, partition, deployment)
+    reader = PromptReader(declaration, deployment)
+    # Once for all partitions, and only where a quote is printed for people.
+    account = cache(lambda: read_account(deployment.leonardo))
+    summaries: list[dict[str, Any]] = []
+    problems: dict[str, str] = {}
+    for key in keys:
+        try:
+            snapshot = reader.read(key)
+            plan = make_plan(declaration, key, snapshot, deployment)
+        except (PromptTableError, StoreError) as error:
+            if len(keys) == 1:
+                raise
+            problems[key] = str(error)
+            click.echo(f"{key}: {error}", err=True)
+            continue
+        quote = plan.quote
+        gate = gate_of(declaration, key, plan.requests, deployment.store)
+        several = len(snapshot.tables) > 1
+        _tell("rejected", snapshot.checked.rejected, with_table=several)
+        _tell("warned", snapshot.checked.warnings, with_table=several)
         summary = summarise(
             dataset=declaration.name,
             partition=key,
@@ -53,17 +70,41 @@ def command(dataset: Path, partition: str | None, as_json: bool) -> None:
             plan_hash=gate.hash if gate.plans else None,
             seconds=time.monotonic() - began,
         )
-        summary |= {"owned": _owned(quote, declaration.name)} | _approval(gate)
-        click.echo(json.dumps(summary))
+        summaries.append(summary | {"owned": _owned(quote, declaration.name)} | _approval(gate))
+        if not as_json:
+            click.echo(f"{declaration.name}, partition {key}")
+            rows = quote_rows(quote, look_ahead(plan, deployment, account), dataset=declaration.name)
+            _print_rows([*rows, *approval_rows(gate)])
+            if snapshot.rejected_rows:
+                click.echo(f"{snapshot.rejected_rows} rows of the table are rejected")
+    total = add_up(summaries, problems, dataset=declaration.name, seconds=time.monotonic() - began)
+    if as_json:
+        click.echo(json.dumps(total if len(keys) > 1 else summaries[0]))
         return
-    click.echo(f"{declaration.name}, partition {key}")
-    rows = quote_rows(quote, look_ahead(plan, deployment), dataset=declaration.name)
-    _print_rows([*rows, *approval_rows(gate)])
-    cap = declaration.budget.max_credits_per_run
-    if cap is not None and quote.credits_to_buy > cap:
-        click.echo(f"the budget of one run, {cap} credits, stops before the end")
-    if snapshot.rejected_rows:
-        click.echo(f"{snapshot.rejected_rows} rows of the table are rejected")
+    if len(keys) > 1:
+        told = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
+        click.echo(f"{declaration.name}, all {len(summaries)} partitions: {told}")
+    _tell_caps(declaration, deployment, total["credits_to_buy"])
+
+
+def _tell_caps(declaration: DatasetDeclaration, deployment: Deployment, credits_to_buy: int) -> None:
+    """Which caps would stop a run before its end."""
+    budget = declaration.budget
+    if budget.max_credits_per_run is not None and credits_to_buy > budget.max_credits_per_run:
+        click.echo(f"the budget of one run, {budget.max_credits_per_run} credits, stops before the end")
+    if budget.max_credits_per_day is None and budget.max_credits_total is None:
+        return
+    standing = read_budget(deployment.store, declaration.name, today=budget.max_credits_per_day is not None)
+    caps = (
+        ("a day (UTC)", budget.max_credits_per_day, standing.committed_today),
+        ("all runs", budget.max_credits_total, standing.committed),
+    )
+    for name, cap, committed in caps:
+        if cap is not None and credits_to_buy and committed + credits_to_buy > cap:
+            click.echo(
+                f"the budget of {name}, {cap} credits, stops before the end: {committed} are committed, "
+                f"{max(0, cap - committed)} are left"
+            )
 
 
 def _owned(quote: Quote, dataset: str) -> dict[str, Any]:

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seedream_assets.core.partitions import UNPARTITIONED
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.run_report import RunReport, format_seconds
+
+# What is counted in a summary, and added up over partitions.
+SUMMED = (
+    "wanted",
+    "stored",
+    "reused",
+    "blocked",
+    "failed",
+    "withheld",
+    "uncertain",
+    "over_budget",
+    "awaiting_approval",
+    "pending",
+    "rejected_rows",
+    "credits_quoted",
+    "credits_to_buy",
+)
 
 
 def summarise(
@@ -53,6 +71,31 @@ def summarise(
         "plan_hash": plan_hash,
         "cost": {"amount": float(amount), "unit": unit},
         "seconds": round(seconds, 3),
+    }
+
+
+def add_up(
+    summaries: Sequence[Mapping[str, Any]], problems: Mapping[str, str], *, dataset: str, seconds: float
+) -> dict[str, Any]:
+    """The summary of several partitions: the same fields summed, then each partition's own under `partitions`.
+
+    Args:
+        summaries: Of the partitions that were worked on; their `partition` is `all` in the sum.
+        problems: Why others could not be, under `not_read` in the sum.
+        dataset: Whose.
+        seconds: Of all together.
+    """
+    counted = {name: sum(one[name] for one in summaries) for name in SUMMED}
+    costs = [one["cost"] for one in summaries]
+    unit = max(costs, key=lambda cost: cost["amount"])["unit"] if costs else "CREDITS"
+    return {
+        "dataset": dataset,
+        "partition": UNPARTITIONED,
+        **counted,
+        "cost": {"amount": sum(cost["amount"] for cost in costs if cost["unit"] == unit), "unit": unit},
+        "seconds": round(seconds, 3),
+        "partitions": list(summaries),
+        "not_read": dict(problems),
     }
 
 

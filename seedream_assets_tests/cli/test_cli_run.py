@@ -109,16 +109,55 @@ def test_a_table_that_cannot_be_used_writes_nothing(desk: Desk, table: str, told
     assert not (desk.store / "datasets").exists()
 
 
-def test_a_partitioned_dataset_asks_for_a_partition(desk: Desk) -> None:
-    desk.write("prompts.csv", "prompt,day\na cup,2026-11-01\na mug,2026-11-02\n")
-    daily = desk.write(
-        "daily.yaml",
-        (desk.folder / "dataset.yaml").read_text() + 'partitions: {by: daily, column: day, start: "2026-11-01"}\n',
-    )
-    assert desk.run("run", str(daily)).exit_code == 2
-    one = desk.run_json("run", str(daily), "--partition", "2026-11-02")
-    assert (one["partition"], one["wanted"], one["stored"]) == ("2026-11-02", 1, 1)
-    assert (desk.store / "datasets" / "tableware" / "manifest" / "2026-11-02.parquet").exists()
+def daily(desk: Desk, table: str, more: str = "") -> str:
+    desk.write("prompts.csv", table)
+    cut = 'partitions: {by: daily, column: day, start: "2026-01-01"}\n'
+    return str(desk.write("daily.yaml", (desk.folder / "dataset.yaml").read_text() + cut + more))
+
+
+def test_a_partition_can_be_named(desk: Desk) -> None:
+    dataset = daily(desk, "prompt,day\na cup,2026-01-01\na mug,2026-01-02\n")
+    one = desk.run_json("run", dataset, "--partition", "2026-01-02")
+    assert (one["partition"], one["wanted"], one["stored"]) == ("2026-01-02", 1, 1)
+    assert (desk.store / "datasets" / "tableware" / "manifest" / "2026-01-02.parquet").exists()
+    assert desk.run("run", dataset, "--partition", "January").exit_code == 2
+
+
+def test_without_a_partition_all_that_the_table_has_are_planned_and_run(desk: Desk) -> None:
+    dataset = daily(desk, "prompt,day\na cup,2026-01-02\na mug,2026-01-01\na pot,2099-01-01\na jug,someday\n")
+    quote = desk.run_json("plan", dataset)
+    assert (quote["partition"], quote["wanted"], quote["credits_to_buy"]) == ("all", 2, 56)
+    assert [one["partition"] for one in quote["partitions"]] == ["2026-01-01", "2026-01-02"]
+    assert "not complete yet: 2099-01-01" in desk.run("plan", dataset).stderr
+    whole = desk.run_json("run", dataset)
+    assert (whole["wanted"], whole["stored"], whole["cost"]["amount"]) == (2, 2, 56.0)
+    assert [(one["partition"], one["stored"]) for one in whole["partitions"]] == [("2026-01-01", 1), ("2026-01-02", 1)]
+    assert desk.emulator.account.bill()["requests"]["me"] == 1 + 1  # printing a quote asks once, one run once
+
+
+def test_a_partition_that_cannot_be_read_stops_no_other_and_ends_with_3(desk: Desk) -> None:
+    for name, text in (("a", "prompt\na cup\n"), ("b", "words\na mug\n"), ("c...d", "prompt\na pot\n")):
+        desk.write(f"{name}.csv", text)
+    declared = (desk.folder / "dataset.yaml").read_text().replace("prompts.csv", '"[abc]*.csv"')
+    dataset = str(desk.write("tables.yaml", declared + "partitions: {by: table}\n"))
+    result = desk.run("run", dataset)
+    assert result.exit_code == 3
+    assert "c...d.csv cannot be a partition" in result.stderr
+    assert "b: " in result.stderr
+    assert "tableware, a: 1 of 1 images stored" in result.stdout
+
+
+def test_a_day_s_cap_ends_with_3_and_says_when_it_goes_on(desk: Desk) -> None:
+    table = "prompt,day\na cup,2026-01-01\na mug,2026-01-02\na pot,2026-01-03\n"
+    dataset = daily(desk, table, "budget: {max_credits_per_day: 60}\n")
+    assert "the budget of a day (UTC), 60 credits, stops before the end" in desk.run("plan", dataset).stdout
+    first = desk.run("run", dataset)
+    assert first.exit_code == 3
+    assert "max_credits_per_day is 60 credits" in first.stderr
+    again = desk.run("run", dataset)
+    assert (again.exit_code, desk.emulator.account.bill()["credits"]) == (3, 56)
+    raised = daily(desk, table, "budget: {max_credits_per_day: 90}\n")
+    assert desk.run_json("run", raised)["stored"] == 3
 
 
 def test_a_defs_yaml_runs_as_it_stands(desk: Desk) -> None:
