@@ -8,7 +8,7 @@ mark. Nothing here is of the moment of writing, so that a run after a crash make
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from types import MappingProxyType
@@ -74,16 +74,14 @@ class Marking:
         """The bytes to store for a delivered image. Blocks: hashes, and signs where that is asked for."""
         mark = self._mark_of(facts, image_id, position, request, generation, image)
         marked, reasons = body, []
-        if self.provenance.xmp:
+        for step in self._steps(mark, body):
             try:
-                marked = self._with_xmp(body, mark)
+                marked = step(marked)
             except MarkError as error:
                 reasons.append(str(error))
-        if self.credentials is not None:
-            try:
-                marked = self.credentials.sign(marked, mark, provider_bytes=body)
-            except MarkError as error:
-                reasons.append(str(error))
+            except Exception as error:  # noqa: BLE001 - a mistake of ours must not keep a paid image from being stored
+                reasons.append(f"unexpected {type(error).__name__}: {error}")
+                _LOG.debug("marking image %s", image_id, exc_info=error)
         if reasons:
             _LOG.warning("image %s is stored without every mark: %s", image_id, "; ".join(reasons))
         return MarkedImage(
@@ -93,6 +91,14 @@ class Marking:
             marks=marks_in(marked),
             unmarked="; ".join(reasons) or None,
         )
+
+    def _steps(self, mark: Mark, body: bytes) -> Iterator[Callable[[bytes], bytes]]:
+        """XMP first, the signature last: any change after it breaks it."""
+        credentials = self.credentials
+        if self.provenance.xmp:
+            yield lambda before: self._with_xmp(before, mark)
+        if credentials is not None:
+            yield lambda before: credentials.sign(before, mark, provider_bytes=body)
 
     def _with_xmp(self, body: bytes, mark: Mark) -> bytes:
         if self.credentials is None and has_credentials(body):

@@ -179,6 +179,15 @@ def test_what_the_provider_signed_is_not_broken_by_a_mark():
     assert has_credentials(signed.body)
 
 
+def test_a_mistake_in_marking_keeps_no_paid_image_from_being_stored():
+    class Mistaken:
+        def sign(self, *_arguments, **_more):
+            raise ZeroDivisionError("nobody foresaw it")
+
+    found = mark(Marking(credentials=Mistaken()), PICTURES["jpeg"]())
+    assert (found.marks, found.unmarked) == ("xmp", "unexpected ZeroDivisionError: nobody foresaw it")
+
+
 def test_an_image_that_cannot_be_signed_is_stored_with_its_xmp_and_the_reason():
     broken = replace(SIGNING, credentials=replace(make_credentials(), private_key=os.urandom(64).hex().encode()))
     found = mark(broken, PICTURES["jpeg"]())
