@@ -12,19 +12,23 @@ import click
 import pandas as pd
 
 from seedream_assets.cli.declared import deployment_of, partitions_of
+from seedream_assets.cli.plan_changes import as_facts, as_lines
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.approval import Gate
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import PromptTableError, StoreError
+from seedream_assets.core.plan import specs_of
+from seedream_assets.core.plan_diff import PlanDiff, diff_plan
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.quote_table import approval_rows, quote_rows
 from seedream_assets.core.summary import add_up, summarise
 from seedream_assets.generation.account import look_ahead, read_account
 from seedream_assets.generation.budget_log import read_budget
 from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.earlier_manifest import PREVIOUS, read_earlier
 from seedream_assets.generation.gate import gate_of
-from seedream_assets.generation.generation_requests import make_plan
-from seedream_assets.generation.prompts import PromptReader
+from seedream_assets.generation.generation_requests import Plan, make_plan
+from seedream_assets.generation.prompts import PromptReader, PromptSnapshot
 
 ROWS_SHOWN = 10
 
@@ -32,13 +36,16 @@ ROWS_SHOWN = 10
 @click.command("plan")
 @click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--partition", multiple=True, help="A partition to plan; may be repeated. Default: all there are.")
+@click.option("--against", help="Tell what changed since a manifest: its path or address, or: previous.")
 @click.option("--json", "as_json", is_flag=True, help="Print the quote as one JSON object, last on stdout.")
-def command(dataset: Path, partition: tuple[str, ...], as_json: bool) -> None:
+def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_json: bool) -> None:
     """Quote a dataset: what is wanted, what is owned, what the rest costs."""
     began = time.monotonic()
     declaration = load_declaration(dataset)
     deployment = deployment_of(declaration)
     keys = partitions_of(declaration, partition, deployment)
+    if against not in (None, PREVIOUS) and len(keys) > 1:
+        raise click.UsageError("one manifest is that of one partition; add --partition KEY, or say --against previous")
     reader = PromptReader(declaration, deployment)
     # Once for all partitions, and only where a quote is printed for people.
     account = cache(lambda: read_account(deployment.leonardo))
@@ -48,6 +55,7 @@ def command(dataset: Path, partition: tuple[str, ...], as_json: bool) -> None:
         try:
             snapshot = reader.read(key)
             plan = make_plan(declaration, key, snapshot, deployment)
+            compared = _compare(against, declaration, key, deployment, snapshot, plan) if against else None
         except (PromptTableError, StoreError) as error:
             if len(keys) == 1:
                 raise
@@ -70,11 +78,14 @@ def command(dataset: Path, partition: tuple[str, ...], as_json: bool) -> None:
             plan_hash=gate.hash if gate.plans else None,
             seconds=time.monotonic() - began,
         )
-        summaries.append(summary | {"owned": _owned(quote, declaration.name)} | _approval(gate))
+        against_it = {"against": as_facts(*compared)} if compared else {}
+        summaries.append(summary | {"owned": _owned(quote, declaration.name)} | _approval(gate) | against_it)
         if not as_json:
             click.echo(f"{declaration.name}, partition {key}")
             rows = quote_rows(quote, look_ahead(plan, deployment, account), dataset=declaration.name)
             _print_rows([*rows, *approval_rows(gate)])
+            for line in as_lines(*compared) if compared else ():
+                click.echo(line)
             if snapshot.rejected_rows:
                 click.echo(f"{snapshot.rejected_rows} rows of the table are rejected")
     total = add_up(summaries, problems, dataset=declaration.name, seconds=time.monotonic() - began)
@@ -85,6 +96,26 @@ def command(dataset: Path, partition: tuple[str, ...], as_json: bool) -> None:
         told = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
         click.echo(f"{declaration.name}, all {len(summaries)} partitions: {told}")
     _tell_caps(declaration, deployment, total["credits_to_buy"])
+
+
+def _compare(
+    against: str,
+    declaration: DatasetDeclaration,
+    partition: str,
+    deployment: Deployment,
+    snapshot: PromptSnapshot,
+    plan: Plan,
+) -> tuple[str, PlanDiff]:
+    uri, earlier = read_earlier(against, declaration, partition, deployment, base=Path.cwd())
+    checked = snapshot.checked
+    return uri, diff_plan(
+        earlier,
+        prompts=checked.prompts,
+        passengers=checked.passengers,
+        specs=specs_of(checked.prompts, snapshot.reference_hashes),
+        plan=plan.requests,
+        models=deployment.models,
+    )
 
 
 def _tell_caps(declaration: DatasetDeclaration, deployment: Deployment, credits_to_buy: int) -> None:

@@ -35,7 +35,6 @@ SECTIONS: tuple[Place, ...] = (
     ("leonardo",),
     ("recovery",),
     ("budget",),
-    ("approval",),
     ("partitions",),
     ("prompts",),
     ("provenance",),
@@ -200,7 +199,7 @@ class _Examination:
         if not place or not _holds(self.values, place):
             return False
         stand_in: dict[Place, Any] = {("name",): "unnamed", ("prompts",): {"table": "prompts.csv"}}
-        stand_in |= {("prompts", "table"): "prompts.csv"}
+        stand_in |= {("prompts", "table"): "prompts.csv", ("approval", "above_credits"): 0}
         around: Any = _found(self.values, place[:-1])
         if place in stand_in and around[place[-1]] != stand_in[place]:
             around[place[-1]] = stand_in[place]

@@ -6,6 +6,7 @@ sorted and grow columns without its rows being renamed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
@@ -19,6 +20,7 @@ from seedream_assets.core.prompt_text import CONTROL, control_fault
 LONGEST_PROMPT_ID = 200
 DERIVED_DIGITS = 16
 _SEPARATOR = "\x1e"  # a control character, which no accepted prompt holds
+_DERIVED = re.compile(rf"[0-9a-f]{{{DERIVED_DIGITS}}}(-[0-9]+)?")
 
 
 def check_given_ids(column: str, ids: Texts, places: pd.DataFrame, faults: FaultLog) -> None:
@@ -103,3 +105,8 @@ def _numbered_apart(hashes: Sequence[str], passengers: pd.DataFrame, taken: set[
 
 def _numbered(name: str, count: int) -> str:
     return name if count == 1 else f"{name}-{count}"
+
+
+def is_derived(prompt_id: str) -> bool:
+    """Whether an id looks like one that `prompt_ids` derives; a table's own may look like that too."""
+    return _DERIVED.fullmatch(prompt_id) is not None

@@ -50,6 +50,13 @@ query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
 """
 RUNS = "{ runsOrError { ... on Runs { results { runId status tags { key value } } } } }"
 REPOSITORIES = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+CHECKS = """
+query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+  assetChecksOrError { ... on AssetChecks { checks { name
+    executionForLatestMaterialization { evaluation { success description metadataEntries { label
+      ... on TextMetadataEntry { text } ... on MarkdownMetadataEntry { mdStr }
+      ... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } } } } } } } } } }
+"""
 DAEMONS = "{ instance { daemonHealth { allDaemonStatuses { daemonType healthy required } } } }"
 # Dagster's code servers take 5 s to load on a quiet machine, and were seen to take 100 s on a busy one.
 START_SECONDS = 240
@@ -102,10 +109,17 @@ class Webserver:
     def _has_repository(self) -> bool:
         return len(self._repositories()) == 1
 
-    def launch(self, **tags: str) -> str:
-        """Materialise all four assets; the id of the run. Tags are Dagster's own: `max_runtime="8"`."""
+    def launch(self, *stages: str, ops: Mapping[str, Mapping[str, Any]] | None = None, **tags: str) -> str:
+        """Materialise these stages, or all four assets; the id of the run.
+
+        Args:
+            stages: Names of assets.
+            ops: Run configuration by stage, as the launchpad would give it.
+            tags: Dagster's own: `max_runtime="8"`.
+        """
         (node,) = self._repositories()
-        stages = ("prompts", "generation_requests", "images", "dataset")
+        stages = stages or ("prompts", "generation_requests", "images", "dataset")
+        config = {f"{self._dataset}__{stage}": {"config": dict(given)} for stage, given in (ops or {}).items()}
         selector = {
             "repositoryLocationName": node["location"]["name"],
             "repositoryName": node["name"],
@@ -113,7 +127,12 @@ class Webserver:
             "assetSelection": [{"path": [self._dataset, stage]} for stage in stages],
         }
         metadata = {"tags": [{"key": f"dagster/{key}", "value": value} for key, value in tags.items()]}
-        params = {"selector": selector, "mode": "default", "runConfigData": {}, "executionMetadata": metadata}
+        params = {
+            "selector": selector,
+            "mode": "default",
+            "runConfigData": {"ops": config} if config else {},
+            "executionMetadata": metadata,
+        }
         told = self.ask(LAUNCH, params=params)
         return str(told["launchPipelineExecution"]["run"]["runId"])
 
@@ -141,6 +160,18 @@ class Webserver:
         """Every event's message, and the errors of steps with what they say."""
         told = self.ask(LOG, id=run_id)["logsForRun"]["events"]
         return [f"{event['message']} {(event.get('error') or {}).get('message', '')}" for event in told]
+
+    def check(self, stage: str, name: str) -> dict[str, Any]:
+        """The latest evaluation of a check: whether it succeeded, its text, and its metadata by label."""
+        told = self.ask(CHECKS, key={"path": [self._dataset, stage]})
+        (found,) = [one for one in told["assetNodeOrError"]["assetChecksOrError"]["checks"] if one["name"] == name]
+        execution = found["executionForLatestMaterialization"]
+        evaluation = execution["evaluation"]
+        entries = {
+            entry["label"]: next((value for key, value in entry.items() if key != "label"), None)
+            for entry in evaluation["metadataEntries"]
+        }
+        return {"success": evaluation["success"], "description": evaluation["description"], **entries}
 
     def pids(self, run_id: str, pattern: str) -> list[int]:
         """Process ids in the run's log, in order."""

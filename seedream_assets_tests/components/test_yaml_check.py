@@ -33,6 +33,7 @@ attributes:
   recovery: {lease_seconds: 0}
   owners: [bob]
   verify: {schedule: nightly, deep: perhaps}
+  approval: {above_credits: -5, sample: 101}
 ---
 type: seedream_assets.ImageDataset
 attributes:
@@ -65,11 +66,13 @@ EXPECTED = [
     (23, "owners: got 'bob'"),
     (24, "verify.deep: got 'perhaps'"),
     (24, "verify.schedule: got 'nightly', allowed is a cron expression"),
-    (29, "attributes.name is given twice"),
-    (31, "NOBODY_SETS_THIS"),
-    (35, "largest_quantity: got 9"),
-    (35, "leonardo.api_key: there is no such key"),
-    (37, "type: got seedream_assets.ImageDatset"),
+    (25, "approval.above_credits: got -5, allowed is greater than or equal to 0"),
+    (25, "approval.sample: got 101, allowed is 1–100 images"),
+    (30, "attributes.name is given twice"),
+    (32, "NOBODY_SETS_THIS"),
+    (36, "largest_quantity: got 9"),
+    (36, "leonardo.api_key: there is no such key"),
+    (38, "type: got seedream_assets.ImageDatset"),
 ]
 
 
