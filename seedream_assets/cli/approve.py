@@ -16,35 +16,40 @@ from seedream_assets.generation.generation_requests import load_manifest, load_p
 
 @click.command("approve")
 @click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option(
-    "--partition", multiple=True, help="A partition whose plan is approved; may be repeated. Default: all there are."
-)
+@click.option("--partition", multiple=True, help="A partition to approve; may be repeated. Default: all there are.")
 @click.option(
     "--plan", "asked", help="The hash of the plan that you mean; refused where the plan is another one by now."
 )
 @click.option("--by", help="Who approves. Default: this user on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the approval as one JSON object, last on stdout.")
 def command(dataset: Path, partition: tuple[str, ...], asked: str | None, by: str | None, as_json: bool) -> None:
-    """Approve the plan that was last made, so that the next run buys all of it."""
+    """Approve the plan that was last made, so that the next run buys all of it.
+
+    Several partitions are approved as the one run that they were: with the hash that it told.
+    """
     declaration = load_declaration(dataset)
     if declaration.approval is None:
         raise click.UsageError(f"{declaration.name} asks for no approval; there is nothing to approve")
     deployment = deployment_of(declaration)
-    store, keys = deployment.store, partitions_of(declaration, partition, deployment)
+    store = deployment.store
+    keys = partitions_of(declaration, partition, deployment)
     if len(keys) == 1:
         load_plan(store, declaration, keys[0])  # says what to do where there is none
     gate = open_gate(declaration, keys, store)
     for key, plan in gate.plans.items():
         if plan.approved_by is not None:
-            click.echo(f"plan {plan.hash} is approved already: {plan.approved_by}", err=True)
+            click.echo(f"{key}: plan {plan.hash} is approved already: {plan.approved_by}", err=True)
         elif not plan.is_open:
-            click.echo(f"plan {plan.hash} has nothing to buy; no approval is needed", err=True)
+            click.echo(f"{key}: plan {plan.hash} has nothing to buy; no approval is needed", err=True)
         else:
-            click.echo(str(assess_sample(load_manifest(store, declaration, key), plan.sample_bought)), err=True)
+            findings = assess_sample(load_manifest(store, declaration, key), plan.sample_bought)
+            click.echo(f"{key}: {findings}", err=True)
     who = by or this_person()
     records = approve(gate, asked or gate.hash, declaration, store, by=who, dagster_run_id=None)
     for record in records:
-        click.echo(f"approved: plan {record.plan}, {record.credits} credits, by {record.by}", err=as_json)
+        told = f"approved: plan {record.plan}, {record.credits} credits, by {record.by}"
+        click.echo(told if len(keys) == 1 else f"{record.partition}: {told}", err=as_json)
     if as_json:
-        credits = sum(plan.credits for plan in gate.plans.values())
-        click.echo(json.dumps({"plan": gate.hash, "credits": credits, "approved": bool(records), "by": who}))
+        credits = sum(record.credits for record in records)
+        approved = [record.partition for record in records]
+        click.echo(json.dumps({"plan": gate.hash, "credits": credits, "approved": approved, "by": who}))

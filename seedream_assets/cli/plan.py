@@ -54,7 +54,8 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
     for key in keys:
         try:
             snapshot = reader.read(key)
-            plan = make_plan(declaration, key, snapshot, deployment)
+            beside = sum(summary["credits_to_buy"] for summary in summaries)
+            plan = make_plan(declaration, key, snapshot, deployment, credits_beside=beside)
             compared = _compare(against, declaration, key, deployment, snapshot, plan) if against else None
         except (PromptTableError, StoreError) as error:
             if len(keys) == 1:

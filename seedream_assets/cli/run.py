@@ -183,7 +183,8 @@ def _plan(
         try:
             snapshot = reader.read(partition)
             write_snapshot(store, declaration, partition, snapshot)
-            plan = make_plan(declaration, partition, snapshot, deployment)
+            beside = sum(quote.credits_to_buy for quote, _ in quotes.values())
+            plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside)
             write_plan(store, declaration, partition, plan)
         except SeedreamError as error:
             if len(partitions) == 1 or isinstance(error, HOPELESS):

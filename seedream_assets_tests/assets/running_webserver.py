@@ -22,6 +22,7 @@ import httpx
 
 INSTANCE = """\
 telemetry: {enabled: false}
+nux: {enabled: false}
 run_coordinator: {module: dagster.core.run_coordinator, class: DefaultRunCoordinator}
 """
 DEFINITIONS = """\

@@ -135,3 +135,22 @@ def test_a_plan_says_whether_an_approval_is_needed(desk: Desk, dataset: str) -> 
     }
     assert f"plan {plan['plan_hash']} comes to 1120 credits; a sample of 5 images is bought first" in told
     assert not (desk.store / "datasets").exists()
+
+
+def test_partitions_are_approved_together_with_the_hash_that_their_run_told(desk: Desk) -> None:
+    rows = "".join(f"p{number},a tea cup {number},2,2026-11-0{1 + number % 2}\n" for number in range(20))
+    desk.write("prompts.csv", f"prompt_id,prompt,quantity,day\n{rows}")
+    partitions = 'partitions: {by: daily, column: day, start: "2026-11-01"}\n'
+    # Each of the two is below the threshold, and both together are above it.
+    path = declare(desk, above_credits=1000)
+    dataset = str(desk.write("dataset.yaml", path.read_text() + partitions))
+    first = desk.run("run", dataset)
+    assert first.exit_code == 4
+    # The first of them was planned before the sum was above the threshold: of it, whole requests serve that fit.
+    assert spent(desk) == (2 + 2) * PRICE <= SAMPLE * PRICE
+    plan = first.stderr.split("--plan ")[1].split()[0]
+    told = desk.run("approve", dataset, "--plan", plan)
+    assert told.exit_code == 0, told.output
+    assert told.stdout.count("approved: plan ") == 2
+    assert desk.run("run", dataset).exit_code == 0
+    assert spent(desk) == WHOLE
