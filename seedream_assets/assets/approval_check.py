@@ -99,7 +99,7 @@ class ApprovalCheck:
         ]
         config = "\n".join(lines)
         return (
-            "Materialize this asset again with this in the launchpad (shift-click on Materialize opens it):\n\n"
+            "Materialize this asset again with this in the launchpad (in the menu beside Materialize):\n\n"
             f"```yaml\n{config}\n```\n\nor run `seedream approve` with the dataset's YAML, and materialize it again."
         )
 

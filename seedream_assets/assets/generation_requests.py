@@ -110,8 +110,9 @@ def _plan(
 
 
 def _quote_table(quote: Quote, outlook: Outlook, gate: Gate, dataset: str) -> str:
-    rows = quote_rows(quote, outlook, dataset=dataset)
-    return markdown_table(["what", "how much", "why"], [*rows, *approval_rows(gate)])
+    """Two columns: Dagster cuts off what is wider than the column that it gives to a value."""
+    rows = [*quote_rows(quote, outlook, dataset=dataset), *approval_rows(gate)]
+    return markdown_table(["what", "how much"], [(what, f"{much}, {why}" if why else much) for what, much, why in rows])
 
 
 def _numbers(quote: Quote, outlook: Outlook, dataset: str) -> dict[str, int | float]:
@@ -124,7 +125,7 @@ def _numbers(quote: Quote, outlook: Outlook, dataset: str) -> dict[str, int | fl
         "credits_saved": quote.credits_saved,
         "images_wanted": quote.wanted,
         "images_owned": quote.owned_images,
-        "images_owned_by_other_datasets": sum(quote.owned_by_others(dataset).values()),
+        "images_taken_over": sum(quote.owned_by_others(dataset).values()),
         "images_in_flight": quote.in_flight,
         "images_ended_without": quote.ended_without_images,
         "images_to_buy": quote.images_to_buy,

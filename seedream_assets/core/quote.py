@@ -108,7 +108,7 @@ class Pace:
 
 DOCUMENTED_PACE = Pace(
     seconds=DOCUMENTED_SECONDS_PER_REQUEST,
-    basis=f"{DOCUMENTED_SECONDS_PER_REQUEST:g} s a request, as the vendor's recipe waits; nothing is measured yet",
+    basis=f"{DOCUMENTED_SECONDS_PER_REQUEST:g} s a request, as the vendor's recipe waits; none measured",
 )
 
 
