@@ -154,3 +154,14 @@ def test_partitions_are_approved_together_with_the_hash_that_their_run_told(desk
     assert told.stdout.count("approved: plan ") == 2
     assert desk.run("run", dataset).exit_code == 0
     assert spent(desk) == WHOLE
+
+
+def test_an_approved_run_that_was_cut_short_goes_on_without_a_new_approval(desk: Desk, dataset: str) -> None:
+    plan = desk.run_json("plan", dataset)["plan_hash"]
+    desk.emulator.account.add_fault("create", "error_before", status=401, message="key revoked", skip=7)
+    cut = desk.run("run", dataset, "--approve", plan)
+    assert cut.exit_code == 1
+    assert 0 < spent(desk) < WHOLE
+    desk.emulator.account.clear_faults()
+    rest = desk.run_json("run", dataset)
+    assert (rest["stored"], rest["plan_hash"], spent(desk)) == (40, plan, WHOLE)
