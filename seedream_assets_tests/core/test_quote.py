@@ -5,9 +5,10 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
+from seedream_assets.core.approval import NO_GATE, Approval, Gate, plan_to_approve
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
-from seedream_assets.core.quote_table import Outlook, quote_rows
+from seedream_assets.core.quote_table import Outlook, approval_rows, dollars_for, quote_rows
 from seedream_assets_tests.core.builders import NOON, OwnedRequests, make_paid_request, make_plan, make_prompts
 
 ROW = {"prompt": "a red chair", "width": 2048, "height": 1024}
@@ -157,3 +158,31 @@ def test_the_pace_is_the_median_of_the_newest_requests_that_the_dataset_bought()
 @pytest.mark.parametrize("history", [make_history([8.0] * 4), make_history([8.0] * 9, reused=True)])
 def test_nothing_is_learned_from_too_few_requests_or_from_other_datasets(history):
     assert learn_pace(history) is None
+
+
+@pytest.mark.parametrize(
+    ("above_credits", "approved_by", "told"),
+    [
+        (55, "ann", ("approval", "given", "plan {hash}: ann")),
+        (56, None, ("approval", "not needed", "up to 56 credits a run")),
+        (55, None, ("approval", "needed", "plan {hash} comes to 56 credits; a sample of 2 images is bought first")),
+    ],
+)
+def test_the_table_says_whether_an_approval_is_needed(above_credits, approved_by, told):
+    plan = plan_to_approve("all", make_plan(make_prompts([ROW | {"quantity": 2}])), approved_by=approved_by)
+    gate = Gate(approval=Approval(above_credits=above_credits), plans={"all": plan})
+    assert approval_rows(gate) == [tuple(text.format(hash=plan.hash) for text in told)]
+    assert approval_rows(NO_GATE) == []
+
+
+def test_the_outlook_turns_a_quote_into_time_dollars_and_a_share():
+    quote = quote_of([{"quantity": 20}])
+    outlook = Outlook(
+        pace=Pace(seconds=10, basis="measured"),
+        slots=2,
+        slots_basis="as configured",
+        creates_per_minute=100,
+        balance_credits=1120,
+    )
+    assert (outlook.seconds_for(quote), outlook.share_of_balance(quote)) == (20, 0.5)
+    assert dollars_for(quote.credits_to_buy) == 0.8372
