@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -34,13 +35,15 @@ from seedream_assets.storage.keys import (
     check_prefix,
 )
 from seedream_assets.storage.object_metadata import check_metadata, digest_of
-from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo
+from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo, ObjectStore, copy_through
 from seedream_assets.storage.whole_files import (
+    flush_file,
     flush_folder,
     link,
     move,
     remove_empty_folders,
     remove_stale_files,
+    second_name,
     temporary_file,
 )
 
@@ -120,12 +123,52 @@ class FolderStore:
             flush_folder(path.parent)
             self._describe(key, Description(content_type=content_type, metadata=complete))
 
+    def replace_from_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> None:
+        """See `ObjectStore.replace_from_file`. On the same file system the file is not copied."""
+        complete = check_metadata(NO_METADATA, content_type=content_type, sha256=digest_of(b"", sha256))
+        with (
+            self._translated("replace", key),
+            second_name(self._temporary_folder, path, read_only=False) as temporary,
+        ):
+            flush_file(temporary)
+            move(temporary, self._path(key))
+            flush_folder(self._path(key).parent)
+            self._describe(key, Description(content_type=content_type, metadata=complete))
+
+    def copy_from(self, source: ObjectStore, source_key: str, key: str) -> None:
+        """See `ObjectStore.copy_from`."""
+        path = self._path(key)
+        if not isinstance(source, FolderStore):
+            copy_through(source, source_key, self, key)
+            return
+        with self._translated("copy to", key):
+            try:
+                with second_name(self._temporary_folder, source._path(source_key), read_only=True) as temporary:
+                    move(temporary, path)
+            except FileNotFoundError as error:
+                raise ObjectNotFound(f"no object at {source.uri(source_key)}") from error
+            described = self._description_path(key)
+            described.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                described.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source._description_path(source_key), described)
+
     def read(self, key: str) -> bytes:
         """See `ObjectStore.read`."""
         body = self._read_if_there(key)
         if body is None:
             raise ObjectNotFound(f"no object at {self.uri(key)}")
         return body
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """See `ObjectStore.read_range`."""
+        with self._translated("read", key):
+            try:
+                with self._path(key).open("rb") as file:
+                    file.seek(start)
+                    return file.read(stop - start)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                raise ObjectNotFound(f"no object at {self.uri(key)}") from error
 
     def head(self, key: str) -> ObjectHead | None:
         """See `ObjectStore.head`. Reads the whole object, since a file system keeps no digests."""

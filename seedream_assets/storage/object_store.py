@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
+
+from seedream_assets.core.errors import ObjectNotFound
+from seedream_assets.storage.object_metadata import SHA256_ENTRY
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
@@ -100,8 +104,39 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def replace_from_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> None:
+        """As `replace`, with a file of this machine as the body, which is never held in memory whole.
+
+        Args:
+            key: Where.
+            path: Read, or given a second name; not to be written to any more.
+            content_type: MIME type.
+            sha256: Hex digest of the file; it is believed.
+        """
+        ...
+
+    def copy_from(self, source: ObjectStore, source_key: str, key: str) -> None:
+        """Write an object of this store or of another one here too, over an older one if there is one.
+
+        Content type and metadata come along. Where the two allow it, no byte passes through this process: a second name
+        for the same file (which makes it read-only, for both names), or a copy made by the server. Not flushed to a
+        local disk: what was copied can be copied again.
+
+        Raises:
+            ObjectNotFound: The source has no such object.
+        """
+        ...
+
     def read(self, key: str) -> bytes:
         """The whole body.
+
+        Raises:
+            ObjectNotFound: No object has this key.
+        """
+        ...
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """The bytes from `start` up to, not including, `stop`; fewer where the object ends.
 
         Raises:
             ObjectNotFound: No object has this key.
@@ -142,3 +177,12 @@ class ObjectStore(Protocol):
             StoreRefused: It does overwrite, so two runs could both believe that they own a purchase.
         """
         ...
+
+
+def copy_through(source: ObjectStore, source_key: str, target: ObjectStore, key: str) -> None:
+    """Copy an object through this process, between stores that cannot do it among themselves; see `copy_from`."""
+    head = source.head(source_key)
+    if head is None:
+        raise ObjectNotFound(f"no object at {source.uri(source_key)}")
+    notes = {name: value for name, value in head.metadata.items() if name != SHA256_ENTRY}
+    target.replace(key, source.read(source_key), content_type=head.content_type, metadata=notes)

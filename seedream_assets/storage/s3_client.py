@@ -34,6 +34,7 @@ class S3Options:
         longest_wait_seconds: Between two rounds.
         connect_timeout_seconds: Per connection.
         read_timeout_seconds: Between two bytes of an answer.
+        part_bytes: A larger file is sent in parts of this size, one at a time in memory; S3 wants 5 MiB at least.
         checksums: Send SHA-256 with every object. Off only for servers that refuse such a request.
 
     Raises:
@@ -50,10 +51,12 @@ class S3Options:
     longest_wait_seconds: float = 5.0
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
+    # S3 allows 10,000 parts, so 640 GB in one file.
+    part_bytes: int = 64_000_000
     checksums: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("max_connections", "attempts", "rounds"):
+        for name in ("max_connections", "attempts", "rounds", "part_bytes"):
             if getattr(self, name) < 1:
                 raise DeclarationError(f"S3 option {name}: got {getattr(self, name)}, allowed is 1 or more")
         for name in ("connect_timeout_seconds", "read_timeout_seconds"):

@@ -1,0 +1,230 @@
+"""The rows of an export, from the manifests: stored images that nobody rejected, each once, in the manifests' order.
+
+The manifests are read twice, a partition at a time: once to learn columns, splits and counts, once for the rows. Between
+the two, a byte per row is kept in memory, and while the first lasts, 16 bytes per image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seedream_assets.core.errors import ExportError
+from seedream_assets.core.export_columns import ExportColumn, column_values, export_columns, has_gap
+from seedream_assets.core.manifest import passenger_name
+from seedream_assets.exports.export import ExportSource
+from seedream_assets.exports.facts import DatasetFacts, FactsCollector, column_of
+
+SPLITS = ("train", "validation", "test")
+_SPLIT_OF = {
+    **dict.fromkeys(("train", "training"), 0),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "eval", "evaluation"), 1),
+    **dict.fromkeys(("test", "testing"), 2),
+}
+_LEFT_OUT = -1
+ROWS_PER_TABLE = 1_000
+_IMAGE = ("image_id", "object_key", "size_bytes", "sha256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredImage:
+    """Where an exported image lies in the dataset's store.
+
+    Attributes:
+        suffix: Of its key, without the dot: jpg, png or webp.
+        sha256: Of the stored object, as the manifest has it.
+    """
+
+    image_id: str
+    object_key: str
+    suffix: str
+    size_bytes: int
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """A name without a prompt's words: a loader would take `test-tube.png` for the test split."""
+        return f"{self.image_id}.{self.suffix}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRow:
+    """One image and what is told of it: plain values by the columns' exported names."""
+
+    image: StoredImage
+    values: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Manifest:
+    """One partition's manifest after the first reading."""
+
+    key: str
+    sha256: str
+    splits: np.ndarray[Any, np.dtype[np.int8]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRows:
+    """What is exported of a dataset.
+
+    Attributes:
+        columns: In order.
+        counts: Images by split; only splits that have any, train, validation, test in this order.
+        formats: Images by suffix, sorted.
+        left_out: Images that are not exported, by why.
+        facts: What the card tells.
+    """
+
+    source: ExportSource
+    columns: tuple[ExportColumn, ...]
+    counts: Mapping[str, int]
+    formats: Mapping[str, int]
+    left_out: Mapping[str, int]
+    facts: DatasetFacts
+    _manifests: tuple[_Manifest, ...] = field(repr=False)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns without the picture."""
+        return pa.schema([column.arrow for column in self.columns])
+
+    def iterate(self, split: str, suffix: str | None = None) -> Iterator[ExportRow]:
+        """The rows of a split, a thousand at a time in memory; only images of one format where `suffix` names it.
+
+        Raises:
+            ExportError: A manifest was written anew since it was first read.
+        """
+        for manifest in self._manifests:
+            table = self._read_again(manifest)
+            table = table.filter(pa.array(manifest.splits == SPLITS.index(split)))
+            for start in range(0, table.num_rows, ROWS_PER_TABLE):
+                for row in self._rows_of(table.slice(start, ROWS_PER_TABLE)):
+                    if suffix in (None, row.image.suffix):
+                        yield row
+
+    def _read_again(self, manifest: _Manifest) -> pa.Table:
+        body = self.source.store.read(manifest.key)
+        if hashlib.sha256(body).hexdigest() != manifest.sha256:
+            raise ExportError(
+                f"{self.source.store.uri(manifest.key)} was written anew while it was exported; export again, which keeps "
+                "what is whole"
+            )
+        return pq.read_table(io.BytesIO(body))
+
+    def _rows_of(self, table: pa.Table) -> Iterator[ExportRow]:
+        told = pa.table([_column(table, column) for column in self.columns], schema=self.schema).to_pylist()
+        images = table.select(_IMAGE).to_pylist()
+        for values, image in zip(told, images, strict=True):
+            yield ExportRow(image=StoredImage(**image, suffix=_suffix(image["object_key"])), values=values)
+
+
+def read_rows(source: ExportSource, split_column: str | None = None) -> ExportRows:
+    """Read all manifests once.
+
+    Args:
+        source: The dataset.
+        split_column: The prompt table's column that says train, validation or test; None puts everything into train.
+
+    Raises:
+        ExportError: There is no manifest or no image to export, or a row has no split.
+        StoreError: A manifest cannot be read.
+    """
+    manifests: list[_Manifest] = []
+    schemas: list[pa.Schema] = []
+    seen: set[bytes] = set()
+    gaps: set[str] = set()
+    left_out: Counter[str] = Counter()
+    collector = FactsCollector()
+    split_source = None if split_column is None else passenger_name(split_column)
+    for key in source.manifest_keys():
+        body = source.store.read(key)
+        table = pq.read_table(io.BytesIO(body))
+        why = _why_left_out(table, seen)
+        left_out.update(reason for reason in why if reason is not None)
+        exported = np.array([reason is None for reason in why], dtype=bool)
+        kept = table.filter(pa.array(exported))
+        splits = np.full(table.num_rows, _LEFT_OUT, dtype=np.int8)
+        splits[exported] = _splits_of(kept, split_source, key)
+        manifests.append(_Manifest(key, hashlib.sha256(body).hexdigest(), splits))
+        schemas.append(table.schema)
+        # A column that this partition lacks is a gap in all of its rows.
+        gaps.update(name for name in kept.column_names if has_gap(kept[name]))
+        collector.add(table, kept)
+    everywhere = set.intersection(*(set(schema.names) for schema in schemas))
+    gaps.update(name for schema in schemas for name in schema.names if name not in everywhere)
+    counts = {name: sum(int((one.splits == code).sum()) for one in manifests) for code, name in enumerate(SPLITS)}
+    if not any(counts.values()):
+        raise ExportError(
+            f"{source.dataset} has no image to export: "
+            + (", ".join(f"{count} {why}" for why, count in sorted(left_out.items())) or "its manifests are empty")
+        )
+    return ExportRows(
+        source=source,
+        columns=export_columns(schemas, gaps=frozenset(gaps), costs=source.card.costs),
+        counts={name: count for name, count in counts.items() if count},
+        formats=dict(sorted(collector.formats.items())),
+        left_out=dict(sorted(left_out.items())),
+        facts=collector.facts(),
+        _manifests=tuple(manifests),
+    )
+
+
+def _why_left_out(table: pa.Table, seen: set[bytes]) -> list[str | None]:
+    """Per row, why it is not exported; None where it is. Of rows that share an image, the first brings it in.
+
+    With the second in another split, the same picture would be in train and in test.
+    """
+    rejected = column_of(table, "rejected") if "rejected" in table.column_names else [False] * table.num_rows
+    reasons: list[str | None] = []
+    for image_id, status, is_rejected in zip(
+        column_of(table, "image_id"), column_of(table, "status"), rejected, strict=True
+    ):
+        short = bytes.fromhex(image_id)
+        if status != "stored" or is_rejected:
+            reasons.append("rejected" if status == "stored" else status)
+        elif short in seen:
+            reasons.append("shared")
+        else:
+            seen.add(short)
+            reasons.append(None)
+    return reasons
+
+
+def _splits_of(kept: pa.Table, split_source: str | None, key: str) -> list[int]:
+    if split_source is None:
+        return [0] * kept.num_rows
+    if split_source not in kept.column_names:
+        raise ExportError(
+            f"split: {key} has no column {split_source!r}; the prompt table has "
+            f"{', '.join(kept.column_names[-5:])}, …: name the column that says train, validation or test"
+        )
+    codes = []
+    for value, row in zip(column_of(kept, split_source), column_of(kept, "row_number"), strict=True):
+        code = _SPLIT_OF.get(str(value).strip().casefold())
+        if code is None:
+            raise ExportError(
+                f"split: row {row} has {value!r} in column {split_source!r}; allowed are {', '.join(_SPLIT_OF)}, so that "
+                "no image gets into a split by accident. Correct the table and materialise the dataset again; nothing "
+                "is bought for that"
+            )
+        codes.append(code)
+    return codes
+
+
+def _column(table: pa.Table, column: ExportColumn) -> pa.ChunkedArray[Any]:
+    if column.source not in table.column_names:
+        return pa.chunked_array([pa.nulls(table.num_rows, column.arrow.type)])
+    return column_values(table[column.source], column.kind)
+
+
+def _suffix(object_key: str) -> str:
+    return object_key.rpartition(".")[2]
