@@ -71,6 +71,10 @@ class ExportFolder:
         """Take the place: from here on it is known as this export's, and as incomplete."""
         self._write_record(complete=False, rows=None)
 
+    def file(self, path: str) -> ExportedFile:
+        """A file that was put or kept."""
+        return self._files[path]
+
     def keep(self, path: str, fingerprint: str) -> bool:
         """Whether a file made from the same things stands there whole; it then counts as part of the export."""
         earlier = self._earlier.get(path)
@@ -80,11 +84,21 @@ class ExportFolder:
         self._kept += 1
         return True
 
+    def keep_others_of_the_same_files(self) -> None:
+        """Keep what another format wrote about these files, a croissant.json, where all of them stood there already."""
+        if not self._written and all(path in self._earlier for path in self._files):
+            others = {path: one for path, one in self._earlier.items() if one.fingerprint is None}
+            self._files = {**{path: one for path, one in others.items() if path in self._found}, **self._files}
+
     def put_file(self, path: str, local: Path, *, sha256: str, fingerprint: str, rows: int, split: str | None) -> None:
-        """Put a finished local file at its place, and into the record."""
+        """Move a finished local file to its place, and into the record.
+
+        A folder store gives the file a second name instead of copying it, so nobody may write to it any more.
+        """
         size_bytes = local.stat().st_size
         content_type = CONTENT_TYPES[path.rpartition(".")[2]]
         self._target.store.replace_from_file(self._target.key(path), local, content_type=content_type, sha256=sha256)
+        local.unlink()
         self._files[path] = ExportedFile(
             path=path, size_bytes=size_bytes, sha256=sha256, fingerprint=fingerprint, rows=rows, split=split
         )
@@ -190,34 +204,6 @@ class ExportFolder:
         }
         body = json.dumps(record, indent=1).encode()
         self._target.store.replace(self._target.key(RECORD), body, content_type=CONTENT_TYPES["json"])
-
-
-def read_images(store: ObjectStore, rows: Iterable[Any]) -> Iterator[tuple[Any, bytes]]:
-    """The rows with their images' bytes, in order, a few read ahead.
-
-    Raises:
-        ExportError: An image does not have the hash of the manifest.
-    """
-
-    def read(image: StoredImage) -> bytes:
-        body = store.read(image.object_key)
-        if hashlib.sha256(body).hexdigest() != image.sha256:
-            raise ExportError(
-                f"{store.uri(image.object_key)} does not have the hash of the manifest, {image.sha256}; "
-                "`seedream verify --deep` lists every such image. Nothing was exported from it"
-            )
-        return body
-
-    with ThreadPoolExecutor(THREADS) as threads:
-        ahead: deque[tuple[Any, Future[bytes]]] = deque()
-        for row in rows:
-            ahead.append((row, threads.submit(read, row.image)))
-            if len(ahead) >= THREADS:
-                first, body = ahead.popleft()
-                yield first, body.result()
-        while ahead:
-            first, body = ahead.popleft()
-            yield first, body.result()
 
 
 @contextmanager

@@ -11,6 +11,10 @@ from seedream_assets.exports.export import Export
 # Module in this package and the class in it. A format is offered in the YAML once it also stands in
 # `core.export_choice.FORMAT_OPTIONS`.
 FORMATS: Mapping[str, tuple[str, str]] = {
+    "imagefolder": ("imagefolder", "ImageFolderExport"),
+    "webdataset": ("webdataset", "WebDatasetExport"),
+    "parquet": ("parquet", "ParquetExport"),
+    "croissant": ("croissant", "CroissantExport"),
     "gallery": ("gallery", "GalleryExport"),
 }
 

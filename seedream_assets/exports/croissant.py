@@ -1,0 +1,203 @@
+"""Croissant 1.1 with PROV and RAI: croissant.json beside the Parquet files that it describes.
+
+It describes Parquet, not loose images, because its readers read WebP from there, and because a checksum per file is a
+line per shard and not one per image. Without Parquet files at the place, they are written first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from seedream_assets.core.croissant import CONFORMS_TO, PARQUET_FORMAT, RAI_CONFORMS_TO
+from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.core.export_columns import Kind
+from seedream_assets.exports.export import ExportedFile, ExportReport, ExportSource, ExportTarget
+from seedream_assets.exports.folder import ExportFolder
+from seedream_assets.exports.parquet import ParquetExport, write_shards
+from seedream_assets.exports.rows import ExportRows, read_rows
+
+CROISSANT = "croissant.json"
+DEFAULT_VERSION = "1.0.0"
+RECORDS = "images"
+_DATA_TYPES: Mapping[Kind, str] = {
+    "text": "sc:Text",
+    "int": "sc:Integer",
+    "float": "sc:Float",
+    "bool": "sc:Boolean",
+    "time": "sc:DateTime",
+}
+# As the specification prints it, and the prefix that 1.1 adds.
+_CR = (
+    "citeAs column conformsTo:dct extract field fileProperty fileObject fileSet format includes isLiveDataset jsonPath "
+    "key md5 parentField path recordSet references regex repeated replace samplingRate separator source subField "
+    "transform equivalentProperty"
+)
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    **{name.partition(":")[0]: f"{name.partition(':')[2] or 'cr'}:{name.partition(':')[0]}" for name in _CR.split()},
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "prov": "http://www.w3.org/ns/prov#",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+}
+
+
+class CroissantExport:
+    """See `Export`. The Parquet files beside it are written too, or kept where they are whole."""
+
+    name = "croissant"
+
+    def write(self, source: ExportSource, target: ExportTarget, choice: ExportChoice) -> ExportReport:
+        """See `Export.write`."""
+        rows = read_rows(source, choice.split)
+        folder = ExportFolder(target, kind=ParquetExport.name, dataset=source.dataset)
+        shards = [folder.file(path) for path in write_shards(folder, rows, choice)]
+        told = describe(rows, shards, uri=target.uri)
+        folder.put(CROISSANT, json.dumps(told, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n")
+        return folder.finish(rows, name=self.name)
+
+
+def describe(rows: ExportRows, shards: Sequence[ExportedFile], *, uri: str) -> dict[str, Any]:
+    """The JSON-LD. What the owner has not said is left out, and `missing_in_croissant` names it.
+
+    Args:
+        rows: What was exported.
+        shards: The Parquet files.
+        uri: Where they lie; in S3, the dataset's `url` where its card names none.
+    """
+    card, facts = rows.source.card, rows.facts
+    told: dict[str, Any] = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": [CONFORMS_TO, RAI_CONFORMS_TO],
+        "name": card.title or rows.source.dataset,
+        "description": card.description,
+        "url": card.url or (uri if uri.startswith("s3://") else None),
+        "license": _license(card.license),
+        "creator": [{"@type": "sc:Organization", "name": name} for name in card.creators],
+        "datePublished": _day(facts.last),
+        "dateCreated": _day(facts.first),
+        "version": card.version or DEFAULT_VERSION,
+        "keywords": ["synthetic", "image generation", *sorted(facts.by_model)],
+        "isLiveDataset": False,
+        **_provenance(rows),
+        **_responsible_ai(rows),
+        "distribution": [*(_file_object(shard) for shard in shards), *(_file_set(split) for split in rows.counts)],
+        "recordSet": [_record_set(rows, split) for split in rows.counts],
+    }
+    return {name: value for name, value in told.items() if value not in (None, "", [])}
+
+
+def _provenance(rows: ExportRows) -> dict[str, Any]:
+    facts = rows.facts
+    activity = {
+        "@type": "prov:Activity",
+        "prov:label": f"Generated from prompts by {', '.join(sorted(facts.by_model))} through Leonardo.ai's API",
+        "prov:startedAtTime": _moment(facts.first),
+        "prov:endedAtTime": _moment(facts.last),
+        "prov:wasAssociatedWith": [
+            {"@type": "prov:SoftwareAgent", "prov:label": f"{name} (Leonardo.ai)"} for name in sorted(facts.by_model)
+        ]
+        + [
+            {"@type": "prov:SoftwareAgent", "prov:label": f"seedream-assets {version}"}
+            for version in sorted(facts.by_code_version)
+        ],
+    }
+    return {
+        "prov:wasGeneratedBy": {name: value for name, value in activity.items() if value is not None},
+        "prov:wasDerivedFrom": [
+            {"@type": "prov:Entity", "prov:label": f"{name}, SHA-256 {digest}"} for name, digest in facts.tables
+        ],
+        "prov:wasAttributedTo": [{"@type": "prov:Agent", "prov:label": name} for name in rows.source.card.creators],
+    }
+
+
+def _responsible_ai(rows: ExportRows) -> dict[str, Any]:
+    card, facts = rows.source.card, rows.facts
+    left_out = ", ".join(f"{count} {why}" for why, count in rows.left_out.items()) or "none"
+    return {
+        "rai:dataCollection": f"All images are synthetic: generated from {facts.prompts} text prompts by "
+        f"{', '.join(sorted(facts.by_model))}. " + (card.prompts_origin or ""),
+        "rai:dataCollectionType": ["Software Collection"],
+        "rai:dataCollectionTimeframe": [time for time in (_moment(facts.first), _moment(facts.last)) if time],
+        "rai:dataManipulationProtocol": f"Of {facts.wanted} images wanted, those left out: {left_out}.",
+        "rai:dataLimitations": card.limitations,
+        "rai:dataUseCases": card.intended_use,
+        "rai:personalSensitiveInformation": card.personal_information,
+    }
+
+
+def _file_object(shard: ExportedFile) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": shard.path,
+        "name": shard.path,
+        "contentUrl": shard.path,
+        "contentSize": f"{shard.size_bytes} B",
+        "encodingFormat": PARQUET_FORMAT,
+        "sha256": shard.sha256,
+    }
+
+
+def _file_set(split: str) -> dict[str, Any]:
+    name = f"{split}-files"
+    return {
+        "@type": "cr:FileSet",
+        "@id": name,
+        "name": name,
+        "encodingFormat": PARQUET_FORMAT,
+        "includes": f"{split}-*.parquet",
+    }
+
+
+def _record_set(rows: ExportRows, split: str) -> dict[str, Any]:
+    # One record set per split; `images` where there is but one.
+    name = RECORDS if len(rows.counts) == 1 else f"{RECORDS}-{split}"
+    source = {"fileSet": {"@id": f"{split}-files"}}
+    picture = {
+        "@type": "cr:Field",
+        "@id": f"{name}/image",
+        "name": "image",
+        "dataType": "sc:ImageObject",
+        "source": {**source, "extract": {"column": "image"}, "transform": {"jsonPath": "bytes"}},
+    }
+    fields = [picture]
+    taken = {"image"}
+    for column in rows.columns:
+        # An @id must have no white space; two columns may differ in nothing else.
+        bare = base = re.sub(r"[^A-Za-z0-9_.-]", "_", column.name)
+        number = 2
+        while bare in taken:
+            bare, number = f"{base}_{number}", number + 1
+        taken.add(bare)
+        fields.append(
+            {
+                "@type": "cr:Field",
+                "@id": f"{name}/{bare}",
+                "name": column.name,
+                "dataType": _DATA_TYPES[column.kind],
+                "source": {**source, "extract": {"column": column.name}},
+            }
+        )
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
+
+
+def _license(told: str | None) -> str | None:
+    return told if told is None or "://" in told else f"https://spdx.org/licenses/{told}"
+
+
+def _day(moment: datetime | None) -> str | None:
+    return f"{moment:%Y-%m-%d}" if moment else None
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

@@ -1,0 +1,125 @@
+"""Parquet with the images inside, as Hugging Face's `Image` has them, and its features in the schema.
+
+train-00000-of-00012.parquet    image: {bytes, path}, then the columns
+README.md                       the card
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.exports.card import CardConfig, write_card
+from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
+from seedream_assets.exports.folder import ExportFolder, scratch, sha256_of
+from seedream_assets.exports.hf_features import SCHEMA_KEY, features_in_card, features_in_schema
+from seedream_assets.exports.image_bytes import read_images
+from seedream_assets.exports.rows import ExportRow, ExportRows, read_rows
+from seedream_assets.exports.shards import Shard, plan_shards
+
+IMAGE = pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+MOST_ROWS = 100_000
+# Readers decode a row group as a whole; Hugging Face's viewer wants at most a thousand rows of images in one.
+MOST_ROWS_PER_GROUP = 1_000
+LOADING = """\
+`load_dataset` takes this folder by its path, on this machine or on the Hub; from S3, name the files.
+
+```python
+from datasets import load_dataset
+
+dataset = load_dataset("path/to/this/folder", split="{split}")
+```"""
+
+
+class ParquetExport:
+    """See `Export`. Every image is read and held against the manifest's hash."""
+
+    name = "parquet"
+
+    def write(self, source: ExportSource, target: ExportTarget, choice: ExportChoice) -> ExportReport:
+        """See `Export.write`. One row group is in memory at a time, and one file in TMPDIR."""
+        rows = read_rows(source, choice.split)
+        folder = ExportFolder(target, kind=self.name, dataset=source.dataset)
+        write_shards(folder, rows, choice)
+        folder.keep_others_of_the_same_files()
+        return folder.finish(rows, name=self.name)
+
+
+def write_shards(folder: ExportFolder, rows: ExportRows, choice: ExportChoice) -> list[str]:
+    """Write the Parquet files and the card into an export's folder; returns the files' paths."""
+    folder.begin()
+    schema = pa.schema([IMAGE, *rows.schema], metadata={SCHEMA_KEY: features_in_schema(rows.columns)})
+    made_as = ["parquet", 1, str(schema), choice.bytes_per_row_group]
+    paths: list[str] = []
+    with scratch() as local:
+        for split in rows.counts:
+            planned = plan_shards(
+                rows.iterate(split), made_as=made_as, most_bytes=choice.bytes_per_shard, most_rows=MOST_ROWS
+            )
+            left = rows.iterate(split)
+            for shard in planned:
+                path = f"{split}-{shard.number:05}-of-{len(planned):05}.parquet"
+                paths.append(path)
+                ours = islice(left, shard.rows)
+                if folder.keep(path, shard.fingerprint):
+                    _pass_over(ours)
+                else:
+                    _write_shard(folder, rows, ours, shard, path, local / path, schema, choice, split)
+    folder.put("README.md", write_card(rows, [_config(rows)], LOADING.format(split=next(iter(rows.counts)))))
+    return paths
+
+
+def _write_shard(
+    folder: ExportFolder,
+    rows: ExportRows,
+    ours: Iterator[ExportRow],
+    shard: Shard,
+    path: str,
+    local: Path,
+    schema: pa.Schema,
+    choice: ExportChoice,
+    split: str,
+) -> None:
+    with pq.ParquetWriter(
+        local,
+        schema,
+        # Images are compressed already, and statistics over their bytes would hold two whole images per row group.
+        compression={"image.bytes": "none", "image.path": "zstd", **dict.fromkeys(rows.schema.names, "zstd")},
+        use_dictionary=rows.schema.names,  # type: ignore[arg-type]  # the stubs know only the switch
+        write_statistics=rows.schema.names,
+    ) as writer:
+        for group in _row_groups(read_images(rows.source.store, ours), choice.bytes_per_row_group):
+            told = [{"image": {"bytes": body, "path": row.image.file_name}, **row.values} for row, body in group]
+            writer.write_table(pa.Table.from_pylist(told, schema=schema), row_group_size=len(told))
+    folder.put_file(path, local, sha256=sha256_of(local), fingerprint=shard.fingerprint, rows=shard.rows, split=split)
+
+
+def _row_groups(images: Iterable[tuple[ExportRow, bytes]], most_bytes: int) -> Iterator[list[tuple[ExportRow, bytes]]]:
+    group: list[tuple[ExportRow, bytes]] = []
+    size_bytes = 0
+    for row, body in images:
+        if group and (size_bytes + len(body) > most_bytes or len(group) >= MOST_ROWS_PER_GROUP):
+            yield group
+            group, size_bytes = [], 0
+        group.append((row, body))
+        size_bytes += len(body)
+    if group:
+        yield group
+
+
+def _pass_over(rows: Iterator[ExportRow]) -> None:
+    for _row in rows:
+        pass
+
+
+def _config(rows: ExportRows) -> CardConfig:
+    return CardConfig(
+        paths={split: f"{split}-*.parquet" for split in rows.counts},
+        counts=rows.counts,
+        features=features_in_card(rows.columns),
+    )

@@ -1,0 +1,165 @@
+"""WebDataset: tars of samples, an image and a JSON each, the same bytes every time.
+
+train-000000.tar        <image_id>.jpg, <image_id>.json, …
+train-png-000000.tar    where a dataset has several formats, a set of tars for each: loaders infer the fields of all
+                        samples from the first five
+README.md               the card
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.core.export_columns import ExportColumn
+from seedream_assets.exports.card import CardConfig, write_card
+from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
+from seedream_assets.exports.folder import ExportFolder, scratch, sha256_of
+from seedream_assets.exports.hf_features import values_in_card
+from seedream_assets.exports.image_bytes import read_images
+from seedream_assets.exports.rows import ExportRow, ExportRows, read_rows
+from seedream_assets.exports.shards import plan_shards
+
+MOST_ROWS = 10_000
+LOADING = """\
+A sample is an image and `json`, which holds the columns. Text that is missing is "".
+
+```python
+from datasets import load_dataset
+
+dataset = load_dataset("path/to/this/folder", split="{split}")
+```
+
+```python
+import webdataset
+
+dataset = webdataset.WebDataset("path/to/this/folder/{first}", shardshuffle=False).decode("pil")
+```"""
+
+
+class WebDatasetExport:
+    """See `Export`. Every image is read and held against the manifest's hash."""
+
+    name = "webdataset"
+
+    def write(self, source: ExportSource, target: ExportTarget, choice: ExportChoice) -> ExportReport:
+        """See `Export.write`. A few images are in memory at a time, and one tar in TMPDIR."""
+        rows = read_rows(source, choice.split)
+        folder = ExportFolder(target, kind=self.name, dataset=source.dataset)
+        folder.begin()
+        columns = json_columns(rows.columns)
+        configs = []
+        names: list[str] = []
+        with scratch() as local:
+            for suffix in rows.formats:
+                counts: dict[str, int] = {}
+                for split in rows.counts:
+                    stem = f"{split}-{suffix}" if len(rows.formats) > 1 else split
+                    written, count = _write_set(folder, rows, columns, split, suffix, stem, choice, local)
+                    names += written
+                    if count:
+                        counts[split] = count
+                configs.append(_config(columns, suffix, counts, several=len(rows.formats) > 1))
+        loading = LOADING.format(split=next(iter(rows.counts)), first=names[0])
+        folder.put("README.md", write_card(rows, configs, loading))
+        return folder.finish(rows, name=self.name)
+
+
+def json_columns(columns: Sequence[ExportColumn]) -> tuple[ExportColumn, ...]:
+    """The columns as the JSON of a sample has them: all there and none null, so that all samples have one shape.
+
+    Five first samples with a null make a loader take the field for one that is always null (datasets 5.2.0: "Couldn't
+    cast array of type string to null"). So a column with a gap is text, in which "" is what is missing.
+    """
+    return tuple(
+        ExportColumn(source=column.source, name=column.name, kind="text")
+        if column.kind == "time" or (column.gaps and column.kind != "text")
+        else column
+        for column in columns
+    )
+
+
+def json_of(values: Mapping[str, Any], columns: Sequence[ExportColumn]) -> bytes:
+    """A sample's JSON."""
+    told = {column.name: _plain(values[column.name], column) for column in columns}
+    return json.dumps(told, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
+
+
+def _plain(value: Any, column: ExportColumn) -> Any:
+    if column.kind != "text":
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def _write_set(
+    folder: ExportFolder,
+    rows: ExportRows,
+    columns: Sequence[ExportColumn],
+    split: str,
+    suffix: str,
+    stem: str,
+    choice: ExportChoice,
+    local: Path,
+) -> tuple[list[str], int]:
+    """One set of tars: its files, and how many samples they hold."""
+    made_as = ["webdataset", 1, [[column.name, column.kind] for column in columns]]
+    planned = plan_shards(
+        rows.iterate(split, suffix), made_as=made_as, most_bytes=choice.bytes_per_shard, most_rows=MOST_ROWS
+    )
+    left = rows.iterate(split, suffix)
+    paths = []
+    for shard in planned:
+        path = f"{stem}-{shard.number:06}.tar"
+        paths.append(path)
+        ours = islice(left, shard.rows)
+        if folder.keep(path, shard.fingerprint):
+            for _row in ours:
+                pass
+            continue
+        write_tar(local / path, read_images(rows.source.store, ours), lambda row: json_of(row.values, columns))
+        folder.put_file(
+            path,
+            local / path,
+            sha256=sha256_of(local / path),
+            fingerprint=shard.fingerprint,
+            rows=shard.rows,
+            split=split,
+        )
+    return paths, sum(shard.rows for shard in planned)
+
+
+def write_tar(path: Path, images: Iterator[tuple[ExportRow, bytes]], describe: Callable[[ExportRow], bytes]) -> None:
+    """A tar of samples without a trace of the machine or the moment it was written on."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for row, body in images:
+            # The name up to its first dot is the sample's key; an image_id has none.
+            for name, content in ((row.image.file_name, body), (f"{row.image.image_id}.json", describe(row))):
+                # A TarInfo's own defaults are mtime, uid and gid 0, mode 0644 and no names.
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+def _config(columns: Sequence[ExportColumn], suffix: str, counts: Mapping[str, int], *, several: bool) -> CardConfig:
+    return CardConfig(
+        name=suffix if several else "default",
+        paths={split: f"{split}-{suffix}-*.tar" if several else f"{split}-*.tar" for split in counts},
+        counts=counts,
+        features=[
+            {"name": "__key__", "dtype": "string"},
+            {"name": "__url__", "dtype": "string"},
+            {"name": suffix, "dtype": "image"},
+            {"name": "json", "struct": values_in_card(columns)},
+        ],
+    )

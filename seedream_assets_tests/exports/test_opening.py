@@ -1,0 +1,141 @@
+"""The proof of an export: what it says of a good one, and that it finds what is wrong with a bad one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.exports.consumers import LIBRARIES
+from seedream_assets.exports.export import ExportTarget, default_target
+from seedream_assets.exports.formats import find_export
+from seedream_assets.exports.opening import Opening, open_export
+from seedream_assets.storage.folder import FolderStore
+from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets_tests.exports.conftest import folder_of
+from seedream_assets_tests.exports.dataset_builder import DatasetBuilder
+
+OWNED = {
+    "description": "Scenes",
+    "license": "CC-BY-4.0",
+    "creators": ("Data",),
+    "url": "https://example.com/scenes",
+}
+SHARDED = {"webdataset": 4000, "parquet": 4000, "croissant": 4000}
+
+
+def choice_of(name: str) -> ExportChoice:
+    return ExportChoice(name=name, shard_bytes=SHARDED.get(name), split="part")
+
+
+def write_and_open(dataset: DatasetBuilder, name: str) -> Opening:
+    source = dataset.source_with(**OWNED)
+    target = default_target(source, name)
+    find_export(name).write(source, target, choice_of(name))
+    return open_export(source, target, choice_of(name))
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_good_export_opens(scenes_anywhere: DatasetBuilder, name: str) -> None:
+    scenes_anywhere.write(20, passengers={"part": ["train"] * 14 + ["val"] * 6})
+    opened = write_and_open(scenes_anywhere, name)
+    assert opened.problems == ()
+    assert opened.incomplete == ()
+    assert opened.passed
+    assert opened.sampled > 0
+    if scenes_anywhere.store.url.startswith("file") or name == "imagefolder":
+        assert opened.rows == 20
+    else:
+        assert 0 < opened.rows < 20
+        assert "a sample of" in opened.told
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_file_that_was_cut_is_found(scenes_anywhere: DatasetBuilder, name: str) -> None:
+    scenes_anywhere.write(6, passengers={"part": "train"})
+    write_and_open(scenes_anywhere, name)
+    target = default_target(scenes_anywhere.source, name)
+    suffix = {"imagefolder": ".jpg", "webdataset": ".tar"}.get(name, ".parquet")
+    key = next(info.key for info in target.store.list(target.prefix) if info.key.endswith(suffix))
+    body = target.store.read(key)
+    target.store.replace(key, body[: len(body) // 2], content_type="application/octet-stream")
+    opened = open_export(scenes_anywhere.source_with(**OWNED), target, choice_of(name))
+    assert not opened.passed
+    assert any(key.removeprefix(target.prefix) in problem for problem in opened.problems)
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_another_picture_under_a_right_name_is_found(scenes: DatasetBuilder, name: str) -> None:
+    """The bytes of a later dataset under the older one's names: all counts and most sizes fit."""
+    scenes.write(4, passengers={"part": "train"})
+    write_and_open(scenes, name)
+    scenes.write([{"sha256": "00" * 32}] * 4, passengers={"part": "train"})
+    target = default_target(scenes.source, name)
+    opened = open_export(scenes.source_with(**OWNED), target, choice_of(name))
+    # mlcroissant hands out decoded pictures alone: the checksums of the files stand in its own description.
+    assert opened.passed == (name == "croissant")
+    assert name == "croissant" or "other bytes" in opened.told
+
+
+def test_a_dataset_that_has_grown_since_is_found(scenes: DatasetBuilder) -> None:
+    scenes.write(4, passengers={"part": "train"})
+    for name in LIBRARIES:
+        write_and_open(scenes, name)
+    scenes.write(2, passengers={"part": "train"}, partition="later", first=4)
+    for name in LIBRARIES:
+        opened = open_export(scenes.source_with(**OWNED), default_target(scenes.source, name), choice_of(name))
+        assert opened.problems, name
+
+
+def test_what_is_not_exported_or_not_complete_is_said(scenes: DatasetBuilder) -> None:
+    scenes.write(2, passengers={"part": "train"})
+    target = default_target(scenes.source, "imagefolder")
+    assert "holds no complete export" in open_export(scenes.source, target, choice_of("imagefolder")).told
+    write_and_open(scenes, "imagefolder")
+    record = folder_of(scenes, "imagefolder") / "export.json"
+    record.write_text(record.read_text().replace('"complete": true', '"complete": false'))
+    assert "holds no complete export" in open_export(scenes.source, target, choice_of("imagefolder")).told
+
+
+def test_a_croissant_file_without_an_owner_opens_and_is_not_passed(scenes: DatasetBuilder) -> None:
+    scenes.write(2)
+    target = default_target(scenes.source, "croissant")
+    choice = ExportChoice(name="croissant")
+    find_export("croissant").write(scenes.source, target, choice)
+    opened = open_export(scenes.source, target, choice)
+    assert opened.problems == ()
+    assert opened.incomplete == (
+        "description is missing",
+        "url is missing",
+        "license is missing",
+        "creator is missing",
+    )
+    assert not opened.passed
+
+
+def test_without_the_library_it_says_that_it_was_not_run(
+    scenes: DatasetBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)  # as where it is not installed
+    scenes.write(2, passengers={"part": "train"})
+    opened = write_and_open(scenes, "imagefolder")
+    assert not opened.ran
+    assert not opened.passed
+    assert "not run: datasets is not installed" in opened.told
+    assert "seedream-assets[exports]" in opened.told
+
+
+def test_a_split_word_in_the_address_changes_nothing(scenes: DatasetBuilder, tmp_path: Path) -> None:
+    """A folder called test or dev above the export must not turn all of it into a test split."""
+    scenes.write(5, passengers={"part": "train"})
+    for name in LIBRARIES:
+        place: ObjectStore = FolderStore(tmp_path / "test-data" / "dev" / name)
+        target = ExportTarget(store=place)
+        find_export(name).write(scenes.source, target, choice_of(name))
+        opened = open_export(scenes.source_with(**OWNED), target, choice_of(name))
+        assert opened.problems == (), name
+        assert opened.rows == 5
+        assert json.loads(place.read("export.json"))["complete"]
