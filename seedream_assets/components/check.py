@@ -39,6 +39,7 @@ SECTIONS: tuple[Place, ...] = (
     ("prompts",),
     ("provenance",),
     ("verify",),
+    ("card",),
     ("image_store",),
 )
 # The name under which Dagster's machinery knows a field, and the one in YAML.

@@ -12,6 +12,7 @@ import dagster as dg
 
 from seedream_assets.assets.build import build_assets, build_automation, build_checks
 from seedream_assets.components.checks_schema import VerifyModel, refuse_unless_cron
+from seedream_assets.components.exports_schema import CardModel, DeclaredExports, read_card
 from seedream_assets.components.provenance_schema import ProvenanceModel
 from seedream_assets.components.scaffold import ImageDatasetScaffolder
 from seedream_assets.components.schema import (
@@ -30,6 +31,7 @@ from seedream_assets.core.approval import Approval
 from seedream_assets.core.budget import Budget
 from seedream_assets.core.declaration import DatasetDeclaration, Partitions, Sensor, Verify
 from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.export_choice import read_choices
 from seedream_assets.core.models import SizePolicy
 from seedream_assets.core.prompt_table import Recipe, TableRules, check_recipe
 from seedream_assets.core.prompt_template import PromptTemplate
@@ -97,6 +99,10 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
     verify: Annotated[
         VerifyModel | None, dg.Resolver.default(description="The check of the bucket against the manifests.")
     ] = None
+    exports: DeclaredExports = None
+    card: Annotated[
+        CardModel | None, dg.Resolver.default(description="What only the owner can say, for the exports.")
+    ] = None
     owners: Annotated[
         Sequence[str] | None, dg.Resolver.default(description="E-mail addresses or team:<name>, shown in the UI.")
     ] = None
@@ -135,6 +141,8 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             schedule=self.schedule,
             sensor=Sensor(**self.sensor.given()) if self.sensor else None,
             verify=self.verify.declared() if self.verify else Verify(),
+            exports=read_choices(self.exports or ()),
+            card=read_card(self.card, description=self.description, owners=self.owners or ()),
             budget=Budget(**(self.budget.given() if self.budget else {})),
             approval=Approval(above_credits=self.approval.above_credits, sample=self.approval.sample)
             if self.approval

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from seedream_assets.core.approval import Approval
 from seedream_assets.core.budget import Budget
 from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.export_choice import Card, ExportChoice
 from seedream_assets.core.partitions import UNPARTITIONED as UNPARTITIONED
 from seedream_assets.core.partitions import Partitions as Partitions
 from seedream_assets.core.prompt_table import TableRules
@@ -67,6 +68,7 @@ class DatasetDeclaration:
         schedule: Cron, in the partitions' timezone (UTC where there are none); None: no schedule is declared.
         sensor: How the tables are watched; None: no sensor is declared.
         provenance: What is written into the images.
+        exports, card: What it is handed over as, and what its owner says of it there.
         leonardo, engine: Where this dataset needs its own: fields of `LeonardoResource`, and of `EngineSettings`.
     """
 
@@ -82,6 +84,8 @@ class DatasetDeclaration:
     approval: Approval | None = None
     provenance: Provenance = field(default_factory=Provenance)
     verify: Verify = field(default_factory=Verify)
+    exports: tuple[ExportChoice, ...] = ()
+    card: Card = field(default_factory=Card)
     leonardo: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     engine: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ DEFAULT_ROW_GROUP_BYTES = 100_000_000
 # An object of S3 may be 5 TB, a row group is held in memory while it is written.
 LARGEST_SHARD_BYTES = 100_000_000_000
 LARGEST_ROW_GROUP_BYTES = 2_000_000_000
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,10 @@ class Card:
         prompts_origin: Who wrote the prompts, and how.
         intended_use, limitations, personal_information: Free text.
         version: MAJOR.MINOR.PATCH.
-        costs: Tell on the card what the images cost.
+        costs: Tell what the images cost, on the card and in columns.
+
+    Raises:
+        DeclarationError: The version is not one.
     """
 
     title: str | None = None
@@ -92,6 +97,10 @@ class Card:
     personal_information: str | None = None
     version: str | None = None
     costs: bool = False
+
+    def __post_init__(self) -> None:
+        if self.version is not None and not _VERSION.fullmatch(self.version):
+            raise DeclarationError(f"card.version: got {self.version!r}, allowed is MAJOR.MINOR.PATCH, as in 1.0.0")
 
 
 def read_choices(declared: Iterable[str | Mapping[str, Any]]) -> tuple[ExportChoice, ...]:

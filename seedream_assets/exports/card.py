@@ -36,14 +36,16 @@ class CardConfig:
     features: Sequence[Mapping[str, Any]]
 
 
-def write_card(rows: ExportRows, configs: Sequence[CardConfig], loading: str) -> bytes:
+def write_card(rows: ExportRows, configs: Sequence[CardConfig], loading: str, snippets: Sequence[str]) -> bytes:
     """README.md.
 
     Args:
         rows: What is exported.
         configs: How it loads.
-        loading: A paragraph or a list on loading it, in Markdown.
+        loading: A paragraph on loading it, in Markdown.
+        snippets: Python that loads it.
     """
+    loading = "\n\n".join([loading, *(f"```python\n{snippet}\n```" for snippet in snippets)])
     title = rows.source.card.title or rows.source.dataset
     parts = [
         f"---\n{_front_matter(rows, configs)}---\n",

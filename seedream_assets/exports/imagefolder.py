@@ -21,18 +21,12 @@ from seedream_assets.exports.folder import ExportFolder, scratch, sha256_of
 from seedream_assets.exports.hf_features import features_in_card
 from seedream_assets.exports.rows import ExportRow, ExportRows, StoredImage, read_rows
 from seedream_assets.exports.shards import plan_shards
+from seedream_assets.exports.snippets import HERE, loading_snippet
 
 METADATA = "metadata.parquet"
 FILE_NAME = "file_name"
 ROWS_PER_GROUP = 10_000
-LOADING = """\
-`load_dataset` takes this folder by its path. It does not read an ImageFolder from `s3://`: copy it first.
-
-```python
-from datasets import load_dataset
-
-dataset = load_dataset("path/to/this/folder", split="{split}")
-```"""
+LOADING = "`load_dataset` takes this folder by its path. It does not read an ImageFolder from `s3://`: copy it first."
 
 
 class ImageFolderExport:
@@ -49,7 +43,8 @@ class ImageFolderExport:
         with scratch() as local:
             for split, count in rows.counts.items():
                 _write_metadata(folder, rows, split, count, local / METADATA)
-        folder.put("README.md", write_card(rows, [_config(rows)], LOADING.format(split=next(iter(rows.counts)))))
+        snippet = loading_snippet("imagefolder", folder=HERE, split=next(iter(rows.counts)), first="")
+        folder.put("README.md", write_card(rows, [_config(rows)], LOADING, [snippet]))
         return folder.finish(rows, name=self.name)
 
 

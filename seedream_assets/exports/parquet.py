@@ -21,19 +21,13 @@ from seedream_assets.exports.hf_features import SCHEMA_KEY, features_in_card, fe
 from seedream_assets.exports.image_bytes import read_images
 from seedream_assets.exports.rows import ExportRow, ExportRows, read_rows
 from seedream_assets.exports.shards import Shard, plan_shards
+from seedream_assets.exports.snippets import HERE, loading_snippet
 
 IMAGE = pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 MOST_ROWS = 100_000
 # Readers decode a row group as a whole; Hugging Face's viewer wants at most a thousand rows of images in one.
 MOST_ROWS_PER_GROUP = 1_000
-LOADING = """\
-`load_dataset` takes this folder by its path, on this machine or on the Hub; from S3, name the files.
-
-```python
-from datasets import load_dataset
-
-dataset = load_dataset("path/to/this/folder", split="{split}")
-```"""
+LOADING = "`load_dataset` takes this folder by its path; from S3, name the files."
 
 
 class ParquetExport:
@@ -70,7 +64,8 @@ def write_shards(folder: ExportFolder, rows: ExportRows, choice: ExportChoice) -
                     _pass_over(ours)
                 else:
                     _write_shard(folder, rows, ours, shard, path, local / path, schema, choice, split)
-    folder.put("README.md", write_card(rows, [_config(rows)], LOADING.format(split=next(iter(rows.counts)))))
+    snippet = loading_snippet("parquet", folder=HERE, split=next(iter(rows.counts)), first="")
+    folder.put("README.md", write_card(rows, [_config(rows)], LOADING, [snippet]))
     return paths
 
 

@@ -26,22 +26,10 @@ from seedream_assets.exports.hf_features import values_in_card
 from seedream_assets.exports.image_bytes import read_images
 from seedream_assets.exports.rows import ExportRow, ExportRows, read_rows
 from seedream_assets.exports.shards import plan_shards
+from seedream_assets.exports.snippets import HERE, loading_snippet
 
 MOST_ROWS = 10_000
-LOADING = """\
-A sample is an image and `json`, which holds the columns. Text that is missing is "".
-
-```python
-from datasets import load_dataset
-
-dataset = load_dataset("path/to/this/folder", split="{split}")
-```
-
-```python
-import webdataset
-
-dataset = webdataset.WebDataset("path/to/this/folder/{first}", shardshuffle=False).decode("pil")
-```"""
+LOADING = 'A sample is an image and `json`, which holds the columns; text that is missing is "".'
 
 
 class WebDatasetExport:
@@ -67,8 +55,11 @@ class WebDatasetExport:
                     if count:
                         counts[split] = count
                 configs.append(_config(columns, suffix, counts, several=len(rows.formats) > 1))
-        loading = LOADING.format(split=next(iter(rows.counts)), first=names[0])
-        folder.put("README.md", write_card(rows, configs, loading))
+        split = next(iter(rows.counts))
+        snippets = [
+            loading_snippet(library, folder=HERE, split=split, first=names[0]) for library in ("parquet", "webdataset")
+        ]
+        folder.put("README.md", write_card(rows, configs, LOADING, snippets))
         return folder.finish(rows, name=self.name)
 
 
