@@ -9,10 +9,11 @@ import pandas as pd
 
 from seedream_assets.assets.bucket_check import verification_result
 from seedream_assets.assets.contact_sheet import contact_sheet
+from seedream_assets.assets.exports import export_checks, with_exports
 from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.lineage import materialise_stage
-from seedream_assets.assets.partition_walk import Materialised
+from seedream_assets.assets.partition_walk import Materialised, partitions_of
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.core.column_lineage import manifest_lineage
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
@@ -50,6 +51,7 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
                 asset=key,
                 description="Every stored image exists, is whole, and has the hash of the manifest.",
             ),
+            *export_checks(frame),
         ],
     )
     def dataset(
@@ -57,9 +59,14 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
-            yield from materialise_stage(
-                context, frame, "dataset", deployment, lambda key: _assemble(frame, key, deployment)
-            )
+            last = partitions_of(context)[-1]
+
+            def assemble(partition: str) -> Materialised:
+                done = _assemble(frame, partition, deployment)
+                # An export is of all partitions, so one is made when no manifest is still to come.
+                return with_exports(frame, done, deployment.store, context.log) if partition == last else done
+
+            yield from materialise_stage(context, frame, "dataset", deployment, assemble)
 
     return dataset
 

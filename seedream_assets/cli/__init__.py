@@ -1,7 +1,7 @@
 """`seedream`: the same datasets without a Dagster project, and what goes with them.
 
 Exit codes: 0, every wanted image is final; 3, some are not; 4, only a sample was bought, and the rest waits for an
-approval; 1, it could not run; 2, wrong usage. `verify` has its own.
+approval; 1, it could not run; 2, wrong usage. `export` and `verify` have their own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": "Materialise the bundled dataset through Dagster, on the bundled emulator; needs no account.",
     "dev": "Open Dagster's UI on this project, with the emulator beside it.",
     "emulator": "A stand-in Leonardo on this machine.",
+    "export": "Hand a dataset over: ImageFolder, WebDataset, Parquet, Croissant, gallery; proven by opening it.",
     "ledger": "Look at what was bought, and settle what is uncertain.",
     "plan": "Quote a dataset without spending.",
     "run": "Bring a dataset to the declared state: read, plan, buy, store, write the manifest.",

@@ -48,7 +48,7 @@ OWN_NAMES = {"image_model": "model"}
 NOT_TEMPLATED: tuple[Place, ...] = (("prompts", "template"),)
 # Kept as it stands where the variable is not set, and refused when a run starts.
 KEPT_UNRESOLVED: tuple[Place, ...] = (("store",),)
-_NAMED = re.compile(r"(?:leonardo\.|engine\.)?([a-z_]+(?:\.[a-z_]+)*)\b")
+_NAMED = re.compile(r"(?:leonardo\.|engine\.)?([a-z_]+(?:\.[a-z_0-9]+)*)\b")
 
 
 def check_yaml_files(paths: Iterable[Path]) -> list[YamlError]:
@@ -125,11 +125,13 @@ class _Examination:
         self.prefix = prefix
         self.values = values
         self.errors: list[YamlError] = []
+        self.given: Any = values  # as they stand in the file, rendered
         self.context = dg.ResolutionContext.default()
         self.has_own_variables = "template_vars_module" in document.value
 
     def build(self) -> ImageDataset | SeedreamResources | None:
         self.values = self._render(self.values, ())
+        self.given = copy.deepcopy(self.values)
         built = self._validate()
         # Every turn takes out one value, so this ends; the error that has no place of its own is the last.
         while built is not None:
@@ -193,10 +195,14 @@ class _Examination:
             place = (*section, *name)
             if _holds(self.values, place):
                 return place
-        return ()
+        return _place_in_list(self.given, self.values, name)
 
     def _take_out(self, place: Place) -> bool:
         """Go on as if this had been left out. What is required is replaced by something that is allowed."""
+        if place[:1] == ("exports",) and len(place) == 2:
+            # By value: the entries before it may have been taken out.
+            self.values["exports"].remove(self.given["exports"][place[1]])
+            return True
         if not place or not _holds(self.values, place):
             return False
         stand_in: dict[Place, Any] = {("name",): "unnamed", ("prompts",): {"table": "prompts.csv"}}
@@ -209,6 +215,20 @@ class _Examination:
         else:
             return self._take_out(place[:-1])
         return True
+
+
+def _place_in_list(given: Mapping[str, Any], left: Mapping[str, Any], name: tuple[str, ...]) -> Place:
+    """The entry of a list that a name such as `exports.webdataset.shard_bytes` means: `webdataset`, alone or as a key.
+
+    The first that has not been taken out yet.
+    """
+    entries = given.get(name[0])
+    if len(name) > 1 and isinstance(entries, list):
+        for number, entry in enumerate(entries):
+            named = entry == name[1] or (isinstance(entry, dict) and name[1] in entry)
+            if named and entry in left.get(name[0], []):
+                return (name[0], number)
+    return (name[0],) if name[0] in left else ()
 
 
 def _by_place(error: ValidationError, values: Mapping[str, Any]) -> dict[Place, str]:

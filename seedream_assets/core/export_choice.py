@@ -47,7 +47,9 @@ class ExportChoice:
 
     def __post_init__(self) -> None:
         if self.name not in FORMAT_OPTIONS:
-            raise DeclarationError(f"exports: got {self.name!r}, allowed is one of {', '.join(FORMAT_OPTIONS)}")
+            raise DeclarationError(
+                f"exports.{self.name}: there is no such format; allowed is one of {', '.join(FORMAT_OPTIONS)}"
+            )
         for option in ("split", "shard_bytes", "row_group_bytes"):
             if getattr(self, option) is not None and option not in FORMAT_OPTIONS[self.name]:
                 raise _no_such_option(self.name, option)
@@ -113,7 +115,7 @@ def read_choices(declared: Iterable[str | Mapping[str, Any]]) -> tuple[ExportCho
     names = [choice.name for choice in choices]
     for name in names:
         if names.count(name) > 1:
-            raise DeclarationError(f"exports: {name} is named twice; every format has one place in the store")
+            raise DeclarationError(f"exports.{name}: is named twice; every format has one place in the store")
     splits = {choice.split for choice in choices if choice.name in ("parquet", "croissant")}
     shapes = {
         (choice.bytes_per_shard, choice.bytes_per_row_group)
@@ -122,7 +124,7 @@ def read_choices(declared: Iterable[str | Mapping[str, Any]]) -> tuple[ExportCho
     }
     if len(splits) > 1 or len(shapes) > 1:
         raise DeclarationError(
-            "exports: croissant describes the files of parquet, so both need the same options; give them the same, or "
+            "exports.croissant: it describes the files of parquet, so both need the same options; give them the same, or "
             "leave parquet out, which croissant writes anyway"
         )
     return choices

@@ -168,3 +168,35 @@ def test_partitions_that_cannot_be_are_told_at_their_line(tmp_path: Path, partit
     told = lines_and_messages(tmp_path, text)
     assert {line for line, _ in told} == {3}
     assert any(message in one for _, one in told)
+
+
+EXPORTS = """\
+type: seedream_assets.ImageDataset
+attributes:
+  name: a
+  prompts: {table: p.csv}
+  exports:
+    - imagefolder
+    - hdf5
+    - webdataset:
+        shard_bytes: 0
+    - {parquet: {shards: 3}}
+    - 7
+  card: {version: "1", licence: MIT}
+"""
+
+
+def test_every_wrong_export_is_told_at_its_own_line(tmp_path: Path) -> None:
+    assert [(line, message.split(";")[0]) for line, message in lines_and_messages(tmp_path, EXPORTS)] == [
+        (7, "exports.hdf5: there is no such format"),
+        (8, "exports.webdataset.shard_bytes: got 0, allowed is a number of bytes, 1 to 100000000000"),
+        (10, "exports.parquet.shards: there is no such option"),
+        (11, "exports.4: got 7, allowed is a valid string or a valid dictionary"),
+        (12, "card.licence: there is no such key here"),
+        (12, "card.version: got '1', allowed is MAJOR.MINOR.PATCH, as in 1.0.0"),
+    ]
+
+
+def test_two_wrong_exports_of_one_format_are_both_told(tmp_path: Path) -> None:
+    text = "name: a\nprompts: {table: p.csv}\nexports:\n- parquet: {a: 1}\n- parquet: {b: 1}\n- imagefolder\n- imagefolder\n"
+    assert [line for line, _ in lines_and_messages(tmp_path, text)] == [4, 5, 6]

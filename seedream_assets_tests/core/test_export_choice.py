@@ -23,9 +23,9 @@ def test_a_name_with_options() -> None:
 @pytest.mark.parametrize(
     ("declared", "told"),
     [
-        (["hdf5"], "got 'hdf5', allowed is one of imagefolder, webdataset"),
-        ([{"hdf5": {"a": 1}}], "got 'hdf5'"),
-        (["imagefolder", {"imagefolder": {"split": "part"}}], "imagefolder is named twice"),
+        (["hdf5"], "exports.hdf5: there is no such format; allowed is one of imagefolder, webdataset"),
+        ([{"hdf5": {"a": 1}}], "exports.hdf5: there"),
+        (["imagefolder", {"imagefolder": {"split": "part"}}], "exports.imagefolder: is named twice"),
         ([{"imagefolder": {"shard_bytes": 5}}], "exports.imagefolder.shard_bytes: there is no such option"),
         ([{"webdataset": {"shards": 5}}], "webdataset knows split, shard_bytes"),
         ([{"webdataset": {"shard_bytes": 0}}], "got 0, allowed is a number of bytes, 1 to"),

@@ -1,0 +1,108 @@
+"""`seedream export dataset.yaml`: hand a dataset over, from its manifests alone, and prove that it opens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.export_choice import FORMAT_OPTIONS, ExportChoice
+from seedream_assets.exports.consumers import LIBRARIES
+from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget, default_target
+from seedream_assets.exports.formats import find_export
+from seedream_assets.exports.opening import Opening, open_export
+from seedream_assets.exports.snippets import how_to_load
+from seedream_assets.resources import ImageStoreResource
+
+DOES_NOT_OPEN = 1
+
+
+@click.command("export")
+@click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--format",
+    "names",
+    multiple=True,
+    type=click.Choice(list(FORMAT_OPTIONS)),
+    help="May be given several times. Default: those that the YAML declares.",
+)
+@click.option(
+    "--to",
+    help="s3://bucket/prefix, file:///… or a path, for one format. Default: datasets/<name>/exports/<format>/ in the store.",
+)
+@click.option("--split", help="Column of the prompt table that says train, validation or test.")
+@click.option("--shard-bytes", type=int, help="Bytes of images in one file of webdataset, parquet or croissant.")
+@click.option("--verify/--no-verify", default=True, help="Open the export with its consumers' libraries.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per export.")
+def command(
+    dataset: Path,
+    names: tuple[str, ...],
+    to: str | None,
+    split: str | None,
+    shard_bytes: int | None,
+    verify: bool,
+    as_json: bool,
+) -> None:
+    """Export a dataset. Run again, it finishes what was interrupted and keeps what is whole.
+
+    Exit codes: 0, written and opened, or opening was not possible here; 1, an export does not open as it should.
+    """
+    declaration = load_declaration(dataset)
+    resource = ImageStoreResource()
+    source = ExportSource(dataset=declaration.name, store=resource.open(declaration.store), card=declaration.card)
+    choices = _choices(declaration, names, split, shard_bytes)
+    if to is not None and len(choices) != 1:
+        raise click.UsageError(f"--to is the place of one export; name one --format, not {len(choices)}")
+    wrong = False
+    for choice in choices:
+        target = default_target(source, choice.name) if to is None else ExportTarget(store=resource.open(to))
+        report = find_export(choice.name).write(source, target, choice)
+        opening = open_export(source, target, choice) if verify and choice.name in LIBRARIES else None
+        click.echo(json.dumps(_as_object(report, opening), default=str) if as_json else _told(report, opening))
+        wrong = wrong or bool(opening and opening.problems)
+    if wrong:
+        raise click.exceptions.Exit(DOES_NOT_OPEN)
+
+
+def _choices(
+    declaration: DatasetDeclaration, names: tuple[str, ...], split: str | None, shard_bytes: int | None
+) -> list[ExportChoice]:
+    """The exports to make: options of the command line before the YAML's, where the format has them."""
+    declared = {choice.name: choice for choice in declaration.exports}
+    if not names and not declared:
+        raise click.UsageError(f"{declaration.name} declares no exports; add --format NAME")
+    choices = []
+    for name in dict.fromkeys(names or declared):
+        base = declared.get(name) or ExportChoice(name=name)
+        choices.append(
+            ExportChoice(
+                name=name,
+                split=split or base.split,
+                shard_bytes=shard_bytes or base.shard_bytes,
+                row_group_bytes=base.row_group_bytes,
+            )
+        )
+    return choices
+
+
+def _told(report: ExportReport, opening: Opening | None) -> str:
+    left_out = ", ".join(f"{count} {why}" for why, count in report.left_out.items())
+    lines = [
+        f"{report.name}: {report.rows} images, {report.size_bytes / 1e6:.1f} MB in {report.uri}",
+        f"files written {report.written}, kept {report.kept}, removed {report.removed}"
+        + (f"; images left out: {left_out}" if left_out else ""),
+    ]
+    if opening is not None:
+        mark = "proven" if opening.passed else "NOT PROVEN" if opening.problems or not opening.ran else "incomplete"
+        lines.append(f"{mark}: {opening.told}")
+    return "\n".join([*lines, "", how_to_load(report), ""])
+
+
+def _as_object(report: ExportReport, opening: Opening | None) -> dict[str, Any]:
+    proof = None if opening is None else {**asdict(opening), "passed": opening.passed}
+    return {**asdict(report), "opening": proof, "how_to_load": how_to_load(report)}

@@ -1,0 +1,87 @@
+"""`seedream export`: writes, proves, and prints lines that load what it wrote."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedream_assets_tests.cli.conftest import Desk
+from seedream_assets_tests.exports.conftest import consumers_at_home as consumers_at_home  # the fixture
+
+
+@pytest.fixture
+def bought(desk: Desk) -> Desk:
+    desk.run("run", str(desk.folder / "dataset.yaml"))
+    return desk
+
+
+def snippet_of(output: str) -> str:
+    return output.split("\n\n", 1)[1]
+
+
+@pytest.mark.parametrize("name", ["imagefolder", "webdataset", "parquet", "croissant"])
+def test_what_it_prints_loads_what_it_wrote(bought: Desk, name: str) -> None:
+    done = bought.run("export", str(bought.folder / "dataset.yaml"), "--format", name)
+    assert done.exit_code == 0, done.output
+    assert f"{name}: 3 images" in done.stdout
+    assert "3 rows counted" in done.stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", snippet_of(done.stdout)], capture_output=True, text=True, timeout=120
+    )
+    assert loaded.returncode == 0, loaded.stderr
+    assert "A blue mug" in loaded.stdout or "A tea cup" in loaded.stdout
+
+
+def test_to_another_place_and_with_json(bought: Desk) -> None:
+    place = bought.folder / "hand over"
+    told = bought.run_json("export", str(bought.folder / "dataset.yaml"), "--format", "imagefolder", "--to", str(place))
+    assert (told["rows"], told["opening"]["passed"]) == (3, True)
+    assert (place / "train" / "metadata.parquet").exists()
+    assert told["uri"] == place.as_uri()
+
+
+def test_without_verification_nothing_is_opened(bought: Desk) -> None:
+    told = bought.run_json("export", str(bought.folder / "dataset.yaml"), "--format", "parquet", "--no-verify")
+    assert told["opening"] is None
+
+
+def test_the_declared_exports_are_the_default(bought: Desk) -> None:
+    yaml = bought.folder / "dataset.yaml"
+    assert bought.run("export", str(yaml)).exit_code == 2
+    yaml.write_text(yaml.read_text() + "exports: [parquet, gallery]\n")
+    done = bought.run("export", str(yaml), "--json", "--no-verify")
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["parquet", "gallery"]
+    assert bought.run("export", str(yaml), "--to", str(bought.folder / "x")).exit_code == 2
+
+
+def test_somebody_elses_folder_is_left_alone(bought: Desk) -> None:
+    place = bought.folder / "mine"
+    place.mkdir()
+    (place / "thesis.txt").write_text("precious")
+    done = bought.run("export", str(bought.folder / "dataset.yaml"), "--format", "imagefolder", "--to", str(place))
+    assert done.exit_code != 0
+    assert "is not empty" in str(done.exception)
+    assert [path.name for path in place.iterdir()] == ["thesis.txt"]
+
+
+def test_an_option_that_the_format_lacks_is_refused(bought: Desk) -> None:
+    yaml = str(bought.folder / "dataset.yaml")
+    done = bought.run("export", yaml, "--format", "imagefolder", "--shard-bytes", "5")
+    assert "exports.imagefolder.shard_bytes" in str(done.exception)
+
+
+def test_an_export_that_does_not_open_gives_exit_code_1(bought: Desk) -> None:
+    yaml = str(bought.folder / "dataset.yaml")
+    bought.run("export", yaml, "--format", "imagefolder", "--no-verify")
+    folder = bought.store / "datasets" / "tableware" / "exports" / "imagefolder"
+    image = next(iter(sorted(Path(folder / "train").glob("*.jpg"))))
+    broken = bytes(image.stat().st_size)
+    image.unlink()
+    image.write_bytes(broken)
+    done = bought.run("export", yaml, "--format", "imagefolder")
+    assert done.exit_code == 1
+    assert "NOT PROVEN" in done.stdout
