@@ -66,7 +66,8 @@ def open_with_datasets(
             for split, images in loaded.items():
                 column = next(key for key, kind in images.features.items() if isinstance(kind, datasets.Image))
                 for example in images.cast_column(column, datasets.Image(decode=False)):
-                    told = example.get("json", example)
+                    # A column of the table may be called json, but not __key__.
+                    told = example["json"] if "__key__" in example else example
                     yield Seen(
                         library="datasets",
                         split=str(split),

@@ -36,7 +36,7 @@ from seedream_assets.exports.consumers import (
 )
 from seedream_assets.exports.croissant import CROISSANT
 from seedream_assets.exports.export import ExportedFile, ExportSource, ExportTarget
-from seedream_assets.exports.folder import RECORD
+from seedream_assets.exports.folder import RECORD, sha256_of
 from seedream_assets.exports.imagefolder import METADATA
 from seedream_assets.exports.rows import ExportRows, read_rows
 from seedream_assets.storage.object_store import ObjectStore
@@ -120,6 +120,8 @@ def open_export(source: ExportSource, target: ExportTarget, choice: ExportChoice
         incomplete = missing_in_croissant(json.loads(target.store.read(target.key(CROISSANT))))
     with TemporaryDirectory(prefix="seedream-opening-") as scratch, _locally(rows, target, choice, files) as local:
         seen, sampled, found = _look(rows, choice, local, Path(scratch))
+        if choice.name == "croissant":
+            problems += _wrong_checksums(local.folder)
     problems += found
     counted = sum(local.counts.values())
     told = f"opened with {' and '.join(LIBRARIES[choice.name])}: {seen} rows counted, {sampled} decoded and hashed"
@@ -241,6 +243,13 @@ def _wrong_row_counts(rows: ExportRows, target: ExportTarget, files: Sequence[Ex
         counted[one.split] += one.rows
     if dict(counted) != dict(rows.counts):
         yield f"its files hold {dict(counted)} images, the manifest {dict(rows.counts)}; export again"
+
+
+def _wrong_checksums(folder: Path) -> Iterator[str]:
+    """Files with another hash than Croissant's description says; mlcroissant 1.1.1 compares none of files on disk."""
+    for one in json.loads((folder / CROISSANT).read_text(encoding="utf-8"))["distribution"]:
+        if "contentUrl" in one and sha256_of(folder / one["contentUrl"]) != one["sha256"]:
+            yield f"{one['contentUrl']} does not have the sha256 that {CROISSANT} gives"
 
 
 @contextmanager

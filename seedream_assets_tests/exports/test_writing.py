@@ -112,7 +112,7 @@ def test_in_s3_no_image_is_downloaded_for_an_imagefolder(s3_store: S3Store, s3_c
     finally:
         s3_client.meta.events.unregister("before-call.s3", unique_id="noted")
     assert sum(1 for name, _ in calls if name == "CopyObject") == 5
-    assert not [path for name, path in calls if name == "GetObject" and "/images/" in path]
+    assert not [path for name, path in calls if name == "GetObject" and "/images/images/" in path]
 
 
 def test_from_a_bucket_to_this_machine_and_back(s3_store: S3Store, folder_store: FolderStore) -> None:
