@@ -48,7 +48,7 @@ OWN_NAMES = {"image_model": "model"}
 NOT_TEMPLATED: tuple[Place, ...] = (("prompts", "template"),)
 # Kept as it stands where the variable is not set, and refused when a run starts.
 KEPT_UNRESOLVED: tuple[Place, ...] = (("store",),)
-_NAMED = re.compile(r"(?:leonardo\.|engine\.)?([a-z_]+(?:\.[a-z_0-9]+)*)\b")
+_NAMED = re.compile(r"(?:leonardo\.|engine\.)?(exports\.[a-z_0-9]+|[a-z_]+(?:\.[a-z_]+)*)\b")
 
 
 def check_yaml_files(paths: Iterable[Path]) -> list[YamlError]:
