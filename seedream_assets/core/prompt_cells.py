@@ -6,7 +6,7 @@ Not here: what a text means (`prompt_numbers`, `prompt_settings`, `prompt_refere
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, cast
@@ -18,9 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seedream_assets.core.prompt_faults import TEXT, BoolArray, Cells, IntArray
+from seedream_assets.core.text_hashes import digests, hexadecimal, part
 
 LARGEST_EXACT_FLOAT = 2**53
 _ITERATED_ROWS = 1 << 15
+_BYTES_AT_ONCE = 1 << 20
+_NO_BYTES = np.empty(0, dtype=np.uint8)
 _KERNELS: Any = pc  # for those that the published types lack
 _NULL = pa.scalar(None, pa.large_string())
 
@@ -43,16 +46,21 @@ class Texts:
     def normalised(self) -> Texts:
         """Line ends as one newline, Unicode NFC, outer whitespace trimmed, and null for what is then empty."""
         texts = self._array
-        if pc.any(pc.match_substring(texts, "\r")).as_py():
+        if self.any_byte(lambda byte: byte == 0x0D):
             texts = pc.replace_substring_regex(texts, "\r\n?", "\n")
-        if not pc.all(pc.string_is_ascii(texts)).as_py():
-            texts = _KERNELS.utf8_normalize(texts, "NFC")
+        # Below U+0300, which begins with the byte CC, every text is its own NFC; the kernel takes 3 µs a text to see it.
+        if self.any_byte(lambda byte: byte >= 0xCC):
+            beyond = pc.fill_null(pc.match_substring_regex(texts, r"[^\x00-\x{2ff}]"), False)
+            normal = _KERNELS.utf8_normalize(texts.filter(beyond), "NFC")
+            texts = _KERNELS.replace_with_mask(texts, beyond, normal)
         return Texts(texts).trimmed()
 
     def trimmed(self) -> Texts:
         """Without outer whitespace, and null for what is then empty."""
         trimmed = pc.utf8_trim_whitespace(self._array)
         is_empty = pc.equal(trimmed, pa.scalar("", trimmed.type))
+        if not pc.any(is_empty).as_py() and _text_bytes(trimmed) == _text_bytes(self._array):
+            return self  # nothing was trimmed: keep one copy, not two
         return Texts(pc.if_else(is_empty, _NULL, trimmed) if pc.any(is_empty).as_py() else trimmed)
 
     def without(self, rows: IntArray) -> Texts:
@@ -61,9 +69,30 @@ class Texts:
         drop[rows] = True
         return Texts(pc.if_else(pa.array(drop), _NULL, self._array)) if len(rows) else self
 
+    def with_texts(self, rows: IntArray, texts: Texts) -> Texts:
+        """The same column with these texts in these rows, which are in ascending order."""
+        if len(rows) == len(self):
+            return texts
+        mask = np.zeros(len(self), dtype=np.bool_)
+        mask[rows] = True
+        return Texts(_KERNELS.replace_with_mask(self._array, pa.array(mask), texts._array)) if len(rows) else self
+
+    def hashes(self, *, digits: int) -> Texts:
+        """The first hexadecimal digits (an even number) of every text's SHA-256; none of the texts is null."""
+        found = digests(len(self), lambda rows: part(self._array, rows))
+        return Texts(hexadecimal(found[:, : digits // 2]))
+
     def filled(self) -> BoolArray:
         """True where there is a text."""
         return cast("BoolArray", self._array.is_valid().to_numpy(zero_copy_only=False))
+
+    def any_byte(self, is_asked: Callable[[npt.NDArray[np.uint8]], BoolArray]) -> bool:
+        """True when any byte of the column in UTF-8 is as asked; 0.03 s for 200 MB, where a pattern takes ten times that."""
+        first, end = _text_bounds(self._array)
+        _, _, text = self._array.buffers()
+        held = np.frombuffer(text, dtype=np.uint8)[first:end] if text is not None and end > first else _NO_BYTES
+        pieces = (held[start : start + _BYTES_AT_ONCE] for start in range(0, len(held), _BYTES_AT_ONCE))
+        return any(bool(is_asked(piece).any()) for piece in pieces)
 
     def matching(self, pattern: str) -> IntArray:
         """The rows in whose text the regular expression (RE2) is found."""
@@ -170,6 +199,17 @@ def _paired(text: str) -> str:
     if text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _text_bounds(array: Any) -> tuple[int, int]:
+    """Where the array's texts begin and end in their buffer."""
+    offsets = np.frombuffer(array.buffers()[1], dtype=np.int64) if len(array) else np.zeros(1, dtype=np.int64)
+    return int(offsets[array.offset if len(array) else 0]), int(offsets[array.offset + len(array) if len(array) else 0])
+
+
+def _text_bytes(array: Any) -> int:
+    first, end = _text_bounds(array)
+    return end - first
 
 
 def _positions(flags: Any) -> IntArray:

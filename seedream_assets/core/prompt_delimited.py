@@ -24,6 +24,7 @@ TAB, NO_DELIMITER = b"\t", b"\x1f"
 _DELIMITERS = (b",", b";", b"|")
 _QUOTE, _NEWLINES = 0x22, (0x0A, 0x0D)
 _ARROW_BLOCK_BYTES = 1 << 24
+_CHARACTERS_AT_ONCE = 1 << 22
 _SEP_LINE = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own hint, written before the header
 _HEADER_LINE = re.compile(rb'(?:"[^"]*"|[^"\r\n])*')
 
@@ -99,15 +100,18 @@ def _quoting(characters: np.ndarray[tuple[int], np.dtype[np.uint8]], delimiter: 
     Quotes open and close in turns, and a doubled one closes and opens again at once. So every odd one must follow a
     boundary or the quote before it, and every even one must precede a boundary or the quote after it.
     """
-    quotes = np.flatnonzero(characters == _QUOTE)
+    pieces = range(0, len(characters), _CHARACTERS_AT_ONCE)
+    found = [np.flatnonzero(characters[at : at + _CHARACTERS_AT_ONCE] == _QUOTE) + at for at in pieces]
+    quotes = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
     if not len(quotes):
         return False
-    boundaries = (delimiter, *_NEWLINES)
     before, after = quotes - 1, np.minimum(quotes + 1, len(characters) - 1)
-    follows_boundary = (quotes == 0) | np.isin(characters[np.maximum(before, 0)], boundaries)
+    is_boundary = np.zeros(256, dtype=np.bool_)
+    is_boundary[[delimiter, *_NEWLINES]] = True
+    follows_boundary = (quotes == 0) | is_boundary[characters[np.maximum(before, 0)]]
     if not follows_boundary.any():
         return False
-    precedes_boundary = (quotes == len(characters) - 1) | np.isin(characters[after], boundaries)
+    precedes_boundary = (quotes == len(characters) - 1) | is_boundary[characters[after]]
     opens, closes = slice(0, None, 2), slice(1, None, 2)
     adjacent = np.diff(quotes) == 1
     opens_well = follows_boundary[opens] | np.concatenate([[False], adjacent])[opens]

@@ -76,7 +76,7 @@ def parse_prompt_file(body: bytes, name: str) -> pd.DataFrame:
     suffixes = [suffix.lower() for suffix in PurePosixPath(label).suffixes]
     if body.startswith(_GZIP):
         body = _unpacked(body, label)
-    if not body.strip():
+    if not body or body.isspace():
         raise PromptTableError(f"{label}: the file is empty; a table has a header and at least one row")
     suffix = next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
     frame, reasons = _parsed(body, label, suffix)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -69,18 +68,13 @@ def prompt_ids(prompts: Texts, settings: Mapping[str, Texts], passengers: pd.Dat
         return given
     named = [_named(name, texts.take(missing)) for name, texts in sorted(settings.items())]
     contents = prompts.take(missing).joined(named, _SEPARATOR)
-    hashes = pd.Series([_hash(content or "") for content in contents], dtype=object)
-    ids = given.to_numpy()
-    taken = {name for name in ids.tolist() if name is not None}
-    shared = (hashes.duplicated(keep=False) | hashes.isin(taken)).to_numpy()
-    derived = hashes.to_numpy(copy=True)
-    derived[shared] = _numbered_apart(derived[shared].tolist(), passengers.iloc[missing[shared]], taken)
-    ids[missing] = derived
-    return Texts.of(ids)
-
-
-def _hash(content: str) -> str:
-    return sha256(content.encode()).hexdigest()[:DERIVED_DIGITS]
+    hashes = contents.hashes(digits=DERIVED_DIGITS)
+    taken = {name for name in given if name is not None} if len(missing) < len(given) else set()
+    repeated = np.flatnonzero(hashes.to_series().duplicated(keep=False))
+    given_already = [at for at, name in enumerate(hashes) if name in taken] if taken else []
+    shared = np.union1d(repeated, np.array(given_already, dtype=np.int64))
+    apart = _numbered_apart(hashes.take(shared).strings(), passengers.iloc[missing[shared]], taken)
+    return given.with_texts(missing, hashes.with_texts(shared, Texts.of(apart)))
 
 
 def _named(name: str, texts: Texts) -> Texts:

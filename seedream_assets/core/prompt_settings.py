@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from seedream_assets.core.errors import LimitError
 from seedream_assets.core.models import Limit, ModelSpec, SizePolicy, Source
@@ -119,7 +120,8 @@ def _quantity(source: Source) -> Limit:
 def _references(cells: Cells, strengths: Values, rows: IntArray, model: ModelSpec, faults: FaultLog) -> Values:
     """Each distinct pair of a cell and a strength is read once."""
     words = [*model.reference_strengths, ""]
-    pairs = cells.codes * len(words) + np.array([words.index(word) for word in strengths.tolist()], dtype=np.int64)
+    codes_of, found_words = pd.factorize(strengths)
+    pairs = cells.codes * len(words) + np.array([words.index(word) for word in found_words], dtype=np.int64)[codes_of]
     distinct, codes = np.unique(pairs, return_inverse=True)
     texts = [cells.texts[pair // len(words)] for pair in distinct.tolist()]
     # A row whose strength is wrong is rejected for that; its references are still read, with the first strength.

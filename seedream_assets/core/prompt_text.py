@@ -45,12 +45,20 @@ def check_texts(column: str, prompts: Texts, unrendered: IntArray, faults: Fault
     empty = np.setdiff1d(np.flatnonzero(~prompts.filled()), unrendered)
     nothing = Fault("prompt_empty", "a text that is not empty", "write a prompt, or take the row out")
     faults.reject(empty, column, [""] * len(empty), nothing)
-    rows = prompts.matching(CONTROL)
+    rows = controlled(prompts)
     texts = prompts.take(rows).strings()
     faults.reject(rows, column, _shown(texts), [control_fault("prompt", text) for text in texts])
-    rows = prompts.containing(_LOST_CHARACTER)
+    may_be_lost = prompts.any_byte(lambda byte: byte == _LOST_CHARACTER.encode()[0])
+    rows = prompts.containing(_LOST_CHARACTER) if may_be_lost else np.empty(0, dtype=np.int64)
     lost = Fault("replacement_character", "text without U+FFFD", "a letter was lost on the way here; type it again")
     faults.warn(rows, column, _shown(prompts.take(rows).strings()), lost)
+
+
+def controlled(texts: Texts) -> IntArray:
+    """The rows in whose text there is a control character. U+0080 to U+009F begin with the byte C2."""
+    if texts.any_byte(lambda byte: (byte < 0x20) | (byte == 0x7F) | (byte == 0xC2)):
+        return texts.matching(CONTROL)
+    return np.empty(0, dtype=np.int64)
 
 
 def check_lengths(column: str, prompts: Texts, rows: IntArray, model: ModelSpec, faults: FaultLog) -> None:
