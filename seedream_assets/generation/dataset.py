@@ -26,7 +26,7 @@ from seedream_assets.core.run_report import RunReport
 from seedream_assets.generation.deployment import Deployment, code_version
 from seedream_assets.generation.generation_requests import load_manifest, load_plan
 from seedream_assets.generation.images import load_report
-from seedream_assets.generation.ledger_store import final_key, last_release, read_events, read_standings
+from seedream_assets.generation.ledger_store import final_key, last_release, read_events
 from seedream_assets.generation.prompts import load_snapshot
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -67,7 +67,7 @@ def assemble_dataset(
     snapshot = load_snapshot(store, declaration, partition)
     plan = load_plan(store, declaration, partition)
     report = load_report(store, declaration, partition)
-    standings = read_standings(store, plan["request_id"])
+    standings = deployment.standings.of(plan["request_id"])
     manifest = build_manifest(
         dataset=declaration.name,
         partition=partition,

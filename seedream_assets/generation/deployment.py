@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from seedream_assets.core.models import ModelCatalog
+from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.leonardo.settings import LeonardoSettings
 from seedream_assets.storage.object_store import ObjectStore
@@ -22,6 +23,7 @@ class Deployment:
         leonardo: The account; None where nothing is bought (a plan needs no key).
         engine: Patience, recovery, memory.
         s3: How S3 is reached for prompt tables and reference images.
+        standings: What the ledger showed already, for the stages that share this deployment.
     """
 
     store: ObjectStore
@@ -29,6 +31,10 @@ class Deployment:
     leonardo: LeonardoSettings | None = None
     engine: EngineSettings = field(default_factory=EngineSettings)
     s3: S3Options | None = None
+    standings: Standings = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "standings", Standings(self.store))
 
 
 def code_version() -> str:

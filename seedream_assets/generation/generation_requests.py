@@ -7,7 +7,6 @@ It reads the ledger and spends nothing; materialising it is the quote.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -28,7 +27,7 @@ from seedream_assets.core.plan_cuts import Existing
 from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.generation.approvals import keep_sample, with_sample
 from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.ledger_store import read_event, read_standings
+from seedream_assets.generation.ledger_store import read_event
 from seedream_assets.generation.prompts import PromptSnapshot
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -79,10 +78,9 @@ def make_plan(
             known[request_id] = Existing(count=intent.count, bought_for=intent.dataset)
         return known[request_id]
 
-    def standings_of(request_ids: Iterable[str]) -> Mapping[str, Standing]:
-        return read_standings(deployment.store, request_ids)
-
-    requests = plan_requests(wanted, models=deployment.models, standings_of=standings_of, existing_of=existing_of)
+    requests = plan_requests(
+        wanted, models=deployment.models, standings_of=deployment.standings.begun, existing_of=existing_of
+    )
     if declaration.approval is not None:
         requests = with_sample(
             requests, declaration, partition, deployment.store, deployment.models, credits_beside=credits_beside

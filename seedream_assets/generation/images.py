@@ -27,7 +27,6 @@ from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.errand import Demand, Predecessor
 from seedream_assets.generation.gate import open_gate
 from seedream_assets.generation.generation_requests import read_plan_object
-from seedream_assets.generation.ledger_store import read_standings
 from seedream_assets.generation.marking_settings import open_marking
 from seedream_assets.generation.partition_stream import OnPartition, PartitionStream
 from seedream_assets.generation.run import RunOrder, run_generation
@@ -144,7 +143,7 @@ def buy_partitions(
     gate = gate or open_gate(declaration, partitions, store)
     prices, plans, unplanned = _read_plans(store, declaration, partitions)
     # A plan may be a day old: what others have bought since then is not bought again, and need not be claimed first.
-    standings = {key: found for key, found in read_standings(store, prices).items() if not found.is_final}
+    standings = {key: found for key, found in deployment.standings.of(prices).items() if not found.is_final}
     unfinished = {partition: [key for key in ids if key in standings] for partition, ids in plans.items()}
     wanted = {partition: _let_through(gate, partition, ids, standings) for partition, ids in unfinished.items()}
 
@@ -210,7 +209,7 @@ def _read_plans(
         except StoreError as error:
             unplanned[partition] = error
             continue
-        priced = {row["request_id"]: int(row["credits"]) for row in iterate_rows(plan)}
+        priced = {row["request_id"]: row["credits"] for row in iterate_rows(plan, ["request_id", "credits"])}
         plans[partition] = list(priced)
         prices |= priced
     return prices, plans, unplanned

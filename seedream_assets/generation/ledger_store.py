@@ -88,21 +88,50 @@ def final_key(request_id: str, standing: Standing) -> str:
     return f"{request_folder(request_id)}{standing.attempt:02d}-{standing.state.value}.json"
 
 
-def read_standings(store: ObjectStore, request_ids: Iterable[str]) -> dict[str, Standing]:
-    """Where each of these requests stands; requests that nobody has touched are FREE at attempt 0.
+class Standings:
+    """Where requests stand, as far as this process has asked. What has come to its end stays there, and is asked for once.
 
-    Few requests are listed one by one; for many the whole ledger is listed once. Bodies are not read.
+    So the stages of one process list a large ledger once where everything is owned, and not once each.
     """
-    wanted = list(dict.fromkeys(request_ids))
-    if len(wanted) > MOST_SINGLE_LISTINGS:
-        asked = set(wanted)
-        keys = (EventKey.parse(info.key) for info in store.list(REQUESTS_FOLDER + "/"))
-        known = fold_all(key for key in keys if key and key.request_id in asked)
-    else:
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._ended: dict[str, Standing] = {}
+
+    def begun(self, request_ids: Iterable[str]) -> dict[str, Standing]:
+        """The standings of those that anybody has begun, or taken up and let go; the others are FRESH.
+
+        Few requests are listed one by one; for many the whole ledger is listed once. Bodies are not read.
+        """
+        asked = set(request_ids)
+        known = {request_id: self._ended[request_id] for request_id in asked & self._ended.keys()}
+        asked.difference_update(known)
+        found = fold_all(self._keys_of(asked))
+        self._ended |= {request_id: standing for request_id, standing in found.items() if standing.is_final}
+        return known | found
+
+    def of(self, request_ids: Iterable[str]) -> dict[str, Standing]:
+        """Every one's standing, in the order of the ids."""
+        wanted = list(dict.fromkeys(request_ids))
+        begun = self.begun(wanted)
+        return {request_id: begun.get(request_id, FRESH) for request_id in wanted}
+
+    def _keys_of(self, request_ids: set[str]) -> Iterator[EventKey]:
+        if len(request_ids) > MOST_SINGLE_LISTINGS:
+            for info in self._store.list(f"{REQUESTS_FOLDER}/"):
+                key = EventKey.parse(info.key)
+                if key and key.request_id in request_ids:
+                    yield key
+            return
         with ThreadPoolExecutor(max_workers=16) as threads:
-            listings = threads.map(lambda request_id: list(store.list(request_folder(request_id))), wanted)
-            known = fold_all(key for infos in listings for info in infos if (key := EventKey.parse(info.key)))
-    return {request_id: known.get(request_id, FRESH) for request_id in wanted}
+            folders = [request_folder(request_id) for request_id in request_ids]
+            for infos in threads.map(lambda folder: list(self._store.list(folder)), folders):
+                yield from (key for info in infos if (key := EventKey.parse(info.key)))
+
+
+def read_standings(store: ObjectStore, request_ids: Iterable[str]) -> dict[str, Standing]:
+    """Where each of these requests stands now; requests that nobody has touched are FREE at attempt 0."""
+    return Standings(store).of(request_ids)
 
 
 def read_event(store: ObjectStore, key: str) -> LedgerEvent:
