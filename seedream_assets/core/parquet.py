@@ -79,7 +79,7 @@ def iterate_rows(body: bytes, columns: Sequence[str] | None = None) -> Iterator[
     Raises:
         StoreError: Not Parquet.
     """
-    for batch in _open(body).iter_batches(batch_size=ROWS_PER_BATCH, columns=columns):
+    for batch in _open(body).iter_batches(batch_size=ROWS_PER_BATCH, columns=list(columns) if columns else None):
         yield from batch.to_pylist()
 
 

@@ -6,7 +6,7 @@ spec at a time where they are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from seedream_assets.core.ledger import FRESH, RequestState, Standing
 from seedream_assets.core.prompt_faults import TEXT, IntArray
 
 # Where requests stand that anybody has begun, asked for many at a time; the others may be left out.
-StandingsOf = Callable[[Iterable[str]], Mapping[str, Standing]]
+StandingsOf = Callable[[Collection[str]], Mapping[str, Standing]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class BegunRequests:
         self._standings: dict[str, Standing] = {}
         self._existing: dict[str, Existing] = {}
 
-    def ask_for(self, request_ids: Iterable[str]) -> None:
+    def ask_for(self, request_ids: Collection[str]) -> None:
         """Learn from the ledger where these stand."""
         self._standings.update(self._standings_of(request_ids))
 

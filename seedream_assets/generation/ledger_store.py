@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -98,11 +98,14 @@ class Standings:
         self._store = store
         self._ended: dict[str, Standing] = {}
 
-    def begun(self, request_ids: Iterable[str]) -> dict[str, Standing]:
+    def begun(self, request_ids: Collection[str]) -> dict[str, Standing]:
         """The standings of those that anybody has begun, or taken up and let go; the others are FRESH.
 
         Few requests are listed one by one; for many the whole ledger is listed once. Bodies are not read.
         """
+        is_large = len(request_ids) > MOST_SINGLE_LISTINGS and not self._ended
+        if is_large and next(self._store.list(f"{REQUESTS_FOLDER}/"), None) is None:
+            return {}  # the first plan of a store: a million ids need not become a set of texts
         asked = set(request_ids)
         known = {request_id: self._ended[request_id] for request_id in asked & self._ended.keys()}
         asked.difference_update(known)
@@ -127,11 +130,6 @@ class Standings:
             folders = [request_folder(request_id) for request_id in request_ids]
             for infos in threads.map(lambda folder: list(self._store.list(folder)), folders):
                 yield from (key for info in infos if (key := EventKey.parse(info.key)))
-
-
-def read_standings(store: ObjectStore, request_ids: Iterable[str]) -> dict[str, Standing]:
-    """Where each of these requests stands now; requests that nobody has touched are FREE at attempt 0."""
-    return Standings(store).of(request_ids)
 
 
 def read_event(store: ObjectStore, key: str) -> LedgerEvent:

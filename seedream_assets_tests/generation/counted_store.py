@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +83,15 @@ class DeclaredDataset:
     deployment: Deployment
 
     def run(self) -> tuple[Plan, RunReport, Outcome]:
-        """All four stages once."""
-        snapshot = read_prompts(self.declaration, UNPARTITIONED, self.deployment)
-        write_snapshot(self.deployment.store, self.declaration, UNPARTITIONED, snapshot)
-        plan = make_plan(self.declaration, UNPARTITIONED, snapshot, self.deployment)
-        write_plan(self.deployment.store, self.declaration, UNPARTITIONED, plan)
+        """All four stages once, as a process of their own: what an earlier one was told, this one is not."""
+        deployment = replace(self.deployment)
+        snapshot = read_prompts(self.declaration, UNPARTITIONED, deployment)
+        write_snapshot(deployment.store, self.declaration, UNPARTITIONED, snapshot)
+        plan = make_plan(self.declaration, UNPARTITIONED, snapshot, deployment)
+        write_plan(deployment.store, self.declaration, UNPARTITIONED, plan)
         with Endings() as endings:
-            report = buy_images(self.declaration, UNPARTITIONED, self.deployment, on_ending=endings.add)
-            return plan, report, assemble_dataset(self.declaration, UNPARTITIONED, self.deployment, fresh=endings)
+            report = buy_images(self.declaration, UNPARTITIONED, deployment, on_ending=endings.add)
+            return plan, report, assemble_dataset(self.declaration, UNPARTITIONED, deployment, fresh=endings)
 
 
 def declare(

@@ -14,7 +14,7 @@ from seedream_assets.core.models import ModelCatalog
 from seedream_assets.core.run_report import Progress, RunReport
 from seedream_assets.emulator.server import RunningEmulator
 from seedream_assets.generation.errand import Demand
-from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.generation.run import RunOrder, run_generation
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.leonardo.settings import LeonardoSettings
@@ -79,7 +79,7 @@ class Desk:
 
     def demands(self, requests: Iterable[GenerationRequest]) -> list[Demand]:
         wanted = list(requests)
-        standings = read_standings(self.store, [request.request_id for request in wanted])
+        standings = Standings(self.store).of([request.request_id for request in wanted])
         return [
             Demand(request=request, standing=standings[request.request_id])
             for request in wanted
@@ -87,7 +87,7 @@ class Desk:
         ]
 
     def standing(self, request: GenerationRequest) -> Standing:
-        return read_standings(self.store, [request.request_id])[request.request_id]
+        return Standings(self.store).of([request.request_id])[request.request_id]
 
     def state(self, request: GenerationRequest) -> RequestState:
         return self.standing(request).state

@@ -14,7 +14,7 @@ from seedream_assets.core.images import inspect_image
 from seedream_assets.core.ledger_events import Completed, decode_event, id_in_key
 from seedream_assets.emulator.account import Account
 from seedream_assets.generation.budget_log import BudgetEntry
-from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.storage.object_store import ObjectStore
 
 _BUDGET = TypeAdapter(BudgetEntry)
@@ -46,7 +46,7 @@ def judge(store: ObjectStore, account: Account, request_ids: Iterable[str], *, d
         assert job is not None
         missing = len(job.indexes(time.time())) - stored[id_in_key(line["generation_id"])]
         verdict.paid_not_stored += max(0, missing)
-    for name, standing in read_standings(store, request_ids).items():
+    for name, standing in Standings(store).of(request_ids).items():
         if not standing.is_final:
             verdict.stuck += 1
             verdict.notes += [info.key for info in store.list(f"requests/{name}/")] or [f"{name} was never begun"]

@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
-from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.generation.submitting import Step
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets_tests.generation.judging import Judgement, judge
@@ -170,7 +170,7 @@ class KillMatrix:
 
     def _run_until_done(self, case: Case, order: ChildOrder, store: ObjectStore, outcome: Outcome) -> None:
         for number in range(MOST_RUNS):
-            if all(standing.is_final for standing in read_standings(store, _ids(order)).values()):
+            if all(standing.is_final for standing in Standings(store).of(_ids(order)).values()):
                 break
             if number:
                 time.sleep(0.5)  # credits that a dead process had reserved are free once its lease has run out

@@ -23,7 +23,7 @@ from seedream_assets.core.budget import Budget
 from seedream_assets.core.generation_requests import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.core.models import ModelCatalog
 from seedream_assets.generation.errand import Demand
-from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.generation.run import RunOrder, run_generation
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.leonardo.downloads import tls_context
@@ -130,7 +130,7 @@ def run_child(order: ChildOrder) -> None:
 
 def open_demands(store: ObjectStore, requests: list[GenerationRequest]) -> list[Demand]:
     """What is not final, as a plan would have it."""
-    standings = read_standings(store, [request.request_id for request in requests])
+    standings = Standings(store).of([request.request_id for request in requests])
     return [
         Demand(request=request, standing=standings[request.request_id])
         for request in requests

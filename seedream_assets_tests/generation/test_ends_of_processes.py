@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seedream_assets.core.ledger import RequestState
-from seedream_assets.generation.ledger_store import read_standings
+from seedream_assets.generation.ledger_store import Standings
 from seedream_assets_tests.generation.desk import Desk
 from seedream_assets_tests.generation.judging import judge
 from seedream_assets_tests.generation.killed_process import (
@@ -59,7 +59,7 @@ def wait_until(said, *, seconds=20.0):
 
 def states(desk, order):
     ids = [request.request_id for request in make_requests(order.prompts, order.images)]
-    return [standing.state for standing in read_standings(desk.store, ids).values()]
+    return [standing.state for standing in Standings(desk.store).of(ids).values()]
 
 
 def assert_everything_is_well(desk, order):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from seedream_assets.core.ledger import FRESH, RequestState
+from seedream_assets.generation.ledger_store import Standings
 from seedream_assets_tests.generation.counted_store import CountedStore, declare
 
 
@@ -36,7 +38,7 @@ def test_a_fresh_request_costs_three_small_writes_and_an_owned_one_next_to_nothi
 
     declared.run()
     calls = store.take()
-    assert of_requests(calls) == {"list requests": 3 * prompts}
+    assert of_requests(calls) == {"list requests": prompts}
     assert calls["read datasets/manifest"] == 2
     assert sum(count for name, count in calls.items() if "leases" in name or "budget" in name) == 0
 
@@ -46,4 +48,20 @@ def test_many_requests_are_listed_together(dataset):
     declared.run()
     store.take()
     declared.run()
-    assert of_requests(store.take()) == {"list requests": 3}
+    # A look whether there is any, then all of them.
+    assert of_requests(store.take()) == {"list requests": 2}
+
+
+def test_what_has_ended_is_asked_for_once_and_what_has_not_each_time(dataset):
+    declared, store = dataset(3)
+    plan, _, _ = declared.run()
+    store.take()
+    ended, unknown = list(plan.requests["request_id"]), "f" * 64
+    standings = Standings(store)
+    assert {standing.state for standing in standings.begun(ended[:2]).values()} == {RequestState.COMPLETED}
+    assert store.take() == {"list requests": 2}
+    found = standings.of([unknown, *ended])
+    assert [found[name].state for name in ended] == [RequestState.COMPLETED] * 3
+    assert found[unknown] == FRESH
+    assert standings.begun([unknown]) == {}
+    assert store.take() == {"list requests": 3}
