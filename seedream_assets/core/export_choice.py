@@ -15,7 +15,7 @@ FORMAT_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "webdataset": ("split", "shard_bytes"),
     "parquet": ("split", "shard_bytes", "row_group_bytes"),
     "croissant": ("split", "shard_bytes", "row_group_bytes"),
-    "gallery": (),
+    "gallery": ("images",),
 }
 # About a gigabyte a tar, half of one a Parquet file: what the WebDataset and Hugging Face documentation advise.
 DEFAULT_SHARD_BYTES: Mapping[str, int] = {"webdataset": 1_000_000_000, "parquet": 500_000_000, "croissant": 500_000_000}
@@ -35,6 +35,7 @@ class ExportChoice:
         split: The table's column that says train, validation or test; None puts everything into train.
         shard_bytes: Bytes of images after which a new file is begun; None for the format's own.
         row_group_bytes: Of images in one row group of a Parquet file.
+        images: Full images in the gallery's folder too, instead of links to the store.
 
     Raises:
         DeclarationError: The format is not known, does not have the option, or the number is out of range.
@@ -44,17 +45,20 @@ class ExportChoice:
     split: str | None = None
     shard_bytes: int | None = None
     row_group_bytes: int | None = None
+    images: bool | None = None
 
     def __post_init__(self) -> None:
         if self.name not in FORMAT_OPTIONS:
             raise DeclarationError(
                 f"exports.{self.name}: there is no such format; allowed is one of {', '.join(FORMAT_OPTIONS)}"
             )
-        for option in ("split", "shard_bytes", "row_group_bytes"):
+        for option in ("split", "shard_bytes", "row_group_bytes", "images"):
             if getattr(self, option) is not None and option not in FORMAT_OPTIONS[self.name]:
                 raise _no_such_option(self.name, option)
         _refuse_outside(self.name, "shard_bytes", self.shard_bytes, LARGEST_SHARD_BYTES)
         _refuse_outside(self.name, "row_group_bytes", self.row_group_bytes, LARGEST_ROW_GROUP_BYTES)
+        if self.images is not None and not isinstance(self.images, bool):
+            raise DeclarationError(f"exports.{self.name}.images: got {self.images!r}, allowed is true or false")
         if self.split is not None and (not isinstance(self.split, str) or not self.split.strip()):
             raise DeclarationError(f"exports.{self.name}.split: got {self.split!r}, allowed is the name of a column")
 
@@ -154,7 +158,7 @@ def _no_such_option(name: str, option: str) -> DeclarationError:
 
 
 def _options_of(name: str) -> str:
-    return ", ".join(FORMAT_OPTIONS[name]) or "none"
+    return ", ".join(FORMAT_OPTIONS[name])
 
 
 def _refuse_outside(name: str, option: str, value: object, most: int) -> None:

@@ -2,6 +2,7 @@
 
     gallery/index.html                                     rows, search, filters, lineage: one file, asks nothing of anybody
     gallery/thumbnails/webp-256-60/<aa>/<image_id>.webp    one for each stored image, made once
+    gallery/images/<aa>/<image_id>.<ext>                   where `images` is chosen; else the page links to the store's
 
 Why single thumbnails and not sheets of them or packs in scripts: `docs/gallery.md`.
 """
@@ -12,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import PurePosixPath
@@ -38,12 +40,14 @@ class GalleryExport:
 
     name = "gallery"
 
-    def write(self, source: ExportSource, target: ExportTarget, choice: ExportChoice) -> ExportReport:  # noqa: ARG002
+    def write(self, source: ExportSource, target: ExportTarget, choice: ExportChoice) -> ExportReport:
         """Write thumbnails that are missing, then the page over an older one, then remove what nobody wants any more.
 
         Killed at any moment it leaves the older page and some thumbnails; the next call goes on from there. Equal rows
         and images give equal bytes, by the same version of libwebp. Of an image that is gone or broken there is no
-        thumbnail; the page says so. In the report, `files` is the page alone, and thumbnails are only counted.
+        thumbnail; the page says so. Full images are copied where `choice.images` says so, without a byte passing through
+        here where the stores allow it; no full image is ever removed. In the report, `files` is the page alone, and
+        thumbnails and images are only counted.
 
         Raises:
             ExportError: There is no manifest, or at the target lies a page that is no gallery.
@@ -57,11 +61,12 @@ class GalleryExport:
         kept = len(sizes)
         missing = [(image_id, key) for image_id, key in keys.items() if image_id not in sizes]
         sizes |= dict(_write_thumbnails(source, target, missing))
+        images = _copy_images(source, target, keys.values()) if choice.images else _Copied()
         page = render_page(
             pack_rows(rows, thumbnails=sizes),
             title=source.card.title or source.dataset,
             store=source.store.url,
-            images=link_to_store(source.store.url, target.store.url, target.prefix),
+            images="" if choice.images else link_to_store(source.store.url, target.store.url, target.prefix),
             thumbnails=FOLDER,
             facts=tell_facts(rows),
         )
@@ -75,9 +80,9 @@ class GalleryExport:
             files=(ExportedFile(path=PAGE, size_bytes=len(page), sha256=sha256(page).hexdigest(), rows=len(rows)),),
             rows=len(keys),
             rows_by_split={},
-            size_bytes=len(page) + sum(sizes.values()),
-            written=len(sizes) - kept + 1,
-            kept=kept,
+            size_bytes=len(page) + sum(sizes.values()) + images.size_bytes,
+            written=len(sizes) - kept + 1 + images.written,
+            kept=kept + images.kept,
             removed=len(stale),
             left_out=_left_out(rows, sizes),
         )
@@ -131,6 +136,31 @@ def _write_thumbnails(
             for (image_id, _), size in zip(batch, pool.map(write, *zip(*batch, strict=True)), strict=True):
                 if size is not None:
                     yield image_id, size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copied:
+    """Full images in the gallery: copied now, found from an earlier export, and the size of all."""
+
+    written: int = 0
+    kept: int = 0
+    size_bytes: int = 0
+
+
+def _copy_images(source: ExportSource, target: ExportTarget, keys: Iterable[str]) -> _Copied:
+    """Copy what is not there yet; what is gone from the store stays away, and the page says so."""
+    if target.uri == source.store.url:
+        return _Copied()  # the gallery lies at the top of the store: its images are the store's own
+    stored = {info.key: info.size_bytes for info in source.store.list("images/")}
+    below = len(target.key(""))
+    there = {info.key[below:]: info.size_bytes for info in target.store.list(target.key("images/"))}
+    wanted = [key for key in dict.fromkeys(keys) if key in stored]
+    missing = [key for key in wanted if there.get(key) != stored[key]]
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="images") as pool:
+        for at in range(0, len(missing), BATCH):
+            batch = missing[at : at + BATCH]
+            list(pool.map(lambda key: target.store.copy_from(source.store, key, target.key(key)), batch))
+    return _Copied(written=len(missing), kept=len(wanted) - len(missing), size_bytes=sum(stored[key] for key in wanted))
 
 
 def link_to_store(source: str, target: str, prefix: str) -> str | None:

@@ -68,12 +68,16 @@ def make_source(store: ObjectStore, rows: Sequence[Mapping[str, Any]]) -> Export
 
 
 def write_gallery(
-    store: ObjectStore, rows: Sequence[Mapping[str, Any]], *, target: ObjectStore | None = None
+    store: ObjectStore,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    target: ObjectStore | None = None,
+    images: bool | None = None,
 ) -> ExportReport:
     """The gallery of these rows, below `FOLDER` of their own store or of another."""
     source = make_source(store, rows)
     place = ExportTarget(store=target or store, prefix=f"{FOLDER}/")
-    return GalleryExport().write(source, place, ExportChoice(name="gallery"))
+    return GalleryExport().write(source, place, ExportChoice(name="gallery", images=images))
 
 
 def make_unstored(number: int, status: str, reason: str, **changes: Any) -> dict[str, Any]:

@@ -125,6 +125,34 @@ def test_a_thumbnail_that_nobody_wants_any_more_is_removed(store: FolderStore) -
     assert len(left) == 3
 
 
+def test_full_images_come_along_when_they_are_asked_for_as_links_where_the_disk_allows_it(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    rows = [make_row(number) for number in range(3)]
+    store_images(store, rows[:2])
+    elsewhere = FolderStore(tmp_path / "elsewhere")
+    report = write_gallery(store, rows, target=elsewhere, images=True)
+    assert (report.written, report.kept, report.left_out) == (5, 0, {"unreadable": 1})
+    assert report.size_bytes == sum(map(len, files(elsewhere).values()))
+    assert drawn(elsewhere)["about"]["images"] == ""
+    for row in rows[:2]:
+        copy = tmp_path / "elsewhere" / FOLDER / row["object_key"]
+        assert copy.samefile(tmp_path / "store" / row["object_key"])
+    again = write_gallery(store, rows, target=elsewhere, images=True)
+    assert (again.written, again.kept) == (1, 4)
+    write_gallery(store, rows[:1], target=elsewhere, images=True)
+    assert (tmp_path / "elsewhere" / FOLDER / rows[1]["object_key"]).is_file()  # full images are never removed
+
+
+def test_a_gallery_at_the_top_of_the_store_uses_the_stores_own_images(store: FolderStore) -> None:
+    rows = [make_row(0)]
+    store_images(store, rows)
+    top = ExportTarget(store=store)
+    report = GalleryExport().write(make_source(store, rows), top, ExportChoice(name="gallery", images=True))
+    assert report.written == 2
+    assert store.read(rows[0]["object_key"]) == make_picture()
+
+
 def test_somebody_elses_page_is_left_alone(store: FolderStore) -> None:
     store.create(PAGE, b"<h1>Our team</h1>", content_type="text/html")
     with pytest.raises(ExportError, match="is a page that is no gallery; choose another folder"):
@@ -141,8 +169,13 @@ def test_a_dataset_without_a_manifest_is_refused(store: FolderStore) -> None:
 def test_the_page_is_found_by_its_formats_name() -> None:
     assert isinstance(find_export("gallery"), GalleryExport)
     assert read_choices(["gallery"]) == (ExportChoice(name="gallery"),)
-    with pytest.raises(DeclarationError, match="there is no such option; gallery knows none"):
+    assert read_choices([{"gallery": {"images": True}}]) == (ExportChoice(name="gallery", images=True),)
+    with pytest.raises(DeclarationError, match="there is no such option; gallery knows images"):
         read_choices([{"gallery": {"split": "part"}}])
+    with pytest.raises(DeclarationError, match="images: got 'yes', allowed is true or false"):
+        read_choices([{"gallery": {"images": "yes"}}])
+    with pytest.raises(DeclarationError, match="webdataset.images: there is no such option"):
+        read_choices([{"webdataset": {"images": True}}])
 
 
 def test_the_owners_title_stands_on_the_page(store: FolderStore) -> None:
