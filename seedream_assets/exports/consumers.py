@@ -6,6 +6,7 @@ out, decoded by the library itself where they were asked for.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -110,7 +111,7 @@ def open_with_mlcroissant(description: Path) -> Iterator[Seen]:
                     library="mlcroissant",
                     split=name.partition("-")[2] or "train",
                     image_id=record[f"{name}/image_id"].decode(),
-                    decode=partial(_decode_only, record[f"{name}/image"]),
+                    decode=partial(_decode_from_memory, record[f"{name}/image"]),
                 )
     finally:
         absl.setLevel(level)
@@ -127,8 +128,12 @@ def _decode_with_webdataset(webdataset: Any, suffix: str, body: bytes) -> bytes:
     return body
 
 
-def _decode_only(picture: Any) -> None:
+def _decode_from_memory(picture: Any) -> bytes | None:
+    """Decodes Pillow's picture; its bytes are there until then, where it was opened from memory."""
+    file = getattr(picture, "fp", None)
+    body = file.getvalue() if isinstance(file, io.BytesIO) else None
     picture.load()
+    return body
 
 
 @contextmanager

@@ -8,16 +8,13 @@ the smallest file of every split, and of the other Parquet files the footers, wh
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,14 +34,10 @@ from seedream_assets.exports.consumers import (
 from seedream_assets.exports.croissant import CROISSANT
 from seedream_assets.exports.export import ExportedFile, ExportSource, ExportTarget
 from seedream_assets.exports.folder import RECORD, sha256_of
-from seedream_assets.exports.imagefolder import METADATA
+from seedream_assets.exports.local_copy import SAMPLE, LocalCopy, RangeReader, local_copy, sample_of
 from seedream_assets.exports.rows import ExportRows, read_rows
-from seedream_assets.storage.object_store import ObjectStore
 
-# Images decoded and hashed, spread over the whole by their ids.
-SAMPLE = 32
 PROBLEMS_TOLD = 10
-_CHUNK_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,21 +68,6 @@ class Opening:
         return self.ran and not self.problems and not self.incomplete
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Local:
-    """An export, or a sample of one, on this machine.
-
-    Attributes:
-        whole: All of it is there.
-        counts: Images by split that its files hold.
-    """
-
-    folder: Path
-    whole: bool
-    counts: Mapping[str, int]
-    files: Mapping[str, Sequence[Path]]
-
-
 def open_export(source: ExportSource, target: ExportTarget, choice: ExportChoice) -> Opening:
     """Open an export with its consumers' libraries.
 
@@ -118,7 +96,7 @@ def open_export(source: ExportSource, target: ExportTarget, choice: ExportChoice
     incomplete: list[str] = []
     if choice.name == "croissant":
         incomplete = missing_in_croissant(json.loads(target.store.read(target.key(CROISSANT))))
-    with TemporaryDirectory(prefix="seedream-opening-") as scratch, _locally(rows, target, choice, files) as local:
+    with TemporaryDirectory(prefix="seedream-opening-") as scratch, local_copy(rows, target, choice, files) as local:
         seen, sampled, found = _look(rows, choice, local, Path(scratch))
         if choice.name == "croissant":
             problems += _wrong_checksums(local.folder)
@@ -143,10 +121,10 @@ def _failed(choice: ExportChoice, target: ExportTarget, problem: str) -> Opening
     return Opening(name=choice.name, uri=target.uri, ran=True, problems=(problem,), told=problem)
 
 
-def _look(rows: ExportRows, choice: ExportChoice, local: _Local, scratch: Path) -> tuple[int, int, list[str]]:
+def _look(rows: ExportRows, choice: ExportChoice, local: LocalCopy, scratch: Path) -> tuple[int, int, list[str]]:
     """What the libraries see: rows, images decoded, problems."""
     every = max(1, sum(local.counts.values()) // SAMPLE)
-    expected = _sample_of(rows, every, all_of=local.whole or choice.name == "imagefolder")
+    expected = sample_of(rows, every, all_of=local.whole or choice.name == "imagefolder")
     seen: Counter[tuple[str, str]] = Counter()
     sampled: dict[str, set[str]] = {library: set() for library in LIBRARIES[choice.name]}
     problems: list[str] = []
@@ -179,7 +157,7 @@ def _look(rows: ExportRows, choice: ExportChoice, local: _Local, scratch: Path) 
     )
 
 
-def _open(choice: ExportChoice, local: _Local, scratch: Path) -> Iterator[Seen]:
+def _open(choice: ExportChoice, local: LocalCopy, scratch: Path) -> Iterator[Seen]:
     if choice.name == "croissant":
         return open_with_mlcroissant(local.folder / CROISSANT)
     size_bytes = sum(path.stat().st_size for paths in local.files.values() for path in paths)
@@ -193,19 +171,6 @@ def _open(choice: ExportChoice, local: _Local, scratch: Path) -> Iterator[Seen]:
     if choice.name == "webdataset":
         return chain(with_datasets, open_with_webdataset(local.files))
     return with_datasets
-
-
-def _sample_of(rows: ExportRows, every: int, *, all_of: bool) -> dict[str, str]:
-    """Hashes of images by id, about one in `every`; at least one where the whole is opened."""
-    chosen: dict[str, str] = {}
-    first: dict[str, str] = {}
-    for split in rows.counts:
-        for row in rows.iterate(split):
-            if not first:
-                first[row.image.image_id] = row.image.sha256
-            if int(row.image.image_id[:8], 16) % every == 0:
-                chosen[row.image.image_id] = row.image.sha256
-    return chosen or (first if all_of else {})
 
 
 def _not_there(
@@ -233,7 +198,7 @@ def _wrong_row_counts(rows: ExportRows, target: ExportTarget, files: Sequence[Ex
         if one.path.endswith(".parquet"):
             try:
                 in_footer = pq.ParquetFile(
-                    pa.PythonFile(_RangeReader(target.store, target.key(one.path), one.size_bytes), mode="r")
+                    pa.PythonFile(RangeReader(target.store, target.key(one.path), one.size_bytes), mode="r")
                 ).metadata.num_rows
             except (pa.ArrowInvalid, OSError) as error:
                 yield f"{one.path} is not Parquet: {error}"
@@ -250,103 +215,3 @@ def _wrong_checksums(folder: Path) -> Iterator[str]:
     for one in json.loads((folder / CROISSANT).read_text(encoding="utf-8"))["distribution"]:
         if "contentUrl" in one and sha256_of(folder / one["contentUrl"]) != one["sha256"]:
             yield f"{one['contentUrl']} does not have the sha256 that {CROISSANT} gives"
-
-
-@contextmanager
-def _locally(
-    rows: ExportRows, target: ExportTarget, choice: ExportChoice, files: Sequence[ExportedFile]
-) -> Iterator[_Local]:
-    """The export itself where it is on this machine, else a sample of it."""
-    if target.uri.startswith("file://"):
-        folder = Path(unquote(urlsplit(target.uri).path))
-        by_split: dict[str, list[Path]] = {}
-        for one in files:
-            if one.split is not None:
-                by_split.setdefault(one.split, []).append(folder / one.path)
-        yield _Local(folder=folder, whole=True, counts=rows.counts, files=by_split)
-        return
-    with TemporaryDirectory(prefix="seedream-sample-") as scratch:
-        folder = Path(scratch)
-        if choice.name == "imagefolder":
-            yield _fetch_imagefolder(rows, target, folder)
-        else:
-            yield _fetch_shards(rows, target, choice, files, folder)
-
-
-def _fetch_imagefolder(rows: ExportRows, target: ExportTarget, folder: Path) -> _Local:
-    """All metadata, and the sampled images: a listed image that is missing fails only when it is decoded."""
-    every = max(1, sum(rows.counts.values()) // SAMPLE)
-    sample = _sample_of(rows, every, all_of=True)
-    _fetch(target, "README.md", folder)
-    for split in rows.counts:
-        _fetch(target, f"{split}/{METADATA}", folder)
-        for row in rows.iterate(split):
-            if row.image.image_id in sample:
-                _fetch(target, f"{split}/{row.image.file_name}", folder)
-    return _Local(folder=folder, whole=True, counts=rows.counts, files={})
-
-
-def _fetch_shards(
-    rows: ExportRows, target: ExportTarget, choice: ExportChoice, files: Sequence[ExportedFile], folder: Path
-) -> _Local:
-    smallest: dict[str, ExportedFile] = {}
-    for one in sorted((one for one in files if one.split is not None), key=lambda one: (one.size_bytes, one.path)):
-        smallest.setdefault(str(one.split), one)
-    for one in smallest.values():
-        _fetch(target, one.path, folder)
-    if choice.name == "croissant":
-        told = json.loads(target.store.read(target.key(CROISSANT)))
-        here = {one.path for one in smallest.values()}
-        told["distribution"] = [
-            one for one in told["distribution"] if one["@type"] != "cr:FileObject" or one["@id"] in here
-        ]
-        (folder / CROISSANT).write_text(json.dumps(told), encoding="utf-8")
-    return _Local(
-        folder=folder,
-        whole=False,
-        counts={split: smallest[split].rows for split in rows.counts},
-        files={split: [folder / one.path] for split, one in smallest.items()},
-    )
-
-
-def _fetch(target: ExportTarget, path: str, folder: Path) -> None:
-    local = folder / path
-    local.parent.mkdir(parents=True, exist_ok=True)
-    with local.open("wb") as file:
-        while body := target.store.read_range(target.key(path), file.tell(), file.tell() + _CHUNK_BYTES):
-            file.write(body)
-            if len(body) < _CHUNK_BYTES:
-                break
-
-
-class _RangeReader(io.RawIOBase):
-    """An object as a file that is read where it is needed."""
-
-    def __init__(self, store: ObjectStore, key: str, size_bytes: int) -> None:
-        super().__init__()
-        self._store, self._key, self._size_bytes, self._position = store, key, size_bytes, 0
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move, as files do."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        """The position."""
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
-        stop = self._size_bytes if size < 0 else min(self._size_bytes, self._position + size)
-        body = self._store.read_range(self._key, self._position, stop) if stop > self._position else b""
-        self._position += len(body)
-        return body
