@@ -107,12 +107,12 @@ def _check(frame: AssetFrame, choice: ExportChoice, made: Exported) -> dg.AssetC
         metadata = {
             "stored_at": report.uri,
             "rows": report.rows,
-            "rows_by_split": dict(report.rows_by_split),
+            "rows_by_split": _counted(report.rows_by_split),
             "bytes": report.size_bytes,
             "files_written": report.written,
             "files_kept": report.kept,
             "files_removed": report.removed,
-            "images_left_out": dict(report.left_out),
+            "images_left_out": _counted(report.left_out),
             "rows_counted": opening.rows,
             "images_decoded": opening.sampled,
             "how_to_load": dg.MetadataValue.md(f"```python\n{how_to_load(report)}\n```"),
@@ -125,3 +125,7 @@ def _check(frame: AssetFrame, choice: ExportChoice, made: Exported) -> dg.AssetC
         description=made.refused or (opening.told if opening else ""),
         metadata=metadata,
     )
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

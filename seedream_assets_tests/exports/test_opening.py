@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -138,3 +139,18 @@ def test_a_split_word_in_the_address_changes_nothing(scenes: DatasetBuilder, tmp
         assert opened.problems == (), name
         assert opened.rows == 5
         assert json.loads(place.read("export.json"))["complete"]
+
+
+def test_nobody_waits_for_the_consumers_libraries_before_an_export_is_opened() -> None:
+    """`datasets` alone takes seconds to import, and a deployment may do without the extra."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, seedream_assets.assets.build, seedream_assets.cli.export; print(*sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {"datasets", "webdataset", "mlcroissant"} & set(done.stdout.split())
