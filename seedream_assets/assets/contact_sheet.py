@@ -7,6 +7,8 @@ thumbnail has 1–3 kB and the whole sheet at most 50 kB (200 kB of Markdown gre
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -31,19 +33,37 @@ def choose_images(manifest: pd.DataFrame, most: int = IMAGES) -> pd.DataFrame:
 
 def contact_sheet(store: ObjectStore, manifest: pd.DataFrame) -> str:
     """Markdown with thumbnails and prompts of some of the stored images; at most `SHEET_BYTES`."""
+    shown = choose_images(manifest).itertuples()
+    pictures = (Captioned(str(row.image_id), str(row.object_key), f"{row.row_number}: {row.prompt}") for row in shown)
+    return picture_grid(store, pictures) or "no image is stored yet"
+
+
+class Captioned(NamedTuple):
+    """A picture of the store with what is said about it."""
+
+    image_id: str
+    object_key: str
+    caption: str
+
+
+def picture_grid(store: ObjectStore, pictures: Iterable[Captioned], *, largest_bytes: int = SHEET_BYTES) -> str:
+    """Markdown with thumbnails over their captions, as many as fit; empty where there is none.
+
+    A picture that is gone or broken is left out.
+    """
     cells: list[tuple[str, str]] = []
     size = FRAME_BYTES
-    for row in choose_images(manifest).itertuples():
-        thumbnail = _thumbnail(store, str(row.object_key))
+    for one in pictures:
+        thumbnail = _thumbnail(store, one.object_key)
         if thumbnail is None:
             continue
-        picture = f"![{row.image_id}](data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()})"
-        caption = f"{row.row_number}: {plain(str(row.prompt), LONGEST_CAPTION)}"
+        picture = f"![{one.image_id}](data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()})"
+        caption = plain(one.caption, LONGEST_CAPTION)
         size += len(picture.encode()) + len(caption.encode()) + len(" |  | ")
-        if size > SHEET_BYTES:
+        if size > largest_bytes:
             break
         cells.append((picture, caption))
-    return _grid(cells) if cells else "no image is stored yet"
+    return _grid(cells) if cells else ""
 
 
 def _thumbnail(store: ObjectStore, key: str) -> bytes | None:

@@ -14,6 +14,7 @@ from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.lineage import materialise_stage
 from seedream_assets.assets.partition_walk import Materialised, partitions_of
+from seedream_assets.assets.quality_checks import quality_check_specs, quality_metadata, quality_results
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.core.column_lineage import manifest_lineage
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
@@ -51,6 +52,7 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
                 asset=key,
                 description="Every stored image exists, is whole, and has the hash of the manifest.",
             ),
+            *quality_check_specs(frame),
             *export_checks(frame),
         ],
     )
@@ -83,6 +85,7 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Mate
             "contact_sheet": dg.MetadataValue.md(contact_sheet(deployment.store, manifest)),
             "images_wanted": len(manifest),
             **{f"images_{status}": count for status, count in outcome.counts.items()},
+            **quality_metadata(outcome.quality),
             "cost_amount": round(float(once["cost_amount"].fillna(0).sum()), 4),
             "cost_unit": ", ".join(sorted(once["cost_unit"].dropna().unique())) or "none",
             "images_marked": int(once["marks"].notna().sum()),
@@ -97,7 +100,11 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Mate
             "dagster/column_lineage": column_lineage(manifest_lineage(map(str, others.columns)), frame.key),
         },
         data_version=sha256(to_parquet(manifest.drop(columns=["code_version"]))).hexdigest(),
-        checks=(_check_final(frame, outcome), _check_whole(frame, manifest, deployment)),
+        checks=(
+            _check_final(frame, outcome),
+            _check_whole(frame, manifest, deployment),
+            *quality_results(frame, outcome, deployment.store),
+        ),
     )
 
 

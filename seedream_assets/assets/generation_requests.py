@@ -128,6 +128,7 @@ def _numbers(quote: Quote, outlook: Outlook, dataset: str) -> dict[str, int | fl
         "images_taken_over": sum(quote.owned_by_others(dataset).values()),
         "images_in_flight": quote.in_flight,
         "images_ended_without": quote.ended_without_images,
+        "images_replaced": quote.replacements,
         "images_to_buy": quote.images_to_buy,
         "requests": quote.requests,
         "requests_to_buy": quote.to_buy,

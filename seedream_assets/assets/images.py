@@ -105,12 +105,12 @@ class _Purchase:
         for partition in bought.not_begun[:1]:
             # The manifest says what is there, whatever stopped the run before it came to this.
             with suppress(SeedreamError):
-                assemble_dataset(self._declaration, partition, self._deployment)
+                assemble_dataset(self._declaration, partition, self._deployment, measure=False)
 
     def _outcome(self, partition: str, report: RunReport, endings: Endings) -> Materialised:
         log = self._context.log
         booked_before, self._booked = self._booked, self._booked + report.credits_booked
-        outcome = assemble_dataset(self._declaration, partition, self._deployment, fresh=endings)
+        outcome = assemble_dataset(self._declaration, partition, self._deployment, fresh=endings, measure=False)
         for reason, count in report.reasons.items():
             log.warning("%s x %s", count, reason)
         incomplete = None if outcome.is_final else _not_final(report, outcome, booked_before)

@@ -26,6 +26,7 @@ from seedream_assets.generation.dataset import outcome_of
 from seedream_assets.generation.generation_requests import load_manifest, load_plan
 from seedream_assets.generation.images import load_report
 from seedream_assets.generation.prompts import load_snapshot
+from seedream_assets.generation.quality import judge_partition
 from seedream_assets.storage.open_store import open_store
 
 DATASET = "product_scenes"
@@ -139,7 +140,9 @@ def _summary(store_folder: Path) -> str:
         snapshot = load_snapshot(store, declaration, UNPARTITIONED)
         quote = quote_plan(load_plan(store, declaration, UNPARTITIONED), wanted=snapshot.wanted, dataset=DATASET)
         report = load_report(store, declaration, UNPARTITIONED)
-        outcome = outcome_of(load_manifest(store, declaration, UNPARTITIONED), report)
+        manifest = load_manifest(store, declaration, UNPARTITIONED)
+        quality = judge_partition(declaration, UNPARTITIONED, store, manifest, measure=False)
+        outcome = outcome_of(manifest, report, quality)
     except SeedreamError as error:
         return f"nothing to sum up: {error}"
     return describe(
@@ -150,6 +153,7 @@ def _summary(store_folder: Path) -> str:
             rejected_rows=snapshot.rejected_rows,
             counts=outcome.counts,
             reused=outcome.reused,
+            rejected=outcome.rejected,
             report=report,
             seconds=report.seconds if report else 0.0,
         )

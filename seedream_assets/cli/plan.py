@@ -75,6 +75,7 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
             rejected_rows=snapshot.rejected_rows,
             counts={},
             reused=quote.owned_images,
+            rejected=0,
             report=None,
             plan_hash=gate.hash if gate.plans else None,
             seconds=time.monotonic() - began,

@@ -12,25 +12,14 @@ from typing import Any
 import click
 
 from seedream_assets.cli import AWAITING_APPROVAL, NOT_ALL_FINAL
-from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
-from seedream_assets.cli.terminal import showing_progress
+from seedream_assets.cli.declared import deployment_of, partitions_of
+from seedream_assets.cli.rounds import Planned, buy_planned, plan_partitions, plan_replacements
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import DeclarationError, SeedreamError, StoreRefused
-from seedream_assets.core.quote import Quote
 from seedream_assets.core.run_report import RunReport
-from seedream_assets.core.sample_findings import assess_sample
 from seedream_assets.core.summary import add_up, describe, summarise
-from seedream_assets.generation.dataset import Outcome, assemble_dataset
+from seedream_assets.generation.dataset import count_reused
 from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.endings import Endings
-from seedream_assets.generation.gate import approve, open_gate
-from seedream_assets.generation.generation_requests import make_plan, write_plan
-from seedream_assets.generation.images import buy_partitions
-from seedream_assets.generation.prompts import PromptReader, write_snapshot
-
-# What stands against one partition stands against all of them.
-HOPELESS = (DeclarationError, StoreRefused)
 
 
 @click.command("run")
@@ -111,6 +100,8 @@ def run_partitions(
 ) -> RanPartitions:
     """All four stages of these partitions, bought as one stream with one budget. Progress goes to stderr.
 
+    Where rejected images are to be replaced, the last three are gone through again, inside the same budget.
+
     A partition of several that cannot be read or planned stops no other.
 
     Args:
@@ -121,82 +112,43 @@ def run_partitions(
         SeedreamError: The only partition could not be worked on, or something stands against all of them.
     """
     began = time.monotonic()
-    quotes, problems = _plan(declaration, partitions, deployment)
-    gate = open_gate(declaration, quotes, deployment.store)
-    if approved is not None and gate.is_shut:
-        approve(gate, approved, declaration, deployment.store, by=this_person(), dagster_run_id=None)
-        gate = open_gate(declaration, quotes, deployment.store)
-    outcomes: dict[str, tuple[Outcome, RunReport | None]] = {}
-
-    def keep(partition: str, report: RunReport, endings: Endings) -> None:
-        outcomes[partition] = assemble_dataset(declaration, partition, deployment, fresh=endings), report
-
-    try:
-        with showing_progress() as on_progress:
-            bought = buy_partitions(
-                declaration, quotes, deployment, on_partition=keep, on_progress=on_progress, gate=gate
-            )
-    finally:
-        # Whatever stopped the paid stage, the manifest says what is there.
-        for partition in quotes.keys() - outcomes.keys():
-            outcomes[partition] = assemble_dataset(declaration, partition, deployment), None
-    if bought.error is not None:
-        raise bought.error
-    report = bought.report
-    for partition, (outcome, told) in outcomes.items():
-        if told is not None and told.stopped == "awaiting_approval":
-            click.echo(str(assess_sample(outcome.manifest, gate.sample_of(partition))), err=True)
-            if report.stopped is None:
-                report = replace(report, stopped=told.stopped, stop_reason=told.stop_reason)
-    plan_hash = gate.hash if gate.plans else None
+    planned, problems = plan_partitions(declaration, partitions, deployment)
+    bought = buy_planned(declaration, list(planned), deployment, approved=approved)
+    for _ in range(declaration.regenerate.max_rounds):
+        if bought.report.stopped or not all(outcome.is_final for outcome in bought.outcomes.values()):
+            break
+        again = plan_replacements(declaration, planned, bought, deployment)
+        if not again:
+            break
+        # The budget of the run is one, however many rounds it takes.
+        left = declaration.with_credits_booked(bought.report.credits_booked)
+        bought = bought.then(buy_planned(left, list(again), deployment, approved=None))
+        planned |= {partition: _added(planned[partition], later) for partition, later in again.items()}
     summaries = {
         partition: summarise(
             dataset=declaration.name,
             partition=partition,
-            quote=quote,
-            rejected_rows=rejected_rows,
-            counts=outcomes[partition][0].counts,
-            reused=outcomes[partition][0].reused,
-            report=outcomes[partition][1],
-            plan_hash=plan_hash,
+            quote=one.quote,
+            rejected_rows=one.rejected_rows,
+            counts=bought.outcomes[partition].counts,
+            reused=count_reused(bought.outcomes[partition].manifest, bought.run_ids),
+            rejected=bought.outcomes[partition].rejected,
+            report=bought.reports[partition],
+            plan_hash=bought.plan_hash,
             seconds=time.monotonic() - began,
         )
-        for partition, (quote, rejected_rows) in quotes.items()
+        for partition, one in planned.items()
     }
     return RanPartitions(
         summaries=summaries,
         problems=problems,
-        report=report,
-        plan_hash=plan_hash,
-        is_final=not problems and all(outcome.is_final for outcome, _ in outcomes.values()),
+        report=bought.report,
+        plan_hash=bought.plan_hash,
+        is_final=not problems and all(outcome.is_final for outcome in bought.outcomes.values()),
     )
 
 
-def _plan(
-    declaration: DatasetDeclaration, partitions: Sequence[str], deployment: Deployment
-) -> tuple[dict[str, tuple[Quote, int]], dict[str, str]]:
-    """The first two stages: each partition's quote and rejected rows, and the partitions that could not be planned."""
-    reader, store = PromptReader(declaration, deployment), deployment.store
-    quotes: dict[str, tuple[Quote, int]] = {}
-    problems: dict[str, str] = {}
-    for partition in partitions:
-        try:
-            snapshot = reader.read(partition)
-            write_snapshot(store, declaration, partition, snapshot)
-            beside = sum(quote.credits_to_buy for quote, _ in quotes.values())
-            plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside)
-            write_plan(store, declaration, partition, plan)
-        except SeedreamError as error:
-            if len(partitions) == 1 or isinstance(error, HOPELESS):
-                raise
-            problems[partition] = str(error)
-        else:
-            quotes[partition] = plan.quote, snapshot.rejected_rows
-    told = [quote for quote, _ in quotes.values()]
-    click.echo(
-        f"{sum(quote.wanted for quote in told)} images wanted, {sum(quote.owned_images for quote in told)} owned, "
-        f"{sum(quote.images_to_buy for quote in told)} to buy for {sum(quote.credits_to_buy for quote in told)} credits; "
-        f"{sum(rejected for _, rejected in quotes.values())} rows rejected",
-        err=True,
-    )
-    return quotes, problems
+def _added(before: Planned, later: Planned) -> Planned:
+    """The later plan; what was to buy is what all rounds bought."""
+    credits_to_buy = before.quote.credits_to_buy + later.quote.credits_to_buy
+    return replace(later, quote=replace(later.quote, credits_to_buy=credits_to_buy))

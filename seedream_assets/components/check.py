@@ -48,7 +48,7 @@ OWN_NAMES = {"image_model": "model"}
 NOT_TEMPLATED: tuple[Place, ...] = (("prompts", "template"),)
 # Kept as it stands where the variable is not set, and refused when a run starts.
 KEPT_UNRESOLVED: tuple[Place, ...] = (("store",),)
-_NAMED = re.compile(r"(?:leonardo\.|engine\.)?(exports\.[a-z_0-9]+|[a-z_]+(?:\.[a-z_]+)*)\b")
+_NAMED = re.compile(r"(?:leonardo\.|engine\.)?(exports\.[a-z_0-9]+|[a-z_]+(?:\.(?:[a-z_]+|\d+))*)\b")
 
 
 def check_yaml_files(paths: Iterable[Path]) -> list[YamlError]:
@@ -190,7 +190,7 @@ class _Examination:
         named = _NAMED.match(error.name if isinstance(error, LimitError) else str(error))
         if named is None:
             return ()
-        name = tuple(named[1].split("."))
+        name: Place = tuple(int(part) if part.isdecimal() else part for part in named[1].split("."))
         for section in SECTIONS:
             place = (*section, *name)
             if _holds(self.values, place):
@@ -217,7 +217,7 @@ class _Examination:
         return True
 
 
-def _place_in_list(given: Mapping[str, Any], left: Mapping[str, Any], name: tuple[str, ...]) -> Place:
+def _place_in_list(given: Mapping[Any, Any], left: Mapping[Any, Any], name: Place) -> Place:
     """The entry of a list that a name such as `exports.webdataset.shard_bytes` means: `webdataset`, alone or as a key.
 
     The first that has not been taken out yet.

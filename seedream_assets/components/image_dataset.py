@@ -11,7 +11,12 @@ from typing import Annotated
 import dagster as dg
 
 from seedream_assets.assets.build import build_assets, build_automation, build_checks
-from seedream_assets.components.checks_schema import VerifyModel, refuse_unless_cron
+from seedream_assets.components.checks_schema import (
+    QualityModel,
+    RegenerateModel,
+    VerifyModel,
+    refuse_unless_cron,
+)
 from seedream_assets.components.exports_schema import CardModel, DeclaredExports, read_card
 from seedream_assets.components.provenance_schema import ProvenanceModel
 from seedream_assets.components.scaffold import ImageDatasetScaffolder
@@ -36,6 +41,7 @@ from seedream_assets.core.models import SizePolicy
 from seedream_assets.core.prompt_table import Recipe, TableRules, check_recipe
 from seedream_assets.core.prompt_template import PromptTemplate
 from seedream_assets.core.provenance import Provenance
+from seedream_assets.core.quality_rules import QualityRules, Regenerate
 from seedream_assets.resources import LeonardoResource, is_unresolved
 from seedream_assets.storage.open_store import open_store
 
@@ -99,6 +105,12 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
     verify: Annotated[
         VerifyModel | None, dg.Resolver.default(description="The check of the bucket against the manifests.")
     ] = None
+    quality: Annotated[
+        QualityModel | None, dg.Resolver.default(description="Checks of what was bought, and what is rejected.")
+    ] = None
+    regenerate: Annotated[
+        RegenerateModel | None, dg.Resolver.default(description="Buy new samples for rejected images; off by default.")
+    ] = None
     exports: DeclaredExports = None
     card: Annotated[
         CardModel | None, dg.Resolver.default(description="What only the owner can say, for the exports.")
@@ -143,6 +155,8 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             verify=self.verify.declared() if self.verify else Verify(),
             exports=read_choices(self.exports or ()),
             card=read_card(self.card, description=self.description, owners=self.owners or ()),
+            quality=self.quality.declared() if self.quality else QualityRules(),
+            regenerate=self.regenerate.declared() if self.regenerate else Regenerate(),
             budget=Budget(**(self.budget.given() if self.budget else {})),
             approval=Approval(above_credits=self.approval.above_credits, sample=self.approval.sample)
             if self.approval

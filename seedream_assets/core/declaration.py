@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import PurePath
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from seedream_assets.core.partitions import UNPARTITIONED as UNPARTITIONED
 from seedream_assets.core.partitions import Partitions as Partitions
 from seedream_assets.core.prompt_table import TableRules
 from seedream_assets.core.provenance import Provenance
+from seedream_assets.core.quality_rules import QualityRules, Regenerate
 
 # A file's name has 255 bytes at most, and `.rejected.parquet` and its like come after.
 LONGEST_IN_KEY = 200
@@ -86,6 +87,8 @@ class DatasetDeclaration:
     verify: Verify = field(default_factory=Verify)
     exports: tuple[ExportChoice, ...] = ()
     card: Card = field(default_factory=Card)
+    quality: QualityRules = field(default_factory=QualityRules)
+    regenerate: Regenerate = field(default_factory=Regenerate)
     leonardo: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     engine: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -111,6 +114,13 @@ class DatasetDeclaration:
             raise DeclarationError(
                 f"prompts.table: {{partition}} in the path is for time partitions, not for by: {cut.by}"
             )
+
+    def with_credits_booked(self, credits: int) -> DatasetDeclaration:
+        """The same for the rest of a run that has booked so many credits already: its budget is what is left."""
+        cap = self.budget.max_credits_per_run
+        if cap is None or not credits:
+            return self
+        return replace(self, budget=replace(self.budget, max_credits_per_run=max(0, cap - credits)))
 
     @property
     def has_partition_in_path(self) -> bool:

@@ -16,6 +16,7 @@ from seedream_assets.core.generation_requests import image_id_for
 from seedream_assets.core.ledger_events import Blocked as BlockedEvent
 from seedream_assets.core.ledger_events import Completed, Failed, LedgerImage
 from seedream_assets.core.parquet import from_parquet
+from seedream_assets.core.replacements import NONE_REPLACED, Replacements
 
 UTC_TIME = "datetime64[us, UTC]"
 MANIFEST_COLUMNS: Mapping[str, str] = {
@@ -188,6 +189,7 @@ def build_manifest(
     unfinished: pd.DataFrame,
     code_version: str,
     tables: pd.DataFrame,
+    replacements: Replacements = NONE_REPLACED,
 ) -> pd.DataFrame:
     """One row per wanted image, in table order and by sample.
 
@@ -203,8 +205,9 @@ def build_manifest(
         unfinished: `request_id`, `status`, `reason` of every request of the plan that has not.
         code_version: Of this package.
         tables: `table` (label), `table_uri`, `table_sha256`.
+        replacements: The rejects that the plan answers with further samples.
     """
-    rows = _wanted_images(prompts, passengers, spec_ids, plan)
+    rows = _wanted_images(prompts, passengers, spec_ids, plan, replacements)
     rows = rows.merge(endings, on=["request_id", "position"], how="left")
     rows = _fill_unfinished(rows, unfinished)
     rows = rows.merge(tables, on="table", how="left")
@@ -254,13 +257,20 @@ def passenger_name(name: str) -> str:
 
 
 def _wanted_images(
-    prompts: pd.DataFrame, passengers: pd.DataFrame, spec_ids: Iterable[str], plan: pd.DataFrame
+    prompts: pd.DataFrame,
+    passengers: pd.DataFrame,
+    spec_ids: Iterable[str],
+    plan: pd.DataFrame,
+    replacements: Replacements,
 ) -> pd.DataFrame:
     """Every wanted image with its prompt row and the request that holds it."""
     named = passengers.set_axis([("passenger", name) for name in passengers.columns], axis="columns")
     rows = pd.concat([prompts.drop(columns=["seed", "references"]), named], axis="columns")
     rows["spec_id"] = pd.Series(list(spec_ids), dtype="string", index=rows.index)
-    rows = rows.loc[rows.index.repeat(rows["quantity"])].reset_index(names="row")
+    planned = (plan["start"] + plan["wanted"]).groupby(plan["spec_id"]).max()
+    most = rows["spec_id"].map(planned).fillna(0).to_numpy(dtype="int64")
+    samples = replacements.of_rows(rows["spec_id"], rows["quantity"].to_numpy(), most)
+    rows = rows.loc[rows.index.repeat(samples)].reset_index(names="row")
     rows["sample"] = rows.groupby("row").cumcount()
     held = plan[["spec_id", "request_id", "start", "count", "seed", "references", "credits"]]
     held = held.loc[held.index.repeat(held["count"])].reset_index(names="request")

@@ -46,6 +46,8 @@ PLAN_COLUMNS: Mapping[str, str] = {
 }
 # Columns that came later, with what a plan that was written before them is read as.
 LATER_PLAN_COLUMNS: Mapping[str, Any] = {"bought_for": None, "sample_rank": None}
+# How many samples of each row's spec give its quantity: of the specs and the quantities, row by row.
+SamplesOf = Callable[[pd.DataFrame, IntArray], IntArray]
 
 
 def specs_of(prompts: pd.DataFrame, reference_hashes: Mapping[str, str]) -> pd.DataFrame:
@@ -87,15 +89,24 @@ def reference_sources(prompts: pd.DataFrame) -> list[str]:
     return list(sources)
 
 
-def gather_wanted(prompts: pd.DataFrame, reference_hashes: Mapping[str, str]) -> pd.DataFrame:
+def gather_wanted(
+    prompts: pd.DataFrame,
+    reference_hashes: Mapping[str, str],
+    samples_of: SamplesOf = lambda _specs, quantities: quantities,
+) -> pd.DataFrame:
     """Every spec that a row wants, once, in order of the first such row. Rows that want the same picture share it.
 
     Columns: those of `specs_of`; `quantity` and `public`, the most that any row wants of it; `row_number` of the first.
+
+    Args:
+        prompts: As `check_prompt_table` gives them.
+        reference_hashes: As `specs_of` takes them.
+        samples_of: How many samples a row's quantity takes, where some are rejected.
     """
     specs = specs_of(prompts, reference_hashes)
     codes, firsts = distinct_rows(specs, ["spec_id"])
     quantity, public = np.zeros(len(firsts), dtype=np.int64), np.zeros(len(firsts), dtype=np.bool_)
-    np.maximum.at(quantity, codes, prompts["quantity"].to_numpy())
+    np.maximum.at(quantity, codes, samples_of(specs, prompts["quantity"].to_numpy()))
     np.logical_or.at(public, codes, prompts["public"].to_numpy(dtype=np.bool_))
     row_number = prompts["row_number"].to_numpy()[firsts]
     return taken(specs, firsts).assign(quantity=quantity, public=public, row_number=row_number)

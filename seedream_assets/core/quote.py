@@ -31,7 +31,8 @@ class Quote:
     `images_to_buy`.
 
     Attributes:
-        wanted: Images, summed over the table's rows.
+        wanted: Images, summed over the table's rows, replacements included.
+        replacements: Of these, further samples in place of rejected ones.
         shared: Of these, images that another row of the table wants as well: one picture serves both.
         requests: Requests in the plan; `to_buy` of them nobody has bought.
         owned_images: Wanted images of requests that are completed; what was withheld of them is among these.
@@ -55,14 +56,15 @@ class Quote:
     credits_to_buy: int
     credits_saved: int
     bought_for: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    replacements: int = 0
 
     def owned_by_others(self, dataset: str) -> Mapping[str, int]:
         """Owned images by the other datasets that they were bought for: what `dataset` takes over for nothing."""
         return {name: images for name, images in self.bought_for.items() if name != dataset}
 
 
-def quote_plan(plan: pd.DataFrame, *, wanted: int, dataset: str) -> Quote:
-    """The quote of a plan for a table of `dataset` that wants `wanted` images."""
+def quote_plan(plan: pd.DataFrame, *, wanted: int, dataset: str, replacements: int = 0) -> Quote:
+    """The quote of a plan for a table of `dataset` that wants `wanted` images, of which so many are replacements."""
     standing, images = plan["standing"], plan["wanted"]
     free = standing == RequestState.FREE.value
     completed = standing == RequestState.COMPLETED.value
@@ -83,6 +85,7 @@ def quote_plan(plan: pd.DataFrame, *, wanted: int, dataset: str) -> Quote:
         credits_to_buy=int(plan.loc[free, "credits"].sum()),
         credits_saved=round(saved),
         bought_for={str(name): int(count) for name, count in owned.items()},
+        replacements=replacements,
     )
 
 

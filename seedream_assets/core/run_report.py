@@ -51,6 +51,26 @@ class RunReport:
         return self.costs[unit], unit
 
 
+def join_reports(first: RunReport, second: RunReport) -> RunReport:
+    """Two runs, one right after the other, as one; the id is the second's."""
+    return RunReport(
+        run_id=second.run_id,
+        requests=dict(Counter(first.requests) + Counter(second.requests)),
+        images_stored=first.images_stored + second.images_stored,
+        credits_booked=first.credits_booked + second.credits_booked,
+        credits_quoted=first.credits_quoted + second.credits_quoted,
+        costs={
+            unit: first.costs.get(unit, Decimal(0)) + second.costs.get(unit, Decimal(0))
+            for unit in {**first.costs, **second.costs}
+        },
+        reasons=dict(Counter(first.reasons) + Counter(second.reasons)),
+        stopped=second.stopped,
+        stop_reason=second.stop_reason,
+        seconds=first.seconds + second.seconds,
+        notes={**first.notes, **second.notes},
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Where a run stands.

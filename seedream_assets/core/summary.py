@@ -21,6 +21,8 @@ SUMMED = (
     "over_budget",
     "awaiting_approval",
     "pending",
+    "rejected",
+    "replacements",
     "rejected_rows",
     "credits_quoted",
     "credits_to_buy",
@@ -35,6 +37,7 @@ def summarise(
     rejected_rows: int,
     counts: Mapping[str, int],
     reused: int,
+    rejected: int,
     report: RunReport | None,
     seconds: float,
     plan_hash: str | None = None,
@@ -47,6 +50,7 @@ def summarise(
         rejected_rows: Rows of the table that were quarantined.
         counts: Wanted images by status.
         reused: Stored images that this run did not have to buy.
+        rejected: Stored images that a quality check rejects.
         report: Of the run; None for a plan.
         plan_hash: The name of the plan, where the dataset asks for approvals.
         seconds: From the first byte read to the manifest.
@@ -65,6 +69,8 @@ def summarise(
         "over_budget": counts.get("over_budget", 0),
         "awaiting_approval": counts.get("awaiting_approval", 0),
         "pending": counts.get("pending", 0),
+        "rejected": rejected,
+        "replacements": quote.replacements,
         "rejected_rows": rejected_rows,
         "credits_quoted": quote.credits_quoted,
         "credits_to_buy": quote.credits_to_buy,
@@ -112,6 +118,9 @@ def describe(summary: Mapping[str, Any]) -> str:
         + ("; " + ", ".join(rest) if rest else ""),
         f"{summary['credits_quoted']} credits quoted, {summary['credits_to_buy']} to buy, {bought}",
     ]
+    if summary["rejected"]:
+        replaced = f"; {summary['replacements']} more were wanted in their place" if summary["replacements"] else ""
+        lines.append(f"{summary['rejected']} stored images are rejected{replaced}")
     if summary["rejected_rows"]:
         lines.append(f"{summary['rejected_rows']} rows of the table were rejected")
     return "\n".join([*lines, f"took {format_seconds(summary['seconds'])}"])

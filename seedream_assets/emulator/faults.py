@@ -55,6 +55,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "failed": Kind("ends FAILED", _CREATE, {"moderation": []}),
     "nsfw": Kind("ends COMPLETE, images flagged nsfw", _CREATE, {"moderation": []}),
     "fewer_images": Kind("ends COMPLETE with fewer images", _CREATE, {"images": None}),
+    "poor_images": Kind("ends COMPLETE with pictures not worth having", _CREATE, {"looks": "blank", "images": None}),
     "never_ends": Kind("PENDING for ever", _CREATE),
     # Images that are not what they should be.
     "truncated_image": Kind("a correct answer whose image is cut short", _DOWNLOAD),
@@ -66,6 +67,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 
 _CHOICES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("wrong_type", "content"): ("html", "png", "text"),
+    ("poor_images", "looks"): ("blank", "same", "similar"),
     ("blocked", "shape"): ("object", "array", "flat"),
 }
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal
 
+from seedream_assets.emulator.pictures import Looks
+
 Status = Literal["PENDING", "COMPLETE", "FAILED"]
 
 _TICKS_FROM_1582_TO_1970: Final = 0x01B21DD213814000
@@ -73,6 +75,13 @@ class Outcome:
     moderation: tuple[str, ...] = ()
     images: int | None = None
     """Images that are handed out, when fewer than were ordered."""
+    looks: Looks = "own"
+    poor_images: int | None = None
+    """How many of them, from the lowest index, look like that; None: all."""
+
+    def looks_of(self, index: int) -> Looks:
+        """Say how one image comes out."""
+        return self.looks if self.poor_images is None or index < self.poor_images else "own"
 
 
 @dataclass(slots=True)

@@ -184,12 +184,13 @@ async def download(account: Account, call: Call) -> Answer:
     if found is None:
         return nothing_there(account, call)
     job, index = found
-    picture = Picture(job.order.prompt, job.seed, index, job.order.width, job.order.height)
+    looks = job.outcome.looks_of(index)
+    picture = Picture(job.order.prompt, job.seed, index, job.order.width, job.order.height, looks)
     if call.fault is not None and call.fault.kind == "wrong_size":
         wrong = call.fault.parameters
         picture = replace(picture, width=max(1, int(wrong["width"])), height=max(1, int(wrong["height"])))
         return Answer(200, await asyncio.to_thread(render, picture), "image/jpeg")
-    if account.settings.picture_bytes is None:
+    if account.settings.picture_bytes is None or looks != "own":
         content = await asyncio.to_thread(render, picture)
     else:
         content = render_padded(picture, account.settings.picture_bytes)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from seedream_assets.emulator.faults import Fault
 from seedream_assets.emulator.jobs import Order, Outcome
+from seedream_assets.emulator.pictures import Looks
 from seedream_assets.emulator.settings import EmulatorSettings
 
 
@@ -39,6 +40,14 @@ def decide(order: Order, settings: EmulatorSettings, fault: Fault | None) -> Out
         outcome = replace(outcome, nsfw=True, moderation=("NSFW",))
     if _any_in(settings.withheld_words, prompt):
         outcome = replace(outcome, images=order.quantity - 1, moderation=("NSFW",))
+    words: tuple[tuple[Looks, Sequence[str]], ...] = (
+        ("blank", settings.blank_words),
+        ("same", settings.same_words),
+        ("similar", settings.similar_words),
+    )
+    for looks, marked in words:
+        if _any_in(marked, prompt):
+            outcome = replace(outcome, looks=looks)
     if _any_in(settings.stuck_words, prompt):
         outcome = replace(outcome, never_ends=True)
     return _struck(outcome, order, fault) if fault else outcome
@@ -58,6 +67,9 @@ def _struck(outcome: Outcome, order: Order, fault: Fault) -> Outcome:
         return replace(outcome, nsfw=True, moderation=tuple(given["moderation"]))
     if fault.kind == "fewer_images":
         return replace(outcome, images=order.quantity - 1 if given["images"] is None else int(given["images"]))
+    if fault.kind == "poor_images":
+        poor = given["images"]
+        return replace(outcome, looks=given["looks"], poor_images=None if poor is None else int(poor))
     if fault.kind == "never_ends":
         return replace(outcome, never_ends=True)
     return outcome  # The other kinds spoil the connection, not the generation.

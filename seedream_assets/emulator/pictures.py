@@ -10,9 +10,9 @@ import io
 import random
 import textwrap
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 
@@ -28,6 +28,11 @@ _QUALITY: Final = 88
 _LONGEST_SEGMENT: Final = 65_533
 
 
+Looks = Literal["own", "blank", "same", "similar"]
+"""How an image of a generation comes out: a picture of its own, one colour, the generation's first picture again with
+equal bytes, or that picture compressed differently."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """What an image shows; equal pictures have equal bytes."""
@@ -37,6 +42,7 @@ class Picture:
     index: int
     width: int
     height: int
+    looks: Looks = "own"
 
     def digest(self) -> bytes:
         """Name the picture, for its colours and for telling it from others."""
@@ -47,6 +53,8 @@ class Picture:
 @lru_cache(maxsize=32)
 def render(picture: Picture) -> bytes:
     """Draw a picture as JPEG: about 10 ms at 512 x 512."""
+    if picture.looks == "same":
+        return render(replace(picture, index=0, looks="own"))
     if picture.width * picture.height <= _BIG_PICTURE_PX:
         return _drawn(picture)
     with _ONE_BIG_PICTURE_AT_A_TIME:
@@ -78,6 +86,12 @@ def _comment_segment(content: bytes) -> bytes:
 
 
 def _drawn(picture: Picture) -> bytes:
+    if picture.looks == "blank":
+        return _written(Image.new("RGB", (picture.width, picture.height), _colour(random.Random(picture.digest()))))
+    quality = _QUALITY
+    if picture.looks == "similar":
+        quality -= 5 * (1 + picture.index % 8)
+        picture = replace(picture, index=0)
     dice = random.Random(picture.digest())
     scale = _CANVAS_SIDE_PX / max(picture.width, picture.height, _CANVAS_SIDE_PX)
     canvas_size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -87,11 +101,15 @@ def _drawn(picture: Picture) -> bytes:
     if image.size != size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     _caption(image, picture)
+    return _written(image, quality)
+
+
+def _written(image: Image.Image, quality: int = _QUALITY) -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = _COMMENT.decode()
     exif[ExifTags.Base.Software] = _SOFTWARE
     written = io.BytesIO()
-    image.save(written, "JPEG", quality=_QUALITY, exif=exif, comment=_COMMENT)
+    image.save(written, "JPEG", quality=quality, exif=exif, comment=_COMMENT)
     return written.getvalue()
 
 

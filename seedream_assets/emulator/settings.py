@@ -23,6 +23,12 @@ NSFW_MARKER: Final = "emulate-nsfw"
 """In a prompt: ends COMPLETE, every image flagged `nsfw` and still served."""
 WITHHELD_MARKER: Final = "emulate-withheld"
 """In a prompt: ends COMPLETE with one image fewer than asked for; the lowest index is the one missing."""
+BLANK_MARKER: Final = "emulate-blank"
+"""In a prompt: every image is a frame of one colour."""
+SAME_MARKER: Final = "emulate-same"
+"""In a prompt: every image of a generation has the bytes of its first one."""
+SIMILAR_MARKER: Final = "emulate-similar"
+"""In a prompt: every image of a generation shows the same picture, compressed differently."""
 STUCK_MARKER: Final = "emulate-stuck"
 """In a prompt: billed and PENDING for ever."""
 
@@ -81,6 +87,9 @@ class EmulatorSettings:
     failed_words: tuple[str, ...] = (FAILED_MARKER,)
     nsfw_words: tuple[str, ...] = (NSFW_MARKER,)
     withheld_words: tuple[str, ...] = (WITHHELD_MARKER,)
+    blank_words: tuple[str, ...] = (BLANK_MARKER,)
+    same_words: tuple[str, ...] = (SAME_MARKER,)
+    similar_words: tuple[str, ...] = (SIMILAR_MARKER,)
     stuck_words: tuple[str, ...] = (STUCK_MARKER,)
 
     upload_lifetime_seconds: float = 120.0

@@ -5,8 +5,8 @@ datasets/<dataset>/manifest/<partition>.parquet    one row per wanted image
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -19,15 +19,18 @@ from seedream_assets.core.manifest import (
     build_manifest,
     endings_in,
     endings_of,
+    mark_rejected,
 )
 from seedream_assets.core.parquet import PARQUET, to_parquet
 from seedream_assets.core.plan import specs_of
+from seedream_assets.core.quality import Judgement
 from seedream_assets.core.run_report import RunReport
 from seedream_assets.generation.deployment import Deployment, code_version
-from seedream_assets.generation.generation_requests import load_manifest, load_plan
+from seedream_assets.generation.generation_requests import load_manifest, load_plan_with_replacements
 from seedream_assets.generation.images import load_report
 from seedream_assets.generation.ledger_store import final_key, last_release, read_events
 from seedream_assets.generation.prompts import load_snapshot
+from seedream_assets.generation.quality import judge_partition
 from seedream_assets.storage.object_store import ObjectStore
 
 
@@ -38,11 +41,18 @@ class Outcome:
     Attributes:
         counts: Images by status, every status named.
         reused: Images that are stored and that the latest run did not have to buy.
+        quality: What was found on the stored images.
     """
 
     manifest: pd.DataFrame
     counts: Mapping[str, int]
     reused: int
+    quality: Judgement
+
+    @property
+    def rejected(self) -> int:
+        """Rows of the manifest whose image is rejected."""
+        return int(self.manifest["rejected"].sum())
 
     @property
     def is_final(self) -> bool:
@@ -51,21 +61,30 @@ class Outcome:
 
 
 def assemble_dataset(
-    declaration: DatasetDeclaration, partition: str, deployment: Deployment, *, fresh: Iterable[FinalEvent] = ()
+    declaration: DatasetDeclaration,
+    partition: str,
+    deployment: Deployment,
+    *,
+    fresh: Iterable[FinalEvent] = (),
+    measure: bool = True,
 ) -> Outcome:
     """Build the manifest of a partition and write it.
+
+    Where images are measured, it is written before that and again after: what was bought stands in it, whatever becomes
+    of the measuring.
 
     Args:
         declaration, partition, deployment: Whose, and where.
         fresh: Final events that are known to stand in the ledger; the others are read from the earlier manifest or
             from the store.
+        measure: Measure the images that the quality checks do not know yet; without it, what is known counts.
 
     Raises:
         StoreError: The prompts were not read, or the partition was not planned.
     """
     store = deployment.store
     snapshot = load_snapshot(store, declaration, partition)
-    plan = load_plan(store, declaration, partition)
+    plan, replacements = load_plan_with_replacements(store, declaration, partition)
     report = load_report(store, declaration, partition)
     standings = deployment.standings.of(plan["request_id"])
     manifest = build_manifest(
@@ -79,22 +98,49 @@ def assemble_dataset(
         unfinished=_unfinished(store, standings, report),
         code_version=code_version(),
         tables=snapshot.tables,
+        replacements=replacements,
     )
-    key = declaration.key("manifest", partition)
-    store.replace(key, to_parquet(manifest), content_type=PARQUET)
-    return outcome_of(manifest, report)
+    quality = judge_partition(declaration, partition, store, manifest, measure=False)
+    manifest = mark_rejected(manifest, quality.reject_reasons)
+    store.replace(declaration.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
+    outcome = outcome_of(manifest, report, quality)
+    return measure_dataset(declaration, partition, deployment, outcome) if measure else outcome
 
 
-def outcome_of(manifest: pd.DataFrame, report: RunReport | None) -> Outcome:
+def measure_dataset(
+    declaration: DatasetDeclaration, partition: str, deployment: Deployment, outcome: Outcome
+) -> Outcome:
+    """Measure the images that the quality checks do not know yet, and mark in the manifest what they reject.
+
+    Raises:
+        StoreError: As `judge_partition`; the manifest stands as it was.
+    """
+    if not declaration.quality.reads_images:
+        return outcome
+    store = deployment.store
+    quality = judge_partition(declaration, partition, store, outcome.manifest, measure=True)
+    manifest = outcome.manifest
+    if quality.reject_reasons != outcome.quality.reject_reasons:
+        manifest = mark_rejected(manifest, quality.reject_reasons)
+        store.replace(declaration.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
+    return replace(outcome, manifest=manifest, quality=quality)
+
+
+def outcome_of(manifest: pd.DataFrame, report: RunReport | None, quality: Judgement) -> Outcome:
     """What became of the images in a manifest, as seen by the latest run over it."""
     counted = manifest["status"].value_counts()
-    stored = manifest["status"] == "stored"
-    bought_now = stored & ~manifest["reused"] & (manifest["run_id"] == (report.run_id if report else ""))
     return Outcome(
         manifest=manifest,
         counts={status: int(counted.get(status, 0)) for status in STATUSES},
-        reused=int((stored & ~bought_now).sum()),
+        reused=count_reused(manifest, {report.run_id} if report else set()),
+        quality=quality,
     )
+
+
+def count_reused(manifest: pd.DataFrame, run_ids: Collection[str]) -> int:
+    """Images that are stored and that these runs of the engine did not have to buy."""
+    bought_now = ~manifest["reused"] & manifest["run_id"].isin(list(run_ids))
+    return int(((manifest["status"] == "stored") & ~bought_now).sum())
 
 
 def _endings(

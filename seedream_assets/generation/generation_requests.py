@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from seedream_assets.core.declaration import DatasetDeclaration
@@ -16,7 +17,8 @@ from seedream_assets.core.errors import ObjectNotFound, StoreError
 from seedream_assets.core.ledger import Standing
 from seedream_assets.core.ledger_events import Intent, request_folder
 from seedream_assets.core.manifest import MANIFEST_COLUMNS, endings_in, read_manifest
-from seedream_assets.core.parquet import PARQUET, from_parquet, to_parquet
+from seedream_assets.core.models import ModelCatalog
+from seedream_assets.core.parquet import PARQUET, from_parquet, read_facts, to_parquet
 from seedream_assets.core.plan import (
     LATER_PLAN_COLUMNS,
     PLAN_COLUMNS,
@@ -24,11 +26,14 @@ from seedream_assets.core.plan import (
     plan_requests,
 )
 from seedream_assets.core.plan_cuts import Existing
+from seedream_assets.core.prompt_faults import IntArray
 from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
+from seedream_assets.core.replacements import NONE_REPLACED, Replacements
 from seedream_assets.generation.approvals import keep_sample, with_sample
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.ledger_store import read_event
 from seedream_assets.generation.prompts import PromptSnapshot
+from seedream_assets.generation.quality import judge_partition
 from seedream_assets.storage.object_store import ObjectStore
 
 
@@ -38,11 +43,13 @@ class Plan:
 
     Attributes:
         pace: How long one request takes, as far as it is known.
+        replacements: The rejects that it answers with further samples.
     """
 
     requests: pd.DataFrame
     quote: Quote
     pace: Pace = DOCUMENTED_PACE
+    replacements: Replacements = NONE_REPLACED
 
 
 def make_plan(
@@ -65,8 +72,17 @@ def make_plan(
         StoreError: The ledger cannot be read.
     """
     prompts = snapshot.checked.prompts
-    wanted = gather_wanted(prompts, snapshot.reference_hashes)
     earlier = load_manifest(deployment.store, declaration, partition)
+    replacements = _replacements(declaration, partition, deployment.store, earlier)
+    extra = 0
+
+    def samples_of(specs: pd.DataFrame, quantities: IntArray) -> IntArray:
+        nonlocal extra
+        samples = replacements.of_rows(specs["spec_id"], quantities, _most_samples(specs, deployment.models))
+        extra = int((samples - quantities).sum())
+        return samples
+
+    wanted = gather_wanted(prompts, snapshot.reference_hashes, samples_of)
     known = _existing_in(earlier)
 
     def existing_of(request_id: str, standing: Standing) -> Existing:
@@ -85,8 +101,29 @@ def make_plan(
         requests = with_sample(
             requests, declaration, partition, deployment.store, deployment.models, credits_beside=credits_beside
         )
-    quote = quote_plan(requests, wanted=snapshot.wanted, dataset=declaration.name)
-    return Plan(requests=requests, quote=quote, pace=learn_pace(earlier) or DOCUMENTED_PACE)
+    quote = quote_plan(requests, wanted=snapshot.wanted + extra, dataset=declaration.name, replacements=extra)
+    pace = learn_pace(earlier) or DOCUMENTED_PACE
+    return Plan(requests=requests, quote=quote, pace=pace, replacements=replacements)
+
+
+def _replacements(
+    declaration: DatasetDeclaration, partition: str, store: ObjectStore, earlier: pd.DataFrame
+) -> Replacements:
+    """The rejects among the images of the latest manifest, by the rules as they are declared now. Reads no image."""
+    rounds = declaration.regenerate.max_rounds
+    if not rounds or not declaration.quality.rejects:
+        return NONE_REPLACED
+    judged = judge_partition(declaration, partition, store, earlier, measure=False)
+    rejected = earlier[earlier["image_id"].isin(list(judged.reject_reasons))]
+    return Replacements.of(zip(rejected["spec_id"], rejected["sample"], strict=True), max_rounds=rounds)
+
+
+def _most_samples(specs: pd.DataFrame, models: ModelCatalog) -> IntArray:
+    """How many samples each spec can have: a seed that the row gives counts up to its model's last one."""
+    codes, names = pd.factorize(specs["model"])
+    last = np.array([int(models.find(name).seed.high) for name in names], dtype=np.int64)[codes]
+    seeds: IntArray = specs["seed"].to_numpy(dtype=np.int64, na_value=0)
+    return last + 1 - seeds
 
 
 def _existing_in(manifest: pd.DataFrame) -> dict[str, Existing]:
@@ -110,7 +147,7 @@ def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition
 def write_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: Plan) -> None:
     """Keep a plan, and which requests are its sample; the latest plan stands."""
     keep_sample(store, declaration, partition, plan.requests)
-    facts = {"wanted": plan.quote.wanted}
+    facts = {"wanted": plan.quote.wanted, **plan.replacements.to_facts()}
     key = declaration.key("requests", partition)
     store.replace(key, to_parquet(plan.requests, facts), content_type=PARQUET)
 
@@ -136,3 +173,15 @@ def load_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: st
         StoreError: As `read_plan_object`.
     """
     return from_parquet(read_plan_object(store, declaration, partition), PLAN_COLUMNS, later=LATER_PLAN_COLUMNS)
+
+
+def load_plan_with_replacements(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str
+) -> tuple[pd.DataFrame, Replacements]:
+    """The plan as it was last written, and the rejects that it answers.
+
+    Raises:
+        StoreError: As `read_plan_object`.
+    """
+    body = read_plan_object(store, declaration, partition)
+    return from_parquet(body, PLAN_COLUMNS, later=LATER_PLAN_COLUMNS), Replacements.from_facts(read_facts(body))

@@ -1,0 +1,194 @@
+"""The quality checks of the asset `dataset`: what was found on the stored images, shown.
+
+Which of them a dataset has, how loud they are and what they reject is its own: `quality` in the YAML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pandas as pd
+
+from seedream_assets.assets.contact_sheet import Captioned, picture_grid
+from seedream_assets.assets.frame import AssetFrame
+from seedream_assets.assets.tables import markdown_table, preview
+from seedream_assets.core.quality import WITHHELD_STATUSES, Judgement, withheld_shares
+from seedream_assets.core.quality_rules import QualityRules, Rule, Severity
+from seedream_assets.generation.dataset import Outcome
+from seedream_assets.storage.object_store import ObjectStore
+
+WITHHELD = "few_images_withheld"
+# The built-in rules' checks by the rule's name; a scorer's check is named for its function.
+CHECK_NAMES = {
+    "wrong_size": "pixels_as_asked_for",
+    "nsfw": "no_nsfw_images",
+    "exact_duplicates": "no_exact_duplicates",
+    "blank": "no_blank_images",
+    "near_duplicates": "no_near_duplicates",
+}
+MEANINGS = {
+    "wrong_size": "Every stored image has the pixels that were asked for.",
+    "nsfw": "Leonardo flagged no stored image as nsfw.",
+    "exact_duplicates": "No two stored images have the same bytes, as they were served.",
+    "blank": "No stored image is of one colour.",
+    "near_duplicates": "No two stored images look alike, by perceptual hash.",
+}
+# A check's pictures: metadata is kept twice in Dagster's database, and there are several checks.
+PICTURES = 12
+PICTURES_BYTES = 25_000
+TOLD = 50
+
+
+def quality_check_specs(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
+    """What the asset is declared with."""
+    rules = frame.declaration.quality
+    specs = [
+        dg.AssetCheckSpec(
+            check_name(name),
+            asset=frame.key("dataset"),
+            description=MEANINGS.get(name, f"The team's own scorer {name} passes every stored image.")
+            + _consequence(rule),
+        )
+        for name, rule in rules.rules().items()
+    ]
+    if rules.withheld.severity != "ignore":
+        specs.append(
+            dg.AssetCheckSpec(
+                WITHHELD,
+                asset=frame.key("dataset"),
+                description=f"At most {rules.withheld.max_share:.0%} of the images were withheld, blocked or failed.",
+            )
+        )
+    return specs
+
+
+def quality_results(frame: AssetFrame, outcome: Outcome, store: ObjectStore) -> Iterator[dg.AssetCheckResult]:
+    """The results of all of them for one partition."""
+    rules = frame.declaration.quality
+    for name, rule in rules.rules().items():
+        yield _result(frame, name, rule, outcome, store)
+    if rules.withheld.severity != "ignore":
+        yield _withheld(frame, rules, outcome.manifest)
+
+
+def check_name(rule: str) -> str:
+    """The name of a rule's check in Dagster."""
+    return CHECK_NAMES.get(rule, f"{rule}_passes")
+
+
+def _consequence(rule: Rule) -> str:
+    allowed = f" Up to {rule.max_share:.1%} of the images are let pass." if rule.max_share else ""
+    return allowed + (" What is found is rejected." if rule.reject else "")
+
+
+def _result(frame: AssetFrame, name: str, rule: Rule, outcome: Outcome, store: ObjectStore) -> dg.AssetCheckResult:
+    judged = outcome.quality
+    found, unmeasured = judged.found_by(name), judged.unmeasured_by(name)
+    if name in ("wrong_size", "nsfw", "exact_duplicates"):
+        unmeasured = unmeasured.iloc[:0]  # these need no pixels
+    share = len(found) / judged.images if judged.images else 0.0
+    told = f"{len(found)} of {judged.images} images ({share:.1%})"
+    if unmeasured.empty:
+        description = f"found on {told}"
+    else:
+        description = f"found on {told}; {len(unmeasured)} could not be judged: {unmeasured['told'].iloc[0]}"
+    shown = _with_rows(found, outcome.manifest)
+    pictures = picture_grid(store, _pictures(shown, outcome.manifest), largest_bytes=PICTURES_BYTES)
+    return dg.AssetCheckResult(
+        check_name=check_name(name),
+        asset_key=frame.key("dataset"),
+        passed=share <= rule.max_share and unmeasured.empty,
+        severity=_severity(rule.severity),
+        description=description,
+        metadata={
+            "images": judged.images,
+            "found": len(found),
+            "share": round(share, 6),
+            "rejected": len(found) if rule.reject else 0,
+            **({"pictures": dg.MetadataValue.md(pictures)} if pictures else {}),
+            "list": preview(shown[["row_number", "sample", "told", "image_id", "prompt"]], rows=TOLD),
+            **({} if unmeasured.empty else {"not_judged": preview(unmeasured[["image_id", "told"]], rows=TOLD)}),
+        },
+    )
+
+
+def _severity(severity: Severity) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if severity == "error" else dg.AssetCheckSeverity.WARN
+
+
+def _with_rows(found: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """The findings with the first manifest row of each image."""
+    rows = manifest[["image_id", "object_key", "row_number", "sample", "prompt"]].drop_duplicates("image_id")
+    return found.merge(rows, on="image_id", how="left")
+
+
+def _pictures(shown: pd.DataFrame, manifest: pd.DataFrame) -> Iterator[Captioned]:
+    """The pictures found; of duplicates, each beside the one that it is a duplicate of."""
+    first = manifest.drop_duplicates("image_id").set_index("image_id")
+    for row in shown.head(PICTURES).itertuples():
+        told = str(row.told).split(" image ")[0]
+        yield Captioned(str(row.image_id), str(row.object_key), f"{row.row_number}: {told}")
+        if isinstance(row.original, str):
+            original = first.loc[row.original]
+            yield Captioned(
+                row.original, str(original["object_key"]), f"… as this one, of row {original['row_number']}"
+            )
+
+
+def _withheld(frame: AssetFrame, rules: QualityRules, manifest: pd.DataFrame) -> dg.AssetCheckResult:
+    rule = rules.withheld
+    shares = withheld_shares(manifest, rule)
+    whole = shares.iloc[0]
+    above = shares[shares["above"].astype(bool)]
+    is_unknown = rule.column is not None and rule.column not in manifest.columns
+    told = (
+        f"{whole['share']:.1%} of {whole['images']} images were not delivered; at most {rule.max_share:.1%} is allowed"
+    )
+    if is_unknown:
+        told += f"; the manifest has no column {rule.column} to group by"
+    groups = above["group"].dropna()
+    if len(groups):
+        told += f"; above it: {', '.join(groups.head(TOLD))}"
+    return dg.AssetCheckResult(
+        check_name=WITHHELD,
+        asset_key=frame.key("dataset"),
+        passed=above.empty and not is_unknown,
+        severity=_severity(rule.severity),
+        description=told,
+        metadata={
+            "images": int(whole["images"]),
+            "share": round(float(whole["share"]), 6),
+            **{status: int(whole[status]) for status in WITHHELD_STATUSES},
+            "by_group": dg.MetadataValue.md(_share_table(shares, rule.column or "group")),
+            "by_reason": dg.MetadataValue.md(_reason_table(manifest)),
+        },
+    )
+
+
+def _share_table(shares: pd.DataFrame, column: str) -> str:
+    rows = [
+        (
+            "all" if pd.isna(row["group"]) and place == 0 else row["group"],
+            row["images"],
+            *(row[status] for status in WITHHELD_STATUSES),
+            f"{row['share']:.1%}",
+            "above" if row["above"] else "" if row["judged"] else "too few to judge",
+        )
+        for place, row in enumerate(shares.to_dict("records"))
+    ]
+    return markdown_table([column, "images", *WITHHELD_STATUSES, "share", ""], rows)
+
+
+def _reason_table(manifest: pd.DataFrame) -> str:
+    lost = manifest[manifest["status"].isin(WITHHELD_STATUSES)].drop_duplicates("image_id")
+    counted = lost.groupby(["status", "reason"], dropna=False).size().sort_values(ascending=False)
+    rows = counted.head(TOLD).reset_index(name="images")[["images", "status", "reason"]].values.tolist()
+    return markdown_table(["images", "status", "reason"], rows) if rows else "none"
+
+
+def quality_metadata(judged: Judgement) -> dict[str, int]:
+    """For the asset: rejected images, and findings by rule."""
+    counted = judged.findings["check"].value_counts()
+    found = {f"found_{name}": int(count) for name, count in sorted(counted.items())}
+    return {"images_rejected": len(judged.reject_reasons), **found}

@@ -1,0 +1,174 @@
+"""The stages of `seedream run` over several partitions, round by round: a further round replaces what was rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import click
+
+from seedream_assets.cli.declared import this_person
+from seedream_assets.cli.terminal import showing_progress
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import DeclarationError, SeedreamError, StoreRefused
+from seedream_assets.core.quote import Quote
+from seedream_assets.core.run_report import RunReport, join_reports
+from seedream_assets.core.sample_findings import assess_sample
+from seedream_assets.generation.dataset import Outcome, assemble_dataset, measure_dataset
+from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.endings import Endings
+from seedream_assets.generation.gate import approve, open_gate
+from seedream_assets.generation.generation_requests import make_plan, write_plan
+from seedream_assets.generation.images import buy_partitions
+from seedream_assets.generation.prompts import PromptReader, load_snapshot, write_snapshot
+
+# What stands against one partition stands against all of them.
+HOPELESS = (DeclarationError, StoreRefused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A partition's quote, and the rows of its table that were rejected."""
+
+    quote: Quote
+    rejected_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bought:
+    """What one round, or several, came to.
+
+    Attributes:
+        outcomes: By partition.
+        reports: By partition; None where the paid stage was stopped before it came to this one.
+        report: Of the paid stage over all of them.
+        run_ids: Of the engine's runs.
+        plan_hash: The name of the plans together, where the dataset asks for approvals.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    reports: Mapping[str, RunReport | None]
+    report: RunReport
+    run_ids: frozenset[str]
+    plan_hash: str | None
+
+    def then(self, later: Bought) -> Bought:
+        """This round and a later one over some of its partitions."""
+        reports = dict(self.reports)
+        for partition, report in later.reports.items():
+            earlier = reports[partition]
+            reports[partition] = join_reports(earlier, report) if earlier and report else report or earlier
+        return Bought(
+            outcomes={**self.outcomes, **later.outcomes},
+            reports=reports,
+            report=join_reports(self.report, later.report),
+            run_ids=self.run_ids | later.run_ids,
+            plan_hash=later.plan_hash or self.plan_hash,
+        )
+
+
+def plan_partitions(
+    declaration: DatasetDeclaration, partitions: Sequence[str], deployment: Deployment
+) -> tuple[dict[str, Planned], dict[str, str]]:
+    """The first two stages: what each partition comes to, and why others could not be planned."""
+    reader, store = PromptReader(declaration, deployment), deployment.store
+    planned: dict[str, Planned] = {}
+    problems: dict[str, str] = {}
+    for partition in partitions:
+        try:
+            snapshot = reader.read(partition)
+            write_snapshot(store, declaration, partition, snapshot)
+            beside = sum(one.quote.credits_to_buy for one in planned.values())
+            plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside)
+            write_plan(store, declaration, partition, plan)
+        except SeedreamError as error:
+            if len(partitions) == 1 or isinstance(error, HOPELESS):
+                raise
+            problems[partition] = str(error)
+        else:
+            planned[partition] = Planned(quote=plan.quote, rejected_rows=snapshot.rejected_rows)
+    _tell(planned)
+    return planned, problems
+
+
+def plan_replacements(
+    declaration: DatasetDeclaration, planned: Mapping[str, Planned], bought: Bought, deployment: Deployment
+) -> dict[str, Planned]:
+    """The partitions that want replacements beyond those they were planned with, planned again; the rest stay as bought."""
+    store = deployment.store
+    again: dict[str, Planned] = {}
+    for partition, before in planned.items():
+        if not bought.outcomes[partition].rejected:
+            continue
+        snapshot = load_snapshot(store, declaration, partition)
+        beside = sum(one.quote.credits_to_buy for one in again.values())
+        plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside)
+        if plan.quote.replacements > before.quote.replacements:
+            write_plan(store, declaration, partition, plan)
+            again[partition] = replace(before, quote=plan.quote)
+    if again:
+        _tell(again)
+    return again
+
+
+def _tell(planned: Mapping[str, Planned]) -> None:
+    told = [one.quote for one in planned.values()]
+    replacements = sum(quote.replacements for quote in told)
+    replacing = f", {replacements} of them in place of rejected ones" if replacements else ""
+    click.echo(
+        f"{sum(quote.wanted for quote in told)} images wanted{replacing}, "
+        f"{sum(quote.owned_images for quote in told)} owned, {sum(quote.images_to_buy for quote in told)} to buy for "
+        f"{sum(quote.credits_to_buy for quote in told)} credits; "
+        f"{sum(one.rejected_rows for one in planned.values())} rows rejected",
+        err=True,
+    )
+
+
+def buy_planned(
+    declaration: DatasetDeclaration, partitions: Sequence[str], deployment: Deployment, *, approved: str | None
+) -> Bought:
+    """The last two stages of partitions that are planned: one stream, one budget.
+
+    Raises:
+        SeedreamError: Something stands against all of them. The manifests say what is there all the same.
+    """
+    store = deployment.store
+    gate = open_gate(declaration, partitions, store)
+    if approved is not None and gate.is_shut:
+        approve(gate, approved, declaration, store, by=this_person(), dagster_run_id=None)
+        gate = open_gate(declaration, partitions, store)
+    outcomes: dict[str, Outcome] = {}
+    reports: dict[str, RunReport | None] = {}
+
+    def keep(partition: str, report: RunReport, endings: Endings) -> None:
+        # Images are measured when the stream has ended: they must not hold it up.
+        outcomes[partition] = assemble_dataset(declaration, partition, deployment, fresh=endings, measure=False)
+        reports[partition] = report
+
+    try:
+        with showing_progress() as on_progress:
+            bought = buy_partitions(
+                declaration, partitions, deployment, on_partition=keep, on_progress=on_progress, gate=gate
+            )
+    finally:
+        # Whatever stopped the paid stage, the manifest says what is there.
+        for partition in partitions:
+            if partition not in outcomes:
+                outcomes[partition] = assemble_dataset(declaration, partition, deployment, measure=False)
+                reports[partition] = None
+    if bought.error is not None:
+        raise bought.error
+    report = bought.report
+    for partition, told in reports.items():
+        outcomes[partition] = measure_dataset(declaration, partition, deployment, outcomes[partition])
+        if told is not None and told.stopped == "awaiting_approval":
+            click.echo(str(assess_sample(outcomes[partition].manifest, gate.sample_of(partition))), err=True)
+            if report.stopped is None:
+                report = replace(report, stopped=told.stopped, stop_reason=told.stop_reason)
+    return Bought(
+        outcomes=outcomes,
+        reports=reports,
+        report=report,
+        run_ids=frozenset({report.run_id}),
+        plan_hash=gate.hash if gate.plans else None,
+    )
