@@ -77,6 +77,10 @@ def test_the_checks_block(world: World) -> None:
         "quote_within_budget": True,
         "every_wanted_image_is_final": False,
         "every_stored_image_is_whole": False,
+        "pixels_as_asked_for": False,
+        "no_nsfw_images": False,
+        "no_exact_duplicates": False,
+        "few_images_withheld": False,
     }
 
 
