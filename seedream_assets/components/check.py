@@ -203,18 +203,31 @@ class _Examination:
             # By value: the entries before it may have been taken out.
             self.values["exports"].remove(self.given["exports"][place[1]])
             return True
+        stand_in = _stand_in(place)
+        around: Any = _found(self.values, place[:-1])
+        if stand_in is not None and isinstance(around, dict) and around.get(place[-1]) != stand_in:
+            around[place[-1]] = stand_in
+            return True
         if not place or not _holds(self.values, place):
             return False
-        stand_in: dict[Place, Any] = {("name",): "unnamed", ("prompts",): {"table": "prompts.csv"}}
-        stand_in |= {("prompts", "table"): "prompts.csv", ("approval", "above_credits"): 0}
-        around: Any = _found(self.values, place[:-1])
-        if place in stand_in and around[place[-1]] != stand_in[place]:
-            around[place[-1]] = stand_in[place]
-        elif isinstance(around, dict):
+        if isinstance(around, dict):
             del around[place[-1]]
-        else:
-            return self._take_out(place[:-1])
-        return True
+            return True
+        return self._take_out(place[:-1])
+
+
+def _stand_in(place: Place) -> Any:
+    """What goes on in the place of a required value; None where it can be left out."""
+    if place[:2] == ("quality", "scorers") and place[3:] == ("function",):
+        return f"stand_in:scorer_{place[2]}"
+    required: dict[Place, Any] = {
+        ("name",): "unnamed",
+        ("prompts",): {"table": "prompts.csv"},
+        ("prompts", "table"): "prompts.csv",
+        ("approval", "above_credits"): 0,
+        ("regenerate", "max_rounds"): 1,
+    }
+    return required.get(place)
 
 
 def _place_in_list(given: Mapping[Any, Any], left: Mapping[Any, Any], name: Place) -> Place:

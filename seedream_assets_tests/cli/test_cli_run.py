@@ -165,3 +165,26 @@ def test_a_defs_yaml_runs_as_it_stands(desk: Desk) -> None:
     attributes = "".join(f"  {line}\n" for line in (desk.folder / "dataset.yaml").read_text().splitlines())
     desk.write("defs.yaml", f"# ours\ntype: seedream_assets.ImageDataset\nattributes:\n{attributes}")
     assert desk.run_json("run", str(desk.folder / "defs.yaml"))["stored"] == 3
+
+
+def test_rejected_images_are_replaced_within_one_run_and_one_budget(desk: Desk) -> None:
+    text = (desk.folder / "dataset.yaml").read_text() + "quality: {blank: {reject: true}}\n"
+    declared = desk.write("replacing.yaml", text + "regenerate: {max_rounds: 2}\nbudget: {max_credits_per_run: 140}\n")
+    desk.emulator.account.add_fault("create", "poor_images", times=2, prompt_contains="blue mug")
+    result = desk.run("run", str(declared), "--json")
+    assert result.exit_code == 3, result.output
+    assert "5 images wanted, 2 of them in place of rejected ones, 3 owned, 2 to buy for 56 credits" in result.stderr
+    assert "max_credits_per_run is" in result.stderr
+    assert desk.emulator.account.bill()["credits"] == 140
+    rest = desk.run_json("run", str(declared))
+    assert (rest["wanted"], rest["stored"], rest["rejected"], rest["replacements"]) == (7, 7, 4, 4)
+    assert rest["cost"]["amount"] == 56.0
+    assert "4 stored images are rejected; 4 more were wanted in their place" in desk.run("run", str(declared)).stdout
+
+
+def test_without_regenerate_rejects_are_counted_and_nothing_more_is_bought(desk: Desk) -> None:
+    text = (desk.folder / "dataset.yaml").read_text() + "quality: {blank: {reject: true}}\n"
+    desk.emulator.account.add_fault("create", "poor_images", times=1, prompt_contains="blue mug")
+    summary = desk.run_json("run", str(desk.write("rejecting.yaml", text)))
+    assert (summary["wanted"], summary["stored"], summary["rejected"], summary["replacements"]) == (3, 3, 2, 0)
+    assert summary["cost"]["amount"] == 84.0

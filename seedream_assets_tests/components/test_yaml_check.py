@@ -200,3 +200,56 @@ def test_every_wrong_export_is_told_at_its_own_line(tmp_path: Path) -> None:
 def test_two_wrong_exports_of_one_format_are_both_told(tmp_path: Path) -> None:
     text = "name: a\nprompts: {table: p.csv}\nexports:\n- parquet: {a: 1}\n- parquet: {b: 1}\n- imagefolder\n- imagefolder\n"
     assert [line for line, _ in lines_and_messages(tmp_path, text)] == [4, 5, 6]
+
+
+QUALITY = """\
+name: a
+prompts: {table: p.csv}
+quality:
+  near_duplicates: {max_distance: 65, severity: loud}
+  exact_duplicates:
+    max_share: 2
+  blank:
+    min_contrast: dark
+    reject: perhaps
+  withheld: {min_images: 0}
+  nsfw:
+    severity: ignore
+    reject: true
+  focus: {}
+  scorers:
+    - {function: sharpness}
+    - function: team.scoring:sharpness
+      min: 0.9
+      max: 0.1
+    - {min: 3}
+regenerate: {max_rounds: 99}
+"""
+
+
+def test_every_field_of_the_quality_checks_is_checked_at_its_line(tmp_path: Path) -> None:
+    assert lines_and_messages(tmp_path, QUALITY) == [
+        (4, "quality.near_duplicates.max_distance: got 65, allowed is 0 to 32 bits of the 64"),
+        (4, "quality.near_duplicates.severity: got 'loud', allowed is 'error', 'warn' or 'ignore'"),
+        (6, "quality.exact_duplicates.max_share: got 2.0, allowed is 0 to 1, a share of the images"),
+        (8, "quality.blank.min_contrast: got 'dark', allowed is a valid number, unable to parse string as a number"),
+        (9, "quality.blank.reject: got 'perhaps', allowed is a valid boolean, unable to interpret input"),
+        (10, "quality.withheld.min_images: got 0, allowed is 1 or more"),
+        (12, "quality.nsfw.severity: ignore makes no check, so nothing can be rejected; say warn, or drop reject"),
+        (14, "quality.focus: there is no such key here"),
+        (
+            16,
+            "quality.scorers.0.function: got 'sharpness', allowed is package.module:function, importable where the run is",
+        ),
+        (18, "quality.scorers.1.min: got 0.9, allowed is at most max, 0.1"),
+        (20, "quality.scorers.2.function: is missing"),
+        (21, "regenerate.max_rounds: got 99, allowed is 0 to 10"),
+    ]
+
+
+def test_quality_may_be_empty_and_two_scorers_may_not_share_a_name(tmp_path: Path) -> None:
+    whole = "name: a\nprompts: {table: p.csv}\nquality: {}\n"
+    assert lines_and_messages(tmp_path, whole) == []
+    twice = "name: a\nprompts: {table: p.csv}\nquality:\n  scorers: [{function: 'a:f'}, {function: 'b:f'}]\n"
+    ((line, message),) = lines_and_messages(tmp_path, twice)
+    assert (line, "two functions are named f" in message) == (4, True)

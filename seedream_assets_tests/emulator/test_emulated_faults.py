@@ -441,6 +441,15 @@ def test_a_fault_that_could_never_strike_is_refused(caller: Caller, fault: objec
     assert caller.account.script.faults() == []
 
 
+def test_poor_images_are_scripted_by_what_they_look_like(caller: Caller) -> None:
+    caller.account.add_fault("create", "poor_images", looks="same", times=1)
+    urls = caller.image_urls(caller.create_id(quantity=2))
+
+    assert len({caller.bare.get(url).content for url in urls}) == 1
+    with pytest.raises(ValueError, match="looks of poor_images must be one of blank, same, similar"):
+        Fault(operation="create", kind="poor_images", parameters={"looks": "ugly"})
+
+
 def test_every_fault_kind_is_played_by_a_test_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from seedream_assets.emulator.pictures import Picture, render, render_padded
 from seedream_assets_tests.emulator.caller import Caller
@@ -101,3 +101,27 @@ def test_a_key_sent_to_the_cdn_is_refused_and_written_down(caller: Caller) -> No
     assert caller.http.get("/cdn/elsewhere").status_code == 400
     assert caller.bill()["auth_leaks"] == 2
     assert caller.bill()["images_downloaded"] == 0
+
+
+@pytest.mark.parametrize(
+    ("looks", "different", "colours_of_the_first"), [("blank", 3, 1), ("same", 1, None), ("similar", 3, None)]
+)
+@pytest.mark.parametrize("by", ["word", "fault"])
+def test_pictures_not_worth_having_can_be_ordered(
+    caller: Caller, by: str, looks: str, different: int, colours_of_the_first: int | None
+) -> None:
+    if by == "fault":
+        caller.account.add_fault("create", "poor_images", looks=looks, times=1)
+    prompt = f"A wall emulate-{looks}" if by == "word" else "A wall"
+    bodies = [caller.bare.get(url).content for url in caller.image_urls(caller.create_id(prompt, quantity=3))]
+    assert len(set(bodies)) == different
+    colours = len(opened(bodies[0]).getcolors(100_000) or ())
+    assert colours == colours_of_the_first or (colours_of_the_first is None and colours > 100)
+    if looks == "similar":
+        assert max(ImageStat.Stat(ImageChops.difference(*map(opened, bodies[:2]))).mean) < 10
+
+
+def test_some_of_a_generation_s_pictures_can_be_poor(caller: Caller) -> None:
+    caller.account.add_fault("create", "poor_images", looks="blank", images=1)
+    bodies = [caller.bare.get(url).content for url in caller.image_urls(caller.create_id(quantity=2))]
+    assert [len(opened(body).getcolors(100_000) or ()) == 1 for body in bodies] == [True, False]
