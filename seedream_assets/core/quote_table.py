@@ -68,7 +68,7 @@ def approval_rows(gate: Gate) -> list[tuple[str, str, str]]:
 def _ownership(quote: Quote, dataset: str) -> list[tuple[str, str, str]]:
     rows = [("wanted", _images(quote.wanted), f"in {quote.requests} requests")]
     if quote.replacements:
-        rows.append(("replacements", _images(quote.replacements), "of these, in place of rejected ones"))
+        rows.append(("replacements", _images(quote.replacements), "among these, in place of rejected ones"))
     if quote.shared:
         rows.append(("shared", _images(quote.shared), "another row wants the same picture; it is bought once"))
     if own := quote.bought_for.get(dataset, 0):

@@ -78,6 +78,6 @@ def test_replacements_stand_in_the_next_quote_and_in_the_manifest_after_it(world
     second = world.run(assets)
     quoted = metadata_of(second, "generation_requests")
     assert (quoted["images_replaced"], quoted["images_to_buy"], quoted["credits_to_buy"]) == (2, 2, 56)
-    assert "| replacements | 2 images | of these, in place of rejected ones |" in quoted["quote"]
+    assert "| replacements | 2 images, among these, in place of rejected ones |" in quoted["quote"]
     assert (metadata_of(second, "dataset")["images_wanted"], world.bill["images"]) == (4, 4)
     assert metadata_of(world.run(assets), "generation_requests")["images_to_buy"] == 0
