@@ -11,6 +11,7 @@ from seedream_assets.assets.approval_check import CONFIG_SCHEMA, ApprovalCheck, 
 from seedream_assets.assets.failures import INTERRUPTED, as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.lineage import Lineage, told_lineage
+from seedream_assets.assets.live_progress import LiveProgress
 from seedream_assets.assets.partition_walk import Materialised, Walk
 from seedream_assets.assets.tables import column_lineage, markdown_table, table_schema
 from seedream_assets.core.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
@@ -89,7 +90,7 @@ class _Purchase:
                 walk.to_do,
                 self._deployment,
                 on_partition=tell,
-                on_progress=lambda progress: self._context.log.info("%s", progress),
+                on_progress=LiveProgress(self._context, self._frame.key("images"), partition=self._only_partition()),
                 dagster_run_id=self._context.run.run_id,
                 watch_parent=True,
                 gate=self._approval.gate if self._approval else None,
@@ -106,6 +107,10 @@ class _Purchase:
             # The manifest says what is there, whatever stopped the run before it came to this.
             with suppress(SeedreamError):
                 assemble_dataset(self._declaration, partition, self._deployment, measure=False)
+
+    def _only_partition(self) -> str | None:
+        """The partition that the step's progress is about; None where there are none, or several."""
+        return self._context.partition_key if self._context.has_partition_key else None
 
     def _outcome(self, partition: str, report: RunReport, endings: Endings) -> Materialised:
         log = self._context.log

@@ -21,12 +21,19 @@ def showing_progress() -> Iterator[Callable[[Progress], None]]:
         yield _print_line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, TextColumn("{task.fields[told]}"), console=console) as bar:
+    with Bar(*columns, TextColumn("{task.fields[told]}", markup=False), console=console) as bar:
         task = bar.add_task("requests", total=None, told="")
 
         def show(progress: Progress) -> None:
-            told = f"{progress.images_stored} images, {progress.credits_spent} credits, {progress.in_flight} in flight"
-            bar.update(task, total=progress.total, completed=progress.done, told=told)
+            failed = sum(progress.failed.values())
+            told = [
+                f"{progress.images_stored} images ({progress.images_per_minute:.0f}/min)",
+                f"{progress.credits_spent} of about {progress.credits_projected} credits",
+                f"{progress.in_flight} in flight, {progress.queued} queued",
+                *([f"{failed} failed ({next(iter(progress.reasons), '')})"] if failed else []),
+                *(words for words in (progress.outage, progress.stopping) if words),
+            ]
+            bar.update(task, total=progress.total, completed=progress.done, told=" · ".join(told))
 
         yield show
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, Protocol
 
+# Rates are told over so many reports: five minutes, where one comes every 5 s.
+RECENT_REPORTS = 60
+MOST_TOLD_REASONS = 3
+LONGEST_REASON_CHARACTERS = 100
 # Why a run stopped admitting requests; None where it went through its plan.
 StopCause = Literal["over_budget", "interrupted", "refused", "awaiting_approval"]
 
@@ -79,9 +83,12 @@ class Progress:
         done, total: Requests.
         in_flight: At Leonardo, or on the way to the store.
         failed: Requests that ended without images, by kind.
-        images_per_minute: Over the whole run so far.
+        reasons: Why, with how often; the commonest first, at most 3.
+        images_per_minute: Over the latest minutes.
         credits_spent, credits_projected: Booked so far; and with the price of what is still to be bought.
-        seconds_left: None before the first request is done.
+        seconds_left: At the rate of the latest minutes; None before a request is done, and while none is.
+        outage: Since when Leonardo cannot be reached, and why; None while it can.
+        stopping: Why nothing more is begun, once that is so.
     """
 
     done: int
@@ -93,6 +100,9 @@ class Progress:
     credits_spent: int
     credits_projected: int
     seconds_left: float | None
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    outage: str | None = None
+    stopping: str | None = None
 
     @property
     def queued(self) -> int:
@@ -101,16 +111,23 @@ class Progress:
 
     def __str__(self) -> str:
         failed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failed.items()) if count)
+        why = "; ".join(f"{_shortened(reason)} x {count}" for reason, count in self.reasons.items())
         parts = [
             f"{self.done} of {self.total} requests done",
             f"{self.in_flight} in flight",
             f"{self.queued} queued",
-            *([failed] if failed else []),
+            *([f"{failed} ({why})" if why else failed] if failed else []),
             f"{self.images_stored} images stored ({self.images_per_minute:.0f}/min)",
             f"{self.credits_spent} of about {self.credits_projected} credits",
             *([f"about {format_seconds(self.seconds_left)} left"] if self.seconds_left is not None else []),
+            *([self.outage] if self.outage else []),
+            *([f"stopping: {self.stopping}"] if self.stopping else []),
         ]
         return ", ".join(parts)
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= LONGEST_REASON_CHARACTERS else reason[: LONGEST_REASON_CHARACTERS - 1] + "…"
 
 
 def format_seconds(seconds: float) -> str:
@@ -157,6 +174,8 @@ class Tally:
         self.reasons: Counter[str] = Counter()
         self.notes: dict[str, str] = {}
         self.in_flight = 0
+        # (seconds, requests done, images stored) at the latest reports.
+        self._reports: deque[tuple[float, int, int]] = deque([(0.0, 0, 0)], maxlen=RECENT_REPORTS)
 
     def count(self, outcome: str, *, of: str = "", images: int = 0, reason: str | None = None) -> None:
         """One request, `of`, has come to its end for this run. What is noted of it is noted before."""
@@ -178,19 +197,26 @@ class Tally:
         if self._listener:
             self._listener.noted(request_id, reason)
 
-    def progress(self, *, seconds: float, credits_spent: int) -> Progress:
-        """Where the run stands after `seconds`."""
+    def progress(
+        self, *, seconds: float, credits_spent: int, outage: str | None = None, stopping: str | None = None
+    ) -> Progress:
+        """Where the run stands after `seconds`. Rates are those since some of the latest calls."""
         done = sum(self.requests.values())
-        left = (self.total - done) * seconds / done if done else None
+        before, done_before, images_before = self._reports[0]
+        took = seconds - before
+        self._reports.append((seconds, done, self.images_stored))
         failed = {kind: self.requests[kind] for kind in ("failed", "blocked", "uncertain", "pending")}
         return Progress(
             done=done,
             total=self.total,
             in_flight=self.in_flight,
             failed=failed,
+            reasons=dict(self.reasons.most_common(MOST_TOLD_REASONS)),
             images_stored=self.images_stored,
-            images_per_minute=self.images_stored * 60 / seconds if seconds > 0 else 0.0,
+            images_per_minute=(self.images_stored - images_before) * 60 / took if took > 0 else 0.0,
             credits_spent=credits_spent,
             credits_projected=credits_spent + max(0, self.credits_to_buy),
-            seconds_left=left,
+            seconds_left=(self.total - done) * took / (done - done_before) if done > done_before else None,
+            outage=outage,
+            stopping=stopping,
         )

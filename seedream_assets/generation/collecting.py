@@ -73,6 +73,7 @@ class Collecting:
         if generation.status is GenerationStatus.FAILED:
             ended = self._unsuccessful(purchase, generation)
             await self._end(ended, images=0, reason=ended.reason)
+            self._note_fruitless(ended.reason)
             return
         try:
             images = await self.delivery.deliver(purchase.request, generation)
@@ -81,11 +82,18 @@ class Collecting:
             if too_much := self.breaker.failed("undelivered", str(error)):
                 self.stop.request("refused", too_much)
             return
-        self.breaker.succeeded("delivered")
+        if any(image.object_key is not None for image in images):
+            self.breaker.succeeded("delivered")
+        else:
+            self._note_fruitless("every image was withheld")
         self.at_step("before_completed", request_id)
         completed = Completed(**self._header(purchase), images=images)
         await self._end(completed, images=sum(image.object_key is not None for image in images))
         self.at_step("after_completed", request_id)
+
+    def _note_fruitless(self, reason: str) -> None:
+        if too_much := self.breaker.failed("fruitless", reason):
+            self.stop.request("refused", too_much)
 
     def leave(self, request_id: str, reason: str) -> None:
         """Count a paid request that the next run has to go on with."""

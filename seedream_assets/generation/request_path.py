@@ -201,6 +201,7 @@ class RequestPath:
     def _count_unbought(self, request: GenerationRequest, sent: Blocked | Released) -> None:
         if isinstance(sent, Blocked):
             self.tally.count("blocked", of=request.request_id, reason=sent.reason)
+            self._stop_if_too_much(self.breaker.failed("blocked", sent.reason))
             return
         refusal = self.submits.account_refusal
         if refusal is not None:

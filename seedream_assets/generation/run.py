@@ -130,7 +130,18 @@ async def _run(order: RunOrder) -> RunReport:
         stack.push_async_callback(lease.stop)
         purse = await _open_purse(order, store, lease, account)
         engine = _build_engine(order, store, client, downloads, account, lease, purse, tally, stop)
-        watches = [asyncio.create_task(_report(order, tally, purse, began), name="progress")]
+
+        def report_progress() -> None:
+            order.on_progress(
+                tally.progress(
+                    seconds=order.clock() - began,
+                    credits_spent=purse.booked_credits,
+                    outage=client.reachability.outage,
+                    stopping=stop.reason,
+                )
+            )
+
+        watches = [asyncio.create_task(_keep_reporting(order, report_progress), name="progress")]
         if order.watch_parent:
             watches.append(asyncio.create_task(watch_parent(stop, order.sleep), name="parent"))
         failure: Exception | None = None
@@ -144,7 +155,7 @@ async def _run(order: RunOrder) -> RunReport:
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
     seconds = order.clock() - began
-    order.on_progress(tally.progress(seconds=seconds, credits_spent=purse.booked_credits))
+    report_progress()
     report = RunReport(
         run_id=order.run_id,
         requests=dict(+tally.requests),
@@ -297,7 +308,7 @@ async def _open_purse(order: RunOrder, store: AsyncStore, lease: Lease, account:
     )
 
 
-async def _report(order: RunOrder, tally: Tally, purse: Purse, began: float) -> None:
+async def _keep_reporting(order: RunOrder, report_progress: Callable[[], None]) -> None:
     while True:
         await order.sleep(order.settings.progress_seconds)
-        order.on_progress(tally.progress(seconds=order.clock() - began, credits_spent=purse.booked_credits))
+        report_progress()

@@ -30,6 +30,7 @@ from seedream_assets.core.models import ModelSpec
 from seedream_assets.leonardo import wire
 from seedream_assets.leonardo.answers import PROVES_REFUSAL, read_answer, shown
 from seedream_assets.leonardo.downloads import read_at_most, tls_context
+from seedream_assets.leonardo.outage import Reachability
 from seedream_assets.leonardo.pacing import Pace
 from seedream_assets.leonardo.settings import MEBIBYTE, LeonardoSettings
 
@@ -49,10 +50,14 @@ class LeonardoClient:
     Args:
         settings: Address, key, time-outs, rates.
         transport: For tests: answers instead of the network.
+
+    Attributes:
+        reachability: Whether the API answers.
     """
 
     def __init__(self, settings: LeonardoSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.settings = settings
+        self.reachability = Reachability()
         self._pace = Pace(
             creates_per_minute=settings.creates_per_minute,
             requests_per_minute=settings.requests_per_minute,
@@ -234,6 +239,22 @@ class LeonardoClient:
         Raises:
             httpx.HTTPError: No whole answer came.
         """
+        try:
+            answer = await self._exchange_once(client, method, url, seconds=seconds, **options)
+        except httpx.HTTPError as error:
+            if client is not self._keyless:
+                self.reachability.failed(self._describe(error))
+            raise
+        if client is not self._keyless:
+            if answer.status >= 500:
+                self.reachability.failed(f"HTTP {answer.status}")
+            else:
+                self.reachability.answered()
+        return answer
+
+    async def _exchange_once(
+        self, client: httpx.AsyncClient, method: str, url: str, *, seconds: float | None, **options: Any
+    ) -> _Answer:
         seconds = self._whole_call_seconds if seconds is None else seconds
         deadline = asyncio.timeout(seconds)
         try:

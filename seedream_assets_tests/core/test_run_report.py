@@ -77,10 +77,12 @@ def test_a_tally_tells_where_the_run_stands():
         credits_spent=112,
         credits_projected=224,
         seconds_left=120.0,
+        reasons={"the job FAILED": 2, "no answer": 1},
     )
     assert progress.queued == 1
     assert str(progress) == (
-        "4 of 8 requests done, 3 in flight, 1 queued, 2 failed, 1 uncertain, 4 images stored (2/min), "
+        "4 of 8 requests done, 3 in flight, 1 queued, 2 failed, 1 uncertain (the job FAILED x 2; no answer x 1), "
+        "4 images stored (2/min), "
         "112 of about 224 credits, about 2 min 0 s left"
     )
     assert tally.reasons == {"the job FAILED": 2, "no answer": 1}
@@ -91,3 +93,29 @@ def test_requests_in_flight_beyond_the_total_make_no_negative_queue():
     tally = Tally(total=1)
     tally.in_flight = 2
     assert tally.progress(seconds=1, credits_spent=0).queued == 0
+
+
+def test_rates_are_those_of_the_latest_minutes():
+    tally = Tally(total=10_000)
+    for report in range(1, 101):  # for 500 s nothing but what is owned, then 60 images a minute
+        tally.count("owned")
+        tally.progress(seconds=5.0 * report, credits_spent=0)
+    assert tally.progress(seconds=500.0, credits_spent=0).images_per_minute == 0.0
+    for report in range(1, 101):
+        for _ in range(5):
+            tally.count("completed", images=1)
+        progress = tally.progress(seconds=500 + 5.0 * report, credits_spent=0)
+    assert progress.images_per_minute == pytest.approx(60, rel=0.05)
+    assert progress.seconds_left == pytest.approx(10_000 - 600, rel=0.05)
+
+
+def test_an_outage_a_stop_and_a_long_reason_are_told():
+    tally = Tally(total=2)
+    tally.count("failed", reason="no " * 200)
+    told = str(
+        tally.progress(
+            seconds=5, credits_spent=0, outage="Leonardo cannot be reached since 10:00:00 UTC", stopping="out of money"
+        )
+    )
+    assert told.endswith("Leonardo cannot be reached since 10:00:00 UTC, stopping: out of money")
+    assert len(told) < 400
