@@ -57,7 +57,7 @@ class DatasetBuilder:
         partition: str = "all",
         first: int = 0,
     ) -> pd.DataFrame:
-        """One image per row; a row changes what a manifest has there (`picture_format` the image itself).
+        """One image per row; a row changes what a manifest has there (`picture_format` and `body` the image itself).
 
         `passengers` are columns of the prompt table that ride along, by the table's names.
         """
@@ -73,7 +73,7 @@ class DatasetBuilder:
     def _row(self, number: int, partition: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         given = dict(changes)
         picture_format = given.pop("picture_format", "JPEG")
-        body = picture(given.pop("picture", number), picture_format)
+        body = given.pop("body", None) or picture(given.pop("picture", number), picture_format)
         prompt = given.get("prompt", f"prompt {number}")
         image_id = given.get("image_id", sha256(f"{self.name}/{number}".encode()).hexdigest()[:32])
         key = f"images/{image_id[:2]}/{image_id}.{SUFFIXES[picture_format]}"
