@@ -1,0 +1,113 @@
+"""Peak memory of the paid stage for a small and a large plan: it is streamed, so both need about the same.
+
+    python benchmarks/memory.py --requests 1000 20000
+
+Each plan is made by a process of its own; another one buys it (folder store, emulator with latency 0 in a third), and
+tells the most memory it ever held, with what it holds before it begins: the interpreter and its libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.emulator_process import emulator_process
+from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
+
+DATASET = """name: memory
+prompts: {table: prompts.csv}
+recipe: {width: 64, height: 64}
+leonardo: {creates_per_minute: 1000000, requests_per_minute: 1000000}
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, nargs="+", default=[1000, 20_000])
+    parser.add_argument("--image-bytes", type=int, default=200_000)
+    parser.add_argument("--runs", type=int, default=1)
+    options = parser.parse_args()
+    print(f"{platform.platform()}, Python {platform.python_version()}", flush=True)
+    print(f"{'requests':>9}{'seconds':>9}{'before MB':>11}{'peak MB':>9}{'of the first':>14}", flush=True)
+    for _run in range(options.runs):
+        first: float | None = None
+        for requests in options.requests:
+            found = _measure(requests, options.image_bytes)
+            first = first or found["peak_mb"]
+            print(
+                f"{requests:>9}{found['seconds']:>9.0f}{found['before_mb']:>11.0f}{found['peak_mb']:>9.0f}"
+                f"{found['peak_mb'] / first:>14.2f}",
+                flush=True,
+            )
+    return 0
+
+
+def _measure(requests: int, image_bytes: int) -> dict[str, float]:
+    account = EmulatorSettings(
+        latency_seconds=0,
+        creates_per_minute=0,
+        requests_per_minute=0,
+        balance_credits=10**9,
+        picture_bytes=image_bytes,
+    )
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="memory-") as folder, emulator_process(account) as base_url:
+        Path(folder, "prompts.csv").write_text("\n".join(["prompt", *(f"a mug {n}" for n in range(requests))]))
+        Path(folder, "dataset.yaml").write_text(DATASET)
+        os.environ["SEEDREAM_STORE"] = Path(folder, "store").as_uri()
+        os.environ["LEONARDO_API_KEY"], os.environ["LEONARDO_BASE_URL"] = DEMO_KEY, base_url
+        with context.Pool(1) as planner:
+            planner.apply(_plan, (folder,))
+        with context.Pool(1) as buyer:
+            found: dict[str, float] = buyer.apply(_buy, (folder, requests))
+    return found
+
+
+def _load(folder: str) -> tuple[Any, Any]:
+    from seedream_assets.cli.declared import deployment_of
+    from seedream_assets.components.yaml_files import load_declaration
+
+    declaration = load_declaration(Path(folder, "dataset.yaml"))
+    return declaration, deployment_of(declaration)
+
+
+def _plan(folder: str) -> None:
+    from seedream_assets.core.partitions import UNPARTITIONED
+    from seedream_assets.generation.generation_requests import make_plan, write_plan
+    from seedream_assets.generation.prompts import read_prompts, write_snapshot
+
+    declaration, deployment = _load(folder)
+    snapshot = read_prompts(declaration, UNPARTITIONED, deployment)
+    write_snapshot(deployment.store, declaration, UNPARTITIONED, snapshot)
+    write_plan(
+        deployment.store, declaration, UNPARTITIONED, make_plan(declaration, UNPARTITIONED, snapshot, deployment)
+    )
+
+
+def _buy(folder: str, requests: int) -> dict[str, float]:
+    from seedream_assets.core.partitions import UNPARTITIONED
+    from seedream_assets.generation.endings import Endings
+    from seedream_assets.generation.images import buy_images
+
+    declaration, deployment = _load(folder)
+    before, began = _peak_mb(), time.monotonic()
+    with Endings() as endings:
+        report = buy_images(declaration, UNPARTITIONED, deployment, on_ending=endings.add)
+    assert report.requests == {"completed": requests}, report
+    return {"seconds": time.monotonic() - began, "before_mb": before, "peak_mb": _peak_mb()}
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
