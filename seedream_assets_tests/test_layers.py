@@ -7,14 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_every_import_follows_the_contracts(capsys: pytest.CaptureFixture[str]) -> None:
-    status = lint_imports(config_filename=str(ROOT / ".importlinter"), no_cache=True)
-    assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+def test_every_import_follows_the_contracts() -> None:
+    # In a process of its own: in this one it was seen to close what pytest captures output in.
+    told = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_a_fresh_request_costs_three_small_writes_and_an_owned_one_next_to_nothi
 
 
 def test_many_requests_are_listed_together(dataset):
-    declared, store = dataset(201, "emulate-blocked")
+    declared, store = dataset(201)
     declared.run()
     store.take()
     declared.run()
