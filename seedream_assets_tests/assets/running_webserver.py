@@ -141,6 +141,11 @@ class Webserver:
         """Every run's status by its id, the newest first."""
         return {run["runId"]: run["status"] for run in self.ask(RUNS)["runsOrError"]["results"]}
 
+    def reload(self) -> None:
+        """Load the code anew, in a new code server where the old one is gone."""
+        self.ask("mutation { reloadWorkspace { __typename } }")
+        wait_until(self.is_ready, seconds=START_SECONDS, what="the code server")
+
     def status(self, run_id: str) -> str:
         return str(
             self.ask("query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)["runOrError"][
