@@ -107,7 +107,7 @@ def _result(frame: AssetFrame, name: str, rule: Rule, outcome: Outcome, store: O
             "share": round(share, 6),
             "rejected": len(found) if rule.reject else 0,
             **({"pictures": dg.MetadataValue.md(pictures)} if pictures else {}),
-            "list": preview(shown[["row_number", "sample", "told", "image_id", "prompt"]], rows=TOLD),
+            "list": preview(shown[["row_number", "sample", "told", "prompt", "image_id"]], rows=TOLD),
             **({} if unmeasured.empty else {"not_judged": preview(unmeasured[["image_id", "told"]], rows=TOLD)}),
         },
     )
@@ -128,12 +128,12 @@ def _pictures(shown: pd.DataFrame, manifest: pd.DataFrame) -> Iterator[Captioned
     first = manifest.drop_duplicates("image_id").set_index("image_id")
     for row in shown.head(PICTURES).itertuples():
         told = str(row.told).split(" image ")[0]
-        yield Captioned(str(row.image_id), str(row.object_key), f"{row.row_number}: {told}")
+        arrow = " →" if isinstance(row.original, str) else ""
+        yield Captioned(str(row.image_id), str(row.object_key), f"row {row.row_number}, {row.sample}: {told}{arrow}")
         if isinstance(row.original, str):
             original = first.loc[row.original]
-            yield Captioned(
-                row.original, str(original["object_key"]), f"… as this one, of row {original['row_number']}"
-            )
+            kept = f"row {original['row_number']}, {original['sample']}: is kept"
+            yield Captioned(row.original, str(original["object_key"]), kept)
 
 
 def _withheld(frame: AssetFrame, rules: QualityRules, manifest: pd.DataFrame) -> dg.AssetCheckResult:
