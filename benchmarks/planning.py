@@ -71,6 +71,7 @@ MEASURED = {
     "load": ("planning_load", "load_location"),
     "make table": ("planning_table", "make_table"),
     "pandas reads": ("planning_table", "pandas_reads"),
+    "pandas reads text": ("planning_table", "pandas_reads_text"),
     "plan": ("planning_table", "plan_table"),
     "make owned": ("planning_owned", "make_owned"),
     "list the ledger": ("planning_owned", "list_ledger"),
@@ -93,6 +94,8 @@ def compare_tables(options: argparse.Namespace, folder: Path) -> None:
         runs = [(measure("pandas reads", path), measure("plan", path)) for _ in range(options.runs)]
         theirs, ours = [run[0] for run in runs], [run[1] for run in runs]
         _print_spread("pandas reads", theirs)
+        if suffix == "csv":
+            _print_spread("pandas reads text", [measure("pandas reads text", path) for _ in range(options.runs)])
         _print_spread("read, check, plan", ours)
         _print_laps(ours)
         ratios = [{key: mine[key] / read[key] for key in ("wall", "cpu", "peak_mb")} for read, mine in runs]

@@ -109,6 +109,14 @@ def pandas_reads(path: str) -> dict[str, Any]:
     return laps.found(rows=len(frame))
 
 
+def pandas_reads_text(path: str) -> dict[str, Any]:
+    """Every cell of a CSV as the text it is, as a prompt table has to be read: "007" keeps its zeros, "NA" is a word."""
+    laps = Laps()
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    laps.lap("read")
+    return laps.found(rows=len(frame))
+
+
 def plan_table(path: str) -> dict[str, Any]:
     """What `seedream plan` does on an empty store."""
     from seedream_assets.core.declaration import UNPARTITIONED

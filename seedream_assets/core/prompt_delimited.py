@@ -23,7 +23,7 @@ from seedream_assets.core.prompt_faults import TEXT
 TAB, NO_DELIMITER = b"\t", b"\x1f"
 _DELIMITERS = (b",", b";", b"|")
 _QUOTE, _NEWLINES = 0x22, (0x0A, 0x0D)
-_ARROW_BLOCK_BYTES = 1 << 24
+_ARROW_BLOCK_BYTES = 1 << 22
 _CHARACTERS_AT_ONCE = 1 << 22
 _SEP_LINE = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own hint, written before the header
 _HEADER_LINE = re.compile(rb'(?:"[^"]*"|[^"\r\n])*')
@@ -91,7 +91,8 @@ def _read_quickly(body: memoryview, delimiter: bytes, width: int) -> pd.DataFram
         )
     except pa.ArrowInvalid:
         return None
-    return table.to_pandas(types_mapper=cast("Any", {pa.large_string(): TEXT}.get))
+    # In one piece, so that what looks at a column later need not copy it.
+    return table.combine_chunks().to_pandas(types_mapper=cast("Any", {pa.large_string(): TEXT}.get))
 
 
 def _quoting(characters: np.ndarray[tuple[int], np.dtype[np.uint8]], delimiter: int) -> bool | None:

@@ -67,8 +67,7 @@ def prompt_ids(prompts: Texts, settings: Mapping[str, Texts], passengers: pd.Dat
     if not len(missing):
         return given
     named = [_named(name, texts.take(missing)) for name, texts in sorted(settings.items())]
-    contents = prompts.take(missing).joined(named, _SEPARATOR)
-    hashes = contents.hashes(digits=DERIVED_DIGITS)
+    hashes = prompts.take(missing).hashes_with(named, _SEPARATOR, digits=DERIVED_DIGITS)
     taken = {name for name in given if name is not None} if len(missing) < len(given) else set()
     repeated = np.flatnonzero(hashes.to_series().duplicated(keep=False))
     given_already = [at for at, name in enumerate(hashes) if name in taken] if taken else []

@@ -94,6 +94,8 @@ def parse_parquet(body: bytes, name: str) -> Parsed:
     try:
         table = pyarrow.parquet.read_table(pa.BufferReader(body))
         table.validate(full=True)
+        # In one piece, so that what looks at a column later need not copy it.
+        table = table.combine_chunks()
         names = table.column_names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise PromptTableError(
