@@ -129,7 +129,7 @@ def run_owned_on_s3(requests: str, root: str) -> dict[str, Any]:
             "before-send.s3", lambda event_name, **_: sent.update([event_name.rpartition(".")[2]])
         )
         laps = Laps()
-        run_dataset(declaration, UNPARTITIONED, deployment)
+        run_dataset(declaration, UNPARTITIONED, Deployment(store=store))
         laps.lap("run")
     return laps.found(
         requests=int(requests), s3_requests=sum(sent.values()), pages=sent["ListObjectsV2"], calls=dict(sent)
