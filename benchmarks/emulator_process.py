@@ -1,9 +1,9 @@
-"""The emulator in a process of its own, so that its work is not counted as the client's."""
+"""Servers in processes of their own, so that their work is not counted as the client's."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,9 +17,16 @@ from seedream_assets.emulator.settings import EmulatorSettings
 @contextmanager
 def emulator_process(settings: EmulatorSettings) -> Iterator[str]:
     """Its base URL; the account is gone afterwards."""
+    with server_process(_serve, settings) as base_url:
+        yield base_url
+
+
+@contextmanager
+def server_process(serve_until_ended: Callable[..., None], *arguments: Any) -> Iterator[Any]:
+    """What a server announces through the `Connection` that it gets after its arguments; it is ended with the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(settings, theirs), daemon=True)
+    process = context.Process(target=serve_until_ended, args=(*arguments, theirs), daemon=True)
     process.start()
     try:
         yield ours.recv()

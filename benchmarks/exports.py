@@ -12,7 +12,7 @@ import os
 import resource
 import tempfile
 import time
-from multiprocessing import get_context
+from multiprocessing import Queue, get_context
 from pathlib import Path
 
 from seedream_assets.core.export_choice import FORMAT_OPTIONS, ExportChoice
@@ -32,7 +32,7 @@ def make(folder: Path, images: int, image_bytes: int) -> None:
     DatasetBuilder(store=FolderStore(folder / "store")).write(bodies)
 
 
-def write(folder: Path, name: str, results: object) -> None:
+def write(folder: Path, name: str, results: Queue[tuple[float, ...]]) -> None:
     dataset = DatasetBuilder(store=FolderStore(folder / "store"))
     sizes = {} if name == "imagefolder" else {"shard_bytes": SHARD_BYTES}
     if name in ("parquet", "croissant"):
@@ -45,7 +45,7 @@ def write(folder: Path, name: str, results: object) -> None:
         began = time.perf_counter()
         report = export.write(dataset.source, target, choice)
         times.append(time.perf_counter() - began)
-    results.put((report.size_bytes, *times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))  # type: ignore[attr-defined]
+    results.put((report.size_bytes, *times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
 def main() -> None:

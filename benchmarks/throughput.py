@@ -35,7 +35,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.emulator_process import emulator_process
+from benchmarks.emulator_process import emulator_process, server_process
 
 IMAGE_BYTES = 1_000_000
 AT_ONCE = 32
@@ -263,15 +263,8 @@ def _install_img2dataset() -> None:
 @contextmanager
 def _s3_process() -> Iterator[dict[str, str]]:
     """An S3 server (moto) in a process of its own; yields the variables that lead boto3 to it."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve_s3, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
+    with server_process(_serve_s3) as environment:
+        yield environment
 
 
 def _serve_s3(announced: Connection) -> None:

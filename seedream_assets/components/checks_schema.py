@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import dagster as dg
 
@@ -135,7 +135,7 @@ class QualityModel(GivenModel):
             DeclarationError: A value is not allowed; its place comes first.
         """
         given = self.given()
-        values: dict[str, object] = {
+        values: dict[str, Any] = {
             name: _at(f"quality.{name}", kind, given[name])
             for name, kind in (
                 ("exact_duplicates", Rule),
@@ -153,7 +153,7 @@ class QualityModel(GivenModel):
         scorers = tuple(
             _at(f"quality.scorers.{number}", _scorer, scorer) for number, scorer in enumerate(self.scorers or ())
         )
-        return _placed("quality", lambda: QualityRules(**values, scorers=scorers, reads_images=True))  # type: ignore[arg-type]
+        return _placed("quality", lambda: QualityRules(**values, scorers=scorers, reads_images=True))
 
 
 class RegenerateModel(GivenModel):
@@ -172,10 +172,10 @@ class RegenerateModel(GivenModel):
         return _at("regenerate", Regenerate, self)
 
 
-def _scorer(**given: object) -> ScorerRule:
+def _scorer(**given: Any) -> ScorerRule:
     if "version" in given:
         given["version"] = str(given["version"])
-    return ScorerRule(**given)  # type: ignore[arg-type]
+    return ScorerRule(**given)
 
 
 def _at(place: str, kind: Callable[..., Value], model: GivenModel) -> Value:

@@ -162,6 +162,6 @@ def _options_of(name: str) -> str:
 
 
 def _refuse_outside(name: str, option: str, value: object, most: int) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and not (whole and 1 <= value <= most):  # type: ignore[operator]
+    is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+    if value is not None and not is_whole:
         raise DeclarationError(f"exports.{name}.{option}: got {value!r}, allowed is a number of bytes, 1 to {most}")

@@ -11,9 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +22,7 @@ from seedream_assets.core.errors import ExportError
 from seedream_assets.exports.export import ExportedFile, ExportReport, ExportTarget
 from seedream_assets.exports.rows import ExportRows, StoredImage
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.read_ahead import read_ahead
 
 RECORD = "export.json"
 RECORD_VERSION = 1
@@ -125,22 +124,21 @@ class ExportFolder:
         there. `seedream verify` compares bytes.
         """
 
-        def copy(path: str, image: StoredImage) -> None:
+        def copy(wanted: tuple[str, StoredImage]) -> None:
+            path, image = wanted
             self._target.store.copy_from(source, image.object_key, self._target.key(path))
 
-        with ThreadPoolExecutor(THREADS) as threads:
-            under_way: deque[Future[None]] = deque()
-            for path, image in images:
-                self._images[path] = image.size_bytes
-                if self._found.get(path) == image.size_bytes:
-                    self._kept += 1
-                    continue
-                self._written += 1
-                under_way.append(threads.submit(copy, path, image))
-                if len(under_way) >= 2 * THREADS:
-                    under_way.popleft().result()
-            for one in under_way:
-                one.result()
+        for _ in read_ahead(self._missing(images), copy, threads=THREADS, most=2 * THREADS):
+            self._written += 1
+
+    def _missing(self, images: Iterable[tuple[str, StoredImage]]) -> Iterator[tuple[str, StoredImage]]:
+        """Those that do not stand there yet; all of them are noted as this export's."""
+        for path, image in images:
+            self._images[path] = image.size_bytes
+            if self._found.get(path) == image.size_bytes:
+                self._kept += 1
+            else:
+                yield path, image
 
     def finish(self, rows: ExportRows, *, name: str) -> ExportReport:
         """Remove what an earlier export left and this one has not, and mark the export complete."""

@@ -12,10 +12,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
 from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
 
@@ -27,11 +25,11 @@ from seedream_assets.exports.export import ExportedFile, ExportReport, ExportSou
 from seedream_assets.exports.gallery_page import HTML, MARK, render_page
 from seedream_assets.exports.gallery_rows import Row, pack_rows, plain_value
 from seedream_assets.exports.gallery_thumbnails import FOLDER, WEBP, make_webp_thumbnail, thumbnail_key
+from seedream_assets.storage.read_ahead import read_ahead
 
 PAGE = "index.html"
 # Reading and writing wait for the network, decoding keeps a core busy outside of Python's lock. Each holds one image.
 WORKERS = 16
-BATCH = 512
 BROKEN = (ObjectNotFound, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
@@ -121,7 +119,8 @@ def _write_thumbnails(
 ) -> Iterator[tuple[str, int]]:
     """Id of each image and size of its thumbnail, of ids with object keys; not of images that are gone or broken."""
 
-    def write(image_id: str, key: str) -> int | None:
+    def write(image: tuple[str, str]) -> int | None:
+        image_id, key = image
         try:
             thumbnail = make_webp_thumbnail(source.store.read(key))
         except BROKEN:
@@ -129,13 +128,9 @@ def _write_thumbnails(
         target.store.create(target.key(thumbnail_key(image_id)), thumbnail, content_type=WEBP)
         return len(thumbnail)
 
-    waiting = iter(wanted)
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="thumbnails") as pool:
-        # In batches, so that an error ends the work instead of waiting for all of it.
-        while batch := list(islice(waiting, BATCH)):
-            for (image_id, _), size in zip(batch, pool.map(write, *zip(*batch, strict=True)), strict=True):
-                if size is not None:
-                    yield image_id, size
+    for (image_id, _), size in read_ahead(wanted, write, threads=WORKERS, most=2 * WORKERS):
+        if size is not None:
+            yield image_id, size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +151,12 @@ def _copy_images(source: ExportSource, target: ExportTarget, keys: Iterable[str]
     there = {info.key[below:]: info.size_bytes for info in target.store.list(target.key("images/"))}
     wanted = [key for key in dict.fromkeys(keys) if key in stored]
     missing = [key for key in wanted if there.get(key) != stored[key]]
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="images") as pool:
-        for at in range(0, len(missing), BATCH):
-            batch = missing[at : at + BATCH]
-            list(pool.map(lambda key: target.store.copy_from(source.store, key, target.key(key)), batch))
+
+    def copy(key: str) -> None:
+        target.store.copy_from(source.store, key, target.key(key))
+
+    for _ in read_ahead(missing, copy, threads=WORKERS, most=2 * WORKERS):
+        pass
     return _Copied(written=len(missing), kept=len(wanted) - len(missing), size_bytes=sum(stored[key] for key in wanted))
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from seedream_assets.core.errors import ExportError
 from seedream_assets.exports.folder import THREADS
-from seedream_assets.exports.rows import ExportRow, StoredImage
+from seedream_assets.exports.rows import ExportRow
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.read_ahead import read_ahead
 
 
 def read_images(store: ObjectStore, rows: Iterable[ExportRow]) -> Iterator[tuple[ExportRow, bytes]]:
@@ -20,7 +19,8 @@ def read_images(store: ObjectStore, rows: Iterable[ExportRow]) -> Iterator[tuple
         ExportError: An image does not have the hash of the manifest.
     """
 
-    def read(image: StoredImage) -> bytes:
+    def read(row: ExportRow) -> bytes:
+        image = row.image
         body = store.read(image.object_key)
         if hashlib.sha256(body).hexdigest() != image.sha256:
             raise ExportError(
@@ -29,13 +29,4 @@ def read_images(store: ObjectStore, rows: Iterable[ExportRow]) -> Iterator[tuple
             )
         return body
 
-    with ThreadPoolExecutor(THREADS) as threads:
-        ahead: deque[tuple[ExportRow, Future[bytes]]] = deque()
-        for row in rows:
-            ahead.append((row, threads.submit(read, row.image)))
-            if len(ahead) >= THREADS:
-                first, body = ahead.popleft()
-                yield first, body.result()
-        while ahead:
-            first, body = ahead.popleft()
-            yield first, body.result()
+    return read_ahead(rows, read, threads=THREADS, most=THREADS)

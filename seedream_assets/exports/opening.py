@@ -139,8 +139,7 @@ def _look(rows: ExportRows, choice: ExportChoice, local: LocalCopy, scratch: Pat
             body = image.decode()
             if body is not None and hashlib.sha256(body).hexdigest() != expected[image.image_id]:
                 problems.append(f"{image.library} hands out other bytes for {image.image_id} than the manifest's")
-    # Whatever a library raises is what its users would get.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - whatever a library raises is what its users would get
         problems.append(f"cannot be opened: {type(error).__name__}: {' '.join(str(error).split())}"[:500])
     else:
         for library, ids in sampled.items():

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -32,6 +30,7 @@ from seedream_assets.core.quality_rules import QualityRules
 from seedream_assets.generation.image_measures import SIDE_PX, PixelMeasures, measure_pixels, open_reduced
 from seedream_assets.generation.scorers import Scorer, load_scorer
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.read_ahead import read_ahead
 
 # Reading waits for the network and decoding for the processor; both let other threads go on.
 PROCESSORS = os.cpu_count() or 1
@@ -134,19 +133,7 @@ class _Measuring:
         A few pictures are decoded ahead: whole ones may have 50 MB each.
         """
         most = 2 * THREADS if self._side else PROCESSORS + 2
-        ahead: deque[tuple[Mapping[Any, Any], Future[tuple[PixelMeasures, Image.Image | None] | str]]] = deque()
-        with ThreadPoolExecutor(max_workers=THREADS) as threads:
-            try:
-                for row in rows:
-                    ahead.append((row, threads.submit(self._measure, row)))
-                    if len(ahead) >= most:
-                        first, future = ahead.popleft()
-                        yield first, future.result()
-                while ahead:
-                    first, future = ahead.popleft()
-                    yield first, future.result()
-            finally:
-                threads.shutdown(wait=True, cancel_futures=True)
+        return read_ahead(rows, self._measure, threads=THREADS, most=most)
 
     def _measure(self, row: Mapping[Any, Any]) -> tuple[PixelMeasures, Image.Image | None] | str:
         """One image's measures, with the picture where a scorer wants it; or why there are none."""

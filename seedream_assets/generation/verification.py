@@ -7,7 +7,7 @@ them and the ledger is listed too (2 cores, 2026-11-24). On S3 a list call tells
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -30,13 +30,13 @@ from seedream_assets.core.verification import (
     find_extra,
 )
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.read_ahead import read_ahead
 
 Item = TypeVar("Item")
 # Beyond this, objects are looked up by listing the whole folder instead of one by one.
 MOST_LOOKED_UP_SINGLY = 500
 # Images in memory at one time while bytes are compared.
 READERS = 16
-AT_A_TIME = 1_000
 # The ledger is listed in as many parts as a request id's first digit has values.
 PARTS = "0123456789abcdef"
 NEEDED = ["image_id", "request_id", "request_count", "partition", "status", "object_key", "size_bytes", "sha256"]
@@ -174,10 +174,4 @@ def _read(
         except ObjectNotFound:
             return compare_size(row, None)
 
-    with ThreadPoolExecutor(max_workers=READERS) as threads:
-        for batch in _batches(rows):
-            yield from zip(batch, threads.map(compare, batch), strict=True)
-
-
-def _batches(rows: Sequence[Item]) -> Iterable[Sequence[Item]]:
-    return (rows[at : at + AT_A_TIME] for at in range(0, len(rows), AT_A_TIME))
+    return read_ahead(rows, compare, threads=READERS, most=2 * READERS)

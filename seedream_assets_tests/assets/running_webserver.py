@@ -29,14 +29,17 @@ DEFINITIONS = """\
 import json
 from pathlib import Path
 import dagster as dg
-from seedream_assets.assets.build import build_assets
+from seedream_assets.assets.build import build_assets, build_automation
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 
 HERE = Path(__file__).parent
-declared = ImageDataset.resolve_from_dict(json.loads((HERE / "dataset.json").read_text()))
+declared = ImageDataset.resolve_from_dict(json.loads((HERE / "dataset.json").read_text())).declaration(HERE)
+schedules, sensors = build_automation(declared)
 defs = dg.Definitions(
-    assets=build_assets(declared.declaration(HERE), owners=[], description=None),
+    assets=build_assets(declared, owners=[], description=None),
+    schedules=schedules,
+    sensors=sensors,
     resources=DEFAULT_RESOURCES,
     executor=dg.{executor},
 )
@@ -49,7 +52,13 @@ LOG = """
 query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
   ... on MessageEvent { message } ... on ExecutionStepFailureEvent { error { message } } } } } }
 """
-RUNS = "{ runsOrError { ... on Runs { results { runId status tags { key value } } } } }"
+RUNS = """
+{ runsOrError { ... on Runs { results { runId status tags { key value } stepStats { stepKey startTime endTime } } } } }
+"""
+START_SENSOR = """
+mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) {
+  __typename ... on Sensor { sensorState { status } } ... on PythonError { message } } }
+"""
 REPOSITORIES = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
 CHECKS = """
 query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
@@ -137,9 +146,29 @@ class Webserver:
         told = self.ask(LAUNCH, params=params)
         return str(told["launchPipelineExecution"]["run"]["runId"])
 
-    def runs(self) -> dict[str, str]:
-        """Every run's status by its id, the newest first."""
-        return {run["runId"]: run["status"] for run in self.ask(RUNS)["runsOrError"]["results"]}
+    def start_sensor(self, name: str) -> None:
+        (node,) = self._repositories()
+        selector = {
+            "repositoryLocationName": node["location"]["name"],
+            "repositoryName": node["name"],
+            "sensorName": name,
+        }
+        told = self.ask(START_SENSOR, selector=selector)["startSensor"]
+        assert told["__typename"] == "Sensor" and told["sensorState"]["status"] == "RUNNING", told
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run with its id, status, tags and steps, the newest first."""
+        found: list[dict[str, Any]] = self.ask(RUNS)["runsOrError"]["results"]
+        return found
+
+    def wait_for_runs(self, number: int, *, seconds: float) -> list[dict[str, Any]]:
+        """The runs that have ended, once they are so many."""
+
+        def ended() -> list[dict[str, Any]]:
+            return [run for run in self.runs() if run["status"] in ENDED]
+
+        wait_until(lambda: len(ended()) >= number, seconds=seconds, what=f"the end of {number} runs")
+        return ended()
 
     def reload(self) -> None:
         """Load the code anew, in a new code server where the old one is gone."""

@@ -10,7 +10,7 @@ import pytest
 
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
-from seedream_assets_tests.assets.running_daemon import running_daemon
+from seedream_assets_tests.assets.running_webserver import running_webserver
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +22,7 @@ DATASET = {
     "sensor": {"minimum_interval_seconds": 5},
 }
 CREDITS = 28
+ONE_STEP_AT_A_TIME = "concurrency: {pools: {granularity: op, default_limit: 1}}\n"
 
 
 def write(folder: Path, name: str, prompt: str, *, at: int) -> None:
@@ -41,9 +42,11 @@ def test_new_and_changed_tables_are_bought_once_and_one_run_at_a_time(tmp_path: 
             "LEONARDO_API_KEY": DEMO_KEY,
             "LEONARDO_BASE_URL": emulator.base_url,
         }
-        with running_daemon(tmp_path, DATASET, environment) as daemon:
-            daemon.start_sensor("shoes_sensor")
-            runs = daemon.wait_for(3, seconds=240)
+        with running_webserver(
+            tmp_path, DATASET, environment, executor="in_process_executor", daemon=ONE_STEP_AT_A_TIME
+        ) as dagster:
+            dagster.start_sensor("shoes_sensor")
+            runs = dagster.wait_for_runs(3, seconds=240)
             assert {run["status"] for run in runs} == {"SUCCESS"}
             spans = sorted(
                 (step["startTime"], step["endTime"])
@@ -55,10 +58,10 @@ def test_new_and_changed_tables_are_bought_once_and_one_run_at_a_time(tmp_path: 
             # The pool has one place, and the three runs were launched together.
             assert all(ended <= begun for (_, ended), (begun, _) in pairwise(spans))
             write(tmp_path, "b", "another shoe of b", at=1_700_000_001)
-            runs = daemon.wait_for(4, seconds=120)
+            runs = dagster.wait_for_runs(4, seconds=120)
             partitions = sorted(
                 tag["value"] for run in runs for tag in run["tags"] if tag["key"] == "dagster/partition"
             )
             assert partitions == ["a", "b", "b", "c"]
-            assert len(daemon.runs()) == 4
+            assert len(dagster.runs()) == 4
         assert emulator.account.bill(details=False)["credits"] == 4 * CREDITS

@@ -186,7 +186,7 @@ def test_a_run_that_dagster_runs_again_after_a_crash_pays_for_nothing_twice(tmp_
         assert scene.dagster.wait(crashed, seconds=90) == "FAILURE"
         # The orphan of a multiprocess run may still be working beside the run that Dagster starts by itself.
         wait_until(lambda: len(scene.dagster.runs()) == 2, seconds=90, what="the run that Dagster starts again")
-        (again,) = scene.dagster.runs().keys() - {crashed}
+        (again,) = {run["runId"] for run in scene.dagster.runs()} - {crashed}
         assert scene.dagster.wait(again, seconds=180) == "SUCCESS"
         scene.refuse_any_double_purchase()
 

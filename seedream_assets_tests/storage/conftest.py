@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
+def client_of(server: S3Server) -> S3Client:
+    """A client that finds the server by its environment, as in production."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in server.environment.items():
+            environment.setenv(name, value)
+        return make_s3_client(S3Options())
+
+
+def store_in(bucket: str, client: S3Client) -> S3Store:
+    """A store under a prefix of a bucket, which waits little."""
+    options = S3Options(first_wait_seconds=0.01, longest_wait_seconds=0.05)
+    return S3Store(bucket, "team/images", options=options, client=client)
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """One server for the whole session; every test takes a bucket of its own."""
@@ -48,17 +62,13 @@ def bucket(s3_environment: S3Server) -> str:
 @pytest.fixture(scope="session")
 def s3_client(s3_server: S3Server) -> S3Client:
     """One client for all tests: making one takes a quarter of a second."""
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in s3_server.environment.items():
-            environment.setenv(name, value)
-        return make_s3_client(S3Options())
+    return client_of(s3_server)
 
 
 @pytest.fixture
 def s3_store(bucket: str, s3_client: S3Client) -> S3Store:
     """A store under a prefix of a new bucket."""
-    options = S3Options(first_wait_seconds=0.01, longest_wait_seconds=0.05)
-    return S3Store(bucket, "team/images", options=options, client=s3_client)
+    return store_in(bucket, s3_client)
 
 
 @pytest.fixture
@@ -77,10 +87,7 @@ def ceph_gateway() -> Iterator[S3Server]:
 @pytest.fixture(scope="session")
 def ceph_client(ceph_gateway: S3Server) -> S3Client:
     """One client for all tests."""
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in ceph_gateway.environment.items():
-            environment.setenv(name, value)
-        return make_s3_client(S3Options())
+    return client_of(ceph_gateway)
 
 
 @pytest.fixture
@@ -88,8 +95,7 @@ def ceph_store(ceph_gateway: S3Server, ceph_client: S3Client) -> S3Store:
     """A store under a prefix of a new bucket of the gateway."""
     bucket = f"test-{uuid.uuid4().hex[:16]}"
     ceph_gateway.make_bucket(bucket)
-    options = S3Options(first_wait_seconds=0.01, longest_wait_seconds=0.05)
-    return S3Store(bucket, "team/images", options=options, client=ceph_client)
+    return store_in(bucket, ceph_client)
 
 
 @pytest.fixture(params=["folder", "s3", *(["ceph"] if ceph_is_installed() else [])])
