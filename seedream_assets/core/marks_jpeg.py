@@ -35,10 +35,10 @@ class _Segment:
 
 @dataclass(frozen=True, slots=True)
 class JpegFile:
-    """The segments before the picture, and the rest."""
+    """The segments before the picture, and the rest, which is not copied."""
 
     segments: tuple[_Segment, ...]
-    rest: bytes
+    rest: memoryview
 
     @classmethod
     def parse(cls, body: bytes) -> JpegFile:
@@ -60,7 +60,7 @@ class JpegFile:
             marker = body[at]
             at += 1
             if marker in (_START_OF_SCAN, _END_OF_IMAGE):
-                return cls(tuple(segments), body[start:])
+                return cls(tuple(segments), memoryview(body)[start:])
             if marker in _WITHOUT_LENGTH:
                 segments.append(_Segment(marker, body[start:at], at - start))
                 continue

@@ -149,3 +149,13 @@ def test_a_thumbnail_gives_up_quality_until_it_fits_and_stays_an_image_where_it_
 
 def test_an_image_s_key_spreads_images_over_folders_by_their_id():
     assert image_key("0f" * 16, "jpg") == f"images/0f/{'0f' * 16}.jpg"
+
+
+def test_the_end_of_a_thumbnail_inside_is_not_the_end_of_the_image():
+    thumbnail, body = make_image(width=8, height=8), make_image()
+    note = b"\xff\xe5" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    whole = body[:2] + note + body[2:]
+    assert inspect_image(whole, largest_pixels=ENOUGH_PIXELS).width_px == 40
+    # Without its last bytes the decoder itself may find nothing missing.
+    for cut in range(1, 20):
+        assert refusal(whole[:-cut]).may_retry
