@@ -142,10 +142,9 @@ def _ours(base_url: str, _urls: list[str], images: int, quantity: int, name: str
         for number in range(images // quantity)
     )
     options = S3Options(max_connections=AT_ONCE)
-    client = make_s3_client(options)
-    client.create_bucket(Bucket=name)
+    make_s3_client(options).create_bucket(Bucket=name)
     order = RunOrder(
-        store=S3Store(name, options=options, client=client),
+        store=S3Store(name, options=options),
         leonardo=LeonardoSettings(
             api_key=DEMO_KEY, base_url=base_url, creates_per_minute=10**6, requests_per_minute=10**6
         ),

@@ -158,6 +158,7 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
     region: str | None = Field(default=None, description="Default: boto3's AWS_DEFAULT_REGION.")
     max_connections: int = Field(default=32, ge=1, description="Connections to S3 at one time.")
     checksums: bool = Field(default=True, description="Send SHA-256 checksums; off only for servers that refuse them.")
+    creates: str = Field(default="obstore", description="Who writes new objects: obstore, or boto3 alone.")
 
     def options(self) -> S3Options:
         """How S3 is reached."""
@@ -166,6 +167,7 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
             region=self.region,
             max_connections=self.max_connections,
             checksums=self.checksums,
+            creates=self.creates,  # type: ignore[arg-type]  # Dagster's fields know no literals; the options check it
         )
 
     def open(self, url: str | None = None) -> ObjectStore:

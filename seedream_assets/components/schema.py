@@ -200,6 +200,7 @@ class ImageStoreModel(GivenModel):
     region: Annotated[str | None, Described(description="AWS region.")] = None
     max_connections: Annotated[AtLeastOne | None, Described(description="Connections at one time.")] = None
     checksums: Annotated[bool | None, Described(description="Send SHA-256 checksums.")] = None
+    creates: Annotated[Literal["obstore", "boto3"] | None, Described(description="Who writes new objects.")] = None
 
 
 def keep_unresolved(context: dg.ResolutionContext, value: str | None) -> str | None:

@@ -24,9 +24,10 @@ from seedream_assets.storage.create_only_probe import prove_create_only
 from seedream_assets.storage.keys import OWN_FOLDERS, PROBE_FOLDER, as_folder, check_key, check_prefix
 from seedream_assets.storage.object_metadata import SHA256_ENTRY, check_metadata, digest_of
 from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo, ObjectStore, copy_through
-from seedream_assets.storage.s3_client import S3Options, make_s3_client
+from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
 from seedream_assets.storage.s3_errors import is_missing_object, s3_error, status_of
 from seedream_assets.storage.s3_files import share_a_server, upload_file
+from seedream_assets.storage.s3_obstore import ObstoreCreates
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -51,6 +52,7 @@ class S3Store:
         prefix: Folder inside the bucket without "/" at either end; empty for the whole bucket.
         options: Client settings.
         client: A ready client instead of one made from `options`.
+        creates: With a ready client: who writes new objects before it is asked.
         sleep: Waits that many seconds.
         randomness: Between 0 and 1, spreads the waits of writers that met.
     """
@@ -62,11 +64,18 @@ class S3Store:
         *,
         options: S3Options | None = None,
         client: S3Client | None = None,
+        creates: ObstoreCreates | None = None,
         sleep: Callable[[float], None] = time.sleep,
         randomness: Callable[[], float] = random.random,
     ) -> None:
-        self._options = options or S3Options()
-        self._client = client or make_s3_client(self._options)
+        self._options = options = options or S3Options()
+        if client is None:
+            session = S3Session.open()
+            client = make_s3_client(options, session)
+            if options.creates == "obstore":
+                creates = ObstoreCreates(bucket, session=session, options=options)
+        self._client = client
+        self._creates = creates
         self._bucket = bucket
         self._folder = as_folder(prefix)
         self._sleep = sleep
@@ -100,6 +109,10 @@ class S3Store:
         """
         sha256 = digest_of(body, sha256)
         request = self._put_request(key, body, content_type=content_type, metadata=metadata, sha256=sha256)
+        if self._creates and self._creates.has_created(
+            request["Key"], body, content_type=content_type, metadata=request["Metadata"]
+        ):
+            return True
         last: BaseException | None = None
         for attempt in range(self._options.rounds):
             if attempt:

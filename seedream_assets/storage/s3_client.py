@@ -40,6 +40,8 @@ class S3Options:
         read_timeout_seconds: Between two bytes of an answer.
         part_bytes: A larger file is sent in parts of this size, one at a time in memory; S3 wants 5 MiB at least.
         checksums: Send SHA-256 with every object. Off only for servers that refuse such a request.
+        creates: Who writes new objects. `obstore` takes a third of the processor time, and what it cannot write or say
+            for sure is left to boto3; `boto3` does everything itself.
 
     Raises:
         DeclarationError: A value is out of range.
@@ -58,6 +60,7 @@ class S3Options:
     # S3 allows 10,000 parts, so 640 GB in one file.
     part_bytes: int = 64_000_000
     checksums: bool = True
+    creates: Literal["obstore", "boto3"] = "obstore"
 
     def __post_init__(self) -> None:
         for name in ("max_connections", "attempts", "rounds", "part_bytes"):
@@ -75,6 +78,8 @@ class S3Options:
             raise DeclarationError(
                 f"S3 option addressing_style: got {self.addressing_style!r}, allowed are auto, path and virtual"
             )
+        if self.creates not in ("obstore", "boto3"):
+            raise DeclarationError(f"S3 option creates: got {self.creates!r}, allowed are obstore and boto3")
 
 
 def parse_time(value: Any) -> datetime:
@@ -90,8 +95,28 @@ def parse_time(value: Any) -> datetime:
     return parse_timestamp(value)
 
 
-def make_s3_client(options: S3Options) -> S3Client:
-    """A client of its own session, so that it may be made in any thread; it may be used by all of them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Session:
+    """What clients are made from. A session is no affair of several threads, so everyone who makes clients has one.
+
+    Attributes:
+        boto3: Makes clients.
+        core: Under it; knows its credentials and settings.
+    """
+
+    boto3: boto3.session.Session
+    core: botocore.session.Session
+
+    @classmethod
+    def open(cls) -> S3Session:
+        """A new session; nothing is looked up before it is needed."""
+        core = botocore.session.get_session()
+        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
+        return cls(boto3=boto3.session.Session(botocore_session=core), core=core)
+
+
+def make_s3_client(options: S3Options, session: S3Session | None = None) -> S3Client:
+    """A client that may be used by all threads; of a session of its own where none is given.
 
     Raises:
         DeclarationError: boto3 refuses the configuration, for example an endpoint that is not a URL.
@@ -112,10 +137,8 @@ def make_s3_client(options: S3Options) -> S3Client:
         response_checksum_validation="when_required",
         s3=style or None,
     )
-    own = botocore.session.get_session()
-    own.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
     try:
-        return boto3.session.Session(botocore_session=own).client(
+        return (session or S3Session.open()).boto3.client(
             "s3", region_name=options.region, endpoint_url=options.endpoint_url, config=config
         )
     except (BotoCoreError, ValueError) as error:

@@ -15,6 +15,7 @@ from seedream_assets_tests.exports.dataset_builder import DatasetBuilder
 from seedream_assets_tests.storage.conftest import bucket as bucket
 from seedream_assets_tests.storage.conftest import folder_store as folder_store
 from seedream_assets_tests.storage.conftest import s3_client as s3_client
+from seedream_assets_tests.storage.conftest import s3_connection as s3_connection
 from seedream_assets_tests.storage.conftest import s3_environment as s3_environment
 from seedream_assets_tests.storage.conftest import s3_server as s3_server
 from seedream_assets_tests.storage.conftest import s3_store as s3_store

@@ -13,9 +13,17 @@ from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets_tests.generation.desk import Desk, StartDesk
-from seedream_assets_tests.storage.conftest import bucket, folder_store, s3_client, s3_environment, s3_server, s3_store
+from seedream_assets_tests.storage.conftest import (
+    bucket,
+    folder_store,
+    s3_client,
+    s3_connection,
+    s3_environment,
+    s3_server,
+    s3_store,
+)
 
-__all__ = ["bucket", "folder_store", "s3_client", "s3_environment", "s3_server", "s3_store"]
+__all__ = ["bucket", "folder_store", "s3_client", "s3_connection", "s3_environment", "s3_server", "s3_store"]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from seedream_assets.leonardo.settings import LeonardoSettings
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import NO_METADATA, ObjectStore
 from seedream_assets.storage.s3 import S3Store
-from seedream_assets.storage.s3_client import S3Options, make_s3_client
+from seedream_assets.storage.s3_client import S3Options
 from seedream_assets_tests.generation.judging import Judgement, judge
 from seedream_assets_tests.generation.killed_process import make_requests, open_demands
 from seedream_assets_tests.storage.faulty_proxy import Fault, Refusal, SeenRequest, running_faulty_proxy
@@ -332,9 +332,8 @@ class FaultMatrix:
                         return fault
             return None
 
-        options = S3Options(first_wait_seconds=0.01, longest_wait_seconds=0.1)
         with running_faulty_proxy(self._s3.endpoint_url) as proxy:
-            client = make_s3_client(S3Options(endpoint_url=proxy.endpoint_url))
-            store = S3Store(bucket, options=options, client=client)
+            options = S3Options(endpoint_url=proxy.endpoint_url, first_wait_seconds=0.01, longest_wait_seconds=0.1)
+            store = S3Store(bucket, options=options)
             proxy.decide = decide
             yield store, lambda: setattr(proxy, "decide", lambda _request: None)

@@ -31,7 +31,8 @@ from seedream_assets.leonardo.settings import LeonardoSettings
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3 import S3Store
-from seedream_assets.storage.s3_client import S3Options, make_s3_client
+from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
+from seedream_assets.storage.s3_obstore import ObstoreCreates
 
 MODEL = ModelCatalog()["seedream-4.0"]
 SIDE_PX = 512
@@ -87,8 +88,10 @@ def open_child_store(address: str, environment: dict[str, str]) -> ObjectStore:
         return FolderStore(Path(address))
     os.environ.update(environment)
     options = S3Options(first_wait_seconds=0.02, longest_wait_seconds=0.2)
-    client = _S3_CLIENTS.get(environment["AWS_ENDPOINT_URL_S3"]) or make_s3_client(options)
-    return S3Store(address.removeprefix("s3://"), options=options, client=client)
+    session, client = _S3_CLIENTS.get(environment["AWS_ENDPOINT_URL_S3"]) or make_client(options)
+    bucket = address.removeprefix("s3://")
+    creates = ObstoreCreates(bucket, session=session, options=options)
+    return S3Store(bucket, options=options, client=client, creates=creates)
 
 
 async def short_sleep(seconds: float) -> None:
@@ -189,14 +192,19 @@ def _end(order: ChildOrder) -> None:
     os.kill(os.getpid(), signal.SIGSTOP if order.stop_instead else signal.SIGKILL)
 
 
-_S3_CLIENTS: dict[str, Any] = {}
+_S3_CLIENTS: dict[str, tuple[Any, Any]] = {}
+
+
+def make_client(options: S3Options) -> tuple[Any, Any]:
+    session = S3Session.open()
+    return session, make_s3_client(options, session)
 
 
 def warm_up() -> None:
     """Done once, in the process that the children are forked from: what every child would spend its first second on."""
     tls_context()
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3"):
-        _S3_CLIENTS[endpoint] = make_s3_client(S3Options(first_wait_seconds=0.02, longest_wait_seconds=0.2))
+        _S3_CLIENTS[endpoint] = make_client(S3Options(first_wait_seconds=0.02, longest_wait_seconds=0.2))
 
 
 def fork_server() -> Any:

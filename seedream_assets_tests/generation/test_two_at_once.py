@@ -42,13 +42,13 @@ def test_two_runs_of_one_plan_on_s3_buy_each_request_once(start_desk, s3_store):
 def test_two_runs_behind_a_network_that_loses_answers_buy_each_request_once(start_desk, bucket, s3_server):
     """A 412 can be one's own write: the object is there because the answer to writing it was lost."""
     from seedream_assets.storage.s3 import S3Store
-    from seedream_assets.storage.s3_client import S3Options, make_s3_client
+    from seedream_assets.storage.s3_client import S3Options
 
     desk = start_desk(latency_seconds=0.05)
     puts = iter(range(10**9))
     with running_faulty_proxy(s3_server.endpoint_url) as proxy:
         options = S3Options(endpoint_url=proxy.endpoint_url, first_wait_seconds=0.01, longest_wait_seconds=0.05)
-        store = S3Store(bucket, options=options, client=make_s3_client(options))
+        store = S3Store(bucket, options=options)
         desk = Desk(store=store, emulator=desk.emulator)
         requests = make_paid_requests(8)
         proxy.decide = lambda seen: Fault.LOSE_ANSWER if seen.method == "PUT" and next(puts) % 3 == 0 else None

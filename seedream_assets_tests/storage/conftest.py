@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ import pytest
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3 import S3Store
-from seedream_assets.storage.s3_client import S3Options, make_s3_client
+from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
+from seedream_assets.storage.s3_obstore import ObstoreCreates
 from seedream_assets_tests.storage.ceph_gateway import ceph_is_installed, running_ceph_gateway
 from seedream_assets_tests.storage.s3_server import S3Server, running_s3_server
 
@@ -20,18 +22,36 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 
-def client_of(server: S3Server) -> S3Client:
-    """A client that finds the server by its environment, as in production."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A client that found the server by its environment, as in production, and the session that it is of."""
+
+    session: S3Session
+    client: S3Client
+    endpoint_url: str
+
+    def store_in(self, bucket: str, creates: str) -> S3Store:
+        """A store under a prefix of a bucket, which waits little; `creates` as in `S3Options`."""
+        options = S3Options(endpoint_url=self.endpoint_url, first_wait_seconds=0.01, longest_wait_seconds=0.05)
+        writes = ObstoreCreates(bucket, session=self.session, options=options)
+        return S3Store(
+            bucket,
+            "team/images",
+            options=options,
+            client=self.client,
+            creates=writes if creates == "obstore" else None,
+        )
+
+
+def connection_to(server: S3Server, options: S3Options | None = None) -> Connection:
+    """Made once for many tests: it takes a quarter of a second."""
     with pytest.MonkeyPatch.context() as environment:
         for name, value in server.environment.items():
             environment.setenv(name, value)
-        return make_s3_client(S3Options())
-
-
-def store_in(bucket: str, client: S3Client) -> S3Store:
-    """A store under a prefix of a bucket, which waits little."""
-    options = S3Options(first_wait_seconds=0.01, longest_wait_seconds=0.05)
-    return S3Store(bucket, "team/images", options=options, client=client)
+        session = S3Session.open()
+        session.core.get_credentials()
+        client = make_s3_client(options or S3Options(), session)
+        return Connection(session=session, client=client, endpoint_url=client.meta.endpoint_url)
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +80,27 @@ def bucket(s3_environment: S3Server) -> str:
 
 
 @pytest.fixture(scope="session")
-def s3_client(s3_server: S3Server) -> S3Client:
-    """One client for all tests: making one takes a quarter of a second."""
-    return client_of(s3_server)
+def s3_connection(s3_server: S3Server) -> Connection:
+    """One for all tests."""
+    return connection_to(s3_server)
 
 
 @pytest.fixture
-def s3_store(bucket: str, s3_client: S3Client) -> S3Store:
-    """A store under a prefix of a new bucket."""
-    return store_in(bucket, s3_client)
+def s3_client(s3_connection: Connection) -> S3Client:
+    """The same client in every test."""
+    return s3_connection.client
+
+
+@pytest.fixture
+def s3_store(bucket: str, s3_connection: Connection) -> S3Store:
+    """A store under a prefix of a new bucket, as it is by default."""
+    return s3_connection.store_in(bucket, "obstore")
+
+
+@pytest.fixture
+def boto3_store(bucket: str, s3_connection: Connection) -> S3Store:
+    """The same, where boto3 does everything."""
+    return s3_connection.store_in(bucket, "boto3")
 
 
 @pytest.fixture
@@ -85,20 +117,20 @@ def ceph_gateway() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def ceph_client(ceph_gateway: S3Server) -> S3Client:
-    """One client for all tests."""
-    return client_of(ceph_gateway)
+def ceph_connection(ceph_gateway: S3Server) -> Connection:
+    """One for all tests."""
+    return connection_to(ceph_gateway)
 
 
 @pytest.fixture
-def ceph_store(ceph_gateway: S3Server, ceph_client: S3Client) -> S3Store:
+def ceph_store(ceph_gateway: S3Server, ceph_connection: Connection) -> S3Store:
     """A store under a prefix of a new bucket of the gateway."""
     bucket = f"test-{uuid.uuid4().hex[:16]}"
     ceph_gateway.make_bucket(bucket)
-    return store_in(bucket, ceph_client)
+    return ceph_connection.store_in(bucket, "obstore")
 
 
-@pytest.fixture(params=["folder", "s3", *(["ceph"] if ceph_is_installed() else [])])
+@pytest.fixture(params=["folder", "s3", "boto3", *(["ceph"] if ceph_is_installed() else [])])
 def store(request: pytest.FixtureRequest) -> ObjectStore:
     """Every store in turn."""
     chosen: ObjectStore = request.getfixturevalue(f"{request.param}_store")

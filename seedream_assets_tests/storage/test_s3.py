@@ -81,7 +81,7 @@ def behind(bucket: str, proxy: FaultyProxy, impatient_client: S3Client) -> Troub
         waits: list[float] = []
         store = S3Store(
             bucket,
-            options=S3Options(endpoint_url=proxy.endpoint_url, **options),
+            options=S3Options(endpoint_url=proxy.endpoint_url, creates="boto3", **options),
             client=None if "attempts" in options else impatient_client,
             sleep=waits.append,
             randomness=lambda: 1.0,
