@@ -4,7 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-WORKERS ?= 2
+# More than cores: the tests wait half of their time, for processes, leases and polls.
+WORKERS ?= 4
+# Those that start daemons and kill processes keep a core busy each.
+SLOW_WORKERS ?= 2
 
 .PHONY: help install demo dev test test-slow coverage check format lock clean
 
@@ -36,7 +39,7 @@ coverage: install  ## branches of the rules and of the paid API that their tests
 		--cov=seedream_assets.core --cov=seedream_assets.leonardo --cov-report=term:skip-covered --cov-fail-under=95
 
 test-slow: install  ## the slow matrices: processes killed, faults injected, daemons started
-	@$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	@$(BIN)/python -m pytest -n $(SLOW_WORKERS) -m slow
 
 check: install  ## format, lint, types, import directions, definitions
 	@$(BIN)/ruff format --check .
