@@ -14,6 +14,7 @@ from seedream_assets.core.errors import DeclarationError, StoreRefused, StoreUna
 from seedream_assets.storage.s3 import S3Store
 from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
 from seedream_assets.storage.s3_obstore import ObstoreCreates, bucket_address
+from seedream_assets_tests.storage.ceph_gateway import ceph_is_installed
 from seedream_assets_tests.storage.conftest import Connection, connection_to
 from seedream_assets_tests.storage.faulty_proxy import (
     Decide,
@@ -79,6 +80,20 @@ def test_a_create_is_one_request_with_condition_checksum_type_and_metadata(behin
         hashlib.sha256(b"x").hexdigest(),
     )
     assert [found.key for found in store.list("")] == ["a/ü %2F.png"]
+
+
+@pytest.mark.parametrize("server", ["s3", *(["ceph"] if ceph_is_installed() else [])])
+@pytest.mark.parametrize("key", ["e.json", "a b/ü/%2F+=&?#~'(1)*!.json", "d/2026-11-01-06:00@é.parquet", "名/前"])
+def test_the_server_takes_what_obstore_itself_writes(server: str, key: str, request: pytest.FixtureRequest) -> None:
+    store: S3Store = request.getfixturevalue(f"{server}_store")
+    creates = store._creates
+    assert creates is not None
+    full_key = f"team/images/{key}"
+    assert creates.has_created(full_key, b"body", content_type="image/png", metadata={"run": "7"})
+    assert not creates.has_created(full_key, b"body", content_type="image/png", metadata={"run": "7"})
+    head = store.head(key)
+    assert head is not None
+    assert (head.content_type, dict(head.metadata), store.read(key)) == ("image/png", {"run": "7"}, b"body")
 
 
 @pytest.mark.parametrize("fault", [Fault.LOSE_ANSWER, Fault.LOSE_REQUEST, CONFLICT, TAKEN, SLOW_DOWN])
