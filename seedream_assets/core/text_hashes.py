@@ -1,4 +1,8 @@
-"""SHA-256 of a column's texts, straight from and into Arrow's memory: 0.9 µs a text (one core of an AMD EPYC, 2026-11)."""
+"""SHA-256 of a column's texts, straight from and into Arrow's memory.
+
+0.65 µs a text, of which the bare hash is 0.56 (one core of an AMD EPYC, 2026-11-29). Rows are taken a few at a time, so
+that their texts stay in the processor's cache from being joined to being hashed: 32,768 at once took 0.93 µs a text.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ import pyarrow as pa
 
 Digests = npt.NDArray[np.uint8]
 _DIGEST_BYTES = 32
-_ROWS_AT_ONCE = 1 << 15
+_ROWS_AT_ONCE = 1 << 11
 
 
 def digests(row_count: int, texts: Callable[[slice], Any]) -> Digests:
@@ -35,7 +39,7 @@ def digests(row_count: int, texts: Callable[[slice], Any]) -> Digests:
 def hexadecimal(found: Digests) -> Any:
     """Each row of digests in hexadecimal, as a large_string array; written as one text."""
     rows, digits = len(found), 2 * found.shape[1]
-    text = pa.py_buffer(binascii.hexlify(found.tobytes()))
+    text = pa.py_buffer(binascii.hexlify(np.ascontiguousarray(found)))
     offsets = pa.py_buffer(cast("Any", np.arange(0, (rows + 1) * digits, digits, dtype=np.int64)))
     return pa.LargeStringArray.from_buffers(rows, offsets, text)
 
