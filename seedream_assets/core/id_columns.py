@@ -27,10 +27,19 @@ from seedream_assets.core.generation_requests import (
 )
 from seedream_assets.core.prompt_cells import Texts
 from seedream_assets.core.prompt_faults import TEXT, IntArray
-from seedream_assets.core.text_hashes import Digests, digests, hexadecimal, part
+from seedream_assets.core.text_hashes import (
+    Digests,
+    digests,
+    distinct_digests,
+    hexadecimal,
+    numbered,
+    part,
+    read_hexadecimal,
+)
 
 # What of a spec a table's rows mostly share.
 RECIPE = ("model", "width", "height", "style", "prompt_enhance", "references")
+_LARGEST_CODE = 2**62
 _KERNELS: Any = pc  # for those that the published types lack
 
 
@@ -58,7 +67,8 @@ def spec_ids(specs: pd.DataFrame) -> pd.Series[str]:
     prompts, seeds = _quoted_prompts(arrow_texts(specs["prompt"])), _seeds(specs["seed"])
 
     def texts(rows: slice) -> Any:
-        head, middle, tail = (part.take(pa.array(codes[rows])) for part in parts)
+        recipe = pa.array(codes[rows])
+        head, middle, tail = (distinct.take(recipe) for distinct in parts)
         return _joined(head, part(prompts, rows), middle, part(seeds, rows), tail)
 
     return _hex_column(digests(len(specs), texts), specs.index)
@@ -85,11 +95,19 @@ def text_hashes(texts: pd.Series[str]) -> pd.Series[str]:
 
 def distinct_rows(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[IntArray, IntArray]:
     """Which of the distinct rows each row is, as far as these columns go, and where each of them first stands."""
-    codes = np.zeros(len(frame), dtype=np.int64)
+    codes, distinct = np.zeros(len(frame), dtype=np.int64), 1
     for name in columns:
         own, values = pd.factorize(frame[name], use_na_sentinel=False)
-        codes = pd.factorize(codes * max(1, len(values)) + own)[0].astype(np.int64)
-    return codes, np.flatnonzero(~pd.Series(codes).duplicated()).astype(np.int64)
+        if distinct * max(1, len(values)) > _LARGEST_CODE:
+            codes, firsts = numbered(codes)
+            distinct = len(firsts)
+        codes, distinct = codes * max(1, len(values)) + own, distinct * max(1, len(values))
+    return numbered(codes)
+
+
+def distinct_ids(ids: pd.Series[str]) -> tuple[IntArray, IntArray]:
+    """As `distinct_rows`, of ids that are all SHA-256 in hexadecimal."""
+    return distinct_digests(read_hexadecimal(arrow_texts(ids)))
 
 
 def taken(frame: pd.DataFrame, rows: IntArray) -> pd.DataFrame:
@@ -105,10 +123,9 @@ def arrow_texts(column: pd.Series[Any]) -> Any:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def repeated(text: str | None, rows: int, index: pd.Index[Any] | None = None) -> pd.Series[str]:
+def repeated(text: str | None, rows: int) -> pd.Series[str]:
     """A column (string) with one text in every row."""
-    array = pa.repeat(pa.scalar(text, pa.large_string()), rows)
-    return pd.Series(cast("Any", TEXT).__from_arrow__(array), dtype=TEXT, index=index)
+    return Texts.repeated(text, rows).to_series()
 
 
 def _quoted_prompts(prompts: Any) -> Any:

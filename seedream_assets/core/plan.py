@@ -14,7 +14,7 @@ import pandas as pd
 
 from seedream_assets.core.errors import PromptTableError
 from seedream_assets.core.generation_requests import GenerationRequest, Reference
-from seedream_assets.core.id_columns import distinct_rows, request_ids, spec_ids, taken
+from seedream_assets.core.id_columns import distinct_ids, request_ids, spec_ids, taken
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.models import ModelCatalog, ModelSpec, credits_for
 from seedream_assets.core.plan_cuts import BegunRequests, Cuts, ExistingOf, StandingsOf, cuts_around
@@ -104,7 +104,7 @@ def gather_wanted(
         samples_of: How many samples a row's quantity takes, where some are rejected.
     """
     specs = specs_of(prompts, reference_hashes)
-    codes, firsts = distinct_rows(specs, ["spec_id"])
+    codes, firsts = distinct_ids(specs["spec_id"])
     quantity, public = np.zeros(len(firsts), dtype=np.int64), np.zeros(len(firsts), dtype=np.bool_)
     np.maximum.at(quantity, codes, samples_of(specs, prompts["quantity"].to_numpy()))
     np.logical_or.at(public, codes, prompts["public"].to_numpy(dtype=np.bool_))
@@ -133,14 +133,15 @@ def plan_requests(
     quantity, models_of = wanted["quantity"].to_numpy(), _ModelColumn(wanted["model"], models)
     largest = models_of.numbers(lambda model: int(model.quantity.high))
     cuts = Cuts.evenly(quantity, largest)
-    ids, seed_numbers = request_ids(wanted["spec_id"].take(cuts.spec), cuts.start)
+    specs = taken(wanted, cuts.spec)
+    ids, seed_numbers = request_ids(specs["spec_id"], cuts.start)
     begun = BegunRequests(standings_of, existing_of)
     begun.ask_for(ids)
     around_owned = cuts_around(begun, wanted["spec_id"], quantity, largest, cuts, ids)
     if around_owned:
         cuts = cuts.replaced(around_owned)
-        ids, seed_numbers = request_ids(wanted["spec_id"].take(cuts.spec), cuts.start)
-    specs = taken(wanted, cuts.spec)
+        specs = taken(wanted, cuts.spec)
+        ids, seed_numbers = request_ids(specs["spec_id"], cuts.start)
     seed_ends = models_of.numbers(lambda model: int(model.seed.high) + 1)[cuts.spec]
     seed = (seed_numbers % seed_ends.astype(np.uint64)).astype(np.int64)
     given = specs["seed"].notna().to_numpy()

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seedream_assets.core.prompt_faults import TEXT, BoolArray, Cells, IntArray
-from seedream_assets.core.text_hashes import digests, hexadecimal, part
+from seedream_assets.core.text_hashes import Digests, digests, part, text_bounds
 
 LARGEST_EXACT_FLOAT = 2**53
 _ITERATED_ROWS = 1 << 15
@@ -39,6 +39,11 @@ class Texts:
     def of(cls, values: Sequence[str | None] | npt.NDArray[np.object_]) -> Texts:
         """A column of these texts."""
         return cls(pa.array(values, type=pa.large_string()))
+
+    @classmethod
+    def repeated(cls, text: str | None, rows: int) -> Texts:
+        """A column with one text, or none, in every row."""
+        return cls(pa.repeat(pa.scalar(text, pa.large_string()), rows))
 
     def __len__(self) -> int:
         return len(self._array)
@@ -78,18 +83,19 @@ class Texts:
         mask[rows] = True
         return Texts(_KERNELS.replace_with_mask(self._array, pa.array(mask), texts._array)) if len(rows) else self
 
-    def hashes_with(self, others: Sequence[Texts], separator: str, *, digits: int) -> Texts:
-        """The first hexadecimal digits (an even number) of the SHA-256 of each row's texts, one after the other.
+    def digests_with(self, others: Sequence[Cells], separator: str) -> Digests:
+        """The SHA-256 of each row's texts, one after the other: this column's, which has no nulls, and the others'.
 
-        Nulls are left out; each row has a text in one of the columns at least. The joined texts are never held at once.
+        Empty cells are left out. The joined texts are never held at once.
         """
-        arrays, between = [self._array, *(other._array for other in others)], pa.scalar(separator, pa.large_string())
+        between = pa.scalar(separator, pa.large_string())
+        columns: list[Any] = [(Texts.of([*cells.texts, None])._array, _codes_from_0(cells)) for cells in others]
 
         def joined(rows: slice) -> Any:
-            parts = [part(array, rows) for array in arrays]
+            parts = [part(self._array, rows), *(texts.take(pa.array(codes[rows])) for texts, codes in columns)]
             return _KERNELS.binary_join_element_wise(*parts, between, null_handling="skip")
 
-        return Texts(hexadecimal(digests(len(self), joined)[:, : digits // 2]))
+        return digests(len(self), joined)
 
     def filled(self) -> BoolArray:
         """True where there is a text."""
@@ -97,7 +103,7 @@ class Texts:
 
     def any_byte(self, is_asked: Callable[[npt.NDArray[np.uint8]], BoolArray]) -> bool:
         """True when any byte of the column in UTF-8 is as asked; 0.03 s for 200 MB, where a pattern takes ten times that."""
-        first, end = _text_bounds(self._array)
+        first, end = text_bounds(self._array)
         _, _, text = self._array.buffers()
         held = np.frombuffer(text, dtype=np.uint8)[first:end] if text is not None and end > first else _NO_BYTES
         pieces = (held[start : start + _BYTES_AT_ONCE] for start in range(0, len(held), _BYTES_AT_ONCE))
@@ -201,10 +207,9 @@ def _paired(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _text_bounds(array: Any) -> tuple[int, int]:
-    """Where the array's texts begin and end in their buffer."""
-    offsets = np.frombuffer(array.buffers()[1], dtype=np.int64) if len(array) else np.zeros(1, dtype=np.int64)
-    return int(offsets[array.offset if len(array) else 0]), int(offsets[array.offset + len(array) if len(array) else 0])
+def _codes_from_0(cells: Cells) -> IntArray:
+    """Which text each row holds; the one after the last in an empty cell."""
+    return np.where(cells.codes < 0, len(cells.texts), cells.codes)
 
 
 def _is_untrimmed(texts: Any) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.core.errors import PromptTableError
+from seedream_assets.core.prompt_cells import Texts
 from seedream_assets.core.prompt_columns import BROKEN_ROW, RESERVED, ROW_NUMBER, TABLE, check_header
 from seedream_assets.core.prompt_delimited import parse_delimited
 from seedream_assets.core.prompt_faults import TEXT
@@ -46,7 +47,7 @@ _BYTE_ORDER_MARKS = {  # the longer ones first: UTF-32's begins with UTF-16's
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_DECODED_BYTES = 1 << 20
+_DECODED_BYTES = 1 << 18
 _UNNAMED = re.compile(r"\s*|Unnamed: \d+")
 
 
@@ -102,7 +103,8 @@ def join_prompt_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             for fold, column in zip(folded, frame.columns, strict=True)
         ]
         numbers = frame[ROW_NUMBER] if ROW_NUMBER in frame.columns else np.arange(1, len(frame) + 1)
-        place = {TABLE: pd.Series([label] * len(frame), dtype=TEXT, index=frame.index), ROW_NUMBER: numbers}
+        labels = Texts.repeated(label, len(frame)).to_series().set_axis(frame.index)
+        place = {TABLE: labels, ROW_NUMBER: numbers}
         labelled.append(frame.set_axis(names, axis="columns").assign(**place))
     return pd.concat(labelled, ignore_index=True) if labelled else pd.DataFrame()
 

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.core.prompt_cells import Texts, as_text
-from seedream_assets.core.prompt_faults import Fault, FaultLog
+from seedream_assets.core.prompt_faults import Cells, Fault, FaultLog, IntArray
 from seedream_assets.core.prompt_text import CONTROL, control_fault
+from seedream_assets.core.text_hashes import distinct_digests, hexadecimal
 
 LONGEST_PROMPT_ID = 200
 DERIVED_DIGITS = 16
@@ -30,6 +31,8 @@ def check_given_ids(column: str, ids: Texts, places: pd.DataFrame, faults: Fault
         ids: Null where the row gives none.
         places: `row_number` and `table` of every row.
     """
+    if not ids.filled().any():
+        return
     rows = ids.matching(f"{CONTROL}|[\\t\\n]")
     texts = ids.take(rows).strings()
     faults.reject(rows, column, texts, [control_fault("prompt_id", text) for text in texts])
@@ -51,7 +54,7 @@ def _taken(places: pd.DataFrame, row: int) -> Fault:
     return Fault("prompt_id_duplicate", "an id of its own for every row", f"{place} has this id; give this row another")
 
 
-def prompt_ids(prompts: Texts, settings: Mapping[str, Texts], passengers: pd.DataFrame, given: Texts) -> Texts:
+def prompt_ids(prompts: Texts, settings: Mapping[str, Cells], passengers: pd.DataFrame, given: Texts) -> Texts:
     """Every row's id: the given one, else the first digits of a hash of the prompt and the row's own settings.
 
     Rows with the same content get the suffixes -2, -3 and so on: in the order of their other columns' content, then
@@ -59,27 +62,27 @@ def prompt_ids(prompts: Texts, settings: Mapping[str, Texts], passengers: pd.Dat
 
     Args:
         prompts: Final texts, none of them null.
-        settings: Setting → canonical text, null where the row's cell is empty.
+        settings: Setting → canonical texts, empty where the row's cell is.
         passengers: The other columns of the same rows.
         given: Ids from the table, null where the row has none.
     """
     missing = np.flatnonzero(~given.filled())
     if not len(missing):
         return given
-    named = [_named(name, texts.take(missing)) for name, texts in sorted(settings.items())]
-    hashes = prompts.take(missing).hashes_with(named, _SEPARATOR, digits=DERIVED_DIGITS)
+    named = [_named(name, cells, missing) for name, cells in sorted(settings.items())]
+    found = prompts.take(missing).digests_with(named, _SEPARATOR)[:, : DERIVED_DIGITS // 2]
+    hashes = Texts(hexadecimal(found))
     taken = {name for name in given if name is not None} if len(missing) < len(given) else set()
-    repeated = np.flatnonzero(hashes.to_series().duplicated(keep=False))
+    codes, _ = distinct_digests(found)
+    repeated = np.flatnonzero(np.bincount(codes)[codes] > 1)
     given_already = [at for at, name in enumerate(hashes) if name in taken] if taken else []
     shared = np.union1d(repeated, np.array(given_already, dtype=np.int64))
     apart = _numbered_apart(hashes.take(shared).strings(), passengers.iloc[missing[shared]], taken)
     return given.with_texts(missing, hashes.with_texts(shared, Texts.of(apart)))
 
 
-def _named(name: str, texts: Texts) -> Texts:
-    cells = texts.distinct(name)
-    pairs = [*(f"{name}={text}" for text in cells.texts), None]
-    return Texts.of(pairs).take(np.where(cells.codes < 0, len(cells.texts), cells.codes))
+def _named(name: str, cells: Cells, rows: IntArray) -> Cells:
+    return Cells(column=name, texts=[f"{name}={text}" for text in cells.texts], codes=cells.codes[rows])
 
 
 def _numbered_apart(hashes: Sequence[str], passengers: pd.DataFrame, taken: set[str]) -> list[str]:

@@ -5,7 +5,8 @@ Each distinct text of a column is read once per model. Not here: the table's hea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,36 @@ LARGEST_QUANTITY = 10_000
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of many rows: distinct readings of it, and which of them each row has."""
+
+    values: Values
+    codes: IntArray
+
+    @classmethod
+    def gathered(cls, row_count: int, parts: Sequence[tuple[IntArray, Setting]], nothing: Values) -> Setting:
+        """The setting of all rows from those of some of them each; a row of no part has the one value of `nothing`."""
+        if len(parts) == 1 and len(parts[0][0]) == row_count:
+            return parts[0][1]
+        codes, values = np.zeros(row_count, dtype=np.int64), [nothing]
+        for rows, setting in parts:
+            codes[rows] = setting.codes + sum(map(len, values))
+            values.append(setting.values)
+        return cls(np.concatenate(values), codes)
+
+    def of_rows(self) -> Values:
+        """One value per row."""
+        return self.values[self.codes]
+
+    def take(self, rows: IntArray) -> Setting:
+        """The setting of these rows."""
+        return Setting(self.values, self.codes[rows])
+
+
 def read_settings(
     cells: Mapping[str, Cells], rows: IntArray, model: ModelSpec, size_policy: SizePolicy, faults: FaultLog
-) -> dict[str, Values]:
+) -> dict[str, Setting]:
     """The settings of `rows`, which are all for this model.
 
     Args:
@@ -36,18 +64,18 @@ def read_settings(
         rows: Positions of the rows in the table, to name them in `faults`.
 
     Returns:
-        Setting → one value per row: int64 for width, height, quantity and seed (`NOT_A_NUMBER` for no seed), bool for
-        public, str for the others. Where a row has a fault its value means nothing.
+        Values are int64 for width, height, quantity and seed (`NOT_A_NUMBER` for no seed), bool for public, str for the
+        others. Where a row has a fault its value means nothing.
     """
-    values: dict[str, Values] = {}
+    settings: dict[str, Setting] = {}
     for name, read in _READERS.items():
         found, wrong = read(cells[name].texts, model)
         faults.reject_cells(rows, cells[name], wrong)
-        values[name] = found[cells[name].codes]
-    values["references"] = _references(cells["references"], values["reference_strength"], rows, model, faults)
-    _check_size(cells, values, rows, model, size_policy, faults)
-    _check_last_seed(cells, values, rows, model, faults)
-    return values
+        settings[name] = Setting(found, cells[name].codes)
+    settings["references"] = _references(cells["references"], settings["reference_strength"], rows, model, faults)
+    _check_size(cells, settings, rows, model, size_policy, faults)
+    _check_last_seed(cells, settings, rows, model, faults)
+    return settings
 
 
 def _number(name: str, limit_of: Callable[[ModelSpec], Limit], *, optional: bool = False) -> Callable[..., Reading]:
@@ -117,12 +145,11 @@ def _quantity(source: Source) -> Limit:
     return Limit(low=1, high=LARGEST_QUANTITY, unit="images per prompt", source=source)
 
 
-def _references(cells: Cells, strengths: Values, rows: IntArray, model: ModelSpec, faults: FaultLog) -> Values:
+def _references(cells: Cells, strengths: Setting, rows: IntArray, model: ModelSpec, faults: FaultLog) -> Setting:
     """Each distinct pair of a cell and a strength is read once."""
     words = [*model.reference_strengths, ""]
-    codes_of, found_words = pd.factorize(strengths)
-    pairs = cells.codes * len(words) + np.array([words.index(word) for word in found_words], dtype=np.int64)[codes_of]
-    distinct, codes = np.unique(pairs, return_inverse=True)
+    places = np.array([words.index(word) for word in strengths.values], dtype=np.int64)
+    codes, distinct = pd.factorize(cells.codes * len(words) + places[strengths.codes])
     texts = [cells.texts[pair // len(words)] for pair in distinct.tolist()]
     # A row whose strength is wrong is rejected for that; its references are still read, with the first strength.
     read = [
@@ -131,22 +158,22 @@ def _references(cells: Cells, strengths: Values, rows: IntArray, model: ModelSpe
     ]
     wrong = {code: found for code, found in enumerate(read) if isinstance(found, Fault)}
     faults.reject_cells(rows, Cells(column=cells.column, texts=texts, codes=codes.astype(np.int64)), wrong)
-    return np.array(["" if isinstance(found, Fault) else found for found in read], dtype=object)[codes]
+    return Setting(np.array(["" if isinstance(found, Fault) else found for found in read], dtype=object), codes)
 
 
 def _check_size(
     cells: Mapping[str, Cells],
-    values: Mapping[str, Values],
+    settings: Mapping[str, Setting],
     rows: IntArray,
     model: ModelSpec,
     size_policy: SizePolicy,
     faults: FaultLog,
 ) -> None:
     """Sizes that the hard limits allow and the provider does not serve well: a warning, or a fault if so wished."""
-    width, height = values["width"], values["height"]
+    width, height = settings["width"].of_rows(), settings["height"].of_rows()
     legal = np.flatnonzero(_within(width, model.width_px) & _within(height, model.height_px))
     base = int(model.height_px.high) + 1
-    distinct, codes = np.unique(width[legal] * base + height[legal], return_inverse=True)
+    codes, distinct = pd.factorize(width[legal] * base + height[legal])
     advice = [model.size_advice(*divmod(size, base)) for size in distinct.tolist()]
     allowed = f"{model.provider_pixels} and {model.provider_ratio}"
     refused = size_policy == "provider"
@@ -162,10 +189,10 @@ def _check_size(
 
 
 def _check_last_seed(
-    cells: Mapping[str, Cells], values: Mapping[str, Values], rows: IntArray, model: ModelSpec, faults: FaultLog
+    cells: Mapping[str, Cells], settings: Mapping[str, Setting], rows: IntArray, model: ModelSpec, faults: FaultLog
 ) -> None:
     """A request's seed is the row's plus the number of its first image, so the last one must be in range too."""
-    seed, quantity = values["seed"], values["quantity"]
+    seed, quantity = settings["seed"].of_rows(), settings["quantity"].of_rows()
     known = (seed != NOT_A_NUMBER) & _within(seed, model.seed) & (quantity >= 1) & (quantity <= LARGEST_QUANTITY)
     hit = np.flatnonzero(known & (seed + quantity - 1 > model.seed.high))
     high = int(model.seed.high)

@@ -18,11 +18,11 @@ from seedream_assets.core.errors import LimitError
 from seedream_assets.core.models import ModelCatalog, ModelSpec, SizePolicy
 from seedream_assets.core.prompt_cells import Texts, as_text
 from seedream_assets.core.prompt_columns import BROKEN_ROW, RESERVED, ROW_NUMBER, TABLE, check_header, match_columns
-from seedream_assets.core.prompt_faults import TEXT, Cells, Fault, FaultLog, IntArray
+from seedream_assets.core.prompt_faults import TEXT, BoolArray, Cells, Fault, FaultLog, IntArray
 from seedream_assets.core.prompt_ids import check_given_ids, prompt_ids
 from seedream_assets.core.prompt_numbers import NOT_A_NUMBER
 from seedream_assets.core.prompt_recipe import Recipe
-from seedream_assets.core.prompt_settings import SETTINGS, Values, read_settings
+from seedream_assets.core.prompt_settings import SETTINGS, Setting, Values, read_settings
 from seedream_assets.core.prompt_template import PromptTemplate
 from seedream_assets.core.prompt_text import check_lengths, check_texts, final_text
 
@@ -122,8 +122,7 @@ class _Table:
         template = None if rules.template is None else PromptTemplate(rules.template)
         needs_prompt = template is None or "prompt" in template.names
         columns = match_columns(list(cells.columns), rules.columns, needs_prompt=needs_prompt)
-        nothing = Texts.of([None] * len(frame))
-        broken = as_text(frame[BROKEN_ROW]) if BROKEN_ROW in names else nothing
+        broken = as_text(frame[BROKEN_ROW]) if BROKEN_ROW in names else Texts.repeated(None, len(frame))
         return cls(cells, _places(frame, label), columns, template, broken)
 
     def name(self, recognised: str) -> str:
@@ -133,12 +132,12 @@ class _Table:
     def texts(self, recognised: str) -> Texts:
         """A recognised column, all null where the table does not have it."""
         column = self.columns.get(recognised)
-        return Texts.of([None] * len(self.cells)) if column is None else as_text(self.cells[column])
+        return Texts.repeated(None, len(self.cells)) if column is None else as_text(self.cells[column])
 
 
 def _places(frame: pd.DataFrame, label: str | None) -> pd.DataFrame:
     numbers = frame[ROW_NUMBER] if ROW_NUMBER in frame.columns else pd.RangeIndex(1, len(frame) + 1)
-    tables = frame[TABLE] if TABLE in frame.columns else [label] * len(frame)
+    tables = frame[TABLE] if TABLE in frame.columns else Texts.repeated(label, len(frame)).to_series()
     return pd.DataFrame({"row_number": np.asarray(numbers, dtype=np.int64), "table": pd.Series(tables, dtype=TEXT)})
 
 
@@ -150,18 +149,20 @@ def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedP
     ids = table.texts("prompt_id").without(broken)
     check_given_ids(table.name("prompt_id"), ids, table.places, faults)
     given = {name: table.texts(name).distinct(table.name(name)) for name in ("model", *SETTINGS)}
-    values = _settings(given, prompts, table.name("prompt"), rules, models, faults)
+    found = _settings(given, prompts, table.name("prompt"), rules, models, faults)
 
     accepted = np.flatnonzero(~faults.rejected)
     passengers = table.cells.drop(columns=list(table.columns.values())).iloc[accepted].reset_index(drop=True)
+    settings = {name: setting.take(accepted) for name, setting in found.items()}
     own = {
-        name: _as_texts(values[name][accepted]).without(np.flatnonzero(cells.codes[accepted] < 0))
+        name: _own(name, settings[name], is_given=cells.codes[accepted] >= 0)
         for name, cells in given.items()
         if name in table.columns
     }
-    names = prompt_ids(prompts.take(accepted), own, passengers, ids.take(accepted))
+    texts = prompts.take(accepted)
+    names = prompt_ids(texts, own, passengers, ids.take(accepted))
     return CheckedPrompts(
-        prompts=_framed(accepted, table.places, names, prompts, values),
+        prompts=_framed(table.places.iloc[accepted].reset_index(drop=True), names, texts, settings),
         passengers=passengers,
         rejected=faults.rejections(table.places),
         warnings=faults.warnings(table.places),
@@ -196,10 +197,10 @@ def _settings(
     rules: TableRules,
     models: ModelCatalog,
     faults: FaultLog,
-) -> dict[str, Values]:
+) -> dict[str, Setting]:
     """Every setting of every row; a row whose model is not allowed is judged by nothing else."""
     row_count = len(prompts)
-    values: dict[str, Values] = {name: np.zeros(row_count, dtype=_DTYPES.get(name, object)) for name in given}
+    parts: dict[str, list[tuple[IntArray, Setting]]] = {name: [] for name in given}
     wanted = given["model"].take(np.arange(row_count), default=rules.recipe.model)
     found_models, wrong = _models(wanted.texts, models)
     faults.reject_cells(np.arange(row_count), wanted, wrong)
@@ -208,10 +209,11 @@ def _settings(
         defaults = rules.recipe.cells(model)
         cells = {name: given[name].take(rows, default=defaults[name]) for name in SETTINGS}
         check_lengths(prompt_column, prompts, rows, model, faults)
-        values["model"][rows] = model.name
+        of_model = Setting(np.array([model.name], dtype=object), np.zeros(len(rows), dtype=np.int64))
+        parts["model"].append((rows, of_model))
         for name, found in read_settings(cells, rows, model, rules.size_policy, faults).items():
-            values[name][rows] = found
-    return values
+            parts[name].append((rows, found))
+    return {name: Setting.gathered(row_count, found, _NOTHING.get(name, _NO_WORD)) for name, found in parts.items()}
 
 
 def _models(names: list[str], models: ModelCatalog) -> tuple[dict[int, ModelSpec], dict[int, Fault]]:
@@ -226,31 +228,39 @@ def _models(names: list[str], models: ModelCatalog) -> tuple[dict[int, ModelSpec
     return found, wrong
 
 
-_DTYPES = {"width": np.int64, "height": np.int64, "quantity": np.int64, "seed": np.int64, "public": np.bool_}
+# What stands for a setting that no model has read, in rows that are rejected for it.
+_NO_WORD = np.array([""], dtype=object)
+_NO_NUMBER = np.zeros(1, dtype=np.int64)
+_NOTHING: Mapping[str, Values] = {
+    **dict.fromkeys(("width", "height", "quantity", "seed"), _NO_NUMBER),
+    "public": np.zeros(1, dtype=np.bool_),
+}
 
 
-def _as_texts(values: Values) -> Texts:
-    return Texts.of(values) if values.dtype == object else as_text(pd.Series(values))
+def _own(name: str, setting: Setting, *, is_given: BoolArray) -> Cells:
+    """The canonical texts of a setting where the row's own cell gives it."""
+    texts = Texts.of(setting.values) if setting.values.dtype == object else as_text(pd.Series(setting.values))
+    return Cells(column=name, texts=texts.strings(), codes=np.where(is_given, setting.codes, -1))
 
 
-def _framed(
-    accepted: IntArray, places: pd.DataFrame, ids: Texts, prompts: Texts, values: Mapping[str, Values]
-) -> pd.DataFrame:
+def _framed(places: pd.DataFrame, ids: Texts, prompts: Texts, settings: Mapping[str, Setting]) -> pd.DataFrame:
     def column(name: str) -> pd.Series[Any]:
-        found = values[name][accepted]
-        return Texts.of(found).to_series() if found.dtype == object else pd.Series(found)
+        setting = settings[name]
+        if setting.values.dtype != object:
+            return pd.Series(setting.of_rows())
+        return Texts.of(setting.values).take(setting.codes).to_series()
 
-    seeds = values["seed"][accepted]
+    seeds = settings["seed"].of_rows()
     return pd.DataFrame(
         {
-            "row_number": places["row_number"].to_numpy()[accepted],
+            "row_number": places["row_number"],
             "prompt_id": ids.to_series(),
-            "prompt": prompts.take(accepted).to_series(),
+            "prompt": prompts.to_series(),
             **{name: column(name) for name in ("model", "width", "height", "quantity")},
             "seed": pd.Series(pd.arrays.IntegerArray(seeds, seeds == NOT_A_NUMBER)),
             **{
                 name: column(name) for name in ("style", "prompt_enhance", "references", "reference_strength", "public")
             },
-            "table": places["table"].iloc[accepted].reset_index(drop=True),
+            "table": places["table"],
         }
     )

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedream_assets.core import id_columns
 from seedream_assets.core.generation_requests import image_id_for, request_id_for
-from seedream_assets.core.id_columns import distinct_rows, image_ids, request_ids, spec_ids, text_hashes
+from seedream_assets.core.id_columns import distinct_ids, distinct_rows, image_ids, request_ids, spec_ids, text_hashes
 from seedream_assets.core.models import SEEDREAM_4_0
 from seedream_assets_tests.core.builders import make_paid_request, make_spec
 
@@ -78,3 +79,18 @@ def test_distinct_rows_are_numbered_in_order_of_their_first_appearance():
     codes, firsts = distinct_rows(frame, ["a", "b"])
     assert codes.tolist() == [0, 1, 0, 2, 3]
     assert firsts.tolist() == [0, 1, 3, 4]
+
+
+def test_distinct_rows_stay_apart_where_their_columns_have_more_pairs_than_a_number_holds(monkeypatch):
+    frame = pd.DataFrame({name: [0, 1, 2, 0] for name in "abc"}).assign(d=[0, 0, 0, 1])
+    expected = [found.tolist() for found in distinct_rows(frame, list("abcd"))]
+    monkeypatch.setattr(id_columns, "_LARGEST_CODE", 5)
+    assert [found.tolist() for found in distinct_rows(frame, list("abcd"))] == expected == [[0, 1, 2, 3], [0, 1, 2, 3]]
+
+
+def test_distinct_ids_are_the_distinct_texts():
+    names = column([sha256(b"%d" % row).hexdigest() for row in (0, 1, 0, 2)]).iloc[1:]
+    codes, firsts = distinct_ids(names)
+    assert codes.tolist() == [0, 1, 2]
+    assert firsts.tolist() == [0, 1, 2]
+    assert distinct_ids(column([sha256(b"a").hexdigest()] * 3))[0].tolist() == [0, 0, 0]

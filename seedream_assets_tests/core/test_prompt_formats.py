@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedream_assets.core import prompt_delimited
 from seedream_assets.core.errors import PromptTableError
 from seedream_assets.core.models import ModelCatalog
 from seedream_assets.core.prompt_columns import BROKEN_ROW, ROW_NUMBER, TABLE
@@ -356,3 +357,13 @@ def test_any_bytes_are_a_table_or_refused(body, name):
     except PromptTableError:
         return
     assert len(frame)
+
+
+@pytest.mark.parametrize("cell", ["a, {}", "a\n{}", 'a "{}"'], ids=["one line", "two lines", "quotes"])
+def test_a_text_table_reads_the_same_in_however_many_blocks(cell, monkeypatch):
+    cells = [cell.format("x" * (row % 40)) for row in range(200)]
+    text = "prompt,n\n" + "".join('"{}",{}\n'.format(text.replace('"', '""'), row) for row, text in enumerate(cells))
+    monkeypatch.setattr(prompt_delimited, "_ARROW_BLOCK_BYTES", 256)
+    frame = parse_prompt_file(text.encode(), "a.csv")
+    assert frame["prompt"].tolist() == cells
+    assert frame["n"].tolist() == [str(row) for row in range(200)]
