@@ -50,8 +50,8 @@ class Setting:
         return self.values[self.codes]
 
     def take(self, rows: IntArray) -> Setting:
-        """The setting of these rows."""
-        return Setting(self.values, self.codes[rows])
+        """The setting of these rows, each of them once and in ascending order; without a copy where that is all."""
+        return self if len(rows) == len(self.codes) else Setting(self.values, self.codes[rows])
 
 
 def read_settings(

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.core.errors import LimitError
+from seedream_assets.core.id_columns import taken
 from seedream_assets.core.models import ModelCatalog, ModelSpec, SizePolicy
 from seedream_assets.core.prompt_cells import Texts, as_text
 from seedream_assets.core.prompt_columns import BROKEN_ROW, RESERVED, ROW_NUMBER, TABLE, check_header, match_columns
@@ -152,7 +153,7 @@ def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedP
     found = _settings(given, prompts, table.name("prompt"), rules, models, faults)
 
     accepted = np.flatnonzero(~faults.rejected)
-    passengers = table.cells.drop(columns=list(table.columns.values())).iloc[accepted].reset_index(drop=True)
+    passengers = taken(table.cells.drop(columns=list(table.columns.values())), accepted)
     settings = {name: setting.take(accepted) for name, setting in found.items()}
     own = {
         name: _own(name, settings[name], is_given=cells.codes[accepted] >= 0)
@@ -162,7 +163,7 @@ def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedP
     texts = prompts.take(accepted)
     names = prompt_ids(texts, own, passengers, ids.take(accepted))
     return CheckedPrompts(
-        prompts=_framed(table.places.iloc[accepted].reset_index(drop=True), names, texts, settings),
+        prompts=_framed(taken(table.places, accepted), names, texts, settings),
         passengers=passengers,
         rejected=faults.rejections(table.places),
         warnings=faults.warnings(table.places),

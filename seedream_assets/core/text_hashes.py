@@ -42,7 +42,7 @@ def digests(row_count: int, texts: Callable[[slice], Any]) -> Digests:
 def hexadecimal(found: Digests) -> Any:
     """Each row of digests in hexadecimal, as a large_string array; written as one text."""
     rows, digits = len(found), 2 * found.shape[1]
-    text = pa.py_buffer(binascii.hexlify(found.tobytes()))
+    text = pa.py_buffer(binascii.hexlify(cast("Any", np.ascontiguousarray(found))))
     offsets = pa.py_buffer(cast("Any", np.arange(0, (rows + 1) * digits, digits, dtype=np.int64)))
     return pa.LargeStringArray.from_buffers(rows, offsets, text)
 

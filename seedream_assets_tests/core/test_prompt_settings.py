@@ -15,7 +15,7 @@ def test_settings_of_some_rows_each_are_gathered_into_one_of_all():
     first, second = words("ON", "OFF", codes=[1, 0]), words("OFF", codes=[0])
     gathered = Setting.gathered(4, [(np.array([0, 3]), first), (np.array([2]), second)], NOTHING)
     assert gathered.of_rows().tolist() == ["OFF", "", "OFF", "ON"]
-    assert gathered.take(np.array([3, 0])).of_rows().tolist() == ["ON", "OFF"]
+    assert gathered.take(np.array([0, 3])).of_rows().tolist() == ["OFF", "ON"]
 
 
 def test_a_setting_of_all_rows_is_taken_as_it_is():
