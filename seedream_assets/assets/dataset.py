@@ -109,9 +109,12 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Mate
 
 
 def _cost_table(manifest: pd.DataFrame) -> str:
-    costs = manifest.groupby(["model", "style"]).agg(images=("image_id", "size"), cost=("cost_amount", "sum"))
-    rows = [(*key, images, f"{cost:g}") for key, images, cost in costs.itertuples(name=None)]
-    return markdown_table(["model", "style", "images", "cost"], rows)
+    told = manifest.assign(is_stored=manifest["status"] == "stored")
+    costs = told.groupby(["model", "style"]).agg(
+        wanted=("image_id", "size"), stored=("is_stored", "sum"), cost=("cost_amount", "sum")
+    )
+    rows = [(*key, wanted, stored, f"{cost:g}") for key, wanted, stored, cost in costs.itertuples(name=None)]
+    return markdown_table(["model", "style", "images wanted", "stored", "cost"], rows)
 
 
 def _check_final(frame: AssetFrame, outcome: Outcome) -> dg.AssetCheckResult:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from seedream_assets.assets.approval_check import CONFIG_SCHEMA, ApprovalCheck, approval_spec
+from seedream_assets.assets.approval_check import CONFIG_SCHEMA, PLAN_APPROVED, ApprovalCheck, approval_spec
 from seedream_assets.assets.failures import INTERRUPTED, as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.lineage import Lineage, told_lineage
@@ -148,7 +148,12 @@ def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
         else ""
     )
     stored = f"{outcome.counts['stored']} of {len(outcome.manifest)} images are stored"
-    return f"not every image is final: {told}{why}{others}; {stored}, and the next run goes on from here"
+    then = (
+        f"the check {PLAN_APPROVED} shows the sample and how to approve the plan"
+        if waiting["awaiting_approval"]
+        else "the next run goes on from here"
+    )
+    return f"not every image is final: {told}{why}{others}; {stored}, and {then}"
 
 
 def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, frame: AssetFrame) -> dict[str, Any]:

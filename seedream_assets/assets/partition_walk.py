@@ -32,8 +32,9 @@ HOPELESS = (DeclarationError, StoreRefused, AuthenticationFailed, BalanceExhaust
 PROBLEMS_TOLD = 5
 # Of a range's partitions, so many show their contact sheets: each may take 50 kB in Dagster's database, twice.
 SHEETS_SHOWN = 3
-# Metadata of an observation: why a partition is not whole.
+# Metadata of an observation: why a partition is not whole, and why a later stage left it out.
 NOT_WHOLE = "not_whole"
+LEFT_OUT = "left_out"
 _SEVERITIES = (dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR)
 
 
@@ -141,10 +142,9 @@ class Walk:
         """
         if not self._is_range and self._error is not None:
             raise self._error
-        for partition, problem in self._problems.items() if self._is_range else ():
-            self._context.log_event(
-                dg.AssetObservation(asset_key=self._key, partition=partition, metadata={NOT_WHOLE: problem})
-            )
+        if self._is_range:
+            self._observe(LEFT_OUT, self._lost)
+            self._observe(NOT_WHOLE, self._problems)
         problems = {**self._lost, **self._problems}
         goes_on = len(problems) < len(self._partitions) and not self.stopped and self._goes_on_later()
         if self._is_range and (goes_on or not (problems or self.stopped)):
@@ -154,9 +154,17 @@ class Walk:
             yield dg.MaterializeResult(metadata=dict(done.metadata), data_version=dg.DataVersion(done.data_version))
         yield from join_checks(self._checks)
         if problems and goes_on:
-            self._context.log.warning("%s; the others go on, and the run will fail", self._summary(problems))
+            self._context.log.warning(
+                "%s", self._summary(problems, "The others go on; the run fails in its last stage.")
+            )
         elif problems or self.stopped:
             raise self._failure(problems)
+
+    def _observe(self, label: str, reasons: Mapping[str, str]) -> None:
+        for partition, reason in reasons.items():
+            self._context.log_event(
+                dg.AssetObservation(asset_key=self._key, partition=partition, metadata={label: reason})
+            )
 
     def _goes_on_later(self) -> bool:
         """True where a later stage of the dataset is a step of this run."""
@@ -164,18 +172,22 @@ class Walk:
         in_run = self._context.job_def.asset_layer.executable_asset_keys
         return any(key in in_run and (steps is None or key.to_python_identifier() in steps) for key in self._later)
 
-    def _summary(self, problems: Mapping[str, str]) -> str:
-        lines = [f"{partition}: {problem}" for partition, problem in list(problems.items())[:PROBLEMS_TOLD]]
-        if len(problems) > PROBLEMS_TOLD:
-            lines.append(f"and {len(problems) - PROBLEMS_TOLD} more")
+    def _summary(self, problems: Mapping[str, str], then: str) -> str:
+        """A line for each partition, since a reason may be several sentences."""
+        every = len(self._partitions)
+        lines = []
+        if problems:
+            lines.append(f"{len(problems)} of {every} partitions are not whole:")
+            lines += [f"{partition}: {problem}" for partition, problem in list(problems.items())[:PROBLEMS_TOLD]]
+            if len(problems) > PROBLEMS_TOLD:
+                lines.append(f"and {len(problems) - PROBLEMS_TOLD} more")
         not_begun = self._not_begun()
         if not_begun:
-            lines.append(
-                f"{len(not_begun)} partitions were not begun, {not_begun[0]} the first of them: {self.stopped}"
-            )
+            told = f"{len(not_begun)} of {every} partitions were not begun, {not_begun[0]} the first of them"
+            lines.append(f"{told}: {self.stopped}")
         elif self.stopped and not problems:
             lines.append(self.stopped)
-        return f"{len(problems)} of {len(self._partitions)} partitions are not whole; " + "; ".join(lines)
+        return "\n".join([*lines, then])
 
     def _not_begun(self) -> list[str]:
         return [partition for partition in self.to_do if partition not in self._told]
@@ -185,13 +197,17 @@ class Walk:
             metadata = next((done.metadata for done in self._told.values()), {})
             told = next(iter(problems.values()), self.stopped)
             return dg.Failure(description=told, metadata=dict(metadata), allow_retries=False)
-        not_begun = self._not_begun()
+        not_begun = len(self._not_begun())
+        whole = len(self._partitions) - len(problems) - not_begun
         return dg.Failure(
-            description=self._summary(problems),
+            description=self._summary(
+                problems,
+                f"{whole} are whole. Materialise the others again once that is mended: what is owned stays owned.",
+            ),
             metadata={
-                "partitions_whole": len(self._partitions) - len(problems) - len(not_begun),
+                "partitions_whole": whole,
                 "partitions_not_whole": len(problems),
-                "partitions_not_begun": len(not_begun),
+                "partitions_not_begun": not_begun,
                 NOT_WHOLE: dg.MetadataValue.md(markdown_table(["partition", "why"], problems.items())),
             },
             allow_retries=False,

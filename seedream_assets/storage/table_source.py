@@ -113,7 +113,7 @@ def _find_on_disk(location: str, base: Path) -> Iterator[SourceFile]:
         elif path.is_dir():
             raise PromptTableError(f"{path} is a folder; name a file, or all of one kind as in {location}/*.csv")
         elif not path.is_file():
-            raise PromptTableError(f"there is no file {path}; looked for {location!r} in {base.absolute()}")
+            raise PromptTableError(f"there is no file {path}; put it there, or say where it is")
         else:
             paths = [path]
         for path in paths:

@@ -26,6 +26,15 @@ def partitions_told(world: World, stage: str) -> list[str]:
     return sorted(str(record.partition_key) for record in records)
 
 
+def observed(world: World, stage: str) -> dict[tuple[str, str], str]:
+    """What the observations of a stage say, by partition and label."""
+    records = world.instance.fetch_observations(dg.AssetKey(["shoes", stage]), limit=100, ascending=True).records
+    seen = [record.event_log_entry.asset_observation for record in records]
+    return {
+        (str(one.partition), label): str(value.value) for one in seen if one for label, value in one.metadata.items()
+    }
+
+
 def test_one_partition_is_one_run(world: World) -> None:
     result = world.run(world.assets(DAYS, partitions=DAILY), partition="2026-11-01")
     assert result.success, failure_of(result)
@@ -47,7 +56,7 @@ def test_a_day_without_rows_fails_the_run_and_stops_no_other_day(world: World) -
     result = world.run(world.assets(DAYS, partitions=DAILY), "prompts", partition_range=FIRST_FOUR)
     assert not result.success
     assert partitions_told(world, "prompts") == ["2026-11-01", "2026-11-03", "2026-11-04"]
-    assert "1 of 4 partitions are not whole; 2026-11-02: no row of the table" in failure_of(result)
+    assert "1 of 4 partitions are not whole:\n2026-11-02: no row of the table" in failure_of(result)
 
 
 def test_the_other_days_go_through_all_stages_and_the_run_fails_in_the_last(world: World) -> None:
@@ -55,10 +64,25 @@ def test_the_other_days_go_through_all_stages_and_the_run_fails_in_the_last(worl
     assert not result.success
     for stage in STAGES:
         assert partitions_told(world, stage) == ["2026-11-01", "2026-11-03", "2026-11-04"]
-    assert "1 of 4 partitions are not whole; 2026-11-02: prompts: no row of the table" in failure_of(result)
+    assert "1 of 4 partitions are not whole:\n2026-11-02: prompts: no row of the table" in failure_of(result)
     failed = [event.step_key for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
     assert failed == ["shoes__dataset"]
+    assert failure_of(result).endswith(
+        "\n3 are whole. Materialise the others again once that is mended: what is owned stays owned."
+    )
     assert world.bill["credits"] == 4 * 28
+
+
+def test_every_asset_tells_why_it_has_not_the_partition(world: World) -> None:
+    world.run(world.assets(DAYS, partitions=DAILY), partition_range=FIRST_FOUR)
+    told = {stage: observed(world, stage) for stage in STAGES}
+    why = "no row of the table"
+    assert [list(told[stage]) for stage in STAGES] == [
+        [("2026-11-02", "not_whole")],
+        *[[("2026-11-02", "left_out")]] * 3,
+    ]
+    assert told["prompts"]["2026-11-02", "not_whole"].startswith(why)
+    assert all(told[stage]["2026-11-02", "left_out"].startswith(f"prompts: {why}") for stage in STAGES[1:])
 
 
 def test_a_day_whose_table_cannot_be_read_any_more_is_not_bought_from_an_earlier_reading(world: World) -> None:
@@ -98,7 +122,7 @@ def test_finished_partitions_stay_told_when_a_later_one_is_not_whole(world: Worl
     result = world.run(capped, "images", partition_range=span)
     assert not result.success
     assert partitions_told(world, "images") == ["2026-11-03"]
-    assert "1 of 2 partitions are not whole; 2026-11-04: not every image is final: 1 over budget" in failure_of(result)
+    assert "1 of 2 partitions are not whole:\n2026-11-04: not every image is final: 1 over budget" in failure_of(result)
 
 
 def test_a_range_has_one_budget_for_one_run(world: World) -> None:
@@ -141,7 +165,7 @@ def test_what_stops_one_partition_for_good_is_not_tried_on_the_next(
     world.run(assets, "prompts", "generation_requests", partition_range=span)
     monkeypatch.setenv("LEONARDO_API_KEY", "00000000-0000-4000-8000-000000000000")
     result = world.run(assets, "images", partition_range=span)
-    assert "2 partitions were not begun, 2026-11-03 the first of them" in failure_of(result)
+    assert "2 of 2 partitions were not begun, 2026-11-03 the first of them" in failure_of(result)
     assert world.bill["requests"]["creates"] == 0
 
 
