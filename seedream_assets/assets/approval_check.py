@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import dagster as dg
@@ -90,6 +91,8 @@ class ApprovalCheck:
         return contact_sheet(self._deployment.store, drawn)
 
     def _how_to_approve(self) -> str:
+        if len(self.gate.plans) > 1:
+            return self._how_to_approve_several()
         lines = [
             "ops:",
             f"  {self._op_name}:",
@@ -101,6 +104,15 @@ class ApprovalCheck:
         return (
             "Materialize this asset again with this in the launchpad (in the menu beside Materialize):\n\n"
             f"```yaml\n{config}\n```\n\nor run `seedream approve` with the dataset's YAML, and materialize it again."
+        )
+
+    def _how_to_approve_several(self) -> str:
+        """Dagster's launchpad takes one partition, not a range (1.13)."""
+        partitions = [f"--partition {shlex.quote(partition)}" for partition in self.gate.plans]
+        command = " \\\n    ".join([f"seedream approve dataset.yaml --plan {self.gate.hash}", *partitions])
+        return (
+            "The launchpad takes one partition, and this plan is of several. With the dataset's YAML and this store, run\n\n"
+            f"```shell\n{command}\n```\n\nand materialize the same partitions again."
         )
 
     def _result(self, *, passed: bool, told: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:

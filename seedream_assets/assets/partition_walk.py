@@ -32,6 +32,8 @@ HOPELESS = (DeclarationError, StoreRefused, AuthenticationFailed, BalanceExhaust
 PROBLEMS_TOLD = 5
 # Of a range's partitions, so many show their contact sheets: each may take 50 kB in Dagster's database, twice.
 SHEETS_SHOWN = 3
+# Metadata of a check that says the same for every partition of a range.
+SAME_FOR_ALL = ("how_to_approve", "plan_hash", "credits_to_approve")
 # Metadata of an observation: why a partition is not whole, and why a later stage left it out.
 NOT_WHOLE = "not_whole"
 LEFT_OUT = "left_out"
@@ -295,7 +297,5 @@ def _sheets(failed: Mapping[str, dg.AssetCheckResult]) -> dict[str, Any]:
         for partition, result in shown
         if "contact_sheet" in result.metadata
     }
-    advice = next(
-        (result.metadata["how_to_approve"] for _, result in shown if "how_to_approve" in result.metadata), None
-    )
-    return sheets | ({"how_to_approve": advice} if advice is not None else {})
+    first = shown[0][1].metadata if shown else {}
+    return sheets | {label: first[label] for label in SAME_FOR_ALL if label in first}

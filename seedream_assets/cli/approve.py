@@ -42,7 +42,9 @@ def command(dataset: Path, partition: tuple[str, ...], asked: str | None, by: st
         elif not plan.is_open:
             click.echo(f"{key}: plan {plan.hash} has nothing to buy; no approval is needed", err=True)
         else:
-            findings = assess_sample(load_manifest(store, declaration, key), plan.sample_bought)
+            # Those of the plan that are bought by now, whether or not it was made before they were.
+            sample = gate.sample_of(key) | plan.sample_bought
+            findings = assess_sample(load_manifest(store, declaration, key), sample)
             click.echo(f"{key}: {findings}", err=True)
     who = by or this_person()
     records = approve(gate, asked or gate.hash, declaration, store, by=who, dagster_run_id=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import click
 import pandas as pd
 
+from seedream_assets.cli import NOT_ALL_FINAL
 from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.plan_changes import as_facts, as_lines
 from seedream_assets.components.yaml_files import load_declaration
@@ -51,6 +53,7 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
     account = cache(lambda: read_account(deployment.leonardo))
     summaries: list[dict[str, Any]] = []
     problems: dict[str, str] = {}
+    gates: dict[str, Gate] = {}
     for key in keys:
         try:
             snapshot = reader.read(key)
@@ -64,7 +67,7 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
             click.echo(f"{key}: {error}", err=True)
             continue
         quote = plan.quote
-        gate = gate_of(declaration, key, plan.requests, deployment.store)
+        gate = gates[key] = gate_of(declaration, key, plan.requests, deployment.store)
         several = len(snapshot.tables) > 1
         _tell("rejected", snapshot.checked.rejected, with_table=several)
         _tell("warned", snapshot.checked.warnings, with_table=several)
@@ -85,19 +88,26 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
         if not as_json:
             click.echo(f"{declaration.name}, partition {key}")
             rows = quote_rows(quote, look_ahead(plan, deployment, account), dataset=declaration.name)
-            _print_rows([*rows, *approval_rows(gate)])
+            # Several partitions are one run, and need one approval together.
+            _print_rows([*rows, *(approval_rows(gate) if len(keys) == 1 else ())])
             for line in as_lines(*compared) if compared else ():
                 click.echo(line)
             if snapshot.rejected_rows:
                 click.echo(f"{snapshot.rejected_rows} rows of the table are rejected")
     total = add_up(summaries, problems, dataset=declaration.name, seconds=time.monotonic() - began)
+    together = _together(gates.values())
+    total |= _approval(together)
     if as_json:
         click.echo(json.dumps(total if len(keys) > 1 else summaries[0]))
-        return
-    if len(keys) > 1:
+    elif len(keys) > 1:
         told = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
-        click.echo(f"{declaration.name}, all {len(summaries)} partitions: {told}")
-    _tell_caps(declaration, deployment, total["credits_to_buy"])
+        planned = f"all {len(keys)}" if not problems else f"{len(summaries)} of {len(keys)}"
+        click.echo(f"{declaration.name}, {planned} partitions: {told}")
+        _print_rows(approval_rows(together))
+    if not as_json:
+        _tell_caps(declaration, deployment, total["credits_to_buy"])
+    if problems:
+        raise click.exceptions.Exit(NOT_ALL_FINAL)
 
 
 def _compare(
@@ -151,23 +161,29 @@ def _owned(quote: Quote, dataset: str) -> dict[str, Any]:
     }
 
 
+def _together(gates: Collection[Gate]) -> Gate:
+    """One run over all these plans: they are added up before they are compared with what needs no approval."""
+    plans = {partition: plan for gate in gates for partition, plan in gate.plans.items()}
+    return Gate(approval=next((gate.approval for gate in gates), None), plans=plans)
+
+
 def _approval(gate: Gate) -> dict[str, Any]:
     """Where the dataset asks for approvals: whether this plan needs one, and how many images its sample has."""
-    if gate.approval is None:
+    if gate.approval is None or not gate.plans:
         return {}
-    (plan,) = gate.plans.values()
+    plans = gate.plans.values()
     facts = {
         "above_credits": gate.approval.above_credits,
-        "credits": plan.credits,
+        "credits": sum(plan.credits for plan in plans),
         "needed": gate.is_shut,
-        "approved_by": plan.approved_by,
-        "sample": sum(images for _, images in plan.sample) if gate.is_shut else 0,
+        "approved_by": ", ".join(sorted({plan.approved_by for plan in plans if plan.approved_by})) or None,
+        "sample": gate.sample_images,
     }
     return {"approval": facts}
 
 
 def _print_rows(rows: list[tuple[str, str, str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     for what, much, why in rows:
         click.echo(f"  {what:<{widths[0]}}  {much:<{widths[1]}}  {why}".rstrip())
 

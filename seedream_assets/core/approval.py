@@ -171,6 +171,17 @@ class Gate:
                 left -= images
         return frozenset(taken)
 
+    @property
+    def sample_images(self) -> int:
+        """Images that may be bought before the approval, over all plans."""
+        drawn = {partition: self.sample_of(partition) for partition in self.plans}
+        return sum(
+            images
+            for partition, plan in self.plans.items()
+            for request, images in plan.sample
+            if request in drawn[partition]
+        )
+
     def refuse_unless_named(self, asked: str) -> None:
         """Refuse an approval of another plan than this one.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from seedream_assets.core.approval import Gate
 from seedream_assets.core.models import DOLLARS_PER_CREDIT
+from seedream_assets.core.partitions import UNPARTITIONED
 from seedream_assets.core.quote import Pace, Quote
 from seedream_assets.core.run_report import format_seconds
 
@@ -52,16 +53,19 @@ def quote_rows(quote: Quote, outlook: Outlook, *, dataset: str) -> list[tuple[st
 
 
 def approval_rows(gate: Gate) -> list[tuple[str, str, str]]:
-    """Whether one plan has to be approved; nothing where the dataset asks for no approvals."""
-    if gate.approval is None:
+    """Whether what a run over these plans wants has to be approved; nothing where the dataset asks for no approvals."""
+    if gate.approval is None or not gate.plans:
         return []
-    (plan,) = gate.plans.values()
-    if plan.approved_by is not None:
-        return [("approval", "given", f"plan {plan.hash}: {plan.approved_by}")]
+    plans = list(gate.plans.values())
+    if not gate.open_plans and all(plan.approved_by for plan in plans):
+        told = f"plan {plans[0].hash}: {plans[0].approved_by}" if len(plans) == 1 else f"all {len(plans)} plans"
+        return [("approval", "given", told)]
     if not gate.is_shut:
-        return [("approval", "not needed", f"up to {gate.approval.above_credits} credits a run")]
-    sample = sum(images for _, images in plan.sample)
-    told = f"plan {plan.hash} comes to {plan.credits} credits; a sample of {_images(sample)} is bought first"
+        alone = ", several partitions together" if UNPARTITIONED not in gate.plans else ""
+        return [("approval", "not needed", f"up to {gate.approval.above_credits} credits a run{alone}")]
+    told = (
+        f"plan {gate.hash} comes to {gate.credits} credits; a sample of {_images(gate.sample_images)} is bought first"
+    )
     return [("approval", "needed", told)]
 
 

@@ -6,7 +6,7 @@ datasets/<dataset>/samples/<partition>/<plan hash>.json      which requests are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -87,13 +87,21 @@ def keep_approval(store: ObjectStore, declaration: DatasetDeclaration, record: A
     return load_approval(store, declaration, record.partition, record.plan) or record
 
 
-def keep_sample(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: pd.DataFrame) -> None:
-    """Put down which requests are a plan's sample; the first that was drawn for it stands."""
+def keep_planned_sample(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: pd.DataFrame
+) -> None:
+    """Put down which requests are a plan's sample, where one was drawn with it."""
     ranked = plan[plan["sample_rank"].notna()].sort_values("sample_rank")
-    if ranked.empty:
-        return
-    requests = tuple(zip(ranked["request_id"].astype(str), ranked["count"].astype(int).tolist(), strict=True))
-    record = SampleRecord(plan=plan_hash(plan), requests=requests)
+    if not ranked.empty:
+        requests = zip(ranked["request_id"].astype(str), ranked["count"].astype(int).tolist(), strict=True)
+        keep_sample(store, declaration, partition, plan_hash(plan), requests)
+
+
+def keep_sample(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: str, requests: Iterable[tuple[str, int]]
+) -> None:
+    """Put down a plan's sample, images by request id; the first that was drawn for it stands."""
+    record = SampleRecord(plan=plan, requests=tuple(requests))
     key = declaration.key("samples", partition, f"/{record.plan}.json")
     store.create(key, _SAMPLE.dump_json(record, indent=1), content_type=JSON)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from seedream_assets.core.approval import NO_GATE, Gate, PlanToApprove, plan_hash, plan_to_approve
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import StoreError
-from seedream_assets.generation.approvals import ApprovalRecord, keep_approval, load_approval
+from seedream_assets.generation.approvals import ApprovalRecord, keep_approval, keep_sample, load_approval
 from seedream_assets.generation.generation_requests import load_plan
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -66,6 +66,18 @@ def approve(
         )
         for plan in gate.open_plans
     ]
+
+
+def keep_samples(gate: Gate, declaration: DatasetDeclaration, store: ObjectStore) -> None:
+    """Put down what may be bought of every plan that waits for an approval: later plans count it, and draw no other.
+
+    A plan has drawn its own, unless it was made before the plans of its range came to be above the threshold.
+    """
+    for partition, plan in gate.plans.items():
+        drawn = gate.sample_of(partition)
+        if drawn:
+            requests = [(request_id, images) for request_id, images in plan.sample if request_id in drawn]
+            keep_sample(store, declaration, partition, plan.hash, requests)
 
 
 def _told(record: ApprovalRecord | None) -> str | None:

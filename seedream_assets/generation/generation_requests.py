@@ -29,7 +29,7 @@ from seedream_assets.core.plan_cuts import Existing
 from seedream_assets.core.prompt_faults import IntArray
 from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.core.replacements import NONE_REPLACED, Replacements
-from seedream_assets.generation.approvals import keep_sample, with_sample
+from seedream_assets.generation.approvals import keep_planned_sample, with_sample
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.ledger_store import read_event
 from seedream_assets.generation.prompts import PromptSnapshot
@@ -146,7 +146,7 @@ def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition
 
 def write_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: Plan) -> None:
     """Keep a plan, and which requests are its sample; the latest plan stands."""
-    keep_sample(store, declaration, partition, plan.requests)
+    keep_planned_sample(store, declaration, partition, plan.requests)
     facts = {"wanted": plan.quote.wanted, **plan.replacements.to_facts()}
     key = declaration.key("requests", partition)
     store.replace(key, to_parquet(plan.requests, facts), content_type=PARQUET)

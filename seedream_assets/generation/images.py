@@ -25,7 +25,7 @@ from seedream_assets.core.run_report import Progress, RunReport
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.errand import Demand, Predecessor
-from seedream_assets.generation.gate import open_gate
+from seedream_assets.generation.gate import keep_samples, open_gate
 from seedream_assets.generation.generation_requests import read_plan_object
 from seedream_assets.generation.marking_settings import open_marking
 from seedream_assets.generation.partition_stream import OnPartition, PartitionStream
@@ -146,6 +146,8 @@ def buy_partitions(
     standings = {key: found for key, found in deployment.standings.of(prices).items() if not found.is_final}
     unfinished = {partition: [key for key in ids if key in standings] for partition, ids in plans.items()}
     wanted = {partition: _let_through(gate, partition, ids, standings) for partition, ids in unfinished.items()}
+
+    keep_samples(gate, declaration, store)
 
     def told(partition: str, report: RunReport, endings: Endings) -> None:
         if report.stopped is None and len(wanted[partition]) < len(unfinished[partition]):

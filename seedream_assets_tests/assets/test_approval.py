@@ -90,12 +90,25 @@ def test_a_range_is_added_up_sampled_as_one_and_approved_with_one_hash(world: Wo
     told = {name: value.value for name, value in check.metadata.items()}
     assert told["contact_sheet 2026-11-03"].count("data:image/jpeg") == 2
     assert told["contact_sheet 2026-11-04"].count("data:image/jpeg") == 2
-    plan = told["how_to_approve"].split("approve: ")[1].split()[0]
+    plan, both = told["plan_hash"], "--partition 2026-11-03 \\\n    --partition 2026-11-04\n"
+    assert f"seedream approve dataset.yaml --plan {plan} \\\n    {both}" in told["how_to_approve"]
+    assert told["credits_to_approve"] == 16 * 28
     rest = world.run(assets, partition_range=span, run_config=approving(plan))
     assert rest.success, failure_of(rest)
     assert world.bill["credits"] == 16 * 28
     alone = world.run(assets, partition="2026-11-03")
     assert alone.success, failure_of(alone)
+
+
+def test_a_range_that_nobody_approves_is_sampled_once_however_often_it_runs(world: World) -> None:
+    rows = [*ROWS[2:], *({**row, "prompt": f"{row['prompt']}, again", "day": "2026-11-04"} for row in ROWS[2:])]
+    # What the whole range costs less one image: the sample is no way below it.
+    assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 16 * 28 - 1, "sample": 4})
+    for _ in range(3):
+        result = world.run(assets, partition_range=("2026-11-03", "2026-11-04"))
+        assert not result.success
+        assert checks_of(result)["plan_is_approved"].metadata["credits_to_approve"].value == 16 * 28
+        assert world.bill["credits"] == 4 * 28
 
 
 def test_one_partition_of_a_range_that_is_below_the_threshold_alone_is_bought_alone(world: World) -> None:

@@ -43,6 +43,7 @@ def test_first_the_sample_then_after_the_approval_the_rest(desk: Desk, dataset: 
     told = desk.run("approve", dataset, "--plan", first["plan_hash"], "--by", "ann")
     assert told.exit_code == 0, told.output
     assert told.stdout == f"approved: plan {first['plan_hash']}, {WHOLE} credits, by ann\n"
+    assert "all: sample: 5 of 5 images stored (0% without an image), measured 28 credits an image" in told.stderr
     rest = desk.run_json("run", dataset)
     assert (rest["stored"], rest["awaiting_approval"], rest["plan_hash"]) == (40, 0, first["plan_hash"])
     assert spent(desk) == WHOLE
@@ -59,6 +60,12 @@ def test_an_approval_says_who_when_what_and_how_much_and_is_written_once(desk: D
     assert again.exit_code == 0
     assert "is approved already: ann at" in again.stderr
     assert json.loads(path.read_text()) == record
+
+
+def test_an_approval_right_after_the_first_run_tells_what_the_sample_showed(desk: Desk, dataset: str) -> None:
+    desk.run("run", dataset)
+    told = desk.run("approve", dataset)
+    assert "all: sample: 5 of 5 images stored (0% without an image), measured 28 credits an image" in told.stderr
 
 
 def test_a_script_approves_with_the_run_and_needs_no_sample(desk: Desk, dataset: str) -> None:
@@ -144,6 +151,9 @@ def test_partitions_are_approved_together_with_the_hash_that_their_run_told(desk
     # Each of the two is below the threshold, and both together are above it.
     path = declare(desk, above_credits=1000)
     dataset = str(desk.write("dataset.yaml", path.read_text() + partitions))
+    quote = desk.run("plan", dataset).stdout
+    assert (quote.count("approval"), quote.count("comes to 1120 credits")) == (1, 1)
+    assert desk.run_json("plan", dataset)["approval"]["needed"]
     first = desk.run("run", dataset)
     assert first.exit_code == 4
     # The first of them was planned before the sum was above the threshold: of it, whole requests serve that fit.
@@ -152,6 +162,7 @@ def test_partitions_are_approved_together_with_the_hash_that_their_run_told(desk
     told = desk.run("approve", dataset, "--plan", plan)
     assert told.exit_code == 0, told.output
     assert told.stdout.count("approved: plan ") == 2
+    assert "approval  given  all 2 plans" in desk.run("plan", dataset).stdout
     assert desk.run("run", dataset).exit_code == 0
     assert spent(desk) == WHOLE
 

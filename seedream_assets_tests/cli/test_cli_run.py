@@ -141,6 +141,9 @@ def test_a_partition_that_cannot_be_read_stops_no_other_and_ends_with_3(desk: De
         desk.write(f"{name}.csv", text)
     declared = (desk.folder / "dataset.yaml").read_text().replace("prompts.csv", '"[abc]*.csv"')
     dataset = str(desk.write("tables.yaml", declared + "partitions: {by: table}\n"))
+    plan = desk.run("plan", dataset)
+    assert plan.exit_code == 3
+    assert "tableware, 1 of 2 partitions: 1 images wanted" in plan.stdout
     result = desk.run("run", dataset)
     assert result.exit_code == 3
     assert "c...d.csv cannot be a partition" in result.stderr
