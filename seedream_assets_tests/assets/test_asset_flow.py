@@ -22,6 +22,8 @@ def test_a_run_stores_what_is_wanted_and_a_second_one_buys_nothing(world: World)
     assert first.success, failure_of(first)
     told = metadata_of(first, "images")
     assert (told["images_stored"], told["images_blocked"], told["failures"]) == (3, 1, 1)
+    costs = metadata_of(first, "dataset")["cost_by_model_and_style"]
+    assert costs.endswith("| seedream-4.0 | None | 4 | 3 | 84 |")
     assert told["credits_booked"] == world.bill["credits"] == 84
     second = world.run(assets)
     told = metadata_of(second, "images")
