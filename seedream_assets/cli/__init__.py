@@ -1,7 +1,7 @@
 """`seedream`: the same datasets without a Dagster project, and what goes with them.
 
-Exit codes: 0, every wanted image is final; 3, some are not, or a partition cannot be planned; 4, only a sample was bought, and the rest waits for an
-approval; 1, it could not run; 2, wrong usage. `export` and `verify` have their own.
+Exit codes: 0, every wanted image is final; 3, some are not, or a partition cannot be planned; 4, only a sample was
+bought, and the rest waits for an approval; 1, it could not run; 2, wrong usage. `export` and `verify` have their own.
 """
 
 from __future__ import annotations
