@@ -3,8 +3,8 @@
     python benchmarks/sharing.py --processes 2 4 --seconds 150 --runs 5
 
 Every process is the whole engine with the account's whole limits as its settings, and knows nothing of the others. Jobs
-are so short that the creates per minute are what is scarce. Counted are creates; each begins a little later
-than the one before. A second table: enough creates, and a queue at Leonardo that is too short for all.
+are so short that the creates per minute are what is scarce. Each process begins a little later than the one before;
+counted are the creates from the moment on when the last has begun. A second table: enough creates, and a queue at Leonardo that is too short for all.
 """
 
 from __future__ import annotations
@@ -75,13 +75,17 @@ def _measure(name: str, settings: Settings, creates_per_minute: int, processes: 
         assert [process.exitcode for process in running] == [0] * processes
         bill = read_bill(base_url)
     # A process that has drawn its last requests still finishes them: only what was created in the time counts.
+    begins_at = bill["first_create"] + (processes - 1) * SECONDS_BETWEEN_STARTS
     ends_at = bill["first_create"] + seconds
-    owners = [int(job["prompt"].split()[1].rstrip(",")) for job in bill["details"] if job["created"] <= ends_at]
+    owners = [
+        int(job["prompt"].split()[1].rstrip(",")) for job in bill["details"] if begins_at <= job["created"] <= ends_at
+    ]
     created = [owners.count(number) for number in range(processes)]
     share = sum(created) / processes
     parts = [count / share for count in created]
     lost = bill["images"] - bill["images_downloaded"]
     # What the account could have done in the time: its creates per minute, or its slots.
+    seconds = ends_at - begins_at
     possible = (
         account.creates_per_minute * seconds / 60
         if account.creates_per_minute
