@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# More than cores: the tests wait half of their time, for processes, leases and polls.
+# More than cores: the tests wait half of their time, for processes, leases and polls. Work is stolen, since those that wait
+# stand together: without it one worker has the last three minutes for itself.
 WORKERS ?= 4
 # Those that start daemons and kill processes keep a core busy each.
 SLOW_WORKERS ?= 2
@@ -32,14 +33,14 @@ dev: install  ## open Dagster's UI on the same definitions, with the emulator be
 	@$(BIN)/seedream dev
 
 test: install  ## the tests, in a few minutes
-	@$(BIN)/python -m pytest -n $(WORKERS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 coverage: install  ## branches of the rules and of the paid API that their tests reach; fails below 95 %
-	@$(BIN)/python -m pytest -n $(WORKERS) -q seedream_assets_tests/core seedream_assets_tests/leonardo \
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q seedream_assets_tests/core seedream_assets_tests/leonardo \
 		--cov=seedream_assets.core --cov=seedream_assets.leonardo --cov-report=term:skip-covered --cov-fail-under=95
 
 test-slow: install  ## the slow matrices: processes killed, faults injected, daemons started
-	@$(BIN)/python -m pytest -n $(SLOW_WORKERS) -m slow
+	@$(BIN)/python -m pytest -n $(SLOW_WORKERS) --dist worksteal -m slow
 
 check: install  ## format, lint, types, import directions, definitions
 	@$(BIN)/ruff format --check .
