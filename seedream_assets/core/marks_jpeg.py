@@ -1,6 +1,6 @@
 """A JPEG as its segments: where XMP goes in and comes out. ISO/IEC 10918-1 annex B; XMP part 3, section 1.1.3.
 
-The compressed picture, from the start of scan on, is never looked at.
+The compressed picture, from the start of scan on, is never looked at. Nothing is copied until a file is put together.
 """
 
 from __future__ import annotations
@@ -25,17 +25,20 @@ _C2PA_UUID = b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
 @dataclass(frozen=True, slots=True)
 class _Segment:
     marker: int
-    raw: bytes  # with its marker, and with fill bytes before it
+    raw: memoryview  # with its marker, and with fill bytes before it
     payload_at: int
 
     @property
-    def payload(self) -> bytes:
+    def payload(self) -> memoryview:
         return self.raw[self.payload_at :]
+
+    def begins(self, header: bytes) -> bool:
+        return self.payload[: len(header)] == header
 
 
 @dataclass(frozen=True, slots=True)
 class JpegFile:
-    """The segments before the picture, and the rest, which is not copied."""
+    """The segments before the picture, and the rest."""
 
     segments: tuple[_Segment, ...]
     rest: memoryview
@@ -50,6 +53,7 @@ class JpegFile:
         if body[:2] != b"\xff\xd8":
             raise MarkError("the JPEG does not begin as one")
         segments: list[_Segment] = []
+        whole = memoryview(body)
         at = 2
         while True:
             start = at
@@ -60,21 +64,21 @@ class JpegFile:
             marker = body[at]
             at += 1
             if marker in (_START_OF_SCAN, _END_OF_IMAGE):
-                return cls(tuple(segments), memoryview(body)[start:])
+                return cls(tuple(segments), whole[start:])
             if marker in _WITHOUT_LENGTH:
-                segments.append(_Segment(marker, body[start:at], at - start))
+                segments.append(_Segment(marker, whole[start:at], at - start))
                 continue
             length = int.from_bytes(body[at : at + 2], "big")
             if length < 2 or at + length > len(body):
                 raise MarkError(f"the JPEG's segment at byte {start} is longer than the file")
-            segments.append(_Segment(marker, body[start : at + length], at + 2 - start))
+            segments.append(_Segment(marker, whole[start : at + length], at + 2 - start))
             at += length
 
     @property
     def xmp(self) -> bytes | None:
         """The main XMP packet; None where there is none. Extended XMP is left where it is."""
         at = self._xmp_at()
-        return None if at is None else self.segments[at].payload[len(XMP_HEADER) :]
+        return None if at is None else bytes(self.segments[at].payload[len(XMP_HEADER) :])
 
     def with_xmp(self, packet: bytes) -> JpegFile:
         """The same file with this packet: in the place of the one it has, else after JFIF's and Exif's segments.
@@ -86,7 +90,7 @@ class JpegFile:
         if len(payload) > LONGEST_PAYLOAD:
             raise MarkError(f"the XMP takes {len(payload)} bytes, and a JPEG segment holds {LONGEST_PAYLOAD}")
         length = (len(payload) + 2).to_bytes(2, "big")
-        segment = _Segment(_APP1, b"\xff\xe1" + length + payload, 4)
+        segment = _Segment(_APP1, memoryview(b"\xff\xe1" + length + payload), 4)
         at = self._xmp_at()
         if at is not None:
             return replace(self, segments=(*self.segments[:at], segment, *self.segments[at + 1 :]))
@@ -107,11 +111,11 @@ class JpegFile:
 
     def without_credentials(self) -> JpegFile:
         """The same file without its C2PA manifest, over however many segments it goes."""
-        boxes = {segment.payload[2:4] for segment in self.segments if _begins_credentials(segment)}
+        boxes = {bytes(segment.payload[2:4]) for segment in self.segments if _begins_credentials(segment)}
         return replace(
             self,
             segments=tuple(
-                segment for segment in self.segments if not (_is_jumbf(segment) and segment.payload[2:4] in boxes)
+                segment for segment in self.segments if not (_is_jumbf(segment) and bytes(segment.payload[2:4]) in boxes)
             ),
         )
 
@@ -125,19 +129,19 @@ class JpegFile:
 
     def _xmp_at(self) -> int | None:
         for at, segment in enumerate(self.segments):
-            if segment.marker == _APP1 and segment.payload.startswith(XMP_HEADER):
+            if segment.marker == _APP1 and segment.begins(XMP_HEADER):
                 return at
         return None
 
 
 def _comes_first(segment: _Segment) -> bool:
-    return segment.marker == _APP0 or (segment.marker == _APP1 and segment.payload.startswith(_EXIF_HEADER))
+    return segment.marker == _APP0 or (segment.marker == _APP1 and segment.begins(_EXIF_HEADER))
 
 
 def _is_jumbf(segment: _Segment) -> bool:
-    return segment.marker == _APP11 and segment.payload.startswith(b"JP")
+    return segment.marker == _APP11 and segment.begins(b"JP")
 
 
 def _begins_credentials(segment: _Segment) -> bool:
-    payload = segment.payload
-    return _is_jumbf(segment) and payload[12:16] == b"jumb" and payload[20:40] == b"jumd" + _C2PA_UUID
+    head = bytes(segment.payload[:40])
+    return _is_jumbf(segment) and head[12:16] == b"jumb" and head[20:] == b"jumd" + _C2PA_UUID

@@ -1,4 +1,7 @@
-"""A PNG as its chunks: where XMP goes in and comes out. PNG, third edition, sections 5.3 and 11.3.3.4."""
+"""A PNG as its chunks: where XMP goes in and comes out. PNG, third edition, sections 5.3 and 11.3.3.4.
+
+Nothing is copied until a file is put together.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ LONGEST_PACKET = 1024 * 1024
 class PngFile:
     """All chunks, whole, and what follows the last."""
 
-    chunks: tuple[bytes, ...]
-    rest: bytes
+    chunks: tuple[memoryview, ...]
+    rest: memoryview
 
     @classmethod
     def parse(cls, body: bytes) -> PngFile:
@@ -31,17 +34,17 @@ class PngFile:
         """
         if body[:8] != _SIGNATURE:
             raise MarkError("the PNG does not begin as one")
-        chunks, at = [], 8
+        whole, chunks, at = memoryview(body), [], 8
         while True:
             end = at + 12 + int.from_bytes(body[at : at + 4], "big")
             if end > len(body):
                 raise MarkError(f"the PNG's chunk at byte {at} is longer than the file")
-            chunks.append(body[at:end])
+            chunks.append(whole[at:end])
             if _kind(chunks[0]) != b"IHDR":
                 raise MarkError("the PNG does not begin with its header")
             at = end
             if _kind(chunks[-1]) == b"IEND":
-                return cls(tuple(chunks), body[at:])
+                return cls(tuple(chunks), whole[at:])
 
     @property
     def xmp(self) -> bytes | None:
@@ -90,26 +93,26 @@ class PngFile:
 
     def _xmp_at(self) -> int | None:
         for at, chunk in enumerate(self.chunks):
-            if _kind(chunk) == b"iTXt" and chunk[8:-4].startswith(XMP_KEYWORD + b"\x00"):
+            if _kind(chunk) == b"iTXt" and chunk[8:-4][: len(XMP_KEYWORD) + 1] == XMP_KEYWORD + b"\x00":
                 return at
         return None
 
 
-def _kind(chunk: bytes) -> bytes:
-    return chunk[4:8]
+def _kind(chunk: memoryview) -> bytes:
+    return bytes(chunk[4:8])
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
+def _chunk(kind: bytes, content: bytes) -> memoryview:
     checksum = zlib.crc32(kind + content).to_bytes(4, "big")
-    return len(content).to_bytes(4, "big") + kind + content + checksum
+    return memoryview(len(content).to_bytes(4, "big") + kind + content + checksum)
 
 
-def _parts(chunk: bytes) -> tuple[bytes, bool, bytes]:
+def _parts(chunk: memoryview) -> tuple[bytes, bool, bytes]:
     """Language and translated keyword with their zeros, whether the text is compressed, and the text."""
-    content = chunk[8 + len(XMP_KEYWORD) + 1 : -4]
+    content = bytes(chunk[8 + len(XMP_KEYWORD) + 1 : -4])
     words = content[2:].split(b"\x00", 2)
     # It is the one chunk that is written anew, and a wrong checksum would come back right.
-    if len(content) < 4 or len(words) != 3 or chunk != _chunk(_kind(chunk), chunk[8:-4]):
+    if len(content) < 4 or len(words) != 3 or chunk != _chunk(_kind(chunk), bytes(chunk[8:-4])):
         raise MarkError("the PNG's own XMP chunk is broken")
     return words[0] + b"\x00" + words[1] + b"\x00", content[0] == 1, words[2]
 

@@ -1,7 +1,8 @@
 """A WebP as its chunks: where XMP goes in and comes out. WebP container specification, RFC 9649.
 
 A simple file, with one `VP8 ` or `VP8L` chunk and nothing else, has no place for XMP: it becomes an extended one, with
-a `VP8X` chunk before the picture that tells the canvas and whether there is alpha.
+a `VP8X` chunk before the picture that tells the canvas and whether there is alpha. Nothing is copied until a file is
+put together.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _LARGEST_RIFF = 0xFFFFFFFE
 class WebpFile:
     """All chunks, whole and padded, and what follows the container."""
 
-    chunks: tuple[bytes, ...]
-    rest: bytes
+    chunks: tuple[memoryview, ...]
+    rest: memoryview
 
     @classmethod
     def parse(cls, body: bytes) -> WebpFile:
@@ -39,24 +40,24 @@ class WebpFile:
             raise MarkError("the WebP does not begin as one")
         if end > len(body) or end % 2:
             raise MarkError("the WebP's length is not that of the file")
-        chunks, at = [], 12
+        whole, chunks, at = memoryview(body), [], 12
         while at < end:
             size = int.from_bytes(body[at + 4 : at + 8], "little")
             following = at + 8 + size + size % 2
             if at + 8 > end or following > end:
                 raise MarkError(f"the WebP's chunk at byte {at} is longer than the file")
-            chunks.append(body[at:following])
+            chunks.append(whole[at:following])
             at = following
         if not chunks:
             raise MarkError("the WebP holds no picture")
-        return cls(tuple(chunks), body[end:])
+        return cls(tuple(chunks), whole[end:])
 
     @property
     def xmp(self) -> bytes | None:
         """The XMP packet; None where there is none."""
         for chunk in self.chunks:
             if _kind(chunk) == _XMP:
-                return chunk[8 : 8 + int.from_bytes(chunk[4:8], "little")]
+                return bytes(chunk[8 : 8 + int.from_bytes(chunk[4:8], "little")])
         return None
 
     def with_xmp(self, packet: bytes) -> WebpFile:
@@ -92,10 +93,10 @@ class WebpFile:
 
     def to_bytes(self) -> bytes:
         """The file, byte for byte as it was taken apart where nothing was changed."""
-        content = b"WEBP" + b"".join(self.chunks)
-        if len(content) > _LARGEST_RIFF:
+        size = len(b"WEBP") + sum(map(len, self.chunks))
+        if size > _LARGEST_RIFF:
             raise MarkError("the WebP would become larger than one can be")
-        return b"".join((b"RIFF", len(content).to_bytes(4, "little"), content, self.rest))
+        return b"".join((b"RIFF", size.to_bytes(4, "little"), b"WEBP", *self.chunks, self.rest))
 
     def candidates(self) -> Iterator[bytes]:
         """What the file may have been before a mark was put into it: extended already, or simple."""
@@ -117,22 +118,22 @@ class WebpFile:
         return replace(self, chunks=(_chunk(b"VP8X", flags + sides), *self.chunks))
 
 
-def _kind(chunk: bytes) -> bytes:
-    return chunk[:4]
+def _kind(chunk: memoryview) -> bytes:
+    return bytes(chunk[:4])
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return kind + len(content).to_bytes(4, "little") + content + bytes(len(content) % 2)
+def _chunk(kind: bytes, content: bytes) -> memoryview:
+    return memoryview(kind + len(content).to_bytes(4, "little") + content + bytes(len(content) % 2))
 
 
-def _with_flag(header: bytes, flag: int, *, raised: bool = True) -> bytes:
+def _with_flag(header: memoryview, flag: int, *, raised: bool = True) -> memoryview:
     flags = header[8] | flag if raised else header[8] & ~flag
-    return header[:8] + bytes([flags]) + header[9:]
+    return memoryview(b"".join((header[:8], bytes([flags]), header[9:])))
 
 
-def _canvas(picture: bytes) -> tuple[int, int, bool]:
+def _canvas(picture: memoryview) -> tuple[int, int, bool]:
     """Width, height and whether there is alpha, from a picture's own header."""
-    head = picture[8:18]
+    head = bytes(picture[8:18])
     # RFC 6386, 9.1: a key frame's start code, then 14 bits of width and of height, each with two bits of scale.
     if _kind(picture) == b"VP8 " and len(head) == 10 and head[3:6] == b"\x9d\x01\x2a":
         width = int.from_bytes(head[6:8], "little") & 0x3FFF

@@ -1,6 +1,8 @@
 """Fetching an image: from allowed hosts only, without the key, bounded in bytes and time.
 
-Over aiohttp's connections, through httpx: a third of the CPU that httpx's own need for a body of a megabyte.
+Over aiohttp's connections, which need a third of the CPU of httpx's own for a body of a megabyte, and without a client
+around them: it would follow redirects and keep cookies, neither of which an image may have, for 0.5 ms an image more
+(2026-11-29).
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterable
+from contextlib import aclosing
 from functools import cache
 from types import TracebackType
 from typing import Self
@@ -16,6 +19,7 @@ import aiohttp
 import httpx
 import yarl
 from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
 
 from seedream_assets.core.errors import DownloadError
 from seedream_assets.leonardo.answers import shown
@@ -27,14 +31,8 @@ class ImageDownloads:
 
     def __init__(self, settings: LeonardoSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._settings = settings
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(settings.answer_seconds, connect=settings.connect_seconds),
-            follow_redirects=False,
-            transport=transport or _AiohttpTransport(verify=tls_context(), trust_env=False, limits=_CONNECTIONS),
-            trust_env=False,
-            # Images are packed already, and a packed answer could unpack to any size.
-            headers={"Accept": "image/*", "Accept-Encoding": "identity"},
-        )
+        self._transport = transport or _AiohttpTransport(verify=tls_context(), trust_env=False, limits=_CONNECTIONS)
+        self._timeout = httpx.Timeout(settings.answer_seconds, connect=settings.connect_seconds).as_dict()
 
     async def __aenter__(self) -> Self:
         return self
@@ -42,7 +40,7 @@ class ImageDownloads:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def fetch(self, url: str) -> bytes:
         """The image's bytes, whole.
@@ -83,7 +81,8 @@ class ImageDownloads:
 
     async def _fetch_whole(self, address: httpx.URL) -> bytes:
         largest = self._settings.largest_image_bytes
-        async with self._client.stream("GET", address) as answer:
+        request = httpx.Request("GET", address, headers=_WANTED, extensions={"timeout": self._timeout})
+        async with aclosing(await self._transport.handle_async_request(request)) as answer:
             if answer.status_code != httpx.codes.OK:
                 temporary = answer.status_code >= 500 or answer.status_code in (404, 408, 425, 429)
                 raise DownloadError(f"the image host answered HTTP {answer.status_code}", may_retry=temporary)
@@ -99,12 +98,24 @@ class ImageDownloads:
         return body
 
 
+# Images are packed already, and a packed answer could unpack to any size.
+_WANTED = {"Accept": "image/*", "Accept-Encoding": "identity"}
 # Idle connections are kept as long as httpx keeps its own.
 _CONNECTIONS = httpx.Limits(max_connections=100, keepalive_expiry=5.0)
 
 
+# What has arrived is handed on in one piece, in place of 16 kB at a time: 0.6 ms less for a megabyte (2026-11-29).
+_LARGEST_PIECE_BYTES = 2**20
+
+
 class _AiohttpTransport(AiohttpTransport):
     """Without a memory: no cookie of one image's host goes along with the next request."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().handle_async_request(request)
+        if isinstance(answer.stream, AiohttpResponseStream):
+            answer.stream.CHUNK_SIZE = _LARGEST_PIECE_BYTES
+        return answer
 
     def get_client(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
