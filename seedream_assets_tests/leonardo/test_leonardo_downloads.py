@@ -120,12 +120,13 @@ def test_a_body_that_is_promised_too_large_is_not_read() -> None:
         fetched(URL, respond, largest_image_bytes=5)
 
 
-def test_a_body_that_was_packed_against_our_wish_is_bounded_unpacked() -> None:
+def test_a_body_that_was_packed_against_our_wish_is_unpacked_and_bounded_unpacked() -> None:
     packed = gzip.compress(bytes(1_000_000))
 
     def respond(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=packed, headers={"Content-Encoding": "gzip"})
 
+    assert fetched(URL, respond, largest_image_bytes=1_000_000) == bytes(1_000_000)
     with pytest.raises(DownloadError, match="more than 100000 bytes"):
         fetched(URL, respond, largest_image_bytes=100_000)
 
