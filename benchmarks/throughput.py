@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 IMAGE_BYTES = 1_000_000
 AT_ONCE = 32
+BUCKET = "throughput"
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "img2dataset-requirements.txt"
 VENV = HERE.parent / ".seedream" / "img2dataset-venv"
@@ -55,18 +56,16 @@ def main() -> int:
     if options.img2dataset:
         _install_img2dataset()
     found: dict[str, list[Measured]] = {}
-    with _s3_process() as environment:
-        os.environ.update(environment)
-        # One round after the other, so that a busy minute of the machine falls on all alike.
-        for run in range(options.runs):
-            for name, client in _clients(options).items():
-                measured = _measure(client, options, f"{name}-{run}")
-                found.setdefault(name, []).append(measured)
-                print(
-                    f"{name:14}{run:>4}{options.images:>8}{options.images / measured['seconds']:>10.1f}"
-                    f"{_cpu(measured, options):>14.2f}{measured['rss_mb']:>13.0f}",
-                    flush=True,
-                )
+    # One round after the other, so that a busy minute of the machine falls on all alike.
+    for run in range(options.runs):
+        for name, client in _clients(options).items():
+            measured = _measure(client, options)
+            found.setdefault(name, []).append(measured)
+            print(
+                f"{name:14}{run:>4}{options.images:>8}{options.images / measured['seconds']:>10.1f}"
+                f"{_cpu(measured, options):>14.2f}{measured['rss_mb']:>13.0f}",
+                flush=True,
+            )
     for name, runs in found.items():
         values = sorted(_cpu(measured, options) for measured in runs)
         print(f"{name:14} CPU ms/image: median {median(values):.2f}, {values[0]:.2f} to {values[-1]:.2f}")
@@ -84,7 +83,7 @@ def _clients(options: argparse.Namespace) -> dict[str, Callable[..., Measured]]:
     return {name: clients[name] for name in options.only or clients}
 
 
-def _measure(client: Callable[..., Measured], options: argparse.Namespace, name: str) -> Measured:
+def _measure(client: Callable[..., Measured], options: argparse.Namespace) -> Measured:
     from seedream_assets.emulator.settings import EmulatorSettings
 
     account = EmulatorSettings(
@@ -95,9 +94,12 @@ def _measure(client: Callable[..., Measured], options: argparse.Namespace, name:
         picture_bytes=IMAGE_BYTES,
     )
     context = multiprocessing.get_context("spawn")
-    with emulator_process(account) as base_url, context.Pool(1) as pool:
+    # moto keeps every object in memory, so each client gets one of its own.
+    with _s3_process() as environment, emulator_process(account) as base_url:
+        os.environ.update(environment)
         urls = [] if client is _ours else _order_images(base_url, options.images + options.quantity, options.quantity)
-        found: Measured = pool.apply(client, (base_url, urls, options.images, options.quantity, name))
+        with context.Pool(1) as pool:
+            found: Measured = pool.apply(client, (base_url, urls, options.images, options.quantity))
     return found
 
 
@@ -125,11 +127,11 @@ def _used(began: float, before: resource.struct_rusage) -> Measured:
     return {"seconds": time.monotonic() - began, "cpu_seconds": cpu, "rss_mb": after.ru_maxrss / 1024}
 
 
-def _ours(base_url: str, _urls: list[str], images: int, quantity: int, name: str) -> Measured:
+def _ours(base_url: str, _urls: list[str], images: int, quantity: int) -> Measured:
     from seedream_assets.generation.run import run_generation
 
-    run_generation(_order(base_url, name, "warm-up", requests=1, quantity=quantity))
-    order = _order(base_url, name, "throughput", requests=images // quantity, quantity=quantity)
+    run_generation(_order(base_url, "warm-up", requests=1, quantity=quantity))
+    order = _order(base_url, "throughput", requests=images // quantity, quantity=quantity)
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
     report = run_generation(order)
     measured = _used(began, before)
@@ -137,7 +139,7 @@ def _ours(base_url: str, _urls: list[str], images: int, quantity: int, name: str
     return measured
 
 
-def _order(base_url: str, bucket: str, dataset: str, *, requests: int, quantity: int) -> RunOrder:
+def _order(base_url: str, dataset: str, *, requests: int, quantity: int) -> RunOrder:
     from seedream_assets.core.budget import Budget
     from seedream_assets.core.generation_requests import GenerationSpec, make_request
     from seedream_assets.core.models import ModelCatalog
@@ -162,9 +164,9 @@ def _order(base_url: str, bucket: str, dataset: str, *, requests: int, quantity:
         for number in range(requests)
     )
     options = S3Options(max_connections=AT_ONCE)
-    make_s3_client(options).create_bucket(Bucket=bucket)
+    make_s3_client(options).create_bucket(Bucket=dataset)
     return RunOrder(
-        store=S3Store(bucket, options=options),
+        store=S3Store(dataset, options=options),
         leonardo=LeonardoSettings(
             api_key=DEMO_KEY, base_url=base_url, creates_per_minute=10**6, requests_per_minute=10**6
         ),
@@ -178,13 +180,13 @@ def _order(base_url: str, bucket: str, dataset: str, *, requests: int, quantity:
     )
 
 
-def _usual(_base_url: str, urls: list[str], _images: int, quantity: int, name: str) -> Measured:
+def _usual(_base_url: str, urls: list[str], _images: int, quantity: int) -> Measured:
     import httpx
 
-    return _bare(urls, quantity, name, lambda: httpx.AsyncClient(trust_env=False, timeout=60), tuned=False)
+    return _bare(urls, quantity, lambda: httpx.AsyncClient(trust_env=False, timeout=60), tuned=False)
 
 
-def _best(_base_url: str, urls: list[str], _images: int, quantity: int, name: str) -> Measured:
+def _best(_base_url: str, urls: list[str], _images: int, quantity: int) -> Measured:
     import aiohttp
     import httpx
     import httpx_aiohttp
@@ -195,10 +197,10 @@ def _best(_base_url: str, urls: list[str], _images: int, quantity: int, name: st
         )
         return httpx.AsyncClient(transport=transport, trust_env=False, timeout=60)
 
-    return _bare(urls, quantity, name, client, tuned=True)
+    return _bare(urls, quantity, client, tuned=True)
 
 
-def _bare(urls: list[str], warm_up: int, bucket: str, make_client: Callable[[], Any], *, tuned: bool) -> Measured:
+def _bare(urls: list[str], warm_up: int, make_client: Callable[[], Any], *, tuned: bool) -> Measured:
     import boto3
     from botocore.config import Config
 
@@ -206,11 +208,11 @@ def _bare(urls: list[str], warm_up: int, bucket: str, make_client: Callable[[], 
     if tuned:
         more |= {"s3": {"payload_signing_enabled": False}, "request_checksum_calculation": "when_required"}
     s3 = boto3.session.Session().client("s3", config=Config(**more))
-    s3.create_bucket(Bucket=bucket)
+    s3.create_bucket(Bucket=BUCKET)
 
     def put(key: str, body: bytes) -> None:
         digest = {"ChecksumSHA256": base64.b64encode(hashlib.sha256(body).digest()).decode()} if tuned else {}
-        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="image/jpeg", **digest)
+        s3.put_object(Bucket=BUCKET, Key=key, Body=body, ContentType="image/jpeg", **digest)
 
     async def act(urls: list[str], folder: str) -> None:
         at_once, loop = asyncio.Semaphore(AT_ONCE), asyncio.get_running_loop()
@@ -230,7 +232,7 @@ def _bare(urls: list[str], warm_up: int, bucket: str, make_client: Callable[[], 
     return _used(began, before)
 
 
-def _img2dataset(_base_url: str, urls: list[str], images: int, _quantity: int, _name: str) -> Measured:
+def _img2dataset(_base_url: str, urls: list[str], images: int, _quantity: int) -> Measured:
     with tempfile.TemporaryDirectory(prefix="img2dataset-") as folder:
         listed = Path(folder, "urls.txt")
         listed.write_text("\n".join(urls[-images:]))

@@ -115,7 +115,9 @@ class JpegFile:
         return replace(
             self,
             segments=tuple(
-                segment for segment in self.segments if not (_is_jumbf(segment) and bytes(segment.payload[2:4]) in boxes)
+                segment
+                for segment in self.segments
+                if not (_is_jumbf(segment) and bytes(segment.payload[2:4]) in boxes)
             ),
         )
 
