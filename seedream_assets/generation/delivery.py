@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from seedream_assets.core.errors import StoreError
@@ -13,6 +11,7 @@ from seedream_assets.core.generations import GeneratedImage, Generation, order_i
 from seedream_assets.core.images import ImageFacts, image_key, inspect_image
 from seedream_assets.core.ledger_events import LedgerImage, id_in_key
 from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.byte_budget import ByteBudget
 from seedream_assets.generation.marking import SOURCE_ENTRY, MarkedImage, Marking, as_it_stands
 from seedream_assets.generation.submitting import AtStep
 from seedream_assets.generation.waiting import Sleep
@@ -20,29 +19,6 @@ from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.retries import RetryPolicy, repeat
 
 BYTES_PER_PIXEL = 3  # decoded RGB: what an image needs while it is verified, and more than its file ever has
-
-
-class ByteBudget:
-    """A bound on bytes in memory: whoever wants some waits until they fit. First come, first served."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._free = capacity
-        self._changed = asyncio.Condition()
-
-    @asynccontextmanager
-    async def holding(self, size: int) -> AsyncIterator[None]:
-        """Hold `size` bytes; one that is larger than everything gets everything."""
-        size = min(size, self._capacity)
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._free >= size)
-            self._free -= size
-        try:
-            yield
-        finally:
-            async with self._changed:
-                self._free += size
-                self._changed.notify_all()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

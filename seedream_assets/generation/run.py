@@ -18,9 +18,10 @@ from seedream_assets.core.run_report import Progress, RunReport, Tally, TallyLis
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.breaker import Breaker
 from seedream_assets.generation.bulk_polling import BulkPolling
+from seedream_assets.generation.byte_budget import ByteBudget
 from seedream_assets.generation.collecting import Collecting
 from seedream_assets.generation.dataset_budget import DatasetBudget, told_by
-from seedream_assets.generation.delivery import ByteBudget, Delivery
+from seedream_assets.generation.delivery import Delivery
 from seedream_assets.generation.engine import Engine
 from seedream_assets.generation.errand import Demand
 from seedream_assets.generation.in_flight import InFlight

@@ -1,54 +1,12 @@
 """Claims about images on their way to the store: bounded in memory, stored once, and never replaced."""
 
-import asyncio
-
 import pytest
 
 from seedream_assets.core.generation_requests import image_id_for
 from seedream_assets.core.images import image_key
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.marks import unmark_image
-from seedream_assets.generation.delivery import ByteBudget
 from seedream_assets_tests.generation.desk import make_paid_request, make_paid_requests
-
-
-def most_at_once(capacity, sizes):
-    held, most = 0, 0
-
-    async def hold(budget, size):
-        nonlocal held, most
-        async with budget.holding(size):
-            held += size
-            most = max(most, held)
-            await asyncio.sleep(0.001)
-            held -= size
-
-    async def run():
-        budget = ByteBudget(capacity)
-        await asyncio.gather(*(hold(budget, size) for size in sizes))
-
-    asyncio.run(run())
-    return most
-
-
-@pytest.mark.parametrize(("capacity", "sizes"), [(10, [4] * 20), (10, [10, 1, 9, 3, 3, 3, 3]), (10, [1] * 50)])
-def test_no_more_bytes_are_held_than_fit(capacity, sizes):
-    assert 0 < most_at_once(capacity, sizes) <= capacity
-
-
-def test_an_image_larger_than_all_memory_comes_alone():
-    assert most_at_once(10, [25, 25]) == 25
-
-
-def test_a_holder_that_fails_gives_its_bytes_back():
-    async def run():
-        budget = ByteBudget(1)
-        for _ in range(3):
-            with pytest.raises(ZeroDivisionError):
-                async with budget.holding(1):
-                    raise ZeroDivisionError
-
-    asyncio.run(asyncio.wait_for(run(), 1))
 
 
 @pytest.mark.parametrize(
