@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import httpx
-
 from seedream_assets.core.budget import cost_in_credits
 from seedream_assets.core.errors import LeonardoError
 from seedream_assets.core.generations import Account, Cost
@@ -36,14 +34,12 @@ class AccountReading:
     unknown: str | None = None
 
 
-def read_account(
-    leonardo: LeonardoSettings | None, *, transport: httpx.AsyncBaseTransport | None = None
-) -> AccountReading:
+def read_account(leonardo: LeonardoSettings | None) -> AccountReading:
     """Ask `GET /v1/me` once. An account that cannot be read is told as such, never raised: a quote needs none."""
     if leonardo is None:
         return AccountReading(unknown="there is no key here: LEONARDO_API_KEY is not set")
     try:
-        account = asyncio.run(_ask(leonardo, transport))
+        account = asyncio.run(_ask(leonardo))
     except LeonardoError as error:
         return AccountReading(unknown=f"the account cannot be read: {error}")
     if account.balance is None:
@@ -52,8 +48,8 @@ def read_account(
     return AccountReading(account=account, balance_credits=balance)
 
 
-async def _ask(leonardo: LeonardoSettings, transport: httpx.AsyncBaseTransport | None) -> Account:
-    async with LeonardoClient(leonardo, transport=transport) as client:
+async def _ask(leonardo: LeonardoSettings) -> Account:
+    async with LeonardoClient(leonardo) as client:
         return await client.read_account()
 
 

@@ -8,8 +8,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-import httpx
-
 from seedream_assets.core.budget import Budget, Spending, cost_in_credits
 from seedream_assets.core.generations import Account, Cost
 from seedream_assets.core.ledger_events import FinalEvent
@@ -68,7 +66,6 @@ class RunOrder:
         on_progress: Called every `settings.progress_seconds`, and once at the end.
         on_report: Called with the report when the run has ended, also where it ends with an error.
         watch_parent: Stop when the process that started this one is gone: Dagster's step under a killed run worker.
-        transport: For tests: answers instead of the network.
         at_step: Called at the named points of each request, for tests that kill a process there.
     """
 
@@ -91,7 +88,6 @@ class RunOrder:
     on_report: Callable[[RunReport], None] = lambda _report: None
     on_ending: Callable[[FinalEvent], None] = lambda _event: None
     watch_parent: bool = False
-    transport: httpx.AsyncBaseTransport | None = None
     at_step: AtStep = lambda _step, _request_id: None
     sleep: Sleep = asyncio.sleep
     clock: Clock = running_seconds
@@ -123,8 +119,8 @@ async def _run(order: RunOrder) -> RunReport:
         # Of its own, so that no queue of large images can make the lease run out.
         lease_store = AsyncStore(order.store, threads=1, sleep=order.sleep)
         stack.callback(lease_store.close)
-        client = await stack.enter_async_context(LeonardoClient(order.leonardo, transport=order.transport))
-        downloads = await stack.enter_async_context(ImageDownloads(order.leonardo, transport=order.transport))
+        client = await stack.enter_async_context(LeonardoClient(order.leonardo))
+        downloads = await stack.enter_async_context(ImageDownloads(order.leonardo))
         account = await repeat(client.read_account, policy=READ_POLICY, sleep=order.sleep)
         lease = Lease(lease_store, seconds=order.settings.lease_seconds, sleep=order.sleep, clock=order.clock)
         await lease.start()
