@@ -1,7 +1,7 @@
 """Download → verify → store: images a second, CPU and memory for each image, beside clients that promise nothing.
 
-    python benchmarks/throughput.py --images 400 --runs 5
-    python benchmarks/throughput.py --images 400 --runs 5 --img2dataset     # installs it into a venv of its own first
+    python benchmarks/throughput.py --runs 5
+    python benchmarks/throughput.py --runs 5 --img2dataset     # installs it into a venv of its own first
 
 1 MB images from the emulator (latency 0) over loopback into an S3 server (moto), each in a process of its own; every
 client in a fresh process that counts its own CPU, after a few images that load what libraries import when first used.
@@ -294,7 +294,7 @@ def _serve_s3(announced: Connection) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--images", type=int, default=1280)
     parser.add_argument("--quantity", type=int, default=8, help="images of one request")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--img2dataset", action="store_true")
