@@ -1,6 +1,7 @@
 """Peak memory of the paid stage for a small and a large plan: it is streamed, so both need about the same.
 
-    python benchmarks/memory.py --requests 1000 20000
+    python benchmarks/memory.py --requests 1000 20000 --runs 5
+    python benchmarks/memory.py --requests 1000 20000 --store-seconds 0.3     # each image takes so long to store
 
 Each plan is made by a process of its own; another one buys it (folder store, emulator with latency 0 in a third), and
 tells the most memory it ever held, with what it holds before it begins: the interpreter and its libraries.
@@ -9,6 +10,7 @@ tells the most memory it ever held, with what it holds before it begins: the int
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import multiprocessing
 import os
 import platform
@@ -17,10 +19,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.emulator_process import emulator_process
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
+
+if TYPE_CHECKING:
+    from seedream_assets.storage.object_store import ObjectStore
 
 DATASET = """name: memory
 prompts: {table: prompts.csv}
@@ -33,6 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, nargs="+", default=[1000, 20_000])
     parser.add_argument("--image-bytes", type=int, default=200_000)
+    parser.add_argument("--store-seconds", type=float, default=0.0)
     parser.add_argument("--runs", type=int, default=1)
     options = parser.parse_args()
     print(f"{platform.platform()}, Python {platform.python_version()}", flush=True)
@@ -40,7 +46,7 @@ def main() -> int:
     for _run in range(options.runs):
         first: float | None = None
         for requests in options.requests:
-            found = _measure(requests, options.image_bytes)
+            found = _measure(requests, options.image_bytes, options.store_seconds)
             first = first or found["peak_mb"]
             print(
                 f"{requests:>9}{found['seconds']:>9.0f}{found['before_mb']:>11.0f}{found['peak_mb']:>9.0f}"
@@ -50,7 +56,7 @@ def main() -> int:
     return 0
 
 
-def _measure(requests: int, image_bytes: int) -> dict[str, float]:
+def _measure(requests: int, image_bytes: int, store_seconds: float) -> dict[str, float]:
     account = EmulatorSettings(
         latency_seconds=0,
         creates_per_minute=0,
@@ -67,7 +73,7 @@ def _measure(requests: int, image_bytes: int) -> dict[str, float]:
         with context.Pool(1) as planner:
             planner.apply(_plan, (folder,))
         with context.Pool(1) as buyer:
-            found: dict[str, float] = buyer.apply(_buy, (folder, requests))
+            found: dict[str, float] = buyer.apply(_buy, (folder, requests, store_seconds))
     return found
 
 
@@ -92,12 +98,30 @@ def _plan(folder: str) -> None:
     )
 
 
-def _buy(folder: str, requests: int) -> dict[str, float]:
+class _SlowStore:
+    """A store that takes its time over every image."""
+
+    def __init__(self, store: ObjectStore, seconds: float) -> None:
+        self._store = store
+        self._seconds = seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def create(self, key: str, body: bytes, **options: Any) -> bool:
+        if key.startswith("images/"):
+            time.sleep(self._seconds)
+        return self._store.create(key, body, **options)
+
+
+def _buy(folder: str, requests: int, store_seconds: float) -> dict[str, float]:
     from seedream_assets.core.partitions import UNPARTITIONED
     from seedream_assets.generation.endings import Endings
     from seedream_assets.generation.images import buy_images
 
     declaration, deployment = _load(folder)
+    if store_seconds:
+        deployment = dataclasses.replace(deployment, store=_SlowStore(deployment.store, store_seconds))
     before, began = _peak_mb(), time.monotonic()
     with Endings() as endings:
         report = buy_images(declaration, UNPARTITIONED, deployment, on_ending=endings.add)
