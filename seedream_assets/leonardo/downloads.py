@@ -105,8 +105,6 @@ class ImageDownloads:
 _WANTED = {"Accept": "image/*", "Accept-Encoding": "identity"}
 # Idle connections are kept as long as httpx keeps its own.
 _CONNECTIONS = httpx.Limits(max_connections=100, keepalive_expiry=5.0)
-
-
 # What has arrived is handed on in one piece, in place of 16 kB at a time: 0.6 ms less for a megabyte (2026-11-29).
 _LARGEST_PIECE_BYTES = 2**20
 
