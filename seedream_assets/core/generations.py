@@ -65,6 +65,7 @@ class Generation:
     Attributes:
         created_at: UTC; None where the server sent none that can be read.
         moderation: Classifications such as `NSFW`; can be filled on a job that is COMPLETE.
+        model: The server's own name of the model, which is not the one that a create sends; None where it names none.
     """
 
     id: str
@@ -76,6 +77,20 @@ class Generation:
     seed: int | None
     images: tuple[GeneratedImage, ...]
     moderation: tuple[str, ...]
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPage:
+    """One page of the account's history, as the server listed it.
+
+    Attributes:
+        generations: In the server's order, web-app ones included.
+        api_now: The API's own clock when it answered (its `Date` header); None where it sent none.
+    """
+
+    generations: tuple[Generation, ...]
+    api_now: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

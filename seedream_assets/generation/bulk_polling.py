@@ -141,7 +141,7 @@ class BulkPolling:
         pages = offset = 0
         try:
             while pages < MOST_PAGES:
-                page = await self._client.read_history(self._user_id, offset=offset, limit=PAGE)
+                page = (await self._client.read_history(self._user_id, offset=offset, limit=PAGE)).generations
                 pages, offset = pages + 1, offset + len(page)
                 found = [generation for generation in page if self._note(generation, began)]
                 shown.update(generation.id for generation in found)

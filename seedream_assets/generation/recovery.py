@@ -246,7 +246,8 @@ class Recovery:
 
     async def _read_page(self, *, offset: int) -> list[Generation]:
         async def read() -> list[Generation]:
-            return await self._client.read_history(self._user_id, offset=offset, limit=HISTORY_PAGE)
+            page = await self._client.read_history(self._user_id, offset=offset, limit=HISTORY_PAGE)
+            return list(page.generations)
 
         return await repeat(read, policy=self._policy, sleep=self._sleep)
 

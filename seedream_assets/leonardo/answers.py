@@ -96,13 +96,17 @@ def retry_after_seconds(header: str | None, *, now: datetime) -> float | None:
     try:
         return max(0.0, float(header))
     except ValueError:
-        pass
+        moment = read_http_date(header)
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
+
+
+def read_http_date(header: str | None) -> datetime | None:
+    """The moment in a header such as `Date`; None where there is none that can be read."""
     try:
-        moment = parsedate_to_datetime(header)
+        moment = parsedate_to_datetime(header or "")
     except (ValueError, OverflowError):
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _error_entries(status: int, reply: Any) -> Sequence[Json]:

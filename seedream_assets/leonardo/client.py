@@ -25,9 +25,9 @@ from seedream_assets.core.errors import (
     SubmitUncertain,
 )
 from seedream_assets.core.generation_requests import GenerationRequest
-from seedream_assets.core.generations import Account, Generation, Submission
+from seedream_assets.core.generations import Account, Generation, HistoryPage, Submission
 from seedream_assets.core.models import ModelSpec
-from seedream_assets.leonardo import wire
+from seedream_assets.leonardo import answers, wire
 from seedream_assets.leonardo.answers import PROVES_REFUSAL, read_answer, shown
 from seedream_assets.leonardo.downloads import read_at_most, tls_context
 from seedream_assets.leonardo.outage import Reachability
@@ -145,10 +145,12 @@ class LeonardoClient:
         """
         return await self._read("GET", f"/v1/generations/{_in_path(generation_id)}", wire.read_generation)
 
-    async def read_history(self, user_id: str, *, offset: int, limit: int) -> list[Generation]:
+    async def read_history(self, user_id: str, *, offset: int, limit: int) -> HistoryPage:
         """One page of the account's generations, web-app ones included. Order and largest page are not documented."""
         path = f"/v1/generations/user/{_in_path(user_id)}"
-        return await self._read("GET", path, wire.read_history, params={"offset": offset, "limit": limit})
+        asked = {"offset": offset, "limit": limit}
+        generations, headers = await self._read_with_headers("GET", path, wire.read_history, params=asked)
+        return HistoryPage(generations=tuple(generations), api_now=answers.read_http_date(headers.get("date")))
 
     async def read_account(self) -> Account:
         """Whose key this is, its balance and its slots."""
@@ -213,6 +215,11 @@ class LeonardoClient:
         ) from failure
 
     async def _read(self, method: str, path: str, meaning: Callable[[Any], Meaning], **options: Any) -> Meaning:
+        return (await self._read_with_headers(method, path, meaning, **options))[0]
+
+    async def _read_with_headers(
+        self, method: str, path: str, meaning: Callable[[Any], Meaning], **options: Any
+    ) -> tuple[Meaning, Mapping[str, str]]:
         await self._pace.before_request()
         try:
             answer = await self._exchange(self._reads, method, path, **options)
@@ -222,7 +229,7 @@ class LeonardoClient:
         if failure is not None:
             raise failure
         try:
-            return meaning(reply)
+            return meaning(reply), answer.headers
         except ValueError as error:
             request_id = answer.headers.get("x-request-id")
             raise LeonardoUnavailable(

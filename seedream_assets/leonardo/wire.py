@@ -30,6 +30,8 @@ _STATUSES = frozenset(status.value for status in GenerationStatus)
 _COST_UNITS = ("CREDITS", "DOLLARS")
 # No amount, size or seed of the API comes near it; a longer number costs more to calculate with than it is worth.
 _LARGEST_EXPONENT = 18
+# As seconds, 5138 AD; as milliseconds, March 1973.
+_MILLISECONDS_FROM = 100_000_000_000
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -193,6 +195,7 @@ def _read_job(job: Json) -> Generation:
             if isinstance(image, dict) and isinstance(image.get("url"), str)
         ),
         moderation=_read_moderation(job.get("prompt_moderations")),
+        model=text_of(job.get("modelId")) or None,
     )
 
 
@@ -217,11 +220,15 @@ def read_int(value: Any) -> int | None:
 
 
 def _read_time(value: Any) -> datetime | None:
-    """Live bodies carry no zone: UTC (the ids' own time stamps agree with that)."""
+    """Live bodies carry no zone: UTC (the ids' own time stamps agree with that). Numbers are seconds or milliseconds."""
+    number = _read_decimal(value)
     try:
+        if number is not None:
+            seconds = number / 1000 if abs(number) >= _MILLISECONDS_FROM else number
+            return datetime.fromtimestamp(float(seconds), UTC)
         moment = datetime.fromisoformat(text_of(value))
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return None
 
 

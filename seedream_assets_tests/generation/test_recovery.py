@@ -4,6 +4,7 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
+from seedream_assets.core.generations import HistoryPage
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Released, Writer
 from seedream_assets.generation.async_store import AsyncStore
@@ -28,7 +29,7 @@ class History:
         self.reads += 1
         if offset == 0 and self.before_answer is not None:
             await self.before_answer()
-        return self.generations[offset : offset + limit]
+        return HistoryPage(generations=tuple(self.generations[offset : offset + limit]))
 
 
 class GrowingHistory(History):

@@ -17,7 +17,7 @@ from seedream_assets.core.errors import (
     RateLimited,
 )
 from seedream_assets.core.generation_requests import Reference
-from seedream_assets.core.generations import Account, Generation, GenerationStatus
+from seedream_assets.core.generations import Account, Generation, GenerationStatus, HistoryPage
 from seedream_assets.emulator.server import RunningEmulator
 from seedream_assets.emulator.settings import DEMO_USER_ID
 from seedream_assets.leonardo import client as client_module
@@ -49,7 +49,7 @@ def test_a_finished_job_is_read_with_its_images(emulator: RunningEmulator) -> No
 
 
 def test_history_account_and_delete_speak_of_the_same_account(emulator: RunningEmulator) -> None:
-    async def act(client: LeonardoClient) -> tuple[Account, list[Generation], list[Generation], Generation | None]:
+    async def act(client: LeonardoClient) -> tuple[Account, HistoryPage, HistoryPage, Generation | None]:
         account = await client.read_account()
         ids = [(await create(client, make_paid_request(f"mug {n}"))).generation_id for n in range(3)]
         page = await client.read_history(account.user_id, offset=1, limit=2)
@@ -60,8 +60,9 @@ def test_history_account_and_delete_speak_of_the_same_account(emulator: RunningE
 
     account, page, rest, deleted = with_client(act, make_settings(emulator.base_url))
     assert (account.user_id, account.balance, account.slots) == (DEMO_USER_ID, Decimal(100_000), 10)
-    assert {job.prompt for job in page} == {"mug 0", "mug 1"}
-    assert {job.prompt for job in rest} == {"mug 1", "mug 2"}
+    assert {job.prompt for job in page.generations} == {"mug 0", "mug 1"}
+    assert {job.prompt for job in rest.generations} == {"mug 1", "mug 2"}
+    assert page.api_now is not None
     assert deleted is None
 
 
