@@ -24,6 +24,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from seedream_assets.core.errors import StoreError
+from seedream_assets.core.redaction import address_to_keep
 
 LEDGER_VERSION = 1
 REQUESTS_FOLDER = "requests"
@@ -111,6 +112,7 @@ class LedgerImage:
         object_key: Where its bytes are in the store; None where it is withheld.
         size_bytes, sha256: Of the stored object.
         source_sha256: Of the bytes as the provider served them; None in events written before images were marked.
+        source_url: Where the bytes came from: scheme, host and path, never a signed query, whatever is given here.
         marks: `xmp`, `c2pa`, `xmp+c2pa`; None where the object carries none.
         unmarked: Why it does not carry every mark that was asked for.
     """
@@ -130,6 +132,10 @@ class LedgerImage:
     source_sha256: str | None = None
     marks: str | None = None
     unmarked: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.source_url is not None:
+            object.__setattr__(self, "source_url", address_to_keep(self.source_url))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

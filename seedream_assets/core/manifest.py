@@ -16,6 +16,7 @@ from seedream_assets.core.generation_requests import image_id_for
 from seedream_assets.core.ledger_events import Blocked as BlockedEvent
 from seedream_assets.core.ledger_events import Completed, Failed, LedgerImage
 from seedream_assets.core.parquet import from_parquet
+from seedream_assets.core.redaction import address_to_keep
 from seedream_assets.core.replacements import NONE_REPLACED, Replacements
 
 UTC_TIME = "datetime64[us, UTC]"
@@ -235,8 +236,17 @@ def read_manifest(body: bytes) -> pd.DataFrame:
         StoreError: Not Parquet, or not a manifest.
     """
     manifest = from_parquet(body, MANIFEST_COLUMNS, later=LATER_COLUMNS)
-    # Before images were marked, what was stored is what the provider served.
-    return manifest.assign(source_sha256=manifest["source_sha256"].fillna(manifest["sha256"]))
+    return manifest.assign(
+        # Before images were marked, what was stored is what the provider served.
+        source_sha256=manifest["source_sha256"].fillna(manifest["sha256"]),
+        # One that was written by an earlier version may hold signed queries.
+        source_url=_without_queries(manifest["source_url"]),
+    )
+
+
+def _without_queries(addresses: pd.Series[str]) -> pd.Series[str]:
+    signed = addresses.str.contains("[?#@]", na=False)
+    return addresses.mask(signed, addresses[signed].map(address_to_keep)) if signed.any() else addresses
 
 
 def mark_rejected(manifest: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 from seedream_assets.core.errors import (
@@ -24,9 +25,10 @@ from seedream_assets.core.errors import (
     PromptBlocked,
     RateLimited,
 )
+from seedream_assets.core.redaction import KeyRemover
+from seedream_assets.core.redaction import shown as shown_line
 from seedream_assets.leonardo.wire import Json, object_or_empty, read_int, read_json, text_of
 
-LONGEST_SHOWN_CHARACTERS = 500
 # A request so answered was not acted on: wrong, not allowed, or to be sent elsewhere. Missing on purpose, because the
 # work may have been done or may be under way: 303 (the result is elsewhere), 408 and 499 (given up on), 409 (clashes
 # with something), 423 to 425 (hang on another request), and everything from 500 on.
@@ -51,17 +53,17 @@ def read_answer(
     """The parsed reply, None where it is not JSON, and the error it stands for, None where it is an answer.
 
     `LeonardoRefused` and its kinds are returned only where the answer proves that nothing was accepted;
-    `LeonardoUnavailable` proves nothing.
+    `LeonardoUnavailable` proves nothing. Every text of an answer enters here: the key is in none that comes out.
 
     Args:
         status: HTTP status.
         headers: By lower-case name.
         body: Whole.
-        secret: The key; taken out of everything that is shown.
+        secret: The key; taken out of everything that is kept or shown.
         now: For a Retry-After that is a date; the time of the call when None.
     """
     try:
-        reply = read_json(body)
+        reply = _remover_of(secret).clean_json(read_json(body))
     except ValueError:
         reply = None
     entries = _error_entries(status, reply)
@@ -83,10 +85,13 @@ def read_answer(
 
 
 def shown(text: str, *, secret: str) -> str:
-    """What may be shown of a text that a server chose: one line, printable, not endless, and without the key."""
-    hidden = re.sub(re.escape(secret), "[key]", text, flags=re.IGNORECASE)
-    line = " ".join("".join(character if character.isprintable() else " " for character in hidden).split())
-    return line if len(line) <= LONGEST_SHOWN_CHARACTERS else line[: LONGEST_SHOWN_CHARACTERS - 1] + "…"
+    """What may be shown of a text that a server chose: one line, printable, not endless, and without secrets."""
+    return shown_line(text, without=_remover_of(secret))
+
+
+@lru_cache(maxsize=8)
+def _remover_of(secret: str) -> KeyRemover:
+    return KeyRemover(secret)
 
 
 def retry_after_seconds(header: str | None, *, now: datetime) -> float | None:

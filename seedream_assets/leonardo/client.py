@@ -193,7 +193,7 @@ class LeonardoClient:
             raise (LeonardoRefused if refused else LeonardoUnavailable)(
                 "the upload address did not take the reference image",
                 status=answer.status,
-                code=code[1].decode() if code else None,
+                code=self._shown(code[1].decode()) if code else None,
             )
         return image_id
 

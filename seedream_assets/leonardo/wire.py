@@ -24,6 +24,7 @@ from seedream_assets.core.generations import (
     Submission,
 )
 from seedream_assets.core.models import ModelSpec
+from seedream_assets.core.redaction import shown
 
 Json = Mapping[str, Any]
 _STATUSES = frozenset(status.value for status in GenerationStatus)
@@ -201,7 +202,7 @@ def _read_job(job: Json) -> Generation:
 
 def _read_moderation(entries: Any) -> tuple[str, ...]:
     found = [entry.get("moderationClassification") for entry in _list_or_empty(entries) if isinstance(entry, dict)]
-    return tuple(text_of(word) for words in found for word in _list_or_empty(words))
+    return tuple(shown(text_of(word)) for words in found for word in _list_or_empty(words))
 
 
 def _list_or_empty(value: Any) -> list[Any]:

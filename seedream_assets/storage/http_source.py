@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 import httpx
 
 from seedream_assets.core.errors import PromptTableError
+from seedream_assets.core.redaction import without_credentials
 from seedream_assets.storage.source_file import SourceFile, too_large
 
 MAX_REDIRECTS = 5
@@ -51,7 +52,7 @@ def find_in_web(
     try:
         url = httpx.URL(location)
     except httpx.InvalidURL as error:
-        raise PromptTableError(f"an address beginning with {location[:8]} is not a URL: {error}") from error
+        raise PromptTableError(f"an address beginning with {location[:8]} is not a URL") from error
     if not url.host:
         raise PromptTableError(f"{_shown(url)} names no host; give https://host/path")
     if url.userinfo:
@@ -128,7 +129,7 @@ def _follow(client: httpx.Client, method: str, url: httpx.URL, take: Callable[[h
                 status = answer.status_code
                 target = answer.headers.get("Location") if answer.has_redirect_location else None
         except httpx.TransportError as error:
-            raise _MayPass(f"{type(error).__name__} at {asked.host}: {error}") from error
+            raise _MayPass(f"{type(error).__name__} at {asked.host}: {without_credentials(str(error))}") from error
         if status in _MAY_PASS:
             raise _MayPass(f"{asked.host} answers HTTP {status}")
         if target is None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from seedream_assets.core.errors import ObjectNotFound, StoreRefused, StoreUnavailable
+from seedream_assets.core.redaction import shown
 from seedream_assets.storage.create_only_probe import prove_create_only
 from seedream_assets.storage.keys import OWN_FOLDERS, PROBE_FOLDER, as_folder, check_key, check_prefix
 from seedream_assets.storage.object_metadata import SHA256_ENTRY, check_metadata, digest_of
@@ -265,7 +266,7 @@ class S3Store:
             try:
                 return answer["Body"].read()
             except BotoCoreError as error:
-                raise _BodyBroke(f"cannot read {self.uri(key)}: its body broke off: {error}") from error
+                raise _BodyBroke(f"cannot read {self.uri(key)}: its body broke off: {shown(str(error))}") from error
 
     def _put_request(
         self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str], sha256: str

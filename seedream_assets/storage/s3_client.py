@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.utils import parse_timestamp
 
 from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.redaction import shown
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -143,6 +144,6 @@ def make_s3_client(options: S3Options, session: S3Session | None = None) -> S3Cl
         )
     except (BotoCoreError, ValueError) as error:
         raise DeclarationError(
-            f"boto3 refuses the S3 configuration: {error}. Look at AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION, AWS_PROFILE and "
+            f"boto3 refuses the S3 configuration: {shown(str(error))}. Look at AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION, AWS_PROFILE and "
             "the files they name"
         ) from error

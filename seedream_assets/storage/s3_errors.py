@@ -25,6 +25,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from seedream_assets.core.errors import StoreError, StoreRefused, StoreUnavailable
+from seedream_assets.core.redaction import HIDDEN, shown
 
 _CREDENTIALS = "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_PROFILE"
 _ADVICE = {
@@ -57,7 +58,8 @@ _PASSING_CODES = {
 }
 _UNCONFIGURED = (NoCredentialsError, PartialCredentialsError, NoRegionError, InvalidRegionError, ProfileNotFound)
 _NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError, CredentialRetrievalError)
-_USER_IN_URL = re.compile(r"//[^/@\s]*@")
+# A session token that a server repeats: no word is as long, and a key of an object stands in our own words.
+_LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_%-]{80,}")
 
 
 def status_of(error: ClientError) -> int:
@@ -85,7 +87,7 @@ def s3_error(error: BotoCoreError | ClientError, *, doing: str, uri: str) -> Sto
     """
     if isinstance(error, ClientError):
         return _answered(error, f"cannot {doing} {uri}")
-    said = f"cannot {doing} {uri}: {_USER_IN_URL.sub('//', str(error)).rstrip('.')}"
+    said = f"cannot {doing} {uri}: {_shown(str(error)).rstrip('.')}"
     if isinstance(error, _UNCONFIGURED):
         return StoreRefused(f"{said}. {_CREDENTIALS}, and AWS_DEFAULT_REGION")
     if isinstance(error, SSLError):
@@ -98,9 +100,14 @@ def s3_error(error: BotoCoreError | ClientError, *, doing: str, uri: str) -> Sto
 def _answered(error: ClientError, said: str) -> StoreError:
     status, code = status_of(error), code_of(error)
     request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
-    facts = f"HTTP {status} {code}" + (f", request id {request_id}" if request_id else "")
+    facts = f"HTTP {status} {_shown(code)}" + (f", request id {_shown(str(request_id))}" if request_id else "")
     if status in _PASSING_STATUSES or code in _PASSING_CODES:
         return StoreUnavailable(f"{said}: {facts}. The server asks to try again later")
     # The server's own text only where we have nothing better: some servers repeat the request in it.
-    advice = _ADVICE.get(code) or str(error.response.get("Error", {}).get("Message", "")) or "The server said no more"
-    return StoreRefused(f"{said}: {facts}. {advice}")
+    advice = _ADVICE.get(code) or _shown(str(error.response.get("Error", {}).get("Message", "")))
+    return StoreRefused(f"{said}: {facts}. {advice or 'The server said no more'}")
+
+
+def _shown(text: str) -> str:
+    """What may be shown of a server's or a library's words."""
+    return shown(_LONG_TOKEN.sub(HIDDEN, text))

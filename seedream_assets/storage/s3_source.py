@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from seedream_assets.core.errors import DeclarationError, PromptTableError, StoreError
+from seedream_assets.core.redaction import without_credentials
 from seedream_assets.storage.s3 import S3Store
 from seedream_assets.storage.s3_client import S3Options, make_s3_client
 from seedream_assets.storage.source_file import SourceFile, too_large
@@ -38,7 +39,9 @@ class S3Sources:
         """
         bucket, _, key = location.removeprefix("s3://").partition("/")
         if not bucket or not key or _WILDCARD.search(bucket):
-            raise PromptTableError(f"{location} names no object; give s3://bucket/key, wildcards in the key alone")
+            raise PromptTableError(
+                f"{without_credentials(location)} names no object; give s3://bucket/key, wildcards in the key alone"
+            )
         store = S3Store(bucket, options=self._options, client=self._client)
         try:
             wildcard = _WILDCARD.search(key)
@@ -51,9 +54,11 @@ class S3Sources:
             else:
                 infos = []
         except (StoreError, DeclarationError) as error:
-            raise PromptTableError(f"cannot look for {location}: {error}") from error
+            raise PromptTableError(f"cannot look for {without_credentials(location)}: {error}") from error
         if not infos:
-            raise PromptTableError(f"no object {'matches' if wildcard else 'is at'} {location}; correct the address")
+            raise PromptTableError(
+                f"no object {'matches' if wildcard else 'is at'} {without_credentials(location)}; correct the address"
+            )
         for info in infos:
             yield SourceFile(
                 uri=store.uri(info.key),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from seedream_assets.core.errors import PromptTableError
+from seedream_assets.core.redaction import without_credentials
 from seedream_assets.storage.source_file import SourceFile as SourceFile
 from seedream_assets.storage.source_file import too_large
 
@@ -97,7 +98,7 @@ def _find_on_disk(location: str, base: Path) -> Iterator[SourceFile]:
     if location.startswith("file://"):
         parts = urlsplit(location)
         if parts.netloc not in ("", "localhost"):
-            raise PromptTableError(f"{location} is on another machine; {_ALLOWED}")
+            raise PromptTableError(f"{without_credentials(location)} is on another machine; {_ALLOWED}")
         location = unquote(parts.path)
     if not location.strip() or "\0" in location:
         raise PromptTableError(f"{location!r} names no file; {_ALLOWED}")

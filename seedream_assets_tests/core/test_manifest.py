@@ -17,7 +17,9 @@ from seedream_assets.core.manifest import (
     endings_in,
     endings_of,
     passenger_name,
+    read_manifest,
 )
+from seedream_assets.core.parquet import to_parquet
 from seedream_assets_tests.core.builders import NOON, make_paid_request, make_plan, make_prompts
 from seedream_assets_tests.core.manifest_builders import (
     ROW,
@@ -258,3 +260,13 @@ def test_the_endings_of_nothing_are_an_empty_table_of_the_same_shape():
     assert list(endings_of([]).columns) == list(ENDING_COLUMNS)
     checked = make_prompts([])
     assert endings_in(make_manifest(checked, make_plan(checked))).empty
+
+
+def test_signed_addresses_of_an_earlier_version_are_read_without_their_signatures():
+    checked = make_prompts([ROW | {"quantity": 4}])
+    manifest = make_manifest(checked, make_plan(checked), [make_completed(REQUEST)])
+    plain = manifest["source_url"].copy()
+    signed = manifest.assign(source_url=plain.where(plain.index % 2 == 0, plain + "?Signature=abc#x"))
+    signed.loc[0, "source_url"] = pd.NA
+    assert read_manifest(to_parquet(signed))["source_url"].tolist() == [pd.NA, *plain[1:]]
+    assert read_manifest(to_parquet(manifest))["source_url"].tolist() == plain.tolist()

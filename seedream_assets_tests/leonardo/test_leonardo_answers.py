@@ -19,7 +19,8 @@ from seedream_assets.core.errors import (
     PromptBlocked,
     RateLimited,
 )
-from seedream_assets.leonardo.answers import LONGEST_SHOWN_CHARACTERS, read_answer, retry_after_seconds, shown
+from seedream_assets.core.redaction import LONGEST_SHOWN_CHARACTERS
+from seedream_assets.leonardo.answers import read_answer, retry_after_seconds, shown
 from seedream_assets_tests.leonardo.making import KEY
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
+from base64 import b64encode
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -138,3 +141,68 @@ def test_objects_that_hold_the_key_do_not_show_it() -> None:
 def test_the_key_is_added_for_one_origin_only(url: str, gets_it: bool) -> None:
     request = next(_KeyForOneHost(API, KEY).auth_flow(httpx.Request("GET", url)))
     assert ("authorization" in request.headers) is gets_it
+
+
+ODD_SPELLINGS = {
+    "in another case": KEY.upper(),
+    "as in an address": quote(KEY, safe="").replace("-", "%2D"),
+    "split by white space": f"{KEY[:5]} \n {KEY[5:]}",
+    "base64 of the header": b64encode(f"Bearer {KEY}".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("spelling", ODD_SPELLINGS.values(), ids=ODD_SPELLINGS.keys())
+def test_no_text_of_an_answer_that_is_kept_holds_the_key(spelling: str) -> None:
+    job = {
+        "id": f"g-{spelling}",
+        "status": "COMPLETE",
+        "prompt": f"a mug {spelling}",
+        "createdAt": spelling,
+        "prompt_moderations": [{"moderationClassification": [spelling, f"two\nlines {spelling}"]}],
+        "generated_images": [{"id": spelling, "url": f"https://cdn.leonardo.ai/{spelling}/x.jpg", "nsfw": False}],
+    }
+    history = answered(
+        lambda client: client.read_history("me", offset=0, limit=1), httpx.Response(200, json={"generations": [job]})
+    )
+    polled = answered(
+        lambda client: client.read_generation("g-1"), httpx.Response(200, json={"generations_by_pk": job})
+    )
+    bought = answered(create, httpx.Response(200, json={"generate": {"generationId": spelling}}))
+    assert polled is not None
+    for told in (repr(history), repr(polled), bought.generation_id):
+        assert "[key]" in told
+        assert spelling not in told
+        assert KEY.casefold() not in told.casefold()
+    assert polled.moderation[1] == f"two lines {polled.moderation[0]}"
+    with pytest.raises(SeedreamError) as caught:
+        answered(create, httpx.Response(400, json={"error": spelling, "code": spelling}, headers={"X-Request-ID": KEY}))
+    assert spelling not in shown_by(caught.value)
+
+
+def test_signed_addresses_and_foreign_tokens_in_an_error_are_not_shown() -> None:
+    words = "see https://x.example/log?X-Amz-Signature=abcdef0123 with Bearer abcdef0123, user https://me:abcdef0123@x.example"
+    with pytest.raises(SeedreamError) as caught:
+        answered(create, httpx.Response(502, text=f"<html>{words}</html>", headers={"Location": words}))
+    assert "x.example/log" in str(caught.value)
+    assert "abcdef0123" not in shown_by(caught.value)
+    elsewhere = httpx.Response(302, headers={"Location": words.split()[1]})
+    with pytest.raises(SeedreamError) as caught:
+        answered(create, elsewhere)
+    assert "x.example/log" in str(caught.value)
+    assert "abcdef0123" not in shown_by(caught.value)
+
+
+def test_the_form_of_an_upload_keeps_its_signature() -> None:
+    seen: list[bytes] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/init-image"):
+            fields = {"X-Amz-Signature": "abcdef0123", "Policy": "p"}
+            ticket = {"id": "i-1", "url": "https://b.s3.amazonaws.com/?sig=1", "fields": json.dumps(fields)}
+            return httpx.Response(200, json={"uploadInitImage": ticket})
+        seen.append(request.read())
+        assert request.url == "https://b.s3.amazonaws.com/?sig=1"
+        return httpx.Response(204)
+
+    assert answered(lambda client: client.upload_reference(b"x", extension="png"), respond) == "i-1"
+    assert b"abcdef0123" in seen[0]
