@@ -7,7 +7,8 @@ that nothing secret stands in definitions, the UI or the run's configuration.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from seedream_assets.leonardo.settings import MEBIBYTE, PRODUCTION_IMAGE_HOSTS, 
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.open_store import open_store
 from seedream_assets.storage.s3_client import S3Options
+from seedream_assets.storage.store_address import read_store_address
 
 KEY_VARIABLE = "LEONARDO_API_KEY"
 ADDRESS_VARIABLE = "LEONARDO_BASE_URL"
@@ -152,7 +154,8 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
     model_config = _STRICT
 
     url: str | None = Field(
-        default=None, description=f"s3://bucket/prefix or file:///…. Default: {STORE_VARIABLE} when a run starts."
+        default=None,
+        description=f"s3://bucket/prefix, file:///… or an absolute path. Default: {STORE_VARIABLE} when a run starts.",
     )
     endpoint_url: str | None = Field(default=None, description="Default: boto3's AWS_ENDPOINT_URL_S3.")
     region: str | None = Field(default=None, description="Default: boto3's AWS_DEFAULT_REGION.")
@@ -176,13 +179,41 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         Raises:
             DeclarationError: No address, or none that is allowed.
         """
-        address = url or self.url or os.environ.get(STORE_VARIABLE)
+        if url is not None:
+            return self._open(url)
+        if self.url is not None:
+            return self._open(self.url, named="image_store.url")
+        address = os.environ.get(STORE_VARIABLE)
         if not address:
             raise DeclarationError(f"no store is named: give the dataset a store, or set {STORE_VARIABLE}")
-        if is_unresolved(address):
-            # Another store than the one that was meant would know of nothing that is owned, and buy it all again.
-            raise DeclarationError(f"store: {address} gives nothing; set the variable where Dagster runs")
-        return open_store(address, options=self.options())
+        return self._open(address, named=STORE_VARIABLE)
+
+    def refuse_unless_allowed(self) -> None:
+        """Check the address as far as it stands here. Opens nothing.
+
+        Raises:
+            DeclarationError: It is none that is allowed, or another value is not.
+        """
+        self.options()
+        if self.url is not None and not isinstance(self.url, dg.EnvVar) and not is_unresolved(self.url):
+            with _naming("image_store.url"):
+                read_store_address(self.url)
+
+    def _open(self, address: str, *, named: str = "") -> ObjectStore:
+        with _naming(named):
+            if is_unresolved(address):
+                # Another store than the one that was meant would know of nothing that is owned, and buy it all again.
+                raise DeclarationError(f"store: {address} gives nothing; set the variable where Dagster runs")
+            return open_store(address, options=self.options())
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """An address is refused with the name of the place where it stands."""
+    try:
+        yield
+    except DeclarationError as error:
+        raise DeclarationError(f"{where}: {error}" if where else str(error)) from error
 
 
 def is_unresolved(address: str) -> bool:

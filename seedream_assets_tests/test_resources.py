@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from pydantic import ValidationError
 
+from seedream_assets.components.seedream_resources import SeedreamResources
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.models import MODELS, TighterLimits
 from seedream_assets.leonardo.settings import PRODUCTION_URL, LeonardoSettings
@@ -181,3 +182,30 @@ def test_a_key_in_the_code_is_refused_and_not_repeated() -> None:
                 dg.Definitions.validate_loadable(made)
         assert CANARY not in str(refused.value)
     assert CANARY not in repr(LeonardoResource(api_key=CANARY)) + str(LeonardoResource(api_key=CANARY))
+
+
+@pytest.mark.parametrize("address", ["", " ", "images", "$SEEDREAM_STORE", '"s3://bucket/x"', "s3//bucket", "~/images"])
+def test_no_entrance_takes_an_address_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEEDREAM_STORE", "file:///tmp/the-deployments")
+    with pytest.raises(DeclarationError):
+        ImageStoreResource().open(address)
+    with pytest.raises(DeclarationError, match=r"^image_store\.url: store address"):
+        ImageStoreResource(url=address).open()
+    if not address.startswith('"'):  # in YAML, Dagster's templates take quotes for a text's and leave the address
+        with pytest.raises(DeclarationError, match=r"^image_store\.url: store address"):
+            SeedreamResources.resolve_from_dict({"image_store": {"url": address}}).resources()
+    monkeypatch.setenv("SEEDREAM_STORE", address)
+    with pytest.raises(DeclarationError, match="SEEDREAM_STORE"):
+        ImageStoreResource().open()
+
+
+@pytest.mark.parametrize("url", ["{{ env.TEAM_STORE }}", "s3://bucket/{{ env.TEAM_STORE }}/images"])
+def test_a_store_of_the_deployment_whose_variable_is_not_set_is_not_taken_for_another(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TEAM_STORE", raising=False)
+    monkeypatch.setenv("SEEDREAM_STORE", "file:///tmp/the-deployments")
+    declared = SeedreamResources.resolve_from_dict({"image_store": {"url": url}}).resources()["image_store"]
+    assert isinstance(declared, ImageStoreResource)
+    with pytest.raises(DeclarationError, match="gives nothing"):
+        declared.open()

@@ -33,7 +33,8 @@ DOES_NOT_OPEN = 1
 )
 @click.option(
     "--to",
-    help="s3://bucket/prefix, file:///… or a path, for one format. Default: datasets/<name>/exports/<format>/ in the store.",
+    help="s3://bucket/prefix, file:///…, or a path (a relative one as ./out), for one format. Default: "
+    "datasets/<name>/exports/<format>/ in the store.",
 )
 @click.option("--split", help="Column of the prompt table that says train, validation or test.")
 @click.option("--shard-bytes", type=int, help="Bytes of images in one file of webdataset, parquet or croissant.")
@@ -60,13 +61,20 @@ def command(
         raise click.UsageError(f"--to is the place of one export; name one --format, not {len(choices)}")
     wrong = False
     for choice in choices:
-        target = default_target(source, choice.name) if to is None else ExportTarget(store=resource.open(to))
+        target = (
+            default_target(source, choice.name) if to is None else ExportTarget(store=resource.open(_from_here(to)))
+        )
         report = find_export(choice.name).write(source, target, choice)
         opening = open_export(source, target, choice) if verify and choice.name in LIBRARIES else None
         click.echo(json.dumps(_as_object(report, opening), default=str) if as_json else _told(report, opening))
         wrong = wrong or bool(opening and opening.problems)
     if wrong:
         raise click.exceptions.Exit(DOES_NOT_OPEN)
+
+
+def _from_here(to: str) -> str:
+    """A place that is typed with a dot in front starts from the working directory: nothing is bought twice by that."""
+    return str(Path(to).absolute()) if to.startswith(".") else to
 
 
 def _choices(

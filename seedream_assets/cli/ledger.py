@@ -25,7 +25,9 @@ LONGEST_PROMPT = 60
 
 
 def _store_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--store", help="s3://bucket/prefix or file:///…  [default: SEEDREAM_STORE]")(function)
+    return click.option(
+        "--store", help="s3://bucket/prefix, file:///… or an absolute path.  [default: SEEDREAM_STORE]"
+    )(function)
 
 
 def _open(store: str | None) -> ObjectStore:

@@ -65,7 +65,7 @@ def _dataset_and_store(dataset: str | None, address: str | None) -> tuple[str | 
     if dataset is None or not Path(dataset).is_file():
         return dataset, opened.open(address)
     declaration = load_declaration(Path(dataset))
-    return declaration.name, opened.open(address or declaration.store)
+    return declaration.name, opened.open(declaration.store if address is None else address)
 
 
 def _trace_image(store: ObjectStore, image: str) -> Trace:

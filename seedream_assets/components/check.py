@@ -16,6 +16,7 @@ import dagster as dg
 from pydantic import ValidationError
 
 from seedream_assets.components.image_dataset import ImageDataset
+from seedream_assets.components.schema import unless_unresolved
 from seedream_assets.components.seedream_resources import SeedreamResources
 from seedream_assets.components.yaml_documents import Place, YamlDocument, YamlError, read_documents
 from seedream_assets.core.errors import LimitError, SeedreamError
@@ -47,7 +48,7 @@ OWN_NAMES = {"image_model": "model"}
 # Jinja over the row's columns, not over Dagster's variables.
 NOT_TEMPLATED: tuple[Place, ...] = (("prompts", "template"),)
 # Kept as it stands where the variable is not set, and refused when a run starts.
-KEPT_UNRESOLVED: tuple[Place, ...] = (("store",),)
+KEPT_UNRESOLVED: tuple[Place, ...] = (("store",), ("image_store", "url"))
 _NAMED = re.compile(r"(?:leonardo\.|engine\.)?(exports\.[a-z_0-9]+|[a-z_]+(?:\.(?:[a-z_]+|\d+))*)\b")
 
 
@@ -162,7 +163,7 @@ class _Examination:
             if not self.has_own_variables:
                 self._note(place, f"{_told(place)}: {value} cannot be evaluated: {_last_line(error)}")
             return None
-        return value if rendered is None and place in KEPT_UNRESOLVED else rendered
+        return unless_unresolved(value, rendered) if place in KEPT_UNRESOLVED else rendered
 
     def _validate(self) -> ImageDataset | SeedreamResources | None:
         """The component from the values, all wrong ones noted and taken out."""

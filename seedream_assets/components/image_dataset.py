@@ -43,10 +43,9 @@ from seedream_assets.core.prompt_template import PromptTemplate
 from seedream_assets.core.provenance import Provenance
 from seedream_assets.core.quality_rules import QualityRules, Regenerate
 from seedream_assets.resources import LeonardoResource, is_unresolved
-from seedream_assets.storage.open_store import open_store
+from seedream_assets.storage.store_address import read_store_address
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,254}(/.*)?")
 
 
 @dg.scaffold_with(ImageDatasetScaffolder)
@@ -94,7 +93,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             keep_unresolved,
             inject_before_resolve=False,
             model_field_type=str,
-            description="s3://bucket/prefix, or file:///… for one machine. Default: the deployment's.",
+            description="s3://bucket/prefix, or file:///… or an absolute path for one machine. Default: the deployment's.",
             examples=["{{ env.SEEDREAM_STORE }}"],
         ),
     ] = None
@@ -148,7 +147,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             base=base,
             tables=(table,) if isinstance(table, str) else tuple(table),
             rules=rules,
-            store=self.store or None,
+            store=self.store,
             partitions=self._partitions(),
             schedule=self.schedule,
             sensor=Sensor(**self.sensor.given()) if self.sensor else None,
@@ -170,8 +169,9 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         resource = LeonardoResource()
         resource.refuse_unless_allowed({**declaration.leonardo, **declaration.engine})
         check_recipe(rules.recipe, resource.models(declaration.leonardo), self.size_policy)
-        if self.store and not is_unresolved(self.store):
-            _refuse_store(self.store)
+        if self.store is not None and not is_unresolved(self.store):
+            # Not opened: that needs boto3's configuration, which loading a definition must not.
+            read_store_address(self.store)
         for owner in self.owners or ():
             if not _is_owner(owner):
                 raise DeclarationError(f"owners: got {owner!r}, allowed is an e-mail address or team:<name>")
@@ -220,14 +220,6 @@ def _moment(start: str) -> date:
         raise DeclarationError(
             f"partitions.start: got {start!r}, allowed is a day as 2026-11-01, or a time as 2026-11-01T06:00"
         ) from error
-
-
-def _refuse_store(address: str) -> None:
-    # A bucket is opened when a run starts: that needs boto3's configuration, which loading a definition must not.
-    if not address.startswith("s3://"):
-        open_store(address)
-    elif not _BUCKET.fullmatch(address):
-        raise DeclarationError(f"store: got {address!r}, allowed is s3://bucket/prefix or file:///absolute/path")
 
 
 def _is_owner(owner: str) -> bool:

@@ -195,7 +195,15 @@ class LeonardoModel(GivenModel):
 class ImageStoreModel(GivenModel):
     """`ImageStoreResource`'s fields."""
 
-    url: Annotated[str | None, Described(description="s3://bucket/prefix or file:///…")] = None
+    url: Annotated[
+        str | None,
+        dg.Resolver(
+            lambda context, value: keep_unresolved(context, value),
+            inject_before_resolve=False,
+            model_field_type=str,
+            description="s3://bucket/prefix, file:///… or an absolute path.",
+        ),
+    ] = None
     endpoint_url: Annotated[str | None, Described(description="For S3-compatible servers.")] = None
     region: Annotated[str | None, Described(description="AWS region.")] = None
     max_connections: Annotated[AtLeastOne | None, Described(description="Connections at one time.")] = None
@@ -211,7 +219,14 @@ def keep_unresolved(context: dg.ResolutionContext, value: str | None) -> str | N
     """
     if value is None:
         return None
-    return context.resolve_value(value, as_type=str) or value
+    return unless_unresolved(value, context.resolve_value(value, as_type=str))
+
+
+def unless_unresolved(template: str, rendered: str | None) -> str:
+    """What a template gave; the template itself where one of its variables gave nothing."""
+    # In the middle of a text, what is not set is printed as None.
+    is_unset = not rendered or ("{{" in template and "None" in rendered and "None" not in template)
+    return template if is_unset or rendered is None else rendered
 
 
 def _is_list(value: object) -> bool:

@@ -40,7 +40,7 @@ class SeedreamResources(dg.Component, dg.Model, dg.Resolvable):
         leonardo = LeonardoResource(**(self.leonardo.given() if self.leonardo else {}))
         leonardo.refuse_unless_allowed()
         store = ImageStoreResource(**(self.image_store.given() if self.image_store else {}))
-        store.options()
+        store.refuse_unless_allowed()
         return {LEONARDO_KEY: leonardo, IMAGE_STORE_KEY: store}
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002  # Dagster's signature
