@@ -44,6 +44,16 @@ def test_to_another_place_and_with_json(bought: Desk) -> None:
     assert told["uri"] == place.as_uri()
 
 
+def test_a_relative_place_has_a_dot_in_front(bought: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bought.folder)
+    yaml = str(bought.folder / "dataset.yaml")
+    assert bought.run_json("export", yaml, "--format", "parquet", "--to", "./out")["uri"] == (
+        (bought.folder / "out").as_uri()
+    )
+    done = bought.run("export", yaml, "--format", "parquet", "--to", "s3//bucket/out")
+    assert "did you mean 's3://bucket/out'?" in str(done.exception)
+
+
 def test_without_verification_nothing_is_opened(bought: Desk) -> None:
     told = bought.run_json("export", str(bought.folder / "dataset.yaml"), "--format", "parquet", "--no-verify")
     assert told["opening"] is None

@@ -191,3 +191,26 @@ def test_without_regenerate_rejects_are_counted_and_nothing_more_is_bought(desk:
     summary = desk.run_json("run", str(desk.write("rejecting.yaml", text)))
     assert (summary["wanted"], summary["stored"], summary["rejected"], summary["replacements"]) == (3, 3, 2, 0)
     assert summary["cost"]["amount"] == 84.0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("spend", "images"), ("ledger", "list", "--store", "images"), ("trace", "0" * 32, "--store", "images")],
+)
+def test_a_relative_store_is_refused_by_every_command(
+    desk: Desk, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    result = desk.run(*command)
+    assert isinstance(result.exception, DeclarationError)
+    assert f"did you mean '{desk.folder}/images'?" in str(result.exception)
+    assert not (desk.folder / "images").exists()
+
+
+def test_a_variable_that_an_env_file_did_not_fill_in_buys_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEEDREAM_STORE", "${DATA}/images")
+    for command in ("plan", "run", "verify"):
+        result = desk.run(command, str(desk.folder / "dataset.yaml"))
+        assert result.exit_code != 0
+        assert "a variable that nobody has filled in" in f"{result.exception} {result.stderr}"
+    assert desk.emulator.account.bill()["credits"] == 0
