@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import click
 
 from seedream_assets.emulator.server import LOOPBACK, serve
-from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
+from seedream_assets.emulator.settings import DEMO_KEY, DEMO_USER_ID, EmulatorSettings
 
 
 @click.command("emulator")
@@ -17,6 +19,7 @@ from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 @click.option("--creates-per-minute", type=click.IntRange(0), default=100, show_default=True, help="0: no limit.")
 @click.option("--requests-per-minute", type=click.IntRange(0), default=2000, show_default=True, help="0: no limit.")
 @click.option("--unit", type=click.Choice(["CREDITS", "DOLLARS"]), default="CREDITS", show_default=True)
+@click.option("--user-id", type=click.UUID, default=DEMO_USER_ID, show_default=True, help="Whose account it is.")
 def command(
     port: int,
     slots: int,
@@ -26,8 +29,9 @@ def command(
     creates_per_minute: int,
     requests_per_minute: int,
     unit: str,
+    user_id: UUID,
 ) -> None:
-    """Serve until Ctrl-C. The bill is at /emulator/bill, a page for people at /emulator."""
+    """Serve until Ctrl-C. The bill is at /emulator/bill, a page for people at /emulator, settings at /emulator/settings."""
     settings = EmulatorSettings(
         slots=slots,
         latency_seconds=latency,
@@ -36,6 +40,7 @@ def command(
         creates_per_minute=creates_per_minute,
         requests_per_minute=requests_per_minute,
         cost_unit="DOLLARS" if unit == "DOLLARS" else "CREDITS",
+        user_id=str(user_id),
     )
 
     def announce(base_url: str) -> None:

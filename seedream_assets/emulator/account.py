@@ -7,16 +7,15 @@ names, and what is summed up from the state (`bill.py`).
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 import random
 import secrets
 import threading
 import time
 import uuid
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from seedream_assets.emulator.bill import draw_up
@@ -61,6 +60,20 @@ class Account:
         self._unrefunded: list[Job] = []
         self._init_images = InitImages(settings.user_id, settings.upload_lifetime_seconds)
         self._balance_credits = settings.balance_credits
+        self._history_reads = 0
+        self._web_app = random.Random(f"web app {settings.random_seed}")
+
+    def change(self, /, **settings: Any) -> None:
+        """Let the account behave otherwise from now on.
+
+        Args:
+            settings: Fields of `EmulatorSettings`; `telling` and `listing` whole, or in part as a mapping.
+
+        Raises:
+            ValueError: There is no such setting, it has no such value, or it is fixed when the account is opened.
+        """
+        with self._lock:
+            self.settings = self.settings.changed(settings)
 
     # Who may ask, and how often
 
@@ -112,14 +125,17 @@ class Account:
         outcome = decide(order, self.settings, fault)
         with self._lock:
             now = self.clock()
-            cost_credits = order.quantity * self.settings.credits_per_image
+            cost_credits = order.quantity * self._price(fault)
             if cost_credits > self._settled_balance(now):
                 raise RefusedError(402, "Insufficient balance")
             if self._slots.pending(now) >= self.settings.pending_limit:
                 raise self.too_many("Maximum number of pending generations reached", None)
             self._balance_credits -= cost_credits
             starts_at, ends_at = self._slots.occupy(now, self._latency_seconds())
-            return self._keep(order, outcome, key_fingerprint, cost_credits, (now, starts_at, ends_at))
+            job = self._keep(order, outcome, key_fingerprint, cost_credits, (now, starts_at, ends_at))
+            if self.settings.web_app_share and self._web_app.random() < self.settings.web_app_share:
+                self.add_web_app_generation(self._order_in_web_app(order))
+            return job
 
     def add_web_app_generation(self, order: Order) -> Job:
         """Put a generation into the history that was made in the web app: finished, not billed, not ours."""
@@ -152,15 +168,18 @@ class Account:
             return job
 
     def history(self, offset: int, limit: int) -> list[Job]:
-        """List generations, newest first, that are old enough to be visible."""
+        """List generations as `Listing` says: by default newest first, once they are old enough to be visible."""
         with self._lock:
             now = self.clock()
-            newest = now - self.settings.history_lag_seconds
-            visible = bisect_right(self._in_order, newest, key=lambda job: job.created_at)
-            listed: Iterator[Job] = (
-                job for position in range(visible - 1, -1, -1) if not (job := self._in_order[position]).deleted
+            self._history_reads += 1
+            page = self.settings.listing.page(
+                self._in_order,
+                now=now,
+                lag_seconds=self.settings.history_lag_seconds,
+                offset=offset,
+                limit=min(limit, self.settings.history_limit),
+                read=self._history_reads,
             )
-            page = list(itertools.islice(listed, offset, offset + min(limit, self.settings.history_limit)))
             for job in page:
                 job.note_shown(now)
             return page
@@ -183,6 +202,8 @@ class Account:
         """Remember that an image was sent whole."""
         with self._lock:
             job.downloads[index] += 1
+            if self.settings.deletes_downloaded and set(job.indexes(self.clock())) <= set(job.downloads):
+                job.deleted = True
 
     # Reference images
 
@@ -266,7 +287,7 @@ class Account:
         if self._in_order:  # A clock that is set back must not put the history out of order.
             created_at = max(created_at, self._in_order[-1].created_at)
         job = Job(
-            generation_id=new_generation_id(created_at),
+            generation_id=new_generation_id(created_at + self.settings.telling.clock_ahead_seconds),
             order=order,
             outcome=outcome,
             seed=secrets.randbelow(LARGEST_SEED) if order.seed is None else order.seed,
@@ -275,7 +296,8 @@ class Account:
             created_at=created_at,
             starts_at=starts_at,
             ends_at=ends_at,
-            image_ids=tuple(str(uuid.uuid4()) for _ in range(order.quantity)),
+            image_ids=tuple(str(uuid.uuid4()) for _ in range(max(order.quantity, outcome.images or 0))),
+            number=len(self._in_order),
         )
         self._jobs[job.generation_id] = job
         self._in_order.append(job)
@@ -283,6 +305,24 @@ class Account:
         if outcome.failed and not outcome.never_ends and self.settings.refund_failed:
             self._unrefunded.append(job)
         return job
+
+    def _price(self, fault: Fault | None) -> int:
+        """Credits of one image of the generation that comes next."""
+        if fault is not None and fault.kind == "price":
+            return int(fault.parameters["credits_per_image"])
+        cycle = self.settings.price_cycle
+        return (
+            cycle[sum(job.billed for job in self._in_order) % len(cycle)] if cycle else self.settings.credits_per_image
+        )
+
+    def _order_in_web_app(self, before: Order) -> Order:
+        prompt = (
+            before.prompt
+            if self.settings.web_app_prompt == "same"
+            else f"A picture of my own, {self._web_app.random()}"
+        )
+        seed = self._web_app.randrange(LARGEST_SEED)
+        return replace(before, prompt=prompt, quantity=1, seed=seed, references=())
 
     def _latency_seconds(self) -> float:
         median, sigma = self.settings.latency_seconds, self.settings.latency_sigma

@@ -13,18 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from seedream_assets.emulator.jobs import Job, written_time
-from seedream_assets.emulator.settings import USD_PER_CREDIT, EmulatorSettings
+from seedream_assets.emulator.settings import USD_PER_CREDIT, CostTold, EmulatorSettings
+from seedream_assets.emulator.telling import LIVE_TELLING, MODEL_NAMES, Telling
 from seedream_assets.emulator.uploads import InitImage
 from seedream_assets.emulator.validation import MODELS
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
 HTML_TYPE: Final = "text/html; charset=UTF-8"
-
-# The vendor's list has ids and display names, but not the slug that a create request needs.
-_MODEL_ENTRIES: Final = {
-    "seedream-4.0": ("40a7c0de-0000-4000-8000-000000000040", "Seedream 4.0"),
-    "seedream-4.5": ("40a7c0de-0000-4000-8000-000000000045", "Seedream 4.5"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +40,35 @@ def json_answer(content: object, status: int = 200, on_sent: Callable[[], None] 
 
 def flat_error(status: int, message: str, code: str = "unexpected", retry_after: float | None = None) -> Answer:
     """Send the flat envelope with a status of its own, and Retry-After in whole seconds when told to."""
-    body = json.dumps({"error": message, "path": "$", "code": code}).encode()
+    return any_error("flat", status, message, code, retry_after)
+
+
+def any_error(envelope: str, status: int, message: str, code: str, retry_after: float | None) -> Answer:
+    """Send an error in one of the three envelopes: `flat`, a bare `array`, or an `object` with errors."""
+    content: object = {"error": message, "path": "$", "code": code}
+    if envelope != "flat":
+        error = _graphql_error(message, code, None, status)
+        content = [error] if envelope == "array" else {"errors": [error], "data": None}
     headers = () if retry_after is None else (("Retry-After", str(max(1, -int(-retry_after // 1)))),)
-    return Answer(status, body, headers=headers)
+    return Answer(status, json.dumps(content).encode(), headers=headers)
 
 
 def validation_refusal(problems: Sequence[str]) -> Answer:
     """Send the bare array, with HTTP 200, as v2 does for a parameter it does not like."""
     details = {"message": "Validation failed", "statusCode": 400, "errors": [{"message": text} for text in problems]}
-    return json_answer([_graphql_error("Validation failed", "VALIDATION_ERROR", details)])
+    return json_answer([_graphql_error("Validation failed", "VALIDATION_ERROR", details, 400)])
 
 
 def moderation_refusal(text: str, shape: str) -> Answer:
     """Send a moderation text in one of the three envelopes: `object` and `array` with HTTP 200, `flat` with 403."""
     if shape == "flat":
         return flat_error(403, text)
-    error = _graphql_error(text, "BAD_REQUEST", None)
+    error = _graphql_error(text, "BAD_REQUEST", None, 400)
     return json_answer([error] if shape == "array" else {"errors": [error], "data": None})
 
 
-def _graphql_error(message: str, code: str, details: Mapping[str, Any] | None) -> dict[str, Any]:
-    extensions: dict[str, Any] = {"code": code, "statusCode": 400}
+def _graphql_error(message: str, code: str, details: Mapping[str, Any] | None, status: int) -> dict[str, Any]:
+    extensions: dict[str, Any] = {"code": code, "statusCode": status}
     if details:
         extensions["details"] = details
     return {"message": message, "path": ["generate"], "extensions": extensions}
@@ -84,56 +87,65 @@ def s3_error(status: int, code: str, message: str) -> Answer:
     return Answer(status, page.encode(), "application/xml")
 
 
-def accepted(job: Job, settings: EmulatorSettings) -> dict[str, Any]:
-    """Write the answer to a create in the shape that the settings ask for."""
+def accepted(job: Job, settings: EmulatorSettings, cost: object) -> dict[str, Any]:
+    """Write the answer to a create in the shape that the settings ask for; `cost` is `told_cost`, or what a fault says."""
     if settings.answer_shape == "flat":
         return {"generationId": job.generation_id, "apiCreditCost": job.credits}
-    dollars = settings.cost_unit == "DOLLARS"
-    amount = f"{job.credits * USD_PER_CREDIT:.4f}" if dollars else str(job.credits)
-    inner = {
-        "generationId": job.generation_id,
-        "apiCreditCost": None,
-        "cost": {"amount": amount, "unit": settings.cost_unit},
-    }
+    inner = {"generationId": job.generation_id, "apiCreditCost": None, "cost": cost}
     return {"sdGenerationJob" if settings.answer_shape == "legacy" else "generate": inner}
 
 
-def generation(job: Job, now: float, address: str, *, shuffled: bool = False) -> dict[str, Any]:
+def told_cost(job: Job, settings: EmulatorSettings) -> dict[str, Any] | None:
+    """Write what a create's answer says that it costs; None says nothing."""
+    told = settings.cost_told
+    if told == "changing":
+        told = _CHANGING[job.number % len(_CHANGING)]
+    if told == "none":
+        return None
+    if told == "tiny":
+        return {"amount": "0.0001", "unit": "DOLLARS"}
+    if told == "words":
+        return {"amount": "twenty-eight", "unit": settings.cost_unit}
+    amount = job.credits * {"zero": 0.0, "tenth": 0.1, "negative": -1.0}.get(told, 1.0)
+    written = f"{amount * USD_PER_CREDIT:.4f}" if settings.cost_unit == "DOLLARS" else f"{amount:g}"
+    return {"amount": amount if told == "number" else written, "unit": settings.cost_unit}
+
+
+_CHANGING: Final[tuple[CostTold, ...]] = ("charged", "none", "zero", "charged", "tiny", "negative")
+
+
+def generation(
+    job: Job, now: float, address: str, *, telling: Telling = LIVE_TELLING, shuffled: bool = False
+) -> dict[str, Any]:
     """Write a generation as a poll and the history show it; `address` is what image URLs begin with."""
     order, outcome = job.order, job.outcome
     status = job.status(now)
-    indexes = list(job.indexes(now))
+    indexes = [*job.indexes(now), *job.without_address(now)]
     if shuffled:
         random.Random(job.generation_id).shuffle(indexes)
+    pending = set(job.without_address(now))
+    told = telling.told(
+        prompt=order.prompt,
+        width=order.width,
+        height=order.height,
+        seed=job.seed,
+        model=order.model,
+        created_at=job.created_at,
+    )
     return {
         "id": job.generation_id,
-        "createdAt": written_time(job.created_at),
         "status": status,
-        "prompt": order.prompt,
-        "negativePrompt": None,
-        "imageWidth": order.width,
-        "imageHeight": order.height,
-        "seed": job.seed,
+        **told,
+        **_ALWAYS_NULL,
         "public": order.public,
-        "modelId": None,
-        "sdVersion": None,
-        "scheduler": None,
-        "presetStyle": None,
-        "inferenceSteps": None,
-        "guidanceScale": None,
-        "initStrength": None,
-        "photoReal": None,
-        "photoRealStrength": None,
-        "promptMagic": None,
-        "promptMagicStrength": None,
-        "promptMagicVersion": None,
-        "ultra": None,
         "generation_elements": [],
         "prompt_moderations": [{"moderationClassification": [] if status == "PENDING" else list(outcome.moderation)}],
         "generated_images": [
             {
                 "id": job.image_ids[index],
-                "url": f"{address}/generations/{job.generation_id}/{job.file_name(index)}",
+                "url": None
+                if index in pending
+                else f"{address}/generations/{job.generation_id}/{job.file_name(index)}",
                 "nsfw": outcome.nsfw,
                 "likeCount": 0,
                 "motionMP4URL": None,
@@ -142,6 +154,25 @@ def generation(job: Job, now: float, address: str, *, shuffled: bool = False) ->
             for index in indexes
         ],
     }
+
+
+_ALWAYS_NULL: Final = dict.fromkeys(
+    (
+        "negativePrompt",
+        "sdVersion",
+        "scheduler",
+        "presetStyle",
+        "inferenceSteps",
+        "guidanceScale",
+        "initStrength",
+        "photoReal",
+        "photoRealStrength",
+        "promptMagic",
+        "promptMagicStrength",
+        "promptMagicVersion",
+        "ultra",
+    )
+)
 
 
 def me(settings: EmulatorSettings, balance_credits: int) -> dict[str, Any]:
@@ -167,7 +198,7 @@ def me(settings: EmulatorSettings, balance_credits: int) -> dict[str, Any]:
 def models() -> dict[str, Any]:
     """Write the list of models with their parameter schemas."""
     entries = [
-        {"id": identity, "name": name, "parameters": MODELS[slug]} for slug, (identity, name) in _MODEL_ENTRIES.items()
+        {"id": identity, "name": name, "parameters": MODELS[slug]} for slug, (identity, name) in MODEL_NAMES.items()
     ]
     return {"productionApiAvailableModels": entries}
 

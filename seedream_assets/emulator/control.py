@@ -1,4 +1,4 @@
-"""The emulator's own pages: the bill, the fault script, and a page for people.
+"""The emulator's own pages: the bill, the fault script, the account's settings, and a page for people.
 
 What belongs here: everything below `/emulator`. What does not: anything that Leonardo has.
 """
@@ -42,6 +42,16 @@ def control_routes(account: Account) -> list[Route]:
         account.clear_faults()
         return Response(status_code=204)
 
+    async def settings(request: Request) -> Response:
+        return JSONResponse(account.settings.to_json())
+
+    async def change_settings(request: Request) -> Response:
+        try:
+            account.change(**json.loads(await request.body()))
+        except (ValueError, TypeError) as wrong:
+            return JSONResponse({"error": str(wrong)}, status_code=400)
+        return JSONResponse(account.settings.to_json())
+
     async def page(request: Request) -> Response:
         return HTMLResponse(_page(account))
 
@@ -51,6 +61,8 @@ def control_routes(account: Account) -> list[Route]:
         Route("/emulator/faults", faults, methods=["GET"]),
         Route("/emulator/faults", add_faults, methods=["POST"]),
         Route("/emulator/faults", clear_faults, methods=["DELETE"]),
+        Route("/emulator/settings", settings, methods=["GET"]),
+        Route("/emulator/settings", change_settings, methods=["PATCH"]),
     ]
 
 

@@ -27,12 +27,19 @@ class Kind:
 
 
 _CREATE: Final = ("create",)
+_ERROR: Final = {
+    "status": 500,
+    "message": "internal error",
+    "envelope": "flat",
+    "code": "unexpected",
+    "retry_after": None,
+}
 _DOWNLOAD: Final = ("download",)
 
 KINDS: Final[Mapping[str, Kind]] = {
     # Before: the request is never handled, so nothing is accepted or billed.
     "drop_before": Kind("connection closed, request not handled"),
-    "error_before": Kind("HTTP error, request not handled", parameters={"status": 500, "message": "internal error"}),
+    "error_before": Kind("HTTP error, request not handled", parameters=_ERROR),
     "rate_limit": Kind("HTTP 429, request not handled", parameters={"retry_after": None}),
     "html": Kind("HTML instead of JSON, request not handled", parameters={"status": 502}),
     "redirect": Kind("HTTP redirect, request not handled", parameters={"location": None, "status": 302}),
@@ -41,10 +48,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "slow_before": Kind("handled only after a delay, even when the caller has gone", parameters={"seconds": 1.0}),
     # After: the request is handled (a create is accepted and billed), the answer is spoilt.
     "drop_after": Kind("handled, then connection closed without an answer"),
-    "error_after": Kind("handled, then HTTP error", parameters={"status": 500, "message": "internal error"}),
+    "error_after": Kind("handled, then HTTP error", parameters=_ERROR),
     "html_after": Kind("handled, then HTML instead of JSON", parameters={"status": 502}),
+    "redirect_after": Kind("handled, then HTTP redirect", parameters={"location": None, "status": 302}),
     "empty": Kind("handled, then an empty body with status 200"),
-    "not_object": Kind("handled, then JSON that is no object", parameters={"json": "OK"}),
+    "not_object": Kind("handled, then JSON that says nothing", parameters={"json": "OK", "status": 200}),
     "hang": Kind("handled, then silence", parameters={"seconds": 300.0}),
     "slow": Kind("handled at once, answered after a delay", parameters={"seconds": 1.0}),
     "cut": Kind("handled, then connection closed in the middle of the body"),
@@ -55,8 +63,14 @@ KINDS: Final[Mapping[str, Kind]] = {
     "failed": Kind("ends FAILED", _CREATE, {"moderation": []}),
     "nsfw": Kind("ends COMPLETE, images flagged nsfw", _CREATE, {"moderation": []}),
     "fewer_images": Kind("ends COMPLETE with fewer images", _CREATE, {"images": None}),
+    "more_images": Kind("ends COMPLETE with more images", _CREATE, {"more": 1}),
+    "late_images": Kind("COMPLETE before its images are listed", _CREATE, {"seconds": 3.0, "shown": "empty"}),
+    "failed_first": Kind("FAILED before it is COMPLETE", _CREATE, {"seconds": 3.0}),
     "poor_images": Kind("ends COMPLETE with pictures not worth having", _CREATE, {"looks": "blank", "images": None}),
     "never_ends": Kind("PENDING for ever", _CREATE),
+    # What it costs, and what the answer says of that.
+    "price": Kind("charged at another price", _CREATE, {"credits_per_image": 280}),
+    "cost": Kind("charged as ever, answered with this as its cost", _CREATE, {"json": None}),
     # Images that are not what they should be.
     "truncated_image": Kind("a correct answer whose image is cut short", _DOWNLOAD),
     "wrong_type": Kind("something else with status 200", _DOWNLOAD, {"content": "html"}),
@@ -69,9 +83,22 @@ _CHOICES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("wrong_type", "content"): ("html", "png", "text"),
     ("poor_images", "looks"): ("blank", "same", "similar"),
     ("blocked", "shape"): ("object", "array", "flat"),
+    ("late_images", "shown"): ("empty", "partial", "no_url"),
+    ("error_before", "envelope"): ("flat", "array", "object"),
+    ("error_after", "envelope"): ("flat", "array", "object"),
 }
 
-_NUMBERS: Final = ("seconds", "status", "retry_after", "images", "body_bytes", "width", "height")
+_NUMBERS: Final = (
+    "seconds",
+    "status",
+    "retry_after",
+    "images",
+    "more",
+    "credits_per_image",
+    "body_bytes",
+    "width",
+    "height",
+)
 
 
 def _is_number(value: object, *, optional: bool) -> bool:

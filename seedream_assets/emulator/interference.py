@@ -16,7 +16,7 @@ from typing import Any, Final
 from PIL import Image
 from starlette.types import Receive, Scope, Send
 
-from seedream_assets.emulator.answers import Answer, flat_error, html_page, s3_error
+from seedream_assets.emulator.answers import Answer, any_error, flat_error, html_page, s3_error
 from seedream_assets.emulator.connection import drop, hang, send_answer, send_half
 from seedream_assets.emulator.faults import Fault
 
@@ -27,15 +27,13 @@ def answer_instead(fault: Fault, scope: Scope) -> Answer | None:
     """Return the answer that is given without handling the request, if this kind of fault gives one."""
     given = fault.parameters
     if fault.kind == "error_before":
-        return flat_error(int(given["status"]), given["message"])
+        return _error(given)
     if fault.kind == "rate_limit":
         return flat_error(429, "Too many requests", retry_after=given["retry_after"])
     if fault.kind == "html":
         return html_page(int(given["status"]), "Bad gateway")
     if fault.kind == "redirect":
-        # By default to another host name of this same emulator, whose CDN counts a key that is carried along.
-        location = given["location"] or f"http://localhost:{scope['server'][1]}/cdn/elsewhere"
-        return Answer(int(given["status"]), headers=(("Location", location),))
+        return _redirect(given, scope)
     if fault.kind == "not_found" and fault.operation == "download":
         return s3_error(404, "NoSuchKey", "The specified key does not exist.")
     return None
@@ -67,6 +65,8 @@ async def play_after(fault: Fault, answer: Answer, scope: Scope, receive: Receiv
         await hang(given["seconds"], scope, receive)
     elif fault.kind == "cut":
         await send_half(answer, scope, receive, send)
+    elif fault.kind == "redirect_after":
+        await send_answer(_redirect(given, scope), scope, send)
     elif fault.kind == "slow":
         await asyncio.sleep(given["seconds"])
         await send_answer(answer, scope, send)
@@ -74,6 +74,17 @@ async def play_after(fault: Fault, answer: Answer, scope: Scope, receive: Receiv
         await send_answer(_SPOILT[fault.kind](answer, given), scope, send, declared=given.get("declared", True))
     else:
         await send_answer(answer, scope, send)
+
+
+def _error(given: Parameters) -> Answer:
+    retry_after = given["retry_after"]
+    return any_error(given["envelope"], int(given["status"]), given["message"], given["code"], retry_after)
+
+
+def _redirect(given: Parameters, scope: Scope) -> Answer:
+    # By default to another host name of this same emulator, whose CDN counts a key that is carried along.
+    location = given["location"] or f"http://localhost:{scope['server'][1]}/cdn/elsewhere"
+    return Answer(int(given["status"]), headers=(("Location", location),))
 
 
 def _wrong_type(answer: Answer, given: Parameters) -> Answer:
@@ -90,10 +101,10 @@ def _oversize(answer: Answer, given: Parameters) -> Answer:
 
 
 _SPOILT: Final[Mapping[str, Callable[[Answer, Parameters], Answer]]] = {
-    "error_after": lambda _, given: flat_error(int(given["status"]), given["message"]),
+    "error_after": lambda _, given: _error(given),
     "html_after": lambda _, given: html_page(int(given["status"]), "Bad gateway"),
     "empty": lambda *_: Answer(200),
-    "not_object": lambda _, given: Answer(200, json.dumps(given["json"]).encode()),
+    "not_object": lambda _, given: Answer(int(given["status"]), json.dumps(given["json"]).encode()),
     "truncated_image": lambda answer, _: Answer(answer.status, answer.body[: len(answer.body) * 2 // 3], "image/jpeg"),
     "wrong_type": _wrong_type,
     "oversize": _oversize,

@@ -20,6 +20,8 @@ from typing import Final, Literal
 from seedream_assets.emulator.pictures import Looks
 
 Status = Literal["PENDING", "COMPLETE", "FAILED"]
+LateImages = Literal["empty", "partial", "no_url"]
+"""What a COMPLETE generation shows before its images are there: none, half of them, all of them without an address."""
 
 _TICKS_FROM_1582_TO_1970: Final = 0x01B21DD213814000
 _SLUG_LENGTH: Final = 100
@@ -74,7 +76,12 @@ class Outcome:
     nsfw: bool = False
     moderation: tuple[str, ...] = ()
     images: int | None = None
-    """Images that are handed out, when fewer than were ordered."""
+    """Images that are handed out, when fewer or more than were ordered."""
+    late_seconds: float = 0.0
+    """How long it is COMPLETE before all its images are listed and can be fetched."""
+    late_images: LateImages = "empty"
+    failed_first_seconds: float = 0.0
+    """How long it is FAILED before it is COMPLETE."""
     looks: Looks = "own"
     poor_images: int | None = None
     """How many of them, from the lowest index, look like that; None: all."""
@@ -98,6 +105,8 @@ class Job:
     starts_at: float
     ends_at: float
     image_ids: tuple[str, ...]
+    number: int = 0
+    """How many the account had made before."""
     billed: bool = True
     answered: bool = False
     deleted: bool = False
@@ -111,7 +120,8 @@ class Job:
         """Say what a poll at `now` sees."""
         if self.outcome.never_ends or now < self.ends_at:
             return "PENDING"
-        return "FAILED" if self.outcome.failed else "COMPLETE"
+        fails = self.outcome.failed or now < self.ends_at + self.outcome.failed_first_seconds
+        return "FAILED" if fails else "COMPLETE"
 
     def note_shown(self, now: float) -> None:
         """Remember that a caller is shown the job at `now`."""
@@ -125,11 +135,26 @@ class Job:
         return max(0.0, self.told_at - self.ends_at) / (self.ends_at - self.starts_at)
 
     def indexes(self, now: float) -> Sequence[int]:
-        """List the images that exist at `now`. What moderation withholds is taken from the front."""
+        """List the images that can be fetched at `now`. What moderation withholds is taken from the front."""
         if self.status(now) != "COMPLETE":
             return ()
-        kept = self.order.quantity if self.outcome.images is None else self.outcome.images
-        return range(max(0, self.order.quantity - kept), self.order.quantity)
+        made = self._made()
+        if not self._is_late(now):
+            return made
+        return made[: len(made) // 2] if self.outcome.late_images == "partial" else ()
+
+    def without_address(self, now: float) -> Sequence[int]:
+        """List the images that are shown at `now` and have no address yet."""
+        shows = self.status(now) == "COMPLETE" and self.outcome.late_images == "no_url" and self._is_late(now)
+        return self._made() if shows else ()
+
+    def _made(self) -> range:
+        ordered = self.order.quantity
+        made = ordered if self.outcome.images is None else self.outcome.images
+        return range(max(0, ordered - made), max(ordered, made))
+
+    def _is_late(self, now: float) -> bool:
+        return now < self.ends_at + self.outcome.failed_first_seconds + self.outcome.late_seconds
 
     def file_name(self, index: int) -> str:
         """Name an image the way the vendor's CDN does: model, slug of the prompt, index."""

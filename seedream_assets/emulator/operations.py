@@ -19,6 +19,7 @@ from seedream_assets.emulator.jobs import Job, Order, Reference
 from seedream_assets.emulator.outcomes import ModeratedError
 from seedream_assets.emulator.pictures import Picture, render, render_padded
 from seedream_assets.emulator.settings import UUID_PATTERN
+from seedream_assets.emulator.telling import Telling
 from seedream_assets.emulator.uploads import CONTENT_TYPES, UploadRefusedError, read_form
 from seedream_assets.emulator.validation import (
     GENERATED_TYPES,
@@ -76,7 +77,11 @@ def _accept(account: Account, call: Call, order: Order) -> Answer:
     except ModeratedError as moderated:
         account.count("blocked")
         return answers.moderation_refusal(str(moderated), moderated.shape)
-    return json_answer(answers.accepted(job, account.settings), on_sent=lambda: account.note_answered(job))
+    fault = call.fault
+    cost = answers.told_cost(job, account.settings)
+    if fault is not None and fault.kind == "cost":
+        cost = fault.parameters["json"]
+    return json_answer(answers.accepted(job, account.settings, cost), on_sent=lambda: account.note_answered(job))
 
 
 def read_order(body: Mapping[str, Any], content_of: Callable[[str, str], str | None]) -> tuple[Order, list[str]]:
@@ -120,7 +125,9 @@ def poll(account: Account, call: Call) -> Answer:
     job = account.poll(call.path["id"])
     if job is None or (call.fault is not None and call.fault.kind == "not_found"):
         return json_answer({"generations_by_pk": None})
-    return json_answer({"generations_by_pk": _generation(account, call, job)})
+    telling = account.settings.telling
+    telling = telling.truly() if telling.only_history else telling
+    return json_answer({"generations_by_pk": _generation(account, call, job, telling)})
 
 
 def delete(account: Account, call: Call) -> Answer:
@@ -130,13 +137,14 @@ def delete(account: Account, call: Call) -> Answer:
 
 
 def history(account: Account, call: Call) -> Answer:
-    """`GET /v1/generations/user/{userId}`: the account's own generations, newest first; nobody else's."""
+    """`GET /v1/generations/user/{userId}`: the account's own generations, newest first by default; nobody else's."""
+    telling = account.settings.telling
     offset, limit = call.query.get("offset", "0"), call.query.get("limit", "10")
     if not (offset.isascii() and offset.isdigit() and limit.isascii() and limit.isdigit()):
         return flat_error(400, "offset and limit must be integers", "bad-request")
     own = call.path["user_id"].lower() == account.settings.user_id.lower()
     jobs = account.history(int(offset), int(limit)) if own else []
-    return json_answer({"generations": [_generation(account, call, job) for job in jobs]})
+    return json_answer({"generations": [_generation(account, call, job, telling) for job in jobs]})
 
 
 def me(account: Account, call: Call) -> Answer:
@@ -224,9 +232,10 @@ def _image(account: Account, call: Call) -> tuple[Job, int] | None:
     return job, index
 
 
-def _generation(account: Account, call: Call, job: Job) -> dict[str, Any]:
+def _generation(account: Account, call: Call, job: Job, telling: Telling) -> dict[str, Any]:
     address = f"{call.address}/cdn/users/{account.settings.user_id}"
-    return answers.generation(job, account.clock(), address, shuffled=account.settings.shuffled_images)
+    shuffled = account.settings.shuffled_images
+    return answers.generation(job, account.clock(), address, telling=telling, shuffled=shuffled)
 
 
 def _not_a_uuid(text: str) -> Answer:

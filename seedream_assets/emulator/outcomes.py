@@ -33,7 +33,12 @@ def decide(order: Order, settings: EmulatorSettings, fault: Fault | None) -> Out
     for word in settings.blocked_words:
         if word.lower() in prompt:
             raise ModeratedError(word)
-    outcome = Outcome()
+    outcome = Outcome(
+        images=order.quantity + settings.extra_images if settings.extra_images else None,
+        late_seconds=settings.images_late_seconds,
+        late_images=settings.late_images,
+        failed_first_seconds=settings.failed_first_seconds,
+    )
     if _any_in(settings.failed_words, prompt):
         outcome = replace(outcome, failed=True, moderation=("NSFW",))
     if _any_in(settings.nsfw_words, prompt):
@@ -67,6 +72,12 @@ def _struck(outcome: Outcome, order: Order, fault: Fault) -> Outcome:
         return replace(outcome, nsfw=True, moderation=tuple(given["moderation"]))
     if fault.kind == "fewer_images":
         return replace(outcome, images=order.quantity - 1 if given["images"] is None else int(given["images"]))
+    if fault.kind == "more_images":
+        return replace(outcome, images=order.quantity + int(given["more"]))
+    if fault.kind == "late_images":
+        return replace(outcome, late_seconds=given["seconds"], late_images=given["shown"])
+    if fault.kind == "failed_first":
+        return replace(outcome, failed_first_seconds=given["seconds"])
     if fault.kind == "poor_images":
         poor = given["images"]
         return replace(outcome, looks=given["looks"], poor_images=None if poor is None else int(poor))

@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seedream_assets.emulator.account import Account
 from seedream_assets.emulator.api import build_app
@@ -146,7 +147,7 @@ class _Server(uvicorn.Server):
 
 def _configuration(account: Account) -> uvicorn.Config:
     return uvicorn.Config(
-        _without_stop_noise(build_app(account)),
+        _without_stop_noise(_dated(build_app(account), account)),
         http=CuttableProtocol,
         ws="none",
         lifespan="off",
@@ -154,9 +155,26 @@ def _configuration(account: Account) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,
         # Longer than any client pools: an idle connection that closes by itself would be a fault nobody scripted.
         timeout_keep_alive=300,
     )
+
+
+def _dated(app: ASGIApp, account: Account) -> ASGIApp:
+    """Every answer carries a Date header by the API's own clock, which need not be this machine's."""
+
+    async def with_date(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                now = account.clock() + account.settings.telling.clock_ahead_seconds
+                date = formatdate(now, usegmt=True).encode("ascii")
+                message = {**message, "headers": [(b"date", date), *message["headers"]]}
+            await send(message)
+
+        await app(scope, receive, send_dated)
+
+    return with_date
 
 
 def _without_stop_noise(app: ASGIApp) -> ASGIApp:

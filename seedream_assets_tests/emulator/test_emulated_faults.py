@@ -450,6 +450,98 @@ def test_poor_images_are_scripted_by_what_they_look_like(caller: Caller) -> None
         Fault(operation="create", kind="poor_images", parameters={"looks": "ugly"})
 
 
+@pytest.mark.parametrize(("kind", "expected"), [("error_before", NOTHING_BILLED), ("error_after", ONE_BILLED)])
+@pytest.mark.parametrize(
+    ("envelope", "schema"),
+    [("flat", documented.FLAT_ERROR), ("array", documented.ARRAY_ERROR), ("object", documented.OBJECT_ERROR)],
+)
+@pytest.mark.parametrize("status", [200, 400, 401, 402, 403, 404, 413, 422, 429, 500])
+def test_any_status_may_come_in_any_envelope_before_and_after_billing(
+    caller: Caller, kind: str, expected: int, envelope: str, schema: documented.Schema, status: int
+) -> None:
+    how = {"status": status, "envelope": envelope, "code": "BAD_REQUEST", "message": "no", "retry_after": 3}
+    caller.account.add_fault("create", kind, times=1, **how)
+
+    answer = caller.create()
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (status, "3")
+    assert_documented(answer.json(), schema)
+    assert "BAD_REQUEST" in answer.text
+    assert (billed(caller), caller.bill()["unanswered"]) == (expected, expected)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_create_may_be_accepted_and_answered_with_a_redirect(caller: Caller, status: int) -> None:
+    caller.account.add_fault("create", "redirect_after", times=1, status=status, location="https://example.org/x")
+
+    answer = caller.create()
+
+    assert (answer.status_code, answer.headers["location"]) == (status, "https://example.org/x")
+    assert (billed(caller), caller.bill()["unanswered"]) == (ONE_BILLED, 1)
+
+
+def test_an_answer_may_be_json_that_is_no_error_under_a_status_that_is_one(caller: Caller) -> None:
+    caller.account.add_fault("create", "not_object", times=1, json={"ok": True}, status=403)
+    answer = caller.create()
+
+    assert (answer.status_code, answer.json()) == (403, {"ok": True})
+    assert billed(caller) == ONE_BILLED
+
+
+def test_a_generation_may_have_more_images_than_were_ordered(caller: Caller) -> None:
+    caller.account.add_fault("create", "more_images", times=1, more=2)
+    urls = caller.image_urls(caller.create_id(quantity=2))
+
+    assert [url[-6:] for url in urls] == ["-0.jpg", "-1.jpg", "-2.jpg", "-3.jpg"]
+    assert {caller.bare.get(url).status_code for url in urls} == {200}
+    assert (caller.bill()["images"], caller.bill()["credits"]) == (2, 56)
+
+
+@pytest.mark.parametrize(
+    ("shown", "before"), [("empty", []), ("partial", [True]), ("no_url", [False, False, False])], ids=str
+)
+def test_a_generation_may_be_complete_before_its_images_are_listed(
+    caller: Caller, shown: str, before: list[bool]
+) -> None:
+    caller.account.add_fault("create", "late_images", times=1, seconds=3, shown=shown)
+    generation_id = caller.create_id(quantity=3)
+    early = caller.generation(generation_id)
+    caller.clock.advance(3)
+
+    assert early["status"] == "COMPLETE"
+    assert [image["url"] is not None for image in early["generated_images"]] == before
+    assert len({image["id"] for image in early["generated_images"]}) == len(before)
+    assert {caller.bare.get(url).status_code for url in caller.image_urls(generation_id)} == {200}
+    assert len(caller.image_urls(generation_id)) == 3
+
+
+def test_a_generation_may_be_failed_before_it_is_complete(caller: Caller) -> None:
+    caller.account.add_fault("create", "failed_first", times=1, seconds=3)
+    generation_id = caller.create_id()
+    early = caller.generation(generation_id)
+    caller.clock.advance(3)
+
+    assert (early["status"], early["generated_images"]) == ("FAILED", [])
+    assert (caller.generation(generation_id)["status"], len(caller.image_urls(generation_id))) == ("COMPLETE", 1)
+    assert caller.bill()["refunded"] == 0
+
+
+def test_one_generation_may_cost_more_than_the_others(caller: Caller) -> None:
+    caller.account.add_fault("create", "price", times=1, credits_per_image=280)
+    told = [caller.create(quantity=2).json()["generate"]["cost"]["amount"] for _ in range(2)]
+
+    assert told == ["560", "56"]
+    assert caller.bill()["credits"] == 616
+
+
+@pytest.mark.parametrize("cost", [None, {"amount": "0", "unit": "CREDITS"}, "free", [28]], ids=str)
+def test_an_answer_may_tell_any_cost(caller: Caller, cost: object) -> None:
+    caller.account.add_fault("create", "cost", times=1, json=cost)
+
+    assert caller.create().json()["generate"]["cost"] == cost
+    assert caller.bill()["credits"] == 28
+
+
 def test_every_fault_kind_is_played_by_a_test_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
 
