@@ -6,7 +6,7 @@ of the rules says what counts most: a result that is there, then a generation th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,6 +22,7 @@ class RequestState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     BLOCKED = "blocked"
+    UNKNOWN = "unknown"  # holds an event that this version does not know: not to be touched
 
     @property
     def is_final(self) -> bool:
@@ -40,16 +41,35 @@ class Standing:
         attempt: The attempt to go on with; for FREE, the one that may begin.
         generations: Ids as they stand in keys, of every generation known to be this request's, sorted. More than one
             means that it was bought more than once; all are kept, none is forgotten.
+        retracted: The same of generations that were taken back from it; they are never its own again unasked.
+        recollected: Numbers of the events that add late images to its end, in order.
+        unknown: Names of the objects that this version does not know.
     """
 
     state: RequestState
     attempt: int
     generations: tuple[str, ...] = ()
+    retracted: tuple[str, ...] = ()
+    recollected: tuple[int, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
         """True when nothing more will become of the request."""
         return self.state.is_final
+
+    @property
+    def is_as_bought(self) -> bool:
+        """True where no event has changed what an earlier manifest could tell of its end."""
+        return not self.retracted and not self.recollected
+
+    @property
+    def why_untouched(self) -> str:
+        """What to say of a request with events that this version does not know."""
+        return (
+            f"its ledger holds {', '.join(self.unknown)}, which this version of seedream-assets does not know; "
+            "it is left as it is: update seedream-assets"
+        )
 
 
 FRESH = Standing(state=RequestState.FREE, attempt=0)
@@ -58,28 +78,81 @@ FRESH = Standing(state=RequestState.FREE, attempt=0)
 def fold(keys: Iterable[EventKey]) -> Standing:
     """The standing of one request from all its events, in any order.
 
-    1. A finished attempt decides; of several, completed before failed before blocked, and the earliest.
-    2. Else a submitted attempt that has not ended, the earliest; a `released` beside it does not undo it, since the
+    1. An event of an unknown kind: nothing can be said, whatever else is there.
+    2. What was taken back does not count: a retracted submit, and every end of an attempt without another submit.
+    3. A finished attempt decides; of several, completed before failed before blocked, and the earliest.
+    4. Else a submitted attempt that has not ended, the earliest; a `released` beside it does not undo it, since the
        submit proves that it was bought after all.
-    3. Else the latest attempt: released means that the next may begin; an intent without more is open.
+    5. Else the latest attempt: released means that the next may begin; an intent without more is open.
     """
-    attempts: dict[int, set[str]] = {}
-    generations: set[str] = set()
-    for key in keys:
-        attempts.setdefault(key.attempt, set()).add(key.event)
+    known = list(keys)
+    if not known:
+        return FRESH
+    counting = in_force(known)
+    attempts: dict[int, set[str]] = {key.attempt: set() for key in known}
+    generations, retracted, unknown = set(), set(), set()
+    for key in counting:
+        attempts[key.attempt].add(key.event)
         if key.event == "submitted" and key.generation:
             generations.add(key.generation)
-    if not attempts:
-        return FRESH
-    owned = tuple(sorted(generations))
+        elif key.event == "unknown":
+            unknown.add(str(key.name))
+    if counting is not known:
+        retracted = {str(key.generation) for key in known if key.event == "retracted"}
+    state, attempt = _decided(attempts) if not unknown else (RequestState.UNKNOWN, _latest_begun(attempts))
+    return Standing(
+        state=state,
+        attempt=attempt,
+        generations=tuple(sorted(generations)),
+        retracted=tuple(sorted(retracted)),
+        recollected=_late(counting, attempt) if state.is_final and "recollected" in attempts[attempt] else (),
+        unknown=tuple(sorted(unknown)),
+    )
+
+
+def _decided(attempts: Mapping[int, set[str]]) -> tuple[RequestState, int]:
+    """The state, and the attempt that it rests on, from what counts of each attempt."""
     for state in (RequestState.COMPLETED, RequestState.FAILED, RequestState.BLOCKED, RequestState.SUBMITTED):
         holding = [attempt for attempt, events in attempts.items() if state.value in events]
         if holding:
-            return Standing(state=state, attempt=min(holding), generations=owned)
+            return state, min(holding)
     latest = max(attempts)
     if "released" in attempts[latest]:
-        return Standing(state=RequestState.FREE, attempt=latest + 1, generations=owned)
-    return Standing(state=RequestState.OPEN, attempt=latest, generations=owned)
+        return RequestState.FREE, latest + 1
+    return RequestState.OPEN, latest
+
+
+def _latest_begun(attempts: Mapping[int, set[str]]) -> int:
+    return max((attempt for attempt, events in attempts.items() if "intent" in events), default=0)
+
+
+def _late(keys: Iterable[EventKey], attempt: int) -> tuple[int, ...]:
+    return tuple(sorted(key.number for key in keys if key.attempt == attempt and key.number is not None))
+
+
+def in_force(keys: Sequence[EventKey]) -> Sequence[EventKey]:
+    """The events, of one request or of many, that still count once what was taken back is left out.
+
+    A retracted submit does not count, nor does what became of an attempt all of whose submits were retracted: it ended
+    as another request's generation did. Its intent stays.
+    """
+    retracted = {(key.request_id, key.attempt, key.generation) for key in keys if key.event == "retracted"}
+    if not retracted:
+        return keys
+    kept = [key for key in keys if key.event != "retracted" and not _is_retracted(key, retracted)]
+    bought = {(key.request_id, key.attempt) for key in kept if key.event == "submitted"}
+    void = {(request_id, attempt) for request_id, attempt, _ in retracted} - bought
+    ends = ("completed", "failed", "blocked", "recollected")
+    return [key for key in kept if key.event not in ends or (key.request_id, key.attempt) not in void]
+
+
+def _is_retracted(key: EventKey, retracted: set[tuple[str, int, str | None]]) -> bool:
+    return key.event == "submitted" and (key.request_id, key.attempt, key.generation) in retracted
+
+
+def owners_of(keys: Sequence[EventKey]) -> Mapping[str, str]:
+    """The request that owns each generation, by the id as it stands in keys: adoptions and answers, less retractions."""
+    return {key.generation: key.request_id for key in in_force(keys) if key.event == "submitted" and key.generation}
 
 
 def fold_all(keys: Iterable[EventKey]) -> dict[str, Standing]:

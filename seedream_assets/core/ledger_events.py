@@ -6,6 +6,8 @@ Each event is an object of its own under `requests/<request_id>/`, written creat
     00-submitted-<generation_id>.json  Leonardo accepted it: it is paid for
     00-completed.json | 00-failed.json | 00-blocked.json
     00-released.json                   proven not bought; attempt 01 may begin
+    00-retracted-<generation_id>.json  a person took an adoption back: that generation is another's
+    00-recollected-1.json              images that came late to a request that had ended
 
 The generation's id is part of a key so that a list call alone tells which generations are owned, and so that two
 writers who know of two generations can both put down what they know: nothing that was billed is ever dropped.
@@ -31,11 +33,16 @@ REQUESTS_FOLDER = "requests"
 _KEY = re.compile(
     r"requests/(?P<request_id>[0-9a-f]{64})/(?P<attempt>[0-9]{2}|[1-9][0-9]{2,})-"
     r"(?:(?P<event>intent|completed|failed|blocked|released)"
-    r"|(?P<submitted>submitted)-(?P<generation>[A-Za-z0-9-]+))\.json"
+    r"|(?P<named>submitted|retracted)-(?P<generation>[A-Za-z0-9-]+)"
+    r"|(?P<numbered>recollected)-(?P<number>[1-9][0-9]*))\.json"
 )
+# What has the form of an event's key, and is none that this version knows: perhaps a later version's.
+_UNKNOWN_KEY = re.compile(r"requests/(?P<request_id>[0-9a-f]{64})/(?P<name>(?P<attempt>[0-9]{2,})-[^/\n]+\.json)")
 _SAFE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
-EventName = Literal["intent", "submitted", "completed", "failed", "blocked", "released"]
+EventName = Literal[
+    "intent", "submitted", "completed", "failed", "blocked", "released", "retracted", "recollected", "unknown"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,8 +202,38 @@ class Released(_Event):
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retracted(_Event):
+    """A person took an adoption back: the generation is not what this attempt bought. For good.
+
+    Only of a generation that was adopted, never of one that the answer to the POST named.
+
+    Attributes:
+        reason: How the person knows.
+    """
+
+    event: Literal["retracted"] = "retracted"
+    generation_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recollected(_Event):
+    """Images that came late: their request had ended without them. Fetched for nothing.
+
+    Attributes:
+        number: From 1; several may come.
+        images: Those that are new, stored.
+    """
+
+    event: Literal["recollected"] = "recollected"
+    number: int
+    generation_id: str
+    images: tuple[LedgerImage, ...]
+
+
 FinalEvent = Completed | Failed | Blocked
-LedgerEvent = Intent | Submitted | Completed | Failed | Blocked | Released
+LedgerEvent = Intent | Submitted | Completed | Failed | Blocked | Released | Retracted | Recollected
 _CODEC: TypeAdapter[LedgerEvent] = TypeAdapter(Annotated[LedgerEvent, Field(discriminator="event")])
 
 
@@ -238,7 +275,11 @@ def _refuse_newer(version: int, key: str) -> None:
 
 def event_key(event: LedgerEvent) -> str:
     """The object key under which an event stands."""
-    suffix = f"-{id_in_key(event.generation_id)}" if isinstance(event, Submitted) else ""
+    suffix = ""
+    if isinstance(event, Submitted | Retracted):
+        suffix = f"-{id_in_key(event.generation_id)}"
+    elif isinstance(event, Recollected):
+        suffix = f"-{event.number}"
     return f"{request_folder(event.request_id)}{event.attempt:02d}-{event.event}{suffix}.json"
 
 
@@ -254,19 +295,32 @@ def id_in_key(generation_id: str) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class EventKey:
-    """What a list call tells about an event without reading it."""
+    """What a list call tells about an event without reading it.
+
+    Attributes:
+        event: `unknown` for what a later version may have written: whoever does not know it leaves the request alone.
+        generation: Of a submit or its retraction, as ids stand in keys.
+        number: Of `recollected`.
+        name: The object's own name, where the event is unknown.
+    """
 
     request_id: str
     attempt: int
     event: EventName
     generation: str | None = field(default=None)
+    number: int | None = field(default=None)
+    name: str | None = field(default=None)
 
     @classmethod
     def parse(cls, key: str) -> EventKey | None:
-        """The meaning of an object key; None where it is not a ledger key."""
+        """The meaning of an object key; None where it has not even the form of a ledger key."""
         match = _KEY.fullmatch(key)
         if match is None:
-            return None
+            unknown = _UNKNOWN_KEY.fullmatch(key)
+            if unknown is None:
+                return None
+            return cls(unknown["request_id"], int(unknown["attempt"]), "unknown", name=unknown["name"])
         # The pattern lets no other word pass.
-        event: EventName = match["event"] or match["submitted"]  # type: ignore[assignment]
-        return cls(match["request_id"], int(match["attempt"]), event, match["generation"])
+        event: EventName = match["event"] or match["named"] or match["numbered"]  # type: ignore[assignment]
+        number = int(match["number"]) if match["number"] else None
+        return cls(match["request_id"], int(match["attempt"]), event, match["generation"], number)

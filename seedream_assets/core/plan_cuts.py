@@ -35,7 +35,8 @@ class Existing:
     bought_for: str
 
 
-ExistingOf = Callable[[str, Standing], Existing]
+# None where nothing is known of it but that it must not be touched.
+ExistingOf = Callable[[str, Standing], Existing | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,15 @@ class BegunRequests:
         self._standings.update(self._standings_of(request_ids))
 
     def count(self, request_id: str) -> int | None:
-        """How many images a request holds; None where it is free."""
+        """How many images a request holds; None where it is free, or not known."""
         standing = self._standings.get(request_id, FRESH)
         if standing.state is RequestState.FREE:
             return None
         if request_id not in self._existing:
-            self._existing[request_id] = self._existing_of(request_id, standing)
+            existing = self._existing_of(request_id, standing)
+            if existing is None:
+                return None
+            self._existing[request_id] = existing
         return self._existing[request_id].count
 
     def __bool__(self) -> bool:

@@ -19,7 +19,7 @@ DOCUMENTED_SECONDS_PER_REQUEST = 30.0
 # The median of the newest requests; fewer tell too little.
 REQUESTS_LEARNED_FROM = 200
 FEWEST_LEARNED_FROM = 5
-_IN_FLIGHT = (RequestState.OPEN.value, RequestState.SUBMITTED.value)
+_IN_FLIGHT = (RequestState.OPEN.value, RequestState.SUBMITTED.value, RequestState.UNKNOWN.value)
 _ENDED_WITHOUT_IMAGES = (RequestState.BLOCKED.value, RequestState.FAILED.value)
 
 

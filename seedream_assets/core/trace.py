@@ -24,10 +24,13 @@ from seedream_assets.core.ledger_events import (
     Intent,
     LedgerEvent,
     LedgerImage,
+    Recollected,
     Submitted,
     event_key,
+    id_in_key,
 )
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
+from seedream_assets.core.recollection import with_recollected
 
 # How the bytes that were asked about stand to what is stored.
 Comparison = Literal["stored", "provider", "changed"]
@@ -137,7 +140,14 @@ def trace_request(events: Iterable[LedgerEvent]) -> tuple[TracedImage, ...]:
     intent = next((event for event in of_attempt if isinstance(event, Intent)), None)
     if intent is None:
         return ()
-    submitted = next((event for event in of_attempt if isinstance(event, Submitted)), None)
+    submitted = next(
+        (
+            event
+            for event in of_attempt
+            if isinstance(event, Submitted) and id_in_key(event.generation_id) in standing.generations
+        ),
+        None,
+    )
     ending = next(
         (
             event
@@ -146,6 +156,8 @@ def trace_request(events: Iterable[LedgerEvent]) -> tuple[TracedImage, ...]:
         ),
         None,
     )
+    if ending is not None:
+        ending = with_recollected(ending, [event for event in of_attempt if isinstance(event, Recollected)])
     images = {image.position: image for image in ending.images} if isinstance(ending, Completed) else {}
     return tuple(
         _traced(intent, submitted, ending, position, images.get(position), state=standing.state.value)

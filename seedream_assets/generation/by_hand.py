@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from seedream_assets.core.declaration import partition_in_key
 from seedream_assets.core.errors import ObjectNotFound, SeedreamError
-from seedream_assets.core.ledger import RequestState, Standing, fold, fold_all
+from seedream_assets.core.ledger import RequestState, Standing, fold, fold_all, owners_of
 from seedream_assets.core.ledger_events import (
     REQUESTS_FOLDER,
     EventKey,
@@ -28,10 +28,10 @@ from seedream_assets.core.ledger_events import (
     id_in_key,
     request_folder,
 )
+from seedream_assets.generation.adoptions import claim_generation
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.lease import is_gone
 from seedream_assets.generation.ledger_store import Ledger, read_events
-from seedream_assets.generation.recovery import claim_generation
 from seedream_assets.storage.object_store import ObjectStore
 
 # Assumed where a lease's own length cannot be read: the longest that anybody sets.
@@ -167,9 +167,8 @@ async def _open_and_abandoned(ledger: Ledger, store: AsyncStore, request_id: str
 
 
 def _owner_of(store: ObjectStore, generation_id: str) -> str | None:
-    wanted = id_in_key(generation_id)
     keys = (EventKey.parse(info.key) for info in store.list(REQUESTS_FOLDER + "/"))
-    return next((key.request_id for key in keys if key and key.generation == wanted), None)
+    return owners_of([key for key in keys if key]).get(id_in_key(generation_id))
 
 
 def _with_reasons(store: ObjectStore, intents: Iterable[Intent]) -> list[OpenRequest]:

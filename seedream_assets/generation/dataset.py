@@ -12,7 +12,7 @@ import pandas as pd
 
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.ledger import RequestState, Standing
-from seedream_assets.core.ledger_events import Blocked, Completed, Failed, FinalEvent
+from seedream_assets.core.ledger_events import FinalEvent
 from seedream_assets.core.manifest import (
     FINAL_STATUSES,
     STATUSES,
@@ -28,7 +28,7 @@ from seedream_assets.core.run_report import RunReport
 from seedream_assets.generation.deployment import Deployment, code_version
 from seedream_assets.generation.generation_requests import load_manifest, load_plan_with_replacements
 from seedream_assets.generation.images import load_report
-from seedream_assets.generation.ledger_store import final_key, last_release, read_events
+from seedream_assets.generation.ledger_store import last_release, read_endings
 from seedream_assets.generation.prompts import load_snapshot
 from seedream_assets.generation.quality import judge_partition
 from seedream_assets.storage.object_store import ObjectStore
@@ -150,18 +150,23 @@ def _endings(
     ended = {request_id: standing for request_id, standing in standings.items() if standing.is_final}
     # Of two attempts that both ended, the standing says which one counts.
     told = endings_of(
-        event for event in fresh if event.request_id in ended and ended[event.request_id].attempt == event.attempt
+        event
+        for event in fresh
+        if event.request_id in ended
+        and ended[event.request_id].attempt == event.attempt
+        and not ended[event.request_id].recollected
     )
     known = endings_in(earlier)
     known = known[known["request_id"].isin(ended) & ~known["request_id"].isin(told["request_id"])]
     # A manifest holds the images that were wanted then: a request of which more is wanted now is read anew.
     requests = earlier.groupby("request_id").agg(held=("sample", "nunique"), count=("request_count", "first"))
     complete = set(requests.index[requests["held"] == requests["count"]]) & set(known["request_id"])
+    # What was taken back or came late, no earlier manifest can tell.
+    complete = {request_id for request_id in complete if ended[request_id].is_as_bought}
     known = known[known["request_id"].isin(complete)]
     complete |= set(told["request_id"])
-    keys = [final_key(request_id, standing) for request_id, standing in ended.items() if request_id not in complete]
-    events = (event for event in read_events(store, keys) if isinstance(event, Completed | Failed | Blocked))
-    parts = [part for part in (known, told, endings_of(events)) if len(part)]
+    others = {request_id: standing for request_id, standing in ended.items() if request_id not in complete}
+    parts = [part for part in (known, told, endings_of(read_endings(store, others))) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else known
 
 
@@ -173,6 +178,9 @@ def _unfinished(store: ObjectStore, standings: Mapping[str, Standing], report: R
         if standing.is_final:
             continue
         note = notes.get(request_id)
+        if standing.state is RequestState.UNKNOWN:
+            rows.append((request_id, "uncertain", standing.why_untouched))
+            continue
         if standing.state is RequestState.OPEN:
             rows.append((request_id, "uncertain", note or "submitted, and no answer says whether it was accepted"))
         elif standing.state is RequestState.SUBMITTED:

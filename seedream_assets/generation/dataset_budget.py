@@ -42,6 +42,8 @@ def told_by(ledger: Ledger) -> BookedFor:
         standing = await ledger.standing(request_id)
         if standing.state is RequestState.FREE:
             return 0
+        if standing.state is RequestState.UNKNOWN:
+            return None
         intent = await ledger.read_intent(request_id, standing.attempt)
         if intent.writer.engine_id != engine_id:
             return 0

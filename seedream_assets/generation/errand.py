@@ -94,6 +94,6 @@ class Errand:
 
 
 async def _size_of(request_id: str, standing: Standing, ledger: Ledger) -> int | None:
-    if standing.state is RequestState.FREE:
+    if standing.state in (RequestState.FREE, RequestState.UNKNOWN):
         return None
     return (await ledger.read_intent(request_id, standing.attempt)).count

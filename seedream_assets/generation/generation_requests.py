@@ -14,7 +14,7 @@ import pandas as pd
 
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import ObjectNotFound, StoreError
-from seedream_assets.core.ledger import Standing
+from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import Intent, request_folder
 from seedream_assets.core.manifest import MANIFEST_COLUMNS, endings_in, read_manifest
 from seedream_assets.core.models import ModelCatalog
@@ -85,10 +85,15 @@ def make_plan(
     wanted = gather_wanted(prompts, snapshot.reference_hashes, samples_of)
     known = _existing_in(earlier)
 
-    def existing_of(request_id: str, standing: Standing) -> Existing:
+    def existing_of(request_id: str, standing: Standing) -> Existing | None:
         if request_id not in known:
             key = f"{request_folder(request_id)}{standing.attempt:02d}-intent.json"
-            intent = read_event(deployment.store, key)
+            try:
+                intent = read_event(deployment.store, key)
+            except ObjectNotFound:
+                if standing.state is RequestState.UNKNOWN:
+                    return None  # a later version's, all of it
+                raise
             if not isinstance(intent, Intent):
                 raise StoreError(f"{key} holds another event: {intent.event}")
             known[request_id] = Existing(count=intent.count, bought_for=intent.dataset)

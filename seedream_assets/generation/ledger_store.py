@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from seedream_assets.core.errors import StoreError
 from seedream_assets.core.generations import Cost
-from seedream_assets.core.ledger import FRESH, RequestState, Standing, fold, fold_all
+from seedream_assets.core.ledger import FRESH, RequestState, Standing, fold, fold_all, in_force
 from seedream_assets.core.ledger_events import (
     REQUESTS_FOLDER,
     Blocked,
@@ -18,6 +18,7 @@ from seedream_assets.core.ledger_events import (
     FinalEvent,
     Intent,
     LedgerEvent,
+    Recollected,
     Released,
     Submitted,
     decode_event,
@@ -25,6 +26,7 @@ from seedream_assets.core.ledger_events import (
     event_key,
     request_folder,
 )
+from seedream_assets.core.recollection import with_recollected
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -69,9 +71,11 @@ class Ledger:
         return event
 
     async def read_submitted(self, request_id: str, attempt: int) -> list[Submitted]:
-        """Every submit known for an attempt, in the order of their keys; usually one."""
-        infos = await self._store.list(f"{request_folder(request_id)}{attempt:02d}-submitted")
-        events = [await self._read(info.key) for info in infos]
+        """Every submit known for an attempt and not taken back, in the order of their keys; usually one."""
+        infos = await self._store.list(f"{request_folder(request_id)}{attempt:02d}-")
+        found = {key: info.key for info in infos if (key := EventKey.parse(info.key))}
+        names = [found[key] for key in in_force(list(found)) if key.event == "submitted"]
+        events = [await self._read(name) for name in names]
         return [event for event in events if isinstance(event, Submitted)]
 
     async def intent_written_at(self, request_id: str, attempt: int) -> datetime | None:
@@ -130,6 +134,28 @@ class Standings:
             folders = [request_folder(request_id) for request_id in request_ids]
             for infos in threads.map(lambda folder: list(self._store.list(folder)), folders):
                 yield from (key for info in infos if (key := EventKey.parse(info.key)))
+
+
+def read_endings(store: ObjectStore, ended: Mapping[str, Standing]) -> Iterator[FinalEvent]:
+    """How requests ended, each with the images that came late to it.
+
+    Args:
+        store: Where the ledger is.
+        ended: Standings that are final, by request id.
+    """
+    folders = {request_id: f"{request_folder(request_id)}{found.attempt:02d}-" for request_id, found in ended.items()}
+    late = (
+        f"{folders[request_id]}recollected-{number}.json"
+        for request_id, standing in ended.items()
+        for number in standing.recollected
+    )
+    recollected: dict[str, list[Recollected]] = {}
+    for event in read_events(store, late):
+        if isinstance(event, Recollected):
+            recollected.setdefault(event.request_id, []).append(event)
+    for event in read_events(store, (final_key(request_id, standing) for request_id, standing in ended.items())):
+        if isinstance(event, Completed | Failed | Blocked):
+            yield with_recollected(event, recollected.get(event.request_id, ()))
 
 
 def read_event(store: ObjectStore, key: str) -> LedgerEvent:

@@ -8,16 +8,16 @@ been sent. Where the history cannot be read, it stays open.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from seedream_assets.core.errors import LeonardoError
 from seedream_assets.core.generations import Generation
-from seedream_assets.core.ledger import RequestState, Standing, fold_all
-from seedream_assets.core.ledger_events import REQUESTS_FOLDER, EventKey, Intent, Released, Submitted, id_in_key
+from seedream_assets.core.ledger import RequestState, Standing, fold_all, owners_of
+from seedream_assets.core.ledger_events import REQUESTS_FOLDER, EventKey, Intent, Released, Submitted
 from seedream_assets.core.recovery import CLOCK_SLACK, Adopt, Unclear, Verdict, judge
+from seedream_assets.generation.adoptions import claim_generation
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.lease import Lease, is_gone, look_at_lease
 from seedream_assets.generation.ledger_store import Ledger
@@ -40,7 +40,7 @@ class Look:
     history: tuple[Generation, ...]
     reaches_end: bool
     oldest: datetime | None
-    owners: dict[str, str]
+    owners: Mapping[str, str]
     open_intents: tuple[Intent, ...]
     failure: str | None = None
 
@@ -83,6 +83,7 @@ class Recovery:
         self._stopping = stopping
         self._at_step = at_step
         self._intents: dict[tuple[str, int], Intent] = {}
+        self._retracted: dict[str, tuple[str, ...]] = {}
         # However many wait: a look reads pages of history and lists the ledger.
         self._look_every_seconds = min(MOST_SECONDS_BETWEEN_LOOKS, settle_seconds / 10)
         self._one_look = asyncio.Lock()
@@ -105,7 +106,8 @@ class Recovery:
             if standing is not None:
                 return standing
         silent_since = self._clock() if ours else await self._silent_since(intent)
-        written_at = await self._ledger.intent_written_at(request_id, attempt) or intent.at
+        # An attempt that goes on after a retraction repeats an earlier intent, and was sent when that one was.
+        written_at = min(await self._ledger.intent_written_at(request_id, attempt) or intent.at, intent.at)
         return await self._search(intent, written_at, settled_at=silent_since + self._settle_seconds)
 
     async def _wait_for_owner(self, intent: Intent) -> Standing | str | None:
@@ -176,7 +178,8 @@ class Recovery:
             written_at=written_at,
             history=look.history,
             reaches_back=look.reaches_back_to(written_at - CLOCK_SLACK),
-            owners=look.owners,
+            # What a person has taken back from this request is not its own, even while nobody else has it.
+            owners={**look.owners, **dict.fromkeys(self._retracted.get(intent.request_id, ()), "retracted")},
             rivals=look.open_intents,
         )
 
@@ -251,12 +254,13 @@ class Recovery:
 
         return await repeat(read, policy=self._policy, sleep=self._sleep)
 
-    async def _read_ledger(self) -> tuple[dict[str, str], tuple[Intent, ...]]:
+    async def _read_ledger(self) -> tuple[Mapping[str, str], tuple[Intent, ...]]:
         """Who owns which generation, and every open intent: one listing, and one read per open intent."""
         infos = await self._store.list(REQUESTS_FOLDER + "/")
         keys = [key for info in infos if (key := EventKey.parse(info.key))]
-        owners = {key.generation: key.request_id for key in keys if key.generation}
+        owners = owners_of(keys)
         standings = fold_all(keys)
+        self._retracted = {request: found.retracted for request, found in standings.items() if found.retracted}
         still_open = [
             (request, found.attempt) for request, found in standings.items() if found.state is RequestState.OPEN
         ]
@@ -266,12 +270,3 @@ class Recovery:
         read = await asyncio.gather(*(self._ledger.read_intent(request, attempt) for request, attempt in new))
         self._intents = known | dict(zip(new, read, strict=True))
         return owners, tuple(self._intents.values())
-
-
-async def claim_generation(store: AsyncStore, generation_id: str, request_id: str) -> bool:
-    """Make a generation found in the history a request's own; False where it is another request's already.
-
-    Equal bytes count as one's own write: whoever adopts it for the same request succeeds.
-    """
-    facts = {"generation_id": generation_id, "request_id": request_id}
-    return await store.create(f"adoptions/{id_in_key(generation_id)}.json", json.dumps(facts, indent=1).encode())

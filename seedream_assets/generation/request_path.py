@@ -76,6 +76,11 @@ class RequestPath:
                     if settled is None:
                         return
                     standing, ours = settled, False
+                case RequestState.UNKNOWN:
+                    errand.find(standing)
+                    self.tally.note(errand.request.request_id, standing.why_untouched)
+                    self.tally.count("uncertain", of=errand.request.request_id, reason=standing.why_untouched)
+                    return
                 case _:
                     errand.find(standing)
                     await self._collect(errand.request, standing.attempt)

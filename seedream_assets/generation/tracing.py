@@ -15,6 +15,7 @@ from hashlib import sha256
 import pandas as pd
 
 from seedream_assets.core.errors import SeedreamError
+from seedream_assets.core.ledger import fold, owners_of
 from seedream_assets.core.ledger_events import REQUESTS_FOLDER, EventKey, id_in_key, request_folder
 from seedream_assets.core.manifest import read_manifest
 from seedream_assets.core.marks import read_mark
@@ -141,8 +142,10 @@ def _image(store: ObjectStore, image_id: str, request_id: str | None) -> TracedI
 
 
 def _images_of(store: ObjectStore, request_id: str) -> list[TracedImage]:
-    keys = [info.key for info in store.list(request_folder(request_id)) if EventKey.parse(info.key)]
-    return list(trace_request(read_events(store, keys)))
+    keys = [(info.key, EventKey.parse(info.key)) for info in store.list(request_folder(request_id))]
+    if (standing := fold(key for _, key in keys if key)).unknown:
+        raise NotTraced(f"request {request_id}: {standing.why_untouched}")
+    return list(trace_request(read_events(store, [name for name, key in keys if key])))
 
 
 def _request_of_image(store: ObjectStore, image_id: str) -> str | None:
@@ -156,9 +159,8 @@ def _request_of_image(store: ObjectStore, image_id: str) -> str | None:
 
 def _request_of_generation(store: ObjectStore, generation_id: str) -> str | None:
     """One listing of the whole ledger: a generation's id is part of a key."""
-    wanted = id_in_key(generation_id)
     keys = (EventKey.parse(info.key) for info in store.list(REQUESTS_FOLDER + "/"))
-    return next((key.request_id for key in keys if key and key.generation == wanted), None)
+    return owners_of([key for key in keys if key]).get(id_in_key(generation_id))
 
 
 def _look_for_request(store: ObjectStore, request_id: str) -> _Hits:

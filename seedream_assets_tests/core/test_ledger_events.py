@@ -17,7 +17,9 @@ from seedream_assets.core.ledger_events import (
     Failed,
     Intent,
     LedgerImage,
+    Recollected,
     Released,
+    Retracted,
     Submitted,
     Writer,
     decode_event,
@@ -81,6 +83,14 @@ EVENT = st.one_of(
     st.builds(
         Released, **HEADER, why=st.sampled_from(["refused", "never_sent", "not_in_history", "by_hand"]), reason=TEXT
     ),
+    st.builds(Retracted, **HEADER, generation_id=TEXT, reason=TEXT),
+    st.builds(
+        Recollected,
+        **HEADER,
+        number=st.integers(1, 2**53),
+        generation_id=TEXT,
+        images=st.lists(IMAGE, max_size=3).map(tuple),
+    ),
 )
 
 
@@ -99,15 +109,17 @@ def test_what_a_later_version_adds_is_passed_over(event):
 @given(EVENT)
 def test_the_key_of_an_event_tells_what_it_is(event):
     key = event_key(event)
-    generation = id_in_key(event.generation_id) if isinstance(event, Submitted) else None
-    assert EventKey.parse(key) == EventKey(event.request_id, event.attempt, event.event, generation)
+    generation = id_in_key(event.generation_id) if isinstance(event, Submitted | Retracted) else None
+    number = event.number if isinstance(event, Recollected) else None
+    assert EventKey.parse(key) == EventKey(event.request_id, event.attempt, event.event, generation, number)
     assert key.startswith(request_folder(event.request_id))
 
 
 @given(EVENT, EVENT)
 def test_only_events_that_cannot_stand_side_by_side_share_a_key(one, other):
     def meaning(event):
-        own = event.generation_id if isinstance(event, Submitted) else None
+        own = event.generation_id if isinstance(event, Submitted | Retracted) else None
+        own = event.number if isinstance(event, Recollected) else own
         return event.request_id, event.attempt, event.event, own
 
     assert (event_key(one) == event_key(other)) == (meaning(one) == meaning(other))
@@ -156,20 +168,39 @@ def test_what_is_no_event_is_refused_with_its_key_and_left_alone(body):
         f"requests/{'a' * 63}/00-intent.json",
         f"requests/{'A' * 64}/00-intent.json",
         f"requests/{'a' * 64}/0-intent.json",
-        f"requests/{'a' * 64}/000-intent.json",
         f"requests/{'a' * 64}/٠٠-intent.json",
         f"requests/{'a' * 64}/00-intent.json\n",
         f"requests/{'a' * 64}/00-intent.json.tmp",
-        f"requests/{'a' * 64}/00-refunded.json",
-        f"requests/{'a' * 64}/00-released-copy.json",
-        f"requests/{'a' * 64}/00-submitted.json",
-        f"requests/{'a' * 64}/00-submitted-.json",
         f"requests/{'a' * 64}/00-submitted-a/b.json",
+        f"requests/{'a' * 64}/00-.json",
+        f"requests/{'a' * 64}/note.json",
+        f"requests/{'a' * 64}/00-refunded.txt",
         f"x/requests/{'a' * 64}/00-intent.json",
     ],
 )
 def test_a_key_that_no_event_has_means_nothing(key):
     assert EventKey.parse(key) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "00-refunded.json",
+        "00-released-copy.json",
+        "00-submitted.json",
+        "00-submitted-.json",
+        "00-retracted.json",
+        "00-recollected.json",
+        "00-recollected-0.json",
+        "00-recollected-01.json",
+        "00-submitted-a.b.json",
+        "01-INTENT.json",
+        "000-intent.json",
+    ],
+)
+def test_what_has_the_form_of_an_event_and_is_none_that_is_known_is_not_passed_over(name):
+    found = EventKey.parse(f"requests/{'a' * 64}/{name}")
+    assert found == EventKey("a" * 64, int(name.partition("-")[0]), "unknown", name=name)
 
 
 @pytest.mark.parametrize(

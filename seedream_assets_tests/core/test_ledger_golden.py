@@ -14,7 +14,9 @@ from seedream_assets.core.ledger_events import (
     Failed,
     LedgerEvent,
     LedgerImage,
+    Recollected,
     Released,
+    Retracted,
     Submitted,
     decode_event,
     encode_event,
@@ -160,6 +162,15 @@ GOLDEN: dict[str, tuple[LedgerEvent, dict[str, Any]]] = {
             "why": "not_in_history",
             "reason": "not in the account's history",
         },
+    ),
+    "00-retracted-g-1.json": (
+        Retracted(**HEADER, generation_id="g-1", reason="it shows a dog"),
+        WRITTEN_HEADER | {"event": "retracted", "generation_id": "g-1", "reason": "it shows a dog"},
+    ),
+    "00-recollected-1.json": (
+        Recollected(**HEADER, number=1, generation_id="g-1", images=(STORED_IMAGE,)),
+        WRITTEN_HEADER
+        | {"event": "recollected", "number": 1, "generation_id": "g-1", "images": [WRITTEN_STORED_IMAGE]},
     ),
 }
 
