@@ -75,6 +75,7 @@ class AssetFrame:
             rules.recipe,
             rules.size_policy,
             declared.partitions,
+            *([declared.max_rejected] if declared.max_rejected else ()),
         )
         return f"{code_version()}+{sha256(repr(told).encode()).hexdigest()[:8]}"
 

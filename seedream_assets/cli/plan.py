@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pandas as pd
 
 from seedream_assets.cli import NOT_ALL_FINAL
 from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.plan_changes import as_facts, as_lines
+from seedream_assets.cli.terminal import tell_rows
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.approval import Gate
 from seedream_assets.core.declaration import DatasetDeclaration
@@ -31,8 +31,6 @@ from seedream_assets.generation.earlier_manifest import PREVIOUS, read_earlier
 from seedream_assets.generation.gate import gate_of
 from seedream_assets.generation.generation_requests import Plan, make_plan
 from seedream_assets.generation.prompts import PromptReader, PromptSnapshot
-
-ROWS_SHOWN = 10
 
 
 @click.command("plan")
@@ -69,8 +67,8 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
         quote = plan.quote
         gate = gates[key] = gate_of(declaration, key, plan.requests, deployment.store)
         several = len(snapshot.tables) > 1
-        _tell("rejected", snapshot.checked.rejected, with_table=several)
-        _tell("warned", snapshot.checked.warnings, with_table=several)
+        tell_rows("rejected", snapshot.checked.rejected, with_table=several)
+        tell_rows("warned", snapshot.checked.warnings, with_table=several)
         summary = summarise(
             dataset=declaration.name,
             partition=key,
@@ -186,13 +184,3 @@ def _print_rows(rows: list[tuple[str, str, str]]) -> None:
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     for what, much, why in rows:
         click.echo(f"  {what:<{widths[0]}}  {much:<{widths[1]}}  {why}".rstrip())
-
-
-def _tell(what: str, rows: pd.DataFrame, *, with_table: bool) -> None:
-    """The first rows with what is wrong with them, on stderr."""
-    for row in rows.head(ROWS_SHOWN).itertuples():
-        where = f"{row.table!s}, row {row.row_number}" if with_table else f"row {row.row_number}"
-        cell = f"{row.column!s} {row.value!r}" if row.column else "the row"
-        click.echo(f"{what}: {where}: {cell}; allowed is {row.allowed!s}; {row.fix!s}", err=True)
-    if len(rows) > ROWS_SHOWN:
-        click.echo(f"{what}: … and {len(rows) - ROWS_SHOWN} more", err=True)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import click
+import pandas as pd
 
 from seedream_assets.cli.declared import this_person
-from seedream_assets.cli.terminal import showing_progress
+from seedream_assets.cli.terminal import ROWS_SHOWN, showing_progress, tell_rows
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError, SeedreamError, StoreRefused
 from seedream_assets.core.quote import Quote
@@ -28,10 +29,11 @@ HOPELESS = (DeclarationError, StoreRefused)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A partition's quote, and the rows of its table that were rejected."""
+    """A partition's quote, and the rows of its table that were rejected: how many, and the first of them."""
 
     quote: Quote
     rejected_rows: int
+    first_rejected: pd.DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ def plan_partitions(
     reader, store = PromptReader(declaration, deployment), deployment.store
     planned: dict[str, Planned] = {}
     problems: dict[str, str] = {}
+    with_table = False
     for partition in partitions:
         try:
             snapshot = reader.read(partition)
@@ -86,8 +89,14 @@ def plan_partitions(
                 raise
             problems[partition] = str(error)
         else:
-            planned[partition] = Planned(quote=plan.quote, rejected_rows=snapshot.rejected_rows)
+            planned[partition] = Planned(
+                quote=plan.quote,
+                rejected_rows=snapshot.rejected_rows,
+                first_rejected=snapshot.checked.rejected.head(ROWS_SHOWN + 1),
+            )
+            with_table |= len(snapshot.tables) > 1
     _tell(planned)
+    _tell_rejected(planned, with_table=with_table)
     return planned, problems
 
 
@@ -109,6 +118,16 @@ def plan_replacements(
     if again:
         _tell(again)
     return again
+
+
+def _tell_rejected(planned: Mapping[str, Planned], *, with_table: bool) -> None:
+    """The first rejected rows of all partitions; one that can belong to no partition is told in each, and here once."""
+    if planned:
+        rows = pd.concat([one.first_rejected for one in planned.values()])
+        rows = rows.drop_duplicates(["table", "row_number", "column", "rule"])
+        tell_rows("rejected", rows.head(ROWS_SHOWN), with_table=with_table)
+        if len(rows) > ROWS_SHOWN:
+            click.echo("rejected: … and more; `seedream plan` counts them, the quarantine has them all", err=True)
 
 
 def _tell(planned: Mapping[str, Planned]) -> None:

@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, plain lines elsewhere; always on stderr."""
+"""For people, always on stderr: progress, as a bar on a terminal and as plain lines elsewhere; what is wrong with rows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import click
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from seedream_assets.core.prompt_rejections import describe_rows
 from seedream_assets.core.run_report import Progress
+
+ROWS_SHOWN = 10
 
 
 @contextmanager
@@ -42,3 +46,9 @@ def _print_line(progress: Progress) -> None:
     # A reader that has gone away (`2>&1 | head`) must not end a run that has paid.
     with suppress(OSError):
         click.echo(str(progress), err=True)
+
+
+def tell_rows(what: str, rows: pd.DataFrame, *, with_table: bool) -> None:
+    """The first rejected or warned rows, with what is wrong with them."""
+    for line in describe_rows(rows, most=ROWS_SHOWN, with_table=with_table):
+        click.echo(f"{what}: {line}", err=True)

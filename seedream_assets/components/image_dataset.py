@@ -38,6 +38,7 @@ from seedream_assets.core.declaration import DatasetDeclaration, Partitions, Sen
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.export_choice import read_choices
 from seedream_assets.core.models import SizePolicy
+from seedream_assets.core.prompt_rejections import MaxRejected
 from seedream_assets.core.prompt_table import Recipe, TableRules, check_recipe
 from seedream_assets.core.prompt_template import PromptTemplate
 from seedream_assets.core.provenance import Provenance
@@ -147,6 +148,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             base=base,
             tables=(table,) if isinstance(table, str) else tuple(table),
             rules=rules,
+            max_rejected=None if self.prompts.max_rejected is None else MaxRejected.of(self.prompts.max_rejected),
             store=self.store,
             partitions=self._partitions(),
             schedule=self.schedule,

@@ -48,6 +48,14 @@ class PromptsModel(dg.Model, dg.Resolvable):
             description="Jinja over the row's columns; gives the final prompt.", examples=["{{ prompt }}, studio light"]
         ),
     ] = None
+    max_rejected: Annotated[
+        int | float | str | None,
+        Described(
+            description="Rows that may be rejected, as a number or a share; where there are more, nothing is read, "
+            "planned or bought. Default: all but the last one.",
+            examples=[20, 0.05, "5%"],
+        ),
+    ] = None
 
 
 class RecipeModel(GivenModel):

@@ -17,6 +17,7 @@ from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.export_choice import Card, ExportChoice
 from seedream_assets.core.partitions import UNPARTITIONED as UNPARTITIONED
 from seedream_assets.core.partitions import Partitions as Partitions
+from seedream_assets.core.prompt_rejections import MaxRejected
 from seedream_assets.core.prompt_table import TableRules
 from seedream_assets.core.provenance import Provenance
 from seedream_assets.core.quality_rules import QualityRules, Regenerate
@@ -65,6 +66,7 @@ class DatasetDeclaration:
         base: Folder that relative paths start from; the YAML file's own.
         tables: Where the prompt tables are: local paths, `s3://` or `https://` addresses, globs.
         rules: Column mapping, template, recipe.
+        max_rejected: How many rows of a partition may be rejected; None: all but the last one.
         store: `s3://bucket/prefix` or `file:///…`; None for the deployment's.
         schedule: Cron, in the partitions' timezone (UTC where there are none); None: no schedule is declared.
         sensor: How the tables are watched; None: no sensor is declared.
@@ -77,6 +79,7 @@ class DatasetDeclaration:
     base: PurePath
     tables: tuple[str, ...]
     rules: TableRules
+    max_rejected: MaxRejected | None = None
     store: str | None = None
     partitions: Partitions = field(default_factory=Partitions)
     schedule: str | None = None

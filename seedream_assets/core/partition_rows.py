@@ -13,6 +13,7 @@ from seedream_assets.core.partitions import MOST_PARTITIONS, Partitions, fault_o
 from seedream_assets.core.prompt_cells import Texts, as_text
 from seedream_assets.core.prompt_columns import BROKEN_ROW, ROW_NUMBER, TABLE
 from seedream_assets.core.prompt_faults import TEXT, Cells, Fault, FaultLog, IntArray
+from seedream_assets.core.prompt_rejections import describe_rows
 from seedream_assets.core.time_windows import TimeWindows, parse_moment
 
 NO_PARTITION = -1
@@ -46,13 +47,22 @@ def rows_of_partition(
             have left it, and it is empty; else it is taken for a mistake.
 
     Raises:
-        PromptTableError: No row belongs to it or ever did, or the table does not have the column.
+        PromptTableError: No row belongs to it or ever did, or none does any more while some can belong to none and may
+            be its own; or the table does not have the column.
     """
     if partitions.column is None:
         return frame, _no_rejections()
     found = partition_rows(frame, partitions)
     if partition not in found.keys:
-        if had_rows():
+        if frame.empty or had_rows():
+            if len(found.rejected):
+                rows = len(found.rejected[["table", "row_number"]].drop_duplicates())
+                first = next(describe_rows(found.rejected, most=1, with_table=False))
+                raise PromptTableError(
+                    f"no row of the table belongs to the partition {partition!r} any more, and {rows} rows of it can "
+                    f"belong to none, which may be its own: {first}. Mend these rows or take them out; what stood "
+                    "before was left as it is"
+                )
             return frame.iloc[:0].reset_index(drop=True), found.rejected
         raise PromptTableError(f"no row of the table belongs to the partition {partition!r} of {partitions.column}")
     belongs = found.codes == found.keys.index(partition)

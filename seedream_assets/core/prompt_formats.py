@@ -51,7 +51,7 @@ _DECODED_BYTES = 1 << 18
 _UNNAMED = re.compile(r"\s*|Unnamed: \d+")
 
 
-def parse_prompt_file(body: bytes, name: str) -> pd.DataFrame:
+def parse_prompt_file(body: bytes, name: str, *, may_be_empty: bool = False) -> pd.DataFrame:
     """Read a prompt table from the bytes of a file.
 
     The format is told by the name's suffix; by the content where the suffix says nothing. Text formats give every
@@ -61,6 +61,8 @@ def parse_prompt_file(body: bytes, name: str) -> pd.DataFrame:
     Args:
         body: The whole file. Text is UTF-8, or UTF-16 or UTF-32 with a byte order mark.
         name: Path or URL, for its suffix and for messages.
+        may_be_empty: Take a table of a header and no rows, as a day may have none. A file without any content is
+            refused all the same: it may be one that was cut off.
 
     Returns:
         The table's columns under their own names (a blank name becomes "Unnamed: n"), without columns that have
@@ -81,7 +83,7 @@ def parse_prompt_file(body: bytes, name: str) -> pd.DataFrame:
         raise PromptTableError(f"{label}: the file is empty; a table has a header and at least one row")
     suffix = next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
     frame, reasons = _parsed(body, label, suffix)
-    return _tidied(frame, reasons, label)
+    return _tidied(frame, reasons, label, may_be_empty=may_be_empty)
 
 
 def join_prompt_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -175,7 +177,7 @@ def _check_utf8(body: bytes, label: str) -> None:
             ) from error
 
 
-def _tidied(frame: pd.DataFrame, reasons: list[str | None], label: str) -> pd.DataFrame:
+def _tidied(frame: pd.DataFrame, reasons: list[str | None], label: str, *, may_be_empty: bool) -> pd.DataFrame:
     """The table itself: no columns without name and cells, no rows without cells, every name once."""
     names = [str(name) for name in frame.columns]
     kept = [at for at, name in enumerate(names) if not _UNNAMED.fullmatch(name) or frame.iloc[:, at].notna().any()]
@@ -187,6 +189,8 @@ def _tidied(frame: pd.DataFrame, reasons: list[str | None], label: str) -> pd.Da
     if reasons:
         frame = frame.assign(**{BROKEN_ROW: pd.Series(reasons, dtype=TEXT)})
     rows = _rows_with_cells(frame)
+    if not len(rows) and may_be_empty:
+        return frame.iloc[:0]
     if not len(rows):
         raise PromptTableError(f"{label}: the table has a header and no rows; write at least one")
     if rows[-1] + 1 != len(rows):

@@ -23,6 +23,7 @@ from seedream_assets.core.parquet import PARQUET, from_parquet, read_facts, to_p
 from seedream_assets.core.partition_rows import rows_of_partition
 from seedream_assets.core.plan import reference_sources
 from seedream_assets.core.prompt_formats import join_prompt_tables, parse_prompt_file
+from seedream_assets.core.prompt_rejections import refuse_unless_enough
 from seedream_assets.core.prompt_table import CheckedPrompts, check_prompt_table
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.partition_keys import table_labels, the_table
@@ -74,8 +75,7 @@ class PromptSnapshot:
     @property
     def rejected_rows(self) -> int:
         """Rows of the table that were quarantined."""
-        rejected = self.checked.rejected
-        return len(rejected[["table", "row_number"]].drop_duplicates())
+        return _count_rows(self.checked.rejected)
 
 
 class PromptReader:
@@ -95,7 +95,8 @@ class PromptReader:
 
         Raises:
             PromptTableError: A table is missing, broken, empty or has no prompt column; a partition has no table, or no
-                row of it and never had one.
+                row of it and never had one; every row is rejected, or more than the dataset allows. A file that is one
+                partition's own may have no rows: that partition is empty.
             DeclarationError: No partition of this dataset can have this name.
         """
         declaration = self._declaration
@@ -109,7 +110,17 @@ class PromptReader:
             had_rows=lambda: self._deployment.store.head(snapshot_key) is not None,
         )
         checked = _with_rejected(check_prompt_table(rows, declaration.rules, self._deployment.models), misfits)
-        return _with_references(checked, tables, Path(declaration.base), self._deployment)
+        snapshot = _with_references(checked, tables, Path(declaration.base), self._deployment)
+        refuse_unless_enough(
+            rows=len(rows),
+            accepted=len(snapshot.checked.prompts),
+            rejected=snapshot.checked.rejected,
+            misfits=_count_rows(misfits),
+            table_rows=len(joined),
+            with_table=len(tables) > 1,
+            limit=declaration.max_rejected,
+        )
+        return snapshot
 
     def _tables(self, partition: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The rows of a partition's files, and what is known of the files."""
@@ -118,7 +129,9 @@ class PromptReader:
         wanted = (*named, partition) if by_table else named
         if self._latest is None or self._latest[0] != wanted:
             sources = find_sources(named, base=Path(self._declaration.base), options=self._deployment.s3)
-            self._latest = (wanted, *_parse([the_table(sources, partition)] if by_table else sources))
+            one_partition_s = by_table or self._declaration.has_partition_in_path
+            sources = [the_table(sources, partition)] if by_table else sources
+            self._latest = (wanted, *_parse(sources, may_be_empty=one_partition_s))
         return self._latest[1:]
 
 
@@ -127,14 +140,14 @@ def read_prompts(declaration: DatasetDeclaration, partition: str, deployment: De
     return PromptReader(declaration, deployment).read(partition)
 
 
-def _parse(sources: Sequence[SourceFile]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _parse(sources: Sequence[SourceFile], *, may_be_empty: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
     frames: dict[str, pd.DataFrame] = {}
     facts: list[dict[str, str]] = []
     with ThreadPoolExecutor(max_workers=1) as beside:
         for label, source in table_labels(sources).items():
             body = fetch(source)
             hashed = beside.submit(sha256, body)  # on another core: 0.16 s for 280 MB
-            frames[label] = parse_prompt_file(body, source.name)
+            frames[label] = parse_prompt_file(body, source.name, may_be_empty=may_be_empty)
             facts.append({"table": label, "table_uri": source.uri, "table_sha256": hashed.result().hexdigest()})
     return join_prompt_tables(frames), pd.DataFrame(facts, dtype="string")
 
@@ -190,6 +203,11 @@ def _with_rejected(checked: CheckedPrompts, rejected: pd.DataFrame) -> CheckedPr
         return checked
     together = pd.concat([checked.rejected, rejected.astype(checked.rejected.dtypes.to_dict())], ignore_index=True)
     return replace(checked, rejected=together.sort_values(["row_number", "column"], kind="stable", ignore_index=True))
+
+
+def _count_rows(remarks: pd.DataFrame) -> int:
+    """The rows that are told of, each once."""
+    return len(remarks[["table", "row_number"]].drop_duplicates())
 
 
 def _quoted(source: str) -> str:

@@ -92,6 +92,17 @@ def test_a_rejected_row_is_a_warning_with_what_to_do(world: World) -> None:
     assert "| 4 | width | 5 | raise it to 32 or more" in table
 
 
+def test_a_table_of_rejected_rows_fails_prompts_and_leaves_what_stood(world: World) -> None:
+    assets = world.assets(ROWS)
+    assert world.run(assets).success
+    keys = [f"datasets/shoes/{folder}/all.parquet" for folder in ("prompts", "requests", "manifest")]
+    stood = [world.store.read(key) for key in keys]
+    result = world.run(world.assets([{"prompt": "", "quantity": 1}, {"prompt": "a", "quantity": 0}]))
+    assert not result.success
+    assert "all 2 rows are rejected, and nothing would be left" in failure_of(result)
+    assert [world.store.read(key) for key in keys] == stood
+
+
 def test_buying_does_not_make_the_plan_look_new(world: World) -> None:
     assets = world.assets(ROWS)
     world.run(assets)
