@@ -1,7 +1,7 @@
 """Money as values: caps, what is reserved, what is booked. Pure; the engine asks here before each paid request.
 
-A reservation is the quote (or what Leonardo really charged for the last image, if that is more). It is settled with
-the API's own figure. A cap compares what is booked plus what is still reserved, so it holds with any number of
+A reservation is the quote (or what the dearest image of late cost, if that is more). It is settled with the API's own
+figure, unless that is too small to be believed. A cap compares what is booked plus what is still reserved, so it holds with any number of
 requests in flight.
 """
 
@@ -85,9 +85,44 @@ class Spending:
             return CapReached(cap=self.cap, limit=self.limit, committed=self.committed, asked=credits)
         return replace(self, reserved=self.reserved + credits)
 
+    def raised(self, *, by: int) -> Spending:
+        """The spending with more reserved for what may have been bought already: past the cap where need be."""
+        return replace(self, reserved=self.reserved + by)
+
     def settle(self, *, reserved: int, booked: int) -> Spending:
         """The spending with a reservation turned into what was really charged; 0 where nothing was."""
         return replace(self, reserved=self.reserved - reserved, booked=self.booked + booked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """What a bought request came to.
+
+    Attributes:
+        credits: What it counts against caps.
+        cost: As the API told it; what was reserved where it told none.
+        is_doubted: The API told less than half of the price list, so what was reserved counts in its place.
+    """
+
+    credits: int
+    cost: Cost
+    is_doubted: bool = False
+
+
+def book_cost(cost: Cost | None, *, listed: int, reserved: int) -> Booked:
+    """What a request's cost counts against caps, beside what was told.
+
+    Args:
+        cost: As the API told it; None where it told none, which counts as reserved and is never taken for zero.
+        listed: The request's price by the price list, in credits; half of it is the least that is believed.
+        reserved: What was reserved for it, in credits.
+    """
+    if cost is None:
+        return Booked(credits=reserved, cost=Cost(amount=Decimal(reserved), unit="CREDITS"))
+    told = cost_in_credits(cost, quoted=reserved)
+    if 2 * told < listed:
+        return Booked(credits=max(listed, reserved), cost=cost, is_doubted=True)
+    return Booked(credits=told, cost=cost)
 
 
 def cost_in_credits(cost: Cost | None, *, quoted: int) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, Protocol
 
+from seedream_assets.core.budget import Booked
+
 # Rates are told over so many reports: five minutes, where one comes every 5 s.
 RECENT_REPORTS = 60
 MOST_TOLD_REASONS = 3
@@ -32,6 +34,7 @@ class RunReport:
         stop_reason: The same in words, with the numbers.
         seconds: Duration.
         notes: Reasons of requests that stay uncertain or pending, by request id.
+        doubted_costs: Requests of which the API told less than half of the price list: they count as they were quoted.
     """
 
     run_id: str
@@ -45,6 +48,7 @@ class RunReport:
     seconds: float
     notes: Mapping[str, str] = field(default_factory=dict)
     credits_quoted: int = 0
+    doubted_costs: int = 0
 
     @property
     def cost(self) -> tuple[Decimal, str]:
@@ -72,6 +76,7 @@ def join_reports(first: RunReport, second: RunReport) -> RunReport:
         stop_reason=second.stop_reason,
         seconds=first.seconds + second.seconds,
         notes={**first.notes, **second.notes},
+        doubted_costs=first.doubted_costs + second.doubted_costs,
     )
 
 
@@ -147,8 +152,8 @@ class TallyListener(Protocol):
         """Why a request is not final; before it is counted."""
         ...
 
-    def booked(self, request_id: str, *, credits: int, quoted: int, unit: str, amount: Decimal) -> None:
-        """A request was bought by this run."""
+    def booked(self, request_id: str, booked: Booked, *, quoted: int) -> None:
+        """A request was bought by this run, for so many credits by the price list."""
         ...
 
     def counted(self, request_id: str, outcome: str, *, images: int, reason: str | None) -> None:
@@ -186,10 +191,10 @@ class Tally:
         if self._listener:
             self._listener.counted(of, outcome, images=images, reason=reason)
 
-    def book(self, request_id: str, *, credits: int, quoted: int, unit: str, amount: Decimal) -> None:
+    def book(self, request_id: str, booked: Booked, *, quoted: int) -> None:
         """A request was bought; the sums are the purse's."""
         if self._listener:
-            self._listener.booked(request_id, credits=credits, quoted=quoted, unit=unit, amount=amount)
+            self._listener.booked(request_id, booked, quoted=quoted)
 
     def note(self, request_id: str, reason: str) -> None:
         """Keep why a request is not final."""

@@ -39,6 +39,10 @@ class AsyncStore:
                 await self._sleep(wait)
         return await loop.run_in_executor(self._threads, call)
 
+    async def call(self, reading: Callable[[ObjectStore], Result]) -> Result:
+        """Several reads in one thread; begun anew where the store asks for patience in between."""
+        return await self._call(lambda: reading(self.store))
+
     async def create(
         self,
         key: str,

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 
 from pydantic import TypeAdapter
 
 from seedream_assets.core.errors import StoreError
 from seedream_assets.core.ledger_events import Writer
+from seedream_assets.core.prices import DearPrice, DearPrices
 from seedream_assets.core.time_windows import utc_day
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 
@@ -34,8 +37,12 @@ class BudgetEntry:
 
     Attributes:
         number: From 1.
+        at: By the writer's clock.
         booked: Credits settled over the dataset's whole life.
         open: Blocks not settled yet, by the number of the entry that reserved them.
+        store_time: By the store's clock, when the entry was decided; days go by it, since a store that was copied has
+            new times of its own. None in entries of earlier versions.
+        prices: What images cost of late, by model and size, where that was more than the price list says.
     """
 
     number: int
@@ -44,6 +51,8 @@ class BudgetEntry:
     booked: int
     open: Mapping[int, Block] = field(default_factory=dict)
     version: int = BUDGET_VERSION
+    store_time: datetime | None = None
+    prices: Mapping[str, tuple[DearPrice, ...]] = field(default_factory=dict)
 
     @property
     def committed(self) -> int:
@@ -58,10 +67,12 @@ class BudgetStanding:
     Attributes:
         committed: Booked over its whole life, and reserved now.
         committed_today: The same of this day in UTC, by the store's clock; what is reserved counts on every day.
+        prices: What images cost of late where that was more than the price list says.
     """
 
     committed: int
     committed_today: int
+    prices: DearPrices = field(default_factory=dict)
 
 
 _CODEC = TypeAdapter(BudgetEntry)
@@ -73,8 +84,9 @@ def budget_folder(dataset: str) -> str:
 
 
 def encode_entry(entry: BudgetEntry) -> bytes:
-    """An entry as it stands in the store."""
-    return _CODEC.dump_json(entry, indent=1)
+    """An entry as it stands in the store; what it has nothing to say of is left out, as in entries of earlier versions."""
+    silent = {name for name in ("store_time", "prices") if not getattr(entry, name)}
+    return _CODEC.dump_json(entry, indent=1, exclude=silent)
 
 
 def decode_entry(body: bytes, key: str) -> BudgetEntry:
@@ -89,14 +101,31 @@ def decode_entry(body: bytes, key: str) -> BudgetEntry:
         raise StoreError(f"{key} is not a budget entry; a dataset's budget log must not be edited") from error
 
 
-def last_before_today(entries: Sequence[ObjectInfo], now: datetime) -> str | None:
-    """The key of the entry that the day began with; None where the log began today or is empty.
+def booked_before_today(entries: Sequence[ObjectInfo], now: datetime, read: Callable[[str], bytes]) -> int:
+    """What was booked when the day began, in credits.
 
-    Entries are dated by the store, when it took them. One stamped today makes all after it today's.
+    The last entry decided before midnight tells it. It is searched from the log's end, in steps that double: a day's few
+    entries are not found by reading those of all years.
+
+    Args:
+        entries: The whole log, in its order.
+        now: The store's time.
+        read: Reads an object.
     """
     midnight = utc_day(now)
-    first_today = next((number for number, info in enumerate(entries) if info.last_modified >= midnight), len(entries))
-    return entries[first_today - 1].key if first_today else None
+
+    @cache
+    def entry_at(place: int) -> BudgetEntry:
+        return decode_entry(read(entries[place].key), entries[place].key)
+
+    def is_today(place: int) -> bool:
+        return (entry_at(place).store_time or entries[place].last_modified) >= midnight
+
+    step = 1
+    while step < len(entries) and is_today(len(entries) - step):
+        step *= 2
+    first_today = bisect_left(range(len(entries)), True, lo=max(0, len(entries) - step), key=is_today)
+    return entry_at(first_today - 1).booked if first_today else 0
 
 
 def read_budget(store: ObjectStore, dataset: str, *, today: bool) -> BudgetStanding:
@@ -104,12 +133,13 @@ def read_budget(store: ObjectStore, dataset: str, *, today: bool) -> BudgetStand
 
     Args:
         store, dataset: Whose.
-        today: Also work out this day's share; costs two calls more.
+        today: Also work out this day's share; costs a few calls more.
     """
     entries = list(store.list(budget_folder(dataset)))
     if not entries:
         return BudgetStanding(committed=0, committed_today=0)
     newest = decode_entry(store.read(entries[-1].key), entries[-1].key)
-    before = last_before_today(entries, store.now()) if today else None
-    booked_before = decode_entry(store.read(before), before).booked if before else 0
-    return BudgetStanding(committed=newest.committed, committed_today=newest.committed - booked_before)
+    booked_before = booked_before_today(entries, store.now(), store.read) if today else 0
+    return BudgetStanding(
+        committed=newest.committed, committed_today=newest.committed - booked_before, prices=newest.prices
+    )

@@ -104,7 +104,7 @@ class Engine:
         return not self._stop.begins_no_more
 
     def _admit(self, demand: Demand) -> None:
-        credits = self._path.quote(demand.request) if demand.is_to_buy else 0
+        credits = self._purse.price(self._path.asks_for(demand.request)) if demand.is_to_buy else 0
         errand = Errand(demand, before=self._latest, credits=credits)
         self._latest = errand
         task = asyncio.create_task(self._see_through(errand), name=demand.request.request_id[:12])
@@ -113,19 +113,19 @@ class Engine:
 
     async def _can_pay_first_of(self, demands: list[Demand]) -> bool:
         """Whether credits are reserved for the first demand; reserves with it for as many of the others as caps allow."""
-        prices = {demand.request.request_id: self._path.price(demand.request) for demand in demands if demand.is_to_buy}
+        wanted = {one.request.request_id: self._path.asks_for(one.request) for one in demands if one.is_to_buy}
         first = demands[0].request.request_id
-        if self._purse.holds(first, prices[first]):
+        if self._purse.holds(first, wanted[first]):
             return True
         if self._stop.is_requested:
             return False
-        granted, refused = await self._purse.reserve(prices)
+        granted, refused = await self._purse.reserve(wanted)
         self._at_step("after_reserve", first)
         while first not in granted and self._in_work and not self._stop.is_requested:
             # What is in flight may cost less than was reserved for it: wait for it before giving up.
             await asyncio.wait(self._in_work, return_when=asyncio.FIRST_COMPLETED)
             await self._purse.write_settlements()
-            granted, refused = await self._purse.reserve(prices)
+            granted, refused = await self._purse.reserve(wanted)
         if first not in granted:
             self._stop.request("over_budget", str(refused))
         return first in granted

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 from uuid import uuid4
 
+from seedream_assets.core.budget import Booked
 from seedream_assets.core.ledger_events import FinalEvent
 from seedream_assets.core.run_report import RunReport, StopCause
 from seedream_assets.generation.endings import Endings
@@ -42,6 +43,7 @@ class Share:
         self.credits_booked = 0
         self.credits_quoted = 0
         self.costs: defaultdict[str, Decimal] = defaultdict(Decimal)
+        self.doubted_costs = 0
         self.endings = Endings()
         self._clock = clock
         self._began = clock()
@@ -61,6 +63,7 @@ class Share:
             credits_booked=self.credits_booked,
             credits_quoted=self.credits_quoted,
             costs=dict(self.costs),
+            doubted_costs=self.doubted_costs,
             reasons=dict(self.reasons.most_common(MOST_REASONS)),
             stopped=stopped,
             stop_reason=stop_reason,
@@ -132,12 +135,13 @@ class PartitionStream:
         for share in self._shares_of[request_id]:
             share.notes[request_id] = reason
 
-    def booked(self, request_id: str, *, credits: int, quoted: int, unit: str, amount: Decimal) -> None:
+    def booked(self, request_id: str, booked: Booked, *, quoted: int) -> None:
         """See `TallyListener`."""
         share = self._shares_of[request_id][0]
-        share.credits_booked += credits
+        share.credits_booked += booked.credits
         share.credits_quoted += quoted
-        share.costs[unit] += amount
+        share.costs[booked.cost.unit] += booked.cost.amount
+        share.doubted_costs += booked.is_doubted
 
     def counted(self, request_id: str, outcome: str, *, images: int, reason: str | None) -> None:
         """See `TallyListener`."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from seedream_assets.core.errors import BalanceExhausted, SubmitUncertain
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import Blocked, Released, Submitted
+from seedream_assets.core.prices import Asked, kind_of
 from seedream_assets.core.run_report import Tally
 from seedream_assets.generation.breaker import Breaker
 from seedream_assets.generation.collecting import Collecting, Purchase
@@ -88,9 +88,11 @@ class RequestPath:
         errand.find(standing)
         self.tally.count("owned", of=errand.request.request_id)
 
-    def price(self, request: GenerationRequest) -> int:
-        """Credits to reserve for a request."""
-        return self.purse.price(images=request.count, quoted=self.quote(request))
+    def asks_for(self, request: GenerationRequest) -> Asked:
+        """What buying a request asks the purse for."""
+        spec = request.spec
+        kind = kind_of(spec.model, spec.width, spec.height)
+        return Asked(kind=kind, images=request.count, listed=self.quote(request))
 
     def quote(self, request: GenerationRequest) -> int:
         """Credits that a request costs by the price list."""
@@ -108,19 +110,20 @@ class RequestPath:
             return None
         reference_ids = await self.submits.upload_references(request)
         async with self.places:
-            await self.lease.renew_if_lapsed()
-            if not await self._may_spend(request):
-                return None
-            claim = await self._claim(errand, attempt, reference_ids)
-            if isinstance(claim, Standing):
-                return claim, False
-            sent = await self._send(claim)
-            if isinstance(sent, Standing):
-                return sent, sent.state is RequestState.OPEN and sent.attempt == attempt
-            if not isinstance(sent, Submitted):
-                self._count_unbought(request, sent)
-                return None
-            self._book(errand, sent)
+            async with self.purse.first_alone(self.asks_for(request).kind):
+                await self.lease.renew_if_lapsed()
+                if not await self._may_spend(request):
+                    return None
+                claim = await self._claim(errand, attempt, reference_ids)
+                if isinstance(claim, Standing):
+                    return claim, False
+                sent = await self._send(claim)
+                if isinstance(sent, Standing):
+                    return sent, sent.state is RequestState.OPEN and sent.attempt == attempt
+                if not isinstance(sent, Submitted):
+                    self._count_unbought(request, sent)
+                    return None
+                await self._book(errand, sent)
             purchase = Purchase(
                 request=request,
                 attempt=attempt,
@@ -134,12 +137,12 @@ class RequestPath:
 
     async def _may_spend(self, request: GenerationRequest) -> bool:
         """True where the run goes on and credits are reserved; else the request is counted as not sent."""
-        request_id, price = request.request_id, self.price(request)
-        if not self.stop.buys_no_more and not self.purse.holds(request_id, price):
-            granted, refused = await self.purse.reserve({request_id: price})
+        request_id, asked = request.request_id, self.asks_for(request)
+        if not self.stop.buys_no_more and not self.purse.holds(request_id, asked):
+            granted, refused = await self.purse.reserve({request_id: asked})
             if not granted:
                 self.stop.request("over_budget", str(refused))
-        if self.stop.buys_no_more or not self.purse.holds(request_id, price):
+        if self.stop.buys_no_more or not self.purse.holds(request_id, asked):
             self._leave_unbought(request_id, self.stop.reason or "stopped")
             return False
         return True
@@ -231,13 +234,14 @@ class RequestPath:
         if reason:
             self.stop.request("refused", reason)
 
-    def _book(self, errand: Errand, submitted: Submitted) -> None:
+    async def _book(self, errand: Errand, submitted: Submitted) -> None:
         request = errand.request
-        request_id, quoted, cost = request.request_id, self.quote(request), cost_of(submitted)
+        request_id, asked = request.request_id, self.asks_for(request)
         self.tally.credits_to_buy -= errand.take_credits()
-        credits = self.purse.settle_bought(request_id, cost=cost, images=request.count, quoted=quoted)
-        unit, amount = (cost.unit, cost.amount) if cost else ("CREDITS", Decimal(credits))
-        self.tally.book(request_id, credits=credits, quoted=quoted, unit=unit, amount=amount)
+        booked = await self.purse.settle_bought(
+            request_id, asked, cost=cost_of(submitted), is_answer=not submitted.adopted
+        )
+        self.tally.book(request_id, booked, quoted=asked.listed)
 
     async def _settle_open(
         self, errand: Errand, standing: Standing, *, ours: bool, room: asyncio.Semaphore
@@ -255,7 +259,7 @@ class RequestPath:
         if ours and settled.attempt == standing.attempt:
             # The first is the rule; a second one was charged all the same.
             for submitted in await self.ledger.read_submitted(request_id, standing.attempt):
-                self._book(errand, submitted)
+                await self._book(errand, submitted)
         return settled
 
     async def _wait_aside(

@@ -160,6 +160,7 @@ async def _run(order: RunOrder) -> RunReport:
         credits_booked=purse.booked_credits,
         credits_quoted=purse.quoted_credits,
         costs=dict(purse.costs),
+        doubted_costs=purse.doubted_costs,
         reasons=dict(tally.reasons.most_common(MOST_REASONS)),
         stopped=stop.cause,
         stop_reason=stop.reason,
@@ -292,7 +293,7 @@ async def _open_purse(order: RunOrder, store: AsyncStore, lease: Lease, account:
         day_limit=order.budget.max_credits_per_day,
         sign=lease.writer,
         is_gone=lambda writer: is_gone(writer, store, lease_seconds=order.settings.lease_seconds),
-        booked_for=told_by(Ledger(store)),
+        booked_for=told_by(Ledger(store), order.models),
     )
     await dataset.open()
     unit = order.leonardo.balance_unit

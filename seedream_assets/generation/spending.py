@@ -2,18 +2,52 @@
 
 Three caps are asked for every request: the run's, the dataset's over all its runs, and the account's balance. Credits
 are reserved before the intent and settled with the API's own figure.
+
+A price can be another than the price list's. So the first request of a model and size goes alone, and what its answer
+tells is reserved for all that follow, by this run and, through the dataset's log, by every other.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 
-from seedream_assets.core.budget import CapReached, Spending, cost_in_credits
+from seedream_assets.core.budget import Booked, CapReached, Spending, book_cost
 from seedream_assets.core.generations import Cost
+from seedream_assets.core.prices import Asked, PriceSeen
 from seedream_assets.generation.dataset_budget import DatasetBudget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reservation:
+    """Credits set aside for one request.
+
+    Attributes:
+        number: The block of the dataset's log that it is in.
+    """
+
+    credits: int
+    asked: Asked
+    number: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _OpenBlock:
+    """A block of this run that is not booked in the log yet.
+
+    Attributes:
+        signed_by: The lease that it was reserved under.
+        counts: What each request of it counts now: what is reserved, or what was booked.
+        unsettled: Requests that are still reserved for.
+    """
+
+    signed_by: str
+    counts: dict[str, int]
+    unsettled: set[str]
 
 
 class Purse:
@@ -34,83 +68,140 @@ class Purse:
         self._dataset = dataset
         self._engine_id = engine_id
         self._one_at_a_time = asyncio.Lock()
-        self._reserved: dict[str, int] = {}
+        self._reserved: dict[str, _Reservation] = {}
         self._kept: set[str] = set()
+        self._blocks: dict[int, _OpenBlock] = {}
         self._block_of: dict[str, int] = {}
-        self._signed_by: dict[int, str] = {}
-        self._unsettled: defaultdict[int, set[str]] = defaultdict(set)
-        self._booked_in_block: defaultdict[int, int] = defaultdict(int)
-        self._dearest_image = 0
+        self._answered: set[str] = set()
+        self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.costs: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.booked_credits = 0
         self.quoted_credits = 0
+        self.doubted_costs = 0
 
     def reserved_for(self, request_id: str) -> int:
         """Credits reserved for a request; 0 where none are."""
-        return self._reserved.get(request_id, 0)
+        return self._reserved[request_id].credits if request_id in self._reserved else 0
 
-    def price(self, *, images: int, quoted: int) -> int:
-        """Credits to reserve for a request: the quote, or what the dearest image of this run cost if that is more."""
-        return max(quoted, images * self._dearest_image)
+    def price(self, asked: Asked) -> int:
+        """Credits to reserve for a request: the quote, or what the dearest image of late cost if that is more."""
+        return self._dataset.price(asked)
 
-    def holds(self, request_id: str, credits: int) -> bool:
-        """True when so many credits are reserved for this request, under the lease that this process holds now."""
-        signed_by = self._signed_by.get(self._block_of.get(request_id, 0))
-        return signed_by == self._engine_id() and self._reserved[request_id] >= credits
+    def holds(self, request_id: str, asked: Asked) -> bool:
+        """True when a request's price is reserved for it, under the lease that this process holds now."""
+        reserved = self._reserved.get(request_id)
+        if reserved is None or self._blocks[reserved.number].signed_by != self._engine_id():
+            return False
+        return reserved.credits >= self.price(asked)
 
-    async def reserve(self, credits: Mapping[str, int]) -> tuple[list[str], CapReached | None]:
+    @asynccontextmanager
+    async def first_alone(self, kind: str) -> AsyncIterator[None]:
+        """Hold up all requests of a model and size but one, until an answer to this run has told what they cost.
+
+        A request whose answer was lost, or that was refused, told nothing: the next one goes alone as well.
+        """
+        if kind not in self._answered:
+            async with self._alone[kind]:
+                if kind not in self._answered:
+                    yield
+                    return
+        yield
+
+    async def reserve(self, wanted: Mapping[str, Asked]) -> tuple[list[str], CapReached | None]:
         """Reserve for these requests, in their order, as many as all caps allow.
 
         Returns:
             The requests that may be bought, and the cap that stopped the rest.
         """
         async with self._one_at_a_time:
-            missing = {key: asked for key, asked in credits.items() if not self.holds(key, asked)}
-            for request_id in missing:
-                self._settle(request_id, 0)  # too little, or reserved under a lease that has lapsed
+            missing = {request_id: asked for request_id, asked in wanted.items() if not self.holds(request_id, asked)}
+            # Too little, or reserved under a lease that has lapsed: in the log, too, it stands in one block at a time.
+            if too_little := missing.keys() & self._reserved.keys():
+                for request_id in too_little:
+                    self._give_back(request_id)
+                await self._correct_log()
+            await self._write_settlements()
             affordable, refused = self._affordable(missing)
             if affordable:
                 number, dataset_refused = await self._dataset.reserve(affordable)
                 refused = dataset_refused or refused
                 if number is not None:
-                    self._take(number)
-            return [key for key, asked in credits.items() if self.holds(key, asked)], refused
+                    self._take(number, wanted)
+            return [request_id for request_id, asked in wanted.items() if self.holds(request_id, asked)], refused
 
-    def _take(self, number: int) -> None:
+    def _take(self, number: int, wanted: Mapping[str, Asked]) -> None:
         block = self._dataset.block(number)
-        self._signed_by[number] = block.writer.engine_id
-        self._unsettled[number] = set(block.reserved)
-        for request_id, asked in block.reserved.items():
-            self._reserved[request_id] = asked
+        counts = dict(block.reserved)
+        self._blocks[number] = _OpenBlock(signed_by=block.writer.engine_id, counts=counts, unsettled=set(counts))
+        for request_id, credits in counts.items():
+            self._reserved[request_id] = _Reservation(credits=credits, asked=wanted[request_id], number=number)
             self._block_of[request_id] = number
-            self._caps = [_must_fit(cap.reserve(asked)) for cap in self._caps]
+            self._caps = [cap.raised(by=credits) for cap in self._caps]  # asked a moment before
 
-    def _affordable(self, credits: Mapping[str, int]) -> tuple[dict[str, int], CapReached | None]:
+    def _affordable(self, wanted: Mapping[str, Asked]) -> tuple[dict[str, int], CapReached | None]:
         affordable: dict[str, int] = {}
         caps = list(self._caps)
-        for request_id, asked in credits.items():
-            after = [cap.reserve(asked) for cap in caps]
-            for outcome in after:
+        for request_id, asked in wanted.items():
+            credits = self.price(asked)
+            after: list[Spending] = []
+            for cap in caps:
+                outcome = cap.reserve(credits)
                 if isinstance(outcome, CapReached):
                     return affordable, outcome
-            caps = [_must_fit(outcome) for outcome in after]
-            affordable[request_id] = asked
+                after.append(outcome)
+            caps = after
+            affordable[request_id] = credits
         return affordable, None
 
-    def settle_bought(self, request_id: str, *, cost: Cost | None, images: int, quoted: int) -> int:
+    async def settle_bought(self, request_id: str, asked: Asked, *, cost: Cost | None, is_answer: bool) -> Booked:
         """Turn a reservation into what was charged: the API's figure, or what was reserved where it told none.
 
-        Returns:
-            What was charged, in credits.
+        A price above what was reckoned with is put down in the dataset's log before this returns: what waits for
+        `first_alone` and every other process reserve with it.
+
+        Args:
+            request_id, asked: What was bought.
+            cost: What the API told of it.
+            is_answer: Whether the API answered this run's own request with it.
+
+        Raises:
+            StoreError: The log could not be written.
         """
-        booked = cost_in_credits(cost, quoted=self._reserved.get(request_id, quoted))
-        self.booked_credits += booked
-        self.quoted_credits += quoted
-        unit, amount = (cost.unit, cost.amount) if cost else ("CREDITS", Decimal(booked))
-        self.costs[unit] += amount
-        self._dearest_image = max(self._dearest_image, -(-booked // images))
-        self._settle(request_id, booked)
+        booked = book_cost(cost, listed=asked.listed, reserved=self.reserved_for(request_id) or asked.listed)
+        self.booked_credits += booked.credits
+        self.quoted_credits += asked.listed
+        self.doubted_costs += booked.is_doubted
+        self.costs[booked.cost.unit] += booked.cost.amount
+        reckoned = self.price(asked)
+        self._settle(request_id, booked.credits)
+        self._dataset.see(PriceSeen.of(asked, booked.credits))
+        if booked.credits > reckoned:
+            await self._reckon_anew(asked.kind)
+        if is_answer:
+            self._answered.add(asked.kind)
         return booked
+
+    async def _reckon_anew(self, kind: str) -> None:
+        """A kind is dearer than was reserved for: what nobody has claimed of it asks again, what was claimed counts so."""
+        async with self._one_at_a_time:
+            for request_id, reserved in list(self._reserved.items()):
+                price = self.price(reserved.asked)
+                if reserved.asked.kind != kind or reserved.credits >= price:
+                    continue
+                if request_id in self._kept:
+                    self._raise(request_id, reserved, price)
+                else:
+                    self._give_back(request_id)
+            await self._correct_log()
+
+    async def _correct_log(self) -> None:
+        await self._dataset.correct({number: block.counts for number, block in self._blocks.items()})
+
+    def _raise(self, request_id: str, reserved: _Reservation, credits: int) -> None:
+        """More is reserved for what may have been bought already, whether a cap allows it or not."""
+        self._reserved[request_id] = _Reservation(credits=credits, asked=reserved.asked, number=reserved.number)
+        self._blocks[reserved.number].counts[request_id] = credits
+        self._caps = [cap.raised(by=credits - reserved.credits) for cap in self._caps]
 
     def keep(self, request_id: str) -> None:
         """From now on the request may have been bought: its reservation stays, over the run's end, until that is known."""
@@ -123,34 +214,42 @@ class Purse:
     def settle_unbought(self, request_id: str) -> None:
         """Free a reservation of which nothing was bought; nothing happens where there is none, or where it is kept."""
         if request_id in self._reserved and request_id not in self._kept:
-            self._settle(request_id, 0)
+            self._give_back(request_id)
+
+    def _give_back(self, request_id: str) -> None:
+        reserved = self._reserved.pop(request_id)
+        self._kept.discard(request_id)
+        self._caps = [cap.settle(reserved=reserved.credits, booked=0) for cap in self._caps]
+        block = self._blocks[self._block_of.pop(request_id)]
+        block.unsettled.discard(request_id)
+        del block.counts[request_id]
 
     def _settle(self, request_id: str, booked: int) -> None:
         self._kept.discard(request_id)
-        reserved = self._reserved.pop(request_id, 0)
-        self._caps = [cap.settle(reserved=reserved, booked=booked) for cap in self._caps]
-        block = self._block_of.pop(request_id, None)
-        if block is not None:
-            self._unsettled[block].discard(request_id)
-            self._booked_in_block[block] += booked
+        reserved = self._reserved.pop(request_id, None)
+        credits = reserved.credits if reserved else 0
+        self._caps = [cap.settle(reserved=credits, booked=booked) for cap in self._caps]
+        if request_id in self._block_of:
+            block = self._blocks[self._block_of[request_id]]
+            # Bought twice, it counts twice.
+            before = 0 if request_id in block.unsettled else block.counts[request_id]
+            block.counts[request_id] = before + booked
+            block.unsettled.discard(request_id)
 
     async def write_settlements(self) -> None:
         """Book in the dataset's log every block of which nothing is open any more."""
         async with self._one_at_a_time:
-            done = {block: self._booked_in_block[block] for block, waiting in self._unsettled.items() if not waiting}
-            await self._dataset.settle(done)
-            for block in done:
-                del self._unsettled[block], self._signed_by[block]
-                self._booked_in_block.pop(block, None)
+            await self._write_settlements()
+
+    async def _write_settlements(self) -> None:
+        done = {number: sum(block.counts.values()) for number, block in self._blocks.items() if not block.unsettled}
+        await self._dataset.settle(done)
+        for number in done:
+            for request_id in self._blocks.pop(number).counts:
+                self._block_of.pop(request_id, None)
 
     async def close(self) -> None:
         """Give back what was reserved and not used; what is uncertain stays reserved until it is known."""
         for request_id in list(self._reserved):
             self.settle_unbought(request_id)
         await self.write_settlements()
-
-
-def _must_fit(outcome: Spending | CapReached) -> Spending:
-    if isinstance(outcome, CapReached):
-        raise RuntimeError(f"reserved past a cap that was asked a moment before: {outcome}")
-    return outcome

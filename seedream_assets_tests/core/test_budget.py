@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedream_assets.core.budget import Budget, CapReached, Spending, cost_in_credits
+from seedream_assets.core.budget import Booked, Budget, CapReached, Spending, book_cost, cost_in_credits
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.generations import Cost
 from seedream_assets.core.models import DOLLARS_PER_CREDIT
@@ -79,3 +79,31 @@ def test_dollars_in_four_places_become_the_credits_they_were(images):
 @pytest.mark.parametrize(("amount", "credits"), [("28", 28), ("28.0", 28), ("28.01", 29), ("0", 0)])
 def test_a_part_of_a_credit_counts_as_a_whole_one(amount, credits):
     assert cost_in_credits(Cost(amount=Decimal(amount), unit="CREDITS"), quoted=1) == credits
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "credits", "is_doubted"),
+    [
+        ("14", "CREDITS", 14, False),  # half of the price list
+        ("13.01", "CREDITS", 14, False),
+        ("13", "CREDITS", 28, True),
+        ("0", "CREDITS", 28, True),
+        ("0", "DOLLARS", 28, True),
+        ("0.0001", "DOLLARS", 28, True),
+        ("0.0209", "DOLLARS", 14, False),
+        ("0.0194", "DOLLARS", 28, True),
+        ("280", "CREDITS", 280, False),
+    ],
+)
+def test_a_cost_below_half_of_the_list_counts_as_the_quote_and_is_kept_as_told(amount, unit, credits, is_doubted):
+    cost = Cost(amount=Decimal(amount), unit=unit)
+    assert book_cost(cost, listed=28, reserved=28) == Booked(credits=credits, cost=cost, is_doubted=is_doubted)
+
+
+def test_what_cannot_be_believed_or_was_not_told_counts_as_was_reserved_where_that_was_more():
+    nothing = Cost(amount=Decimal(0), unit="DOLLARS")
+    assert book_cost(nothing, listed=28, reserved=56).credits == 56
+    assert book_cost(nothing, listed=28, reserved=20).credits == 28
+    assert book_cost(None, listed=28, reserved=56) == Booked(credits=56, cost=Cost(amount=Decimal(56), unit="CREDITS"))
+    # An image that costs what the list says again is believed, however dear the last one was.
+    assert book_cost(Cost(amount=Decimal(28), unit="CREDITS"), listed=28, reserved=280).credits == 28

@@ -26,15 +26,19 @@ CREDITS = 28
 DATASET = "scenes"
 
 
-def make_paid_request(prompt: str, *, count: int = 1, start: int = 0, seed: int | None = None) -> GenerationRequest:
+def make_paid_request(
+    prompt: str, *, count: int = 1, start: int = 0, seed: int | None = None, width: int = 64
+) -> GenerationRequest:
     spec = GenerationSpec(
-        model=MODEL.name, prompt=prompt, width=64, height=48, style="None", prompt_enhance="OFF", seed=seed
+        model=MODEL.name, prompt=prompt, width=width, height=48, style="None", prompt_enhance="OFF", seed=seed
     )
     return make_request(spec, start=start, count=count, model=MODEL)
 
 
-def make_paid_requests(number: int, *, count: int = 1, words: str = "a cat") -> list[GenerationRequest]:
-    return [make_paid_request(f"{words} {index}", count=count) for index in range(number)]
+def make_paid_requests(
+    number: int, *, count: int = 1, words: str = "a cat", width: int = 64
+) -> list[GenerationRequest]:
+    return [make_paid_request(f"{words} {index}", count=count, width=width) for index in range(number)]
 
 
 async def short_sleep(seconds: float) -> None:

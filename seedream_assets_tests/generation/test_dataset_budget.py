@@ -1,6 +1,7 @@
 """Claims about a dataset's credits over all its runs, where runs die, oversleep, or take each other for dead."""
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -8,9 +9,19 @@ import pytest
 
 from seedream_assets.core.errors import StoreError
 from seedream_assets.core.ledger_events import Writer
+from seedream_assets.core.prices import Asked, DearPrice, PriceSeen
 from seedream_assets.generation.async_store import AsyncStore
-from seedream_assets.generation.budget_log import BudgetStanding, read_budget
-from seedream_assets.generation.dataset_budget import DatasetBudget
+from seedream_assets.generation.budget_log import (
+    Block,
+    BudgetEntry,
+    BudgetStanding,
+    booked_before_today,
+    decode_entry,
+    encode_entry,
+    read_budget,
+)
+from seedream_assets.generation.dataset_budget import Charged, DatasetBudget
+from seedream_assets.storage.object_store import ObjectInfo
 
 
 class Hands:
@@ -22,13 +33,15 @@ class Hands:
         self.limit = limit
         self.gone = set()
         self.booked = {}
+        self.seen = ()
 
     def hand(self, engine):
         async def is_gone(writer):
             return writer.engine_id in self.gone
 
-        async def booked_for(request_id, engine_id):
-            return self.booked.get((request_id, engine_id), 0)
+        async def booked_for(request_id, engine_id, _reserved):
+            credits = self.booked.get((request_id, engine_id), 0)
+            return None if credits is None else Charged(credits=credits, seen=self.seen)
 
         numbers = iter(range(1000))
         return DatasetBudget(
@@ -156,12 +169,72 @@ def test_a_log_that_was_edited_is_refused(folder_store):
     act(folder_store, work)
 
 
+SQUARE = "seedream-4.0 1024x1024"
+ASKED = Asked(kind=SQUARE, images=2, listed=56)
+
+
+def test_a_dear_price_is_reckoned_with_by_whoever_opens_the_log_or_writes_to_it_next(folder_store):
+    async def work(hands):
+        one, other = await hands.opened("a"), await hands.opened("b")
+        number, _refused = await one.reserve({"r1": 56})
+        assert (one.price(ASKED), other.price(ASKED)) == (56, 56)
+        one.see(PriceSeen(kind=SQUARE, credits=40, listed=28))
+        assert one.price(ASKED) == 80
+        await one.correct({number: {"r1": 80}})
+        assert (await hands.opened("c")).price(ASKED) == 80
+        assert (await hands.opened("c")).committed == 80
+        await other.reserve({"r2": 5})
+        assert (other.price(ASKED), other.committed) == (80, 85)
+        assert other.price(Asked(kind="seedream-4.0 2048x2048", images=2, listed=56)) == 56
+
+    act(folder_store, work)
+
+
+def test_prices_that_two_runs_see_at_once_are_both_kept(folder_store):
+    async def work(hands):
+        one, other = await hands.opened("a"), await hands.opened("b")
+        one.see(PriceSeen(kind=SQUARE, credits=40, listed=28))
+        other.see(PriceSeen(kind="seedream-4.0 2048x2048", credits=280, listed=28))
+        await asyncio.gather(one.correct({}), other.correct({}))
+        assert set((await read_prices(hands)).keys()) == {SQUARE, "seedream-4.0 2048x2048"}
+
+    async def read_prices(hands):
+        return read_budget(hands.store.store, "scenes", today=False).prices
+
+    act(folder_store, work)
+
+
+def test_what_a_dead_run_paid_is_learned_from_whoever_takes_over(folder_store):
+    async def work(hands):
+        await (await hands.opened("dead")).reserve({"r1": 30})
+        hands.gone, hands.booked = {"dead"}, {("r1", "dead"): 90}
+        hands.seen = (PriceSeen(kind=SQUARE, credits=90, listed=30),)
+        assert (await hands.opened("next")).price(ASKED) == 180
+        assert (await hands.opened("after")).price(ASKED) == 180
+
+    act(folder_store, work)
+
+
+def test_an_entry_of_an_earlier_version_is_read_and_keeps_its_bytes():
+    writer = Writer(engine_id="e", nonce="n", host="h", boot_id="b", pid=7)
+    at = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    block = Block(writer=writer, run_id="r", reserved={"q": 28})
+    entry = BudgetEntry(number=3, at=at, writer=writer, booked=56, open={3: block})
+    body = encode_entry(entry)
+    assert list(json.loads(body)) == ["number", "at", "writer", "booked", "open", "version"]
+    assert decode_entry(body, "key") == entry
+    dear = replace(entry, store_time=at, prices={SQUARE: (DearPrice(credits=56, answers_since=3),)})
+    told = json.loads(encode_entry(dear))
+    assert told["prices"] == {SQUARE: [{"credits": 56, "answers_since": 3}]}
+    assert decode_entry(encode_entry(dear), "key") == dear
+
+
 class Dated:
     """A store whose clock a test sets: what is written is stamped with it."""
 
     def __init__(self, store):
         self._store = store
-        self._stamps = {}
+        self.stamps = {}
         self.time = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
     def __getattr__(self, name):
@@ -170,11 +243,11 @@ class Dated:
     def create(self, key, body, **options):
         created = self._store.create(key, body, **options)
         if created:
-            self._stamps.setdefault(key, self.time)
+            self.stamps.setdefault(key, self.time)
         return created
 
     def list(self, prefix):
-        return (replace(info, last_modified=self._stamps[info.key]) for info in self._store.list(prefix))
+        return (replace(info, last_modified=self.stamps[info.key]) for info in self._store.list(prefix))
 
     def now(self):
         return self.time
@@ -203,6 +276,45 @@ def test_a_day_s_cap_counts_this_day_s_bookings_alone(dated):
         assert (await (await hands.opened("b")).reserve({"r3": 60}))[0] is None
 
     act(dated, work, limit=None, day_limit=100)
+
+
+def test_days_go_by_the_entries_own_times_in_a_store_that_was_copied(dated):
+    async def work(hands):
+        first = await hands.opened("a")
+        for hour in range(24):
+            number, _refused = await first.reserve({f"r{hour}": 4})
+            await first.settle({number: 4})
+            dated.time += timedelta(hours=1)
+        for key in dated.stamps:  # copied a moment ago: the store has new times for everything
+            dated.stamps[key] = dated.time
+        assert read_budget(dated, "scenes", today=True) == BudgetStanding(committed=96, committed_today=48)
+        later = await hands.opened("b")
+        assert (await later.reserve({"r": 53}))[0] is None
+        assert (await later.reserve({"r": 52}))[0] is not None
+
+    act(dated, work, limit=None, day_limit=100)
+
+
+def test_entries_without_a_time_of_their_own_are_dated_by_the_store(dated):
+    writer = Writer(engine_id="e", nonce="n")
+    for number in (1, 2, 3):
+        entry = BudgetEntry(number=number, at=dated.time, writer=writer, booked=10 * number)
+        dated.create(f"datasets/scenes/budget/{number:08d}.json", encode_entry(entry), content_type="application/json")
+        dated.time += timedelta(hours=8)
+    assert read_budget(dated, "scenes", today=True) == BudgetStanding(committed=30, committed_today=10)
+
+
+@pytest.mark.parametrize("today", range(12))
+def test_the_day_s_beginning_is_found_wherever_it_lies_in_the_log(today):
+    now = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    dates = [now - timedelta(days=1)] * (11 - today) + [now.replace(hour=0)] * today
+    writer = Writer(engine_id="e", nonce="n")
+    bodies = {
+        f"{number:08d}": encode_entry(BudgetEntry(number=number, at=now, writer=writer, booked=number, store_time=date))
+        for number, date in enumerate(dates, start=1)
+    }
+    entries = [ObjectInfo(key=key, size_bytes=1, last_modified=now, etag=None) for key in bodies]
+    assert booked_before_today(entries, now, bodies.__getitem__) == 11 - today
 
 
 def test_what_is_reserved_over_midnight_counts_on_both_days(dated):

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -78,24 +78,21 @@ def test_a_day_s_cap_holds_over_runs_at_once_and_the_next_day_goes_on(start_desk
     assert desk.bill["credits"] == 30 * CREDITS == sum(report.credits_booked for report in reports)
     assert "over_budget" in {report.stopped for report in reports}
     assert any("max_credits_per_day is 840 credits" in (report.stop_reason or "") for report in reports)
-    desk.store = Yesterday(desk.store)
+    desk.store = Tomorrow(desk.store)
     assert desk.run(shares[0] + shares[1], budget=budget).requests["completed"] == 30
 
 
-class Yesterday:
-    """A store that took everything in its budget logs a day ago."""
+class Tomorrow:
+    """A store whose clock is a day ahead of the time that its objects were written at."""
 
     def __init__(self, store):
         self._store = store
-        self._taken_before = datetime.now(UTC)
 
     def __getattr__(self, name):
         return getattr(self._store, name)
 
-    def list(self, prefix):
-        for info in self._store.list(prefix):
-            old = "/budget/" in info.key and info.last_modified <= self._taken_before
-            yield replace(info, last_modified=info.last_modified - timedelta(days=1)) if old else info
+    def now(self):
+        return self._store.now() + timedelta(days=1)
 
 
 def test_another_dataset_pays_from_its_own_cap(desk):
@@ -161,6 +158,67 @@ def test_a_price_that_rose_crosses_no_cap_and_is_seen_in_the_report(start_desk):
     assert report.credits_booked == desk.bill["credits"] <= cap
     assert report.credits_quoted == report.requests["completed"] * CREDITS < report.credits_booked
     assert report.stopped == "over_budget"
+
+
+CAPS = ("max_credits_per_run", "max_credits_total", "max_credits_per_day")
+
+
+@pytest.mark.parametrize("price", [56, 280])
+@pytest.mark.parametrize("cap", CAPS)
+def test_the_first_image_of_a_kind_tells_its_price_before_any_other_is_sent(start_desk, price, cap):
+    desk = start_desk(credits_per_image=price, latency_seconds=0.1)
+    requests = make_paid_requests(40)
+    report = desk.run(requests, budget={cap: 560})
+    assert desk.bill["credits"] == report.credits_booked == 560
+    assert report.stopped == "over_budget"
+    # No later run has to find out for itself.
+    again = desk.run(requests, budget={cap: price - 1 if cap == CAPS[0] else 560})
+    assert (again.credits_booked, desk.bill["credits"]) == (0, 560)
+    assert f"the next request needs {price}" in again.stop_reason
+
+
+def test_a_surprise_crosses_a_cap_by_one_request_s_price_and_no_more(start_desk):
+    desk = start_desk(credits_per_image=280, latency_seconds=0.1)
+    requests = make_paid_requests(40)
+    for _ in range(3):
+        desk.run(requests, budget={"max_credits_total": 100})
+    assert desk.bill["credits"] == 280 == last_entry(desk).committed
+
+
+def test_a_kind_is_a_model_and_a_size_and_the_first_of_each_goes_alone(start_desk):
+    desk = start_desk(credits_per_image=280, latency_seconds=0.1)
+    sizes = [make_paid_requests(20, words="a cat"), make_paid_requests(20, words="a wide cat", width=96)]
+    report = desk.run([one for pair in zip(*sizes, strict=True) for one in pair], budget={"max_credits_per_run": 560})
+    assert desk.bill["credits"] == report.credits_booked == 560
+    prices = last_entry(desk).prices
+    assert {kind: prices[kind][0].credits for kind in prices} == {
+        "seedream-4.0 64x48": 280,
+        "seedream-4.0 96x48": 280,
+    }
+
+
+def test_where_the_first_answer_is_lost_the_next_request_goes_alone_as_well(start_desk):
+    desk = start_desk(credits_per_image=280, latency_seconds=0.1)
+    desk.fault("create", "drop_after", times=2)
+    desk.run(make_paid_requests(40), budget={"max_credits_per_run": 560}, engine={"history_settle_seconds": 0.1})
+    # Two that nobody heard of, and the one that told.
+    assert desk.bill["generations"] <= 3
+
+
+def test_a_run_that_is_ended_right_after_a_surprise_has_told_the_next_one(start_desk):
+    desk = start_desk(credits_per_image=280)
+    requests = make_paid_requests(10)
+
+    def end(step, _request_id):
+        if step == "after_submitted":
+            raise KeyboardInterrupt
+
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - however it dies
+        desk.run(requests, at_step=end, budget={"max_credits_total": 400})
+    assert desk.bill["credits"] == 280
+    desk.run(requests, budget={"max_credits_total": 400}, engine={"lease_seconds": 1.0})
+    assert desk.bill["credits"] == 280
+    assert last_entry(desk).committed == 280
 
 
 def test_a_price_that_fell_leaves_room_for_more(start_desk):
