@@ -156,11 +156,14 @@ class ApprovalModel(dg.Model, dg.Resolvable):
 
 
 class RecoveryModel(GivenModel):
-    """What happens to a request whose process died between the intent and the answer."""
+    """What happens to a request whose process died between the intent and the answer, and to images that come late."""
 
     lease_seconds: Annotated[AboveZero | None, Described(description="Silence after which others take over.")] = None
     history_settle_seconds: Annotated[
         NotNegative | None, Described(description="How long a generation may take to show in the account's history.")
+    ] = None
+    settle_images_seconds: Annotated[
+        NotNegative | None, Described(description="How long images that lack of a finished job are waited for.")
     ] = None
     history_pages: Annotated[
         AtLeastOne | None, Described(description="Pages of 50 generations that one look into the history reads.")

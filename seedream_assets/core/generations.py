@@ -79,6 +79,16 @@ class Generation:
     moderation: tuple[str, ...]
     model: str | None = None
 
+    def may_still_bring(self, count: int) -> bool:
+        """True where an end is not believed at once: images lack of so many asked for, or it failed and says nothing.
+
+        A job was seen to be COMPLETE before all of its images were listed with their addresses, and FAILED before it was
+        COMPLETE. What moderation refused stays refused.
+        """
+        if self.status is GenerationStatus.FAILED:
+            return not self.moderation
+        return len(self.images) < count
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryPage:
@@ -111,16 +121,15 @@ class Account:
 def order_images(images: tuple[GeneratedImage, ...], count: int) -> dict[int, GeneratedImage]:
     """Which of the `count` images asked for each delivered image is, by position from 0.
 
-    The index in the file name decides where every image has a distinct one within range; else the order of the list.
-    Positions that nothing was delivered for are absent: withheld.
+    The index in the file name decides where every image has a distinct one within range; else the order of the list. Of
+    more images than were asked for the first count, by their index where every one has its own. Positions that nothing
+    was delivered for are absent: withheld.
     """
-    by_name = {image.index_in_name: image for image in images}
-    if (
-        None not in by_name
-        and len(by_name) == len(images)
-        and all(index < count for index in by_name if index is not None)
-    ):
-        return {
-            index: image for index, image in sorted(by_name.items(), key=lambda item: item[0] or 0) if index is not None
-        }
-    return dict(enumerate(images[:count]))
+    by_name = {index: image for image in images if (index := image.index_in_name) is not None}
+    if len(by_name) < len(images):
+        return dict(enumerate(images[:count]))
+    named = dict(sorted(by_name.items()))
+    if all(index < count for index in named):
+        return named
+    in_order = tuple(named.values()) if len(images) > count else images
+    return dict(enumerate(in_order[:count]))

@@ -51,15 +51,17 @@ class Collecting:
     quote: Callable[[GenerationRequest], int]
     at_step: AtStep
 
-    async def look_up(self, request: GenerationRequest, attempt: int) -> Purchase:
-        """What the ledger says of a request that somebody has bought."""
-        submitted = (await self.ledger.read_submitted(request.request_id, attempt))[0]
+    async def look_up(self, request: GenerationRequest, attempt: int) -> Purchase | None:
+        """What the ledger says of a request that somebody has bought; None where it has been taken back since."""
+        submits = await self.ledger.read_submitted(request.request_id, attempt)
+        if not submits:
+            return None
         intent = await self.ledger.read_intent(request.request_id, attempt)
         bought = replace(request, count=intent.count)
         return Purchase(
             request=bought,
             attempt=attempt,
-            submitted=submitted,
+            submitted=submits[0],
             buyer=Buyer.of(intent),
             quoted=self.quote(bought),
         )
@@ -86,6 +88,11 @@ class Collecting:
             self.breaker.succeeded("delivered")
         else:
             self._note_fruitless("every image was withheld")
+        asked, delivered = purchase.request.count, len(generation.images)
+        if delivered > asked:
+            self.tally.note(
+                request_id, f"Leonardo delivered {delivered} images where {asked} were asked for; {asked} are kept"
+            )
         self.at_step("before_completed", request_id)
         completed = Completed(**self._header(purchase), images=images)
         await self._end(completed, images=sum(image.object_key is not None for image in images))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,12 @@ from seedream_assets.leonardo.retries import RetryPolicy
 
 # A fresh job can take a moment to be found; one that stays unknown was deleted.
 UNKNOWN_FOR_SECONDS = 60.0
+# A job that FAILED and does not say why may still become COMPLETE, for so long.
+FAILED_SETTLE_SECONDS = 30.0
+# Between two questions about images that lack; each wait is half as long again as the one before.
+FIRST_LATE_WAIT_SECONDS = 1.0
+LONGEST_LATE_WAIT_SECONDS = 20.0
+LATE_WAIT_GROWTH = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +40,9 @@ class Polling:
         bulk: Tells of jobs before their own poll is due.
         policy: For polls that get no answer.
         give_up_after_seconds: The longest wait for one job.
+        settle_images_seconds: How long a job whose images lack is asked again.
+        pause: A wait that ends early when the run is to end.
+        stopping: True once it is.
     """
 
     client: LeonardoClient
@@ -41,6 +51,9 @@ class Polling:
     give_up_after_seconds: float
     sleep: Sleep
     clock: Clock
+    settle_images_seconds: float
+    pause: Sleep
+    stopping: Callable[[], bool]
 
     async def wait_for_end(self, request: GenerationRequest, generation_id: str, *, fresh: bool) -> Generation | str:
         """Wait until the job has ended: told by a look at the history, or else by its own polls. Failures are only polls.
@@ -77,7 +90,53 @@ class Polling:
                 self.bulk.in_flight.note_pending(job, at=asked_at, polled=True)
                 unknown_since = min(unknown_since, asked_at) if generation is None else math.inf
                 if asked_at - unknown_since > UNKNOWN_FOR_SECONDS:
-                    return f"Leonardo does not know generation {generation_id} any more; was it deleted?"
+                    return unknown(generation_id)
+
+    async def wait_for_images(self, request: GenerationRequest, generation: Generation) -> Generation | str:
+        """Ask again after an end that need not be the last word, at growing intervals; the job needs no slot any more.
+
+        An end is final once an answer that was asked for after its time still tells the same. A run that is to end, or
+        an API that does not answer, finalizes nothing.
+
+        Args:
+            request: As it was bought.
+            generation: As it was seen to have ended.
+
+        Returns:
+            The job as it is final, or why it is left for the next run.
+        """
+        began = asked_at = self.clock()
+        unknown_since, failures, wait = math.inf, 0, FIRST_LATE_WAIT_SECONDS
+        while generation.may_still_bring(request.count) and asked_at - began < self._settle_seconds(generation):
+            left = self._settle_seconds(generation) - (self.clock() - began)
+            await self.pause(min(wait, left) if left > 0 else wait)
+            if self.stopping():
+                return "stopped while images lacked that may still come; the next run goes on from here"
+            wait = min(wait * LATE_WAIT_GROWTH, LONGEST_LATE_WAIT_SECONDS)
+            now = self.clock()
+            try:
+                told = await self.client.read_generation(generation.id)
+            except (LeonardoUnavailable, RateLimited) as error:
+                if now - began > self.give_up_after_seconds:
+                    return f"its images lack, and Leonardo does not answer: {error}"
+                failures += 1
+                wait = max(wait, self.policy.wait_seconds(failures, error, 0.5))
+                continue
+            failures = 0
+            if told is not None:
+                generation, asked_at, unknown_since = _fuller(told, generation), now, math.inf
+                continue
+            unknown_since = min(unknown_since, now)
+            if now - unknown_since > UNKNOWN_FOR_SECONDS:
+                return unknown(generation.id)
+        if generation.status is GenerationStatus.PENDING:
+            return "it had ended, and is told to be under way again; the next run goes on polling"
+        return generation
+
+    def _settle_seconds(self, generation: Generation) -> float:
+        if generation.status is GenerationStatus.FAILED:
+            return min(FAILED_SETTLE_SECONDS, self.settle_images_seconds)
+        return self.settle_images_seconds
 
     async def _told_before_poll(self, job: Job, poll_at: float | None, *, latest: float) -> Generation | None:
         """What a look told of the job's end; None when its own poll is due: at `poll_at`, else when an end is likely."""
@@ -94,3 +153,20 @@ class Polling:
                 return None
         generation, job.told = job.told.result(), asyncio.get_running_loop().create_future()
         return generation
+
+
+def unknown(generation_id: str) -> str:
+    """What to say of a paid job that its own id no longer finds."""
+    return (
+        f"Leonardo does not know generation {generation_id} any more; was it deleted? Then `seedream ledger end` "
+        "ends its request"
+    )
+
+
+def _fuller(told: Generation, known: Generation) -> Generation:
+    """What is told now, except where it is less than what was seen already: an answer can be behind the times."""
+
+    def fullness(generation: Generation) -> tuple[bool, int]:
+        return generation.status is GenerationStatus.COMPLETE, len(generation.images)
+
+    return told if fullness(told) >= fullness(known) else known

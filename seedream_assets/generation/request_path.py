@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from seedream_assets.core.errors import BalanceExhausted, SubmitUncertain
 from seedream_assets.core.generation_requests import GenerationRequest
+from seedream_assets.core.generations import Generation
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import Blocked, Released, Submitted
 from seedream_assets.core.prices import Asked, kind_of
@@ -30,6 +31,7 @@ from seedream_assets.generation.submitting import Claim, Submits
 
 BORDERS_MOVED = "the request before it in this prompt was not claimed as planned; the next run plans anew"
 _Sent = Submitted | Blocked | Released
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ class RequestPath:
         while not standing.is_final:
             match standing.state:
                 case RequestState.FREE:
-                    bought = await self._buy(errand, standing.attempt)
+                    bought = await self._buy(errand, standing.attempt, room=room)
                     if bought is None:
                         return
                     standing, ours = bought
@@ -83,7 +85,7 @@ class RequestPath:
                     return
                 case _:
                     errand.find(standing)
-                    await self._collect(errand.request, standing.attempt)
+                    await self._collect(errand.request, standing.attempt, room=room)
                     return
         errand.find(standing)
         self.tally.count("owned", of=errand.request.request_id)
@@ -98,7 +100,7 @@ class RequestPath:
         """Credits that a request costs by the price list."""
         return self.collecting.quote(request)
 
-    async def _buy(self, errand: Errand, attempt: int) -> tuple[Standing, bool] | None:
+    async def _buy(self, errand: Errand, attempt: int, *, room: asyncio.Semaphore) -> tuple[Standing, bool] | None:
         """Claim and submit, then see the job to its end.
 
         Returns:
@@ -132,7 +134,7 @@ class RequestPath:
                 quoted=self.quote(request),
             )
             generation = await self.polling.wait_for_end(request, sent.generation_id, fresh=True)
-        await self.collecting.put_away(purchase, generation)
+        await self._put_away(purchase, generation, room=room)
         return None
 
     async def _may_spend(self, request: GenerationRequest) -> bool:
@@ -249,7 +251,7 @@ class RequestPath:
         """Wait for whoever has the request, or look it up. None where it stays uncertain."""
         request_id = errand.request.request_id
         errand.find(standing)  # whoever comes after must not wait for what we wait for
-        settled = await self._wait_aside(request_id, standing.attempt, ours=ours, room=room)
+        settled = await self._aside(self.recovery.settle(request_id, standing.attempt, ours=ours), room=room)
         if isinstance(settled, str):
             self.tally.note(request_id, settled)
             self.tally.count("uncertain", of=request_id, reason=settled)
@@ -262,28 +264,38 @@ class RequestPath:
                 await self._book(errand, submitted)
         return settled
 
-    async def _wait_aside(
-        self, request_id: str, attempt: int, *, ours: bool, room: asyncio.Semaphore
-    ) -> Standing | str:
+    async def _aside(self, waiting: Coroutine[Any, Any, Found], *, room: asyncio.Semaphore) -> Found:
+        """Wait for something that needs neither a slot nor room in the run."""
         gave_room = False
         try:
             # The room is given back only by those who have a place aside: the others hold up admission.
             async with self.parked:
                 room.release()
                 gave_room = True
-                return await self.recovery.settle(request_id, attempt, ours=ours)
+                return await waiting
         finally:
+            waiting.close()  # where the place aside never came
             if gave_room:
                 await room.acquire()
 
-    async def _collect(self, request: GenerationRequest, attempt: int) -> None:
+    async def _put_away(self, purchase: Purchase, generation: Generation | str, *, room: asyncio.Semaphore) -> None:
+        """Store what a job delivered that has ended, once that is the last word."""
+        request = purchase.request
+        if not isinstance(generation, str) and generation.may_still_bring(request.count):
+            generation = await self._aside(self.polling.wait_for_images(request, generation), room=room)
+        await self.collecting.put_away(purchase, generation)
+
+    async def _collect(self, request: GenerationRequest, attempt: int, *, room: asyncio.Semaphore) -> None:
         """Poll and store a request that is paid for already, by this run or another."""
         purchase = await self.collecting.look_up(request, attempt)
+        if purchase is None:
+            self.collecting.leave(request.request_id, "its adoption was taken back meanwhile; the next run goes on")
+            return
         async with self.places:
             generation = await self.polling.wait_for_end(
                 purchase.request, purchase.submitted.generation_id, fresh=False
             )
-        await self.collecting.put_away(purchase, generation)
+        await self._put_away(purchase, generation, room=room)
 
 
 def _without_request_id(reason: str) -> str:

@@ -241,6 +241,9 @@ def _build_engine(
             give_up_after_seconds=settings.give_up_after_seconds,
             sleep=order.sleep,
             clock=order.clock,
+            settle_images_seconds=settings.settle_images_seconds,
+            pause=lambda seconds: pause(seconds, stop=stop, sleep=order.sleep),
+            stopping=lambda: stop.is_interrupted,
         ),
         collecting=Collecting(
             ledger=ledger,

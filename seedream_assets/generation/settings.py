@@ -25,6 +25,8 @@ class EngineSettings:
         history_settle_seconds: How long a generation may take to show in the account's history. The real figure is
             not documented; two minutes is twice the longest time that an unanswered submit can still be on its way
             (`answer_seconds`, 60 s).
+        settle_images_seconds: How long a job that is COMPLETE is asked again while images lack, without a slot; one that
+            FAILED without a reason for as long, but no longer than 30 s. Not documented; seen to take seconds.
         history_pages: The most pages of 50 generations that one look into the history reads.
         image_bytes_in_memory: Images being downloaded, checked and stored at one time, in bytes together.
         store_threads: Calls to the store at one time.
@@ -38,13 +40,20 @@ class EngineSettings:
     drain_seconds: float = 30.0
     lease_seconds: float = 60.0
     history_settle_seconds: float = 120.0
+    settle_images_seconds: float = 120.0
     history_pages: int = 100
     image_bytes_in_memory: int = 256 * MEBIBYTE
     store_threads: int = 16
     progress_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        may_be_zero = ("queue_ahead", "bulk_polling", "history_settle_seconds", "drain_seconds")
+        may_be_zero = (
+            "queue_ahead",
+            "bulk_polling",
+            "history_settle_seconds",
+            "settle_images_seconds",
+            "drain_seconds",
+        )
         for field in fields(self):
             value = getattr(self, field.name)
             if value < 0 or (value == 0 and field.name not in may_be_zero):

@@ -193,7 +193,8 @@ def _read_job(job: Json) -> Generation:
         images=tuple(
             GeneratedImage(id=text_of(image.get("id")), url=text_of(image["url"]), nsfw=image.get("nsfw") is True)
             for image in (images if isinstance(images, list) else ())
-            if isinstance(image, dict) and isinstance(image.get("url"), str)
+            # Without an address it is not there yet.
+            if isinstance(image, dict) and isinstance(image.get("url"), str) and image["url"].strip()
         ),
         moderation=_read_moderation(job.get("prompt_moderations")),
         model=text_of(job.get("modelId")) or None,

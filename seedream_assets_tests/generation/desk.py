@@ -57,6 +57,7 @@ class Desk:
     def order(self, demands: Iterable[Demand], **changes: Any) -> RunOrder:
         demands = list(demands)
         engine = {"lease_seconds": 5.0, "history_settle_seconds": 0.3, "drain_seconds": 2.0, "progress_seconds": 60.0}
+        engine["settle_images_seconds"] = 0.3
         leonardo = {"creates_per_minute": 100_000, "requests_per_minute": 100_000, "answer_seconds": 5.0}
         values: dict[str, Any] = {
             "store": self.store,

@@ -280,6 +280,7 @@ class FaultMatrix:
                 slots=50,
                 lease_seconds=10,
                 history_settle_seconds=SETTLE_SECONDS,
+                settle_images_seconds=1.0,
                 progress_seconds=60,
                 give_up_after_seconds=30,
             ),

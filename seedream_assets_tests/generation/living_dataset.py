@@ -86,7 +86,9 @@ class LivingDataset:
         return Deployment(
             store=self.desk.store,
             leonardo=LeonardoSettings(api_key=emulator.key, base_url=emulator.base_url, **rates),
-            engine=EngineSettings(lease_seconds=5.0, history_settle_seconds=0.3, progress_seconds=60.0),
+            engine=EngineSettings(
+                lease_seconds=5.0, history_settle_seconds=0.3, settle_images_seconds=0.3, progress_seconds=60.0
+            ),
         )
 
     def bring(self, rows: Sequence[Row] | None = None, *, partition: str = UNPARTITIONED) -> Brought:

@@ -93,6 +93,9 @@ def bill_after(
                 give_up_after_seconds=600,
                 sleep=asyncio.sleep,
                 clock=loop.time,
+                settle_images_seconds=120,
+                pause=asyncio.sleep,
+                stopping=lambda: False,
             )
             await asyncio.gather(*(one(number) for number in range(jobs)))
         assert len(bulk_polling.in_flight) == 0
