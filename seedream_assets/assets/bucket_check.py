@@ -12,6 +12,7 @@ import pandas as pd
 from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.tables import preview
+from seedream_assets.core.errors import ObjectUnreadable
 from seedream_assets.generation.verification import Verification, load_manifests, verify_images
 from seedream_assets.resources import ImageStoreResource
 
@@ -32,8 +33,11 @@ def build_bucket_check(frame: AssetFrame) -> dg.AssetChecksDefinition:
     def bucket_matches_manifest(image_store: ImageStoreResource) -> dg.AssetCheckResult:
         with as_dagster_failures():
             store = image_store.open(frame.declaration.store)
-            manifests = load_manifests(store, frame.declaration.name)
-            found = verify_images(store, manifests, most_read=None if verify.deep else 0, with_extra=True)
+            unreadable: list[ObjectUnreadable] = []
+            manifests = load_manifests(store, frame.declaration.name, on_unreadable=unreadable.append)
+            found = verify_images(
+                store, manifests, most_read=None if verify.deep else 0, with_extra=True, unreadable=unreadable
+            )
             return verification_result(frame, BUCKET_MATCHES, found)
 
     return bucket_matches_manifest

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.errors import SeedreamError
+from seedream_assets.core.errors import ObjectUnreadable, SeedreamError
 from seedream_assets.core.run_report import format_seconds
 from seedream_assets.generation.verification import Verification, load_manifests, verify_images
 from seedream_assets.resources import ImageStoreResource
@@ -35,11 +35,13 @@ def command(dataset: Path, partition: str | None, deep: bool, as_json: bool) -> 
     try:
         declaration = load_declaration(dataset)
         store = ImageStoreResource().open(declaration.store)
+        unreadable: list[ObjectUnreadable] = []
         found = verify_images(
             store,
-            load_manifests(store, declaration.name, partition),
+            load_manifests(store, declaration.name, partition, on_unreadable=unreadable.append),
             most_read=None if deep else 0,
             with_extra=partition is None,
+            unreadable=unreadable,
         )
     except SeedreamError as error:
         click.echo(f"seedream: {error}", err=True)

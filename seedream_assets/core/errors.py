@@ -18,6 +18,7 @@
     ├── MarkError                an image cannot carry its mark, or give it back; its bytes stay as they are
     ├── StoreError               the object store failed
     │   ├── ObjectNotFound
+    │   ├── ObjectUnreadable       one object is not what stands under its key; what hangs on it waits
     │   ├── StoreUnavailable       may be repeated
     │   └── StoreRefused           the store cannot be used safely
     ├── ExportError              the dataset cannot be written in this format, or not to this place
@@ -153,6 +154,22 @@ class StoreError(SeedreamError):
 
 class ObjectNotFound(StoreError):
     """No object has this key."""
+
+
+class ObjectUnreadable(StoreError):
+    """An object is there and is not what its key says: empty, torn, or another's. Nothing was changed.
+
+    What hangs on this object waits; everything else goes on.
+
+    Args:
+        key: The object.
+        found: What is wrong with it.
+        remedy: What to do, for a person.
+    """
+
+    def __init__(self, key: str, *, found: str, remedy: str) -> None:
+        super().__init__(f"{key} {found}; {remedy}")
+        self.key = key
 
 
 class StoreUnavailable(StoreError):

@@ -25,11 +25,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from seedream_assets.core.errors import StoreError
+from seedream_assets.core.errors import ObjectUnreadable
 from seedream_assets.core.redaction import address_to_keep
 
 LEDGER_VERSION = 1
 REQUESTS_FOLDER = "requests"
+RESTORE_EVENT = (
+    "Put back what stood there from a backup or an older version of the object, or have it made anew with `seedream verify "
+    "--repair`; nothing is bought for this request until then"
+)
 _KEY = re.compile(
     r"requests/(?P<request_id>[0-9a-f]{64})/(?P<attempt>[0-9]{2}|[1-9][0-9]{2,})-"
     r"(?:(?P<event>intent|completed|failed|blocked|released)"
@@ -246,14 +250,21 @@ def decode_event(body: bytes, *, key: str) -> LedgerEvent:
     """The event in an object.
 
     Raises:
-        StoreError: Not an event, or of a newer version than this package knows.
+        ObjectUnreadable: Not an event, or another than its key says, or of a newer version than this package knows.
     """
     try:
         event = _CODEC.validate_json(body)
     except ValidationError as error:
         _refuse_newer(_version_in(body), key)
-        raise StoreError(f"{key} is not a ledger event: {error.errors()[0]['msg']}; it was left as it is") from error
+        found = f"is not a ledger event: {error.errors()[0]['msg']}" if body.strip() else "is empty"
+        raise ObjectUnreadable(key, found=found, remedy=f"it was left as it is. {RESTORE_EVENT}") from error
     _refuse_newer(event.version, key)
+    if EventKey.parse(key) is not None and event_key(event) != key:
+        raise ObjectUnreadable(
+            key,
+            found=f"holds the event {event_key(event)}, which is another",
+            remedy=f"it was left as it is. {RESTORE_EVENT}",
+        )
     return event
 
 
@@ -268,8 +279,10 @@ def _version_in(body: bytes) -> int:
 
 def _refuse_newer(version: int, key: str) -> None:
     if version > LEDGER_VERSION:
-        raise StoreError(
-            f"{key} is of ledger version {version}, this package knows {LEDGER_VERSION}; update seedream-assets"
+        raise ObjectUnreadable(
+            key,
+            found=f"is of ledger version {version}, this package knows {LEDGER_VERSION}",
+            remedy="update seedream-assets",
         )
 
 
@@ -291,6 +304,11 @@ def request_folder(request_id: str) -> str:
 def id_in_key(generation_id: str) -> str:
     """A generation's id as it stands in keys: itself, or a hash where it holds anything but letters, digits, hyphens."""
     return generation_id if _SAFE_ID.fullmatch(generation_id) else "x" + sha256(generation_id.encode()).hexdigest()[:40]
+
+
+def is_hashed_id(generation: str) -> bool:
+    """True where an id in a key may be the hash of another, and so does not tell it."""
+    return re.fullmatch(r"x[0-9a-f]{40}", generation) is not None
 
 
 @dataclass(frozen=True, slots=True, order=True)

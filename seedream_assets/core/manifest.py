@@ -15,7 +15,7 @@ import pandas as pd
 from seedream_assets.core.generation_requests import image_id_for
 from seedream_assets.core.ledger_events import Blocked as BlockedEvent
 from seedream_assets.core.ledger_events import Completed, Failed, LedgerImage
-from seedream_assets.core.parquet import from_parquet
+from seedream_assets.core.parquet import from_parquet, naming
 from seedream_assets.core.redaction import address_to_keep
 from seedream_assets.core.replacements import NONE_REPLACED, Replacements
 
@@ -113,6 +113,7 @@ ENDING_COLUMNS: Mapping[str, str] = {
         )
     },
 }
+REBUILD_MANIFEST = "the next `seedream run`, or materialising the asset `dataset`, builds it anew from the plan and the ledger, for nothing"
 PASSENGER_PREFIX = "column_"
 
 
@@ -229,13 +230,14 @@ def build_manifest(
     return pd.concat([own, ride_along], axis="columns")
 
 
-def read_manifest(body: bytes) -> pd.DataFrame:
+def read_manifest(body: bytes, *, key: str = "the manifest") -> pd.DataFrame:
     """A manifest from its Parquet bytes; columns that it was written without are filled as `LATER_COLUMNS` says.
 
     Raises:
-        StoreError: Not Parquet, or not a manifest.
+        ObjectUnreadable: Not Parquet, or not a manifest; names `key`.
     """
-    manifest = from_parquet(body, MANIFEST_COLUMNS, later=LATER_COLUMNS)
+    with naming(key, remedy=REBUILD_MANIFEST):
+        manifest = from_parquet(body, MANIFEST_COLUMNS, later=LATER_COLUMNS)
     return manifest.assign(
         # Before images were marked, what was stored is what the provider served.
         source_sha256=manifest["source_sha256"].fillna(manifest["sha256"]),

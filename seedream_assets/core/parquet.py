@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seedream_assets.core.errors import StoreError
+from seedream_assets.core.errors import ObjectUnreadable, StoreError
 
 PARQUET = "application/vnd.apache.parquet"
 FACTS = b"seedream_assets"
@@ -52,7 +53,7 @@ def from_parquet(
     Raises:
         StoreError: Not Parquet, or without one of these columns.
     """
-    frame = _open(body).read().to_pandas()
+    frame = _read_whole(body).to_pandas()
     added = {name: value for name, value in (later or {}).items() if name not in frame.columns}
     if added:
         own = [name for name in dtypes or () if name in frame.columns or name in added]
@@ -60,7 +61,10 @@ def from_parquet(
     missing = [name for name in dtypes or () if name not in frame.columns]
     if missing:
         raise StoreError(f"the table has no column {', '.join(missing)}; it was not written by this version")
-    return frame.astype(dict(dtypes)) if dtypes else frame
+    try:
+        return frame.astype(dict(dtypes)) if dtypes else frame
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"the table's columns hold something else than they should: {error}") from error
 
 
 def read_facts(body: bytes) -> dict[str, Any]:
@@ -69,7 +73,10 @@ def read_facts(body: bytes) -> dict[str, Any]:
     Raises:
         StoreError: Not Parquet.
     """
-    facts: dict[str, Any] = json.loads((_open(body).schema_arrow.metadata or {}).get(FACTS, b"{}"))
+    try:
+        facts: dict[str, Any] = json.loads((_open(body).schema_arrow.metadata or {}).get(FACTS, b"{}"))
+    except ValueError as error:
+        raise StoreError(f"the table's facts cannot be read: {error}") from error
     return facts
 
 
@@ -77,14 +84,50 @@ def iterate_rows(body: bytes, columns: Sequence[str] | None = None) -> Iterator[
     """The rows as plain values, a thousand at a time in memory; with these columns only, where some are named.
 
     Raises:
-        StoreError: Not Parquet.
+        StoreError: Not Parquet, or without one of these columns.
     """
-    for batch in _open(body).iter_batches(batch_size=ROWS_PER_BATCH, columns=list(columns) if columns else None):
+    table = _open(body)
+    missing = [name for name in columns or () if name not in table.schema_arrow.names]
+    if missing:
+        raise StoreError(f"the table has no column {', '.join(missing)}; it was not written by this version")
+    batches = table.iter_batches(batch_size=ROWS_PER_BATCH, columns=list(columns) if columns else None)
+    while True:
+        with _told_as_no_table():
+            batch = next(batches, None)
+        if batch is None:
+            return
         yield from batch.to_pylist()
 
 
+def _read_whole(body: bytes) -> pa.Table:
+    with _told_as_no_table():
+        return _open(body).read()
+
+
 def _open(body: bytes) -> pq.ParquetFile:
-    try:
+    with _told_as_no_table():
         return pq.ParquetFile(io.BytesIO(body))
-    except (pa.ArrowInvalid, OSError) as error:
+
+
+@contextmanager
+def naming(key: str, *, remedy: str) -> Iterator[None]:
+    """Around the reading of a table: what cannot be read is told with its object and with what to do.
+
+    Raises:
+        ObjectUnreadable: In place of a StoreError that knows neither.
+    """
+    try:
+        yield
+    except ObjectUnreadable:
+        raise
+    except StoreError as error:
+        raise ObjectUnreadable(key, found=f"cannot be read: {error}", remedy=remedy) from error
+
+
+@contextmanager
+def _told_as_no_table() -> Iterator[None]:
+    """A table can be torn in its footer, or whole there and torn in its pages."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
         raise StoreError(f"the object is not a Parquet table: {error}") from error

@@ -43,7 +43,7 @@ class ExportSource:
     def manifests(self) -> Iterator[pd.DataFrame]:
         """Every partition's manifest, one at a time, with every row whatever became of it."""
         for key in self.manifest_keys():
-            yield read_manifest(self.store.read(key))
+            yield read_manifest(self.store.read(key), key=key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ def open_export(source: ExportSource, target: ExportTarget, choice: ExportChoice
     try:
         record = json.loads(target.store.read(target.key(RECORD)))
         files = [ExportedFile(**one) for one in record["files"]]
-    except ObjectNotFound:
+    except (ObjectNotFound, ValueError, KeyError, TypeError):  # none, or none that can be read
         record, files = {"complete": False}, []
     if not record["complete"]:
         return _failed(choice, target, f"{target.uri} holds no complete export; export again, which finishes it")

@@ -6,6 +6,7 @@ datasets/<dataset>/samples/<partition>/<plan hash>.json      which requests are 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,12 +16,13 @@ from pydantic import TypeAdapter
 
 from seedream_assets.core.approval import Approval, plan_hash, plan_to_approve
 from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import ObjectNotFound, StoreError
+from seedream_assets.core.errors import ObjectNotFound
 from seedream_assets.core.models import ModelCatalog
 from seedream_assets.core.sample import draw_sample
 from seedream_assets.storage.object_store import ObjectStore
 
 APPROVAL_VERSION = 1
+_LOG = logging.getLogger(__name__)
 JSON = "application/json"
 
 
@@ -69,22 +71,26 @@ def approval_key(declaration: DatasetDeclaration, partition: str, plan: str) -> 
 def load_approval(
     store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: str
 ) -> ApprovalRecord | None:
-    """The approval of a plan; None where nobody gave one."""
+    """The approval of a plan; None where nobody gave one that can be read."""
     key = approval_key(declaration, partition, plan)
     try:
         return _APPROVAL.validate_json(store.read(key))
     except ObjectNotFound:
         return None
-    except ValueError as error:
-        raise StoreError(f"{key} is not an approval; delete it and approve the plan again") from error
+    except ValueError:
+        _LOG.warning("%s is not an approval, and counts as none; approve the plan again", key)
+        return None
 
 
 def keep_approval(store: ObjectStore, declaration: DatasetDeclaration, record: ApprovalRecord) -> ApprovalRecord:
-    """Put an approval down, create-only; where one stands already, that one is given back."""
-    key = approval_key(declaration, record.partition, record.plan)
-    if store.create(key, _APPROVAL.dump_json(record, indent=1), content_type=JSON):
+    """Put an approval down, create-only; where one stands already that can be read, that one is given back."""
+    key, body = approval_key(declaration, record.partition, record.plan), _APPROVAL.dump_json(record, indent=1)
+    if store.create(key, body, content_type=JSON):
         return record
-    return load_approval(store, declaration, record.partition, record.plan) or record
+    standing = load_approval(store, declaration, record.partition, record.plan)
+    if standing is None:
+        store.replace(key, body, content_type=JSON)
+    return standing or record
 
 
 def keep_planned_sample(
@@ -102,8 +108,9 @@ def keep_sample(
 ) -> None:
     """Put down a plan's sample, images by request id; the first that was drawn for it stands."""
     record = SampleRecord(plan=plan, requests=tuple(requests))
-    key = declaration.key("samples", partition, f"/{record.plan}.json")
-    store.create(key, _SAMPLE.dump_json(record, indent=1), content_type=JSON)
+    key, body = declaration.key("samples", partition, f"/{record.plan}.json"), _SAMPLE.dump_json(record, indent=1)
+    if not store.create(key, body, content_type=JSON) and _read_sample(store, key) is None:
+        store.replace(key, body, content_type=JSON)
 
 
 def with_sample(
@@ -152,16 +159,19 @@ def _drawn_before(
         info.key.rsplit("/", 1)[1].removesuffix(".json"): info
         for info in store.list(declaration.key("samples", partition, "/"))
     }
-    if plan in found:
-        return _read_sample(store, found[plan].key), {}
+    if plan in found and (own := _read_sample(store, found[plan].key)) is not None:
+        return own, {}
     for name, info in sorted(found.items(), key=lambda one: (one[1].last_modified, one[0]), reverse=True):
-        if store.head(approval_key(declaration, partition, name)) is None:
-            return None, _read_sample(store, info.key)
+        is_approved = store.head(approval_key(declaration, partition, name)) is not None
+        if not is_approved and (earlier := _read_sample(store, info.key)) is not None:
+            return None, earlier
     return None, {}
 
 
-def _read_sample(store: ObjectStore, key: str) -> dict[str, int]:
+def _read_sample(store: ObjectStore, key: str) -> dict[str, int] | None:
+    """A sample that was drawn; None where it cannot be read, and another one is drawn in its place."""
     try:
         return dict(_SAMPLE.validate_json(store.read(key)).requests)
-    except ValueError as error:
-        raise StoreError(f"{key} is not a sample; delete it, and another one is drawn") from error
+    except ValueError:
+        _LOG.warning("%s is not a sample, and counts as none", key)
+        return None

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import ObjectUnreadable
 from seedream_assets.core.ledger import RequestState, Standing
-from seedream_assets.core.ledger_events import FinalEvent
+from seedream_assets.core.ledger_events import EventKey, FinalEvent
 from seedream_assets.core.manifest import (
     FINAL_STATUSES,
     STATUSES,
@@ -87,6 +88,9 @@ def assemble_dataset(
     plan, replacements = load_plan_with_replacements(store, declaration, partition)
     report = load_report(store, declaration, partition)
     standings = deployment.standings.of(plan["request_id"])
+    unreadable: dict[str, str] = {}
+    earlier = load_manifest(store, declaration, partition)
+    endings = _endings(store, standings, earlier, fresh, unreadable)
     manifest = build_manifest(
         dataset=declaration.name,
         partition=partition,
@@ -94,8 +98,8 @@ def assemble_dataset(
         passengers=snapshot.checked.passengers,
         spec_ids=specs_of(snapshot.checked.prompts, snapshot.reference_hashes)["spec_id"],
         plan=plan,
-        endings=_endings(store, standings, load_manifest(store, declaration, partition), fresh),
-        unfinished=_unfinished(store, standings, report),
+        endings=endings,
+        unfinished=_unfinished(store, standings, report, unreadable),
         code_version=code_version(),
         tables=snapshot.tables,
         replacements=replacements,
@@ -144,9 +148,21 @@ def count_reused(manifest: pd.DataFrame, run_ids: Collection[str]) -> int:
 
 
 def _endings(
-    store: ObjectStore, standings: Mapping[str, Standing], earlier: pd.DataFrame, fresh: Iterable[FinalEvent]
+    store: ObjectStore,
+    standings: Mapping[str, Standing],
+    earlier: pd.DataFrame,
+    fresh: Iterable[FinalEvent],
+    unreadable: dict[str, str],
 ) -> pd.DataFrame:
-    """What became of every request that has ended: as just told, else from the earlier manifest, else from the ledger."""
+    """What became of every request that has ended: as just told, else from the earlier manifest, else from the ledger.
+
+    Requests whose end stands in the ledger and cannot be read are put into `unreadable`, with the reason.
+    """
+
+    def note(error: ObjectUnreadable) -> None:
+        if key := EventKey.parse(error.key):
+            unreadable[key.request_id] = str(error)
+
     ended = {request_id: standing for request_id, standing in standings.items() if standing.is_final}
     # Of two attempts that both ended, the standing says which one counts.
     told = endings_of(
@@ -166,16 +182,21 @@ def _endings(
     known = known[known["request_id"].isin(complete)]
     complete |= set(told["request_id"])
     others = {request_id: standing for request_id, standing in ended.items() if request_id not in complete}
-    parts = [part for part in (known, told, endings_of(read_endings(store, others))) if len(part)]
+    read = endings_of(read_endings(store, others, on_unreadable=note))
+    parts = [part for part in (known, told, read) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else known
 
 
-def _unfinished(store: ObjectStore, standings: Mapping[str, Standing], report: RunReport | None) -> pd.DataFrame:
-    """Status and reason of every request that has not ended."""
+def _unfinished(
+    store: ObjectStore, standings: Mapping[str, Standing], report: RunReport | None, unreadable: Mapping[str, str]
+) -> pd.DataFrame:
+    """Status and reason of every request that has not ended, or whose end cannot be read."""
     rows = []
     notes = report.notes if report else {}
     for request_id, standing in standings.items():
         if standing.is_final:
+            if request_id in unreadable:
+                rows.append((request_id, "pending", unreadable[request_id]))
             continue
         note = notes.get(request_id)
         if standing.state is RequestState.UNKNOWN:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from seedream_assets.core.budget import CapReached, book_cost
+from seedream_assets.core.errors import ObjectUnreadable
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Writer
 from seedream_assets.core.models import ModelCatalog, credits_for
@@ -64,7 +65,10 @@ def told_by(ledger: Ledger, models: ModelCatalog) -> BookedFor:
             return Charged()
         if standing.state is RequestState.UNKNOWN:
             return None
-        intent = await ledger.read_intent(request_id, standing.attempt)
+        try:
+            intent = await ledger.read_intent(request_id, standing.attempt)
+        except ObjectUnreadable:
+            return None  # whose, and for how much, nobody can tell: what is reserved stays reserved
         if intent.writer.engine_id != engine_id:
             return Charged()
         if standing.state is RequestState.OPEN:

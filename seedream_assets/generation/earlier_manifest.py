@@ -32,10 +32,10 @@ def read_earlier(
     if against == PREVIOUS:
         key = declaration.key("manifest", partition)
         try:
-            return deployment.store.uri(key), read_manifest(deployment.store.read(key))
+            return deployment.store.uri(key), read_manifest(deployment.store.read(key), key=deployment.store.uri(key))
         except ObjectNotFound as error:
             raise StoreError(
                 f"{declaration.name}, partition {partition}, has no manifest yet: everything in it is new"
             ) from error
     (source,) = find_sources(against, base=base, options=deployment.s3)
-    return source.uri, read_manifest(fetch(source))
+    return source.uri, read_manifest(fetch(source), key=source.uri)

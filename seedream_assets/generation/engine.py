@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from seedream_assets.core.errors import LeonardoError, StoreError
+from seedream_assets.core.errors import LeonardoError, ObjectUnreadable, StoreError
 from seedream_assets.core.run_report import Tally
 from seedream_assets.generation.breaker import Breaker
 from seedream_assets.generation.errand import Demand, Errand
@@ -139,6 +139,8 @@ class Engine:
         except asyncio.CancelledError:
             self._put_down(request_id, "interrupted while in flight; the next run goes on from here")
         except LeonardoError as error:
+            self._put_down(request_id, str(error))
+        except ObjectUnreadable as error:
             self._put_down(request_id, str(error))
         except StoreError as error:
             self._put_down(request_id, str(error))

@@ -7,18 +7,20 @@ It reads the ledger and spends nothing; materialising it is the quote.
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import ObjectNotFound, StoreError
+from seedream_assets.core.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.core.ledger import RequestState, Standing
-from seedream_assets.core.ledger_events import Intent, request_folder
+from seedream_assets.core.ledger_events import Blocked, Completed, Failed, Intent, LedgerEvent, request_folder
 from seedream_assets.core.manifest import MANIFEST_COLUMNS, endings_in, read_manifest
 from seedream_assets.core.models import ModelCatalog
-from seedream_assets.core.parquet import PARQUET, from_parquet, read_facts, to_parquet
+from seedream_assets.core.parquet import PARQUET, from_parquet, naming, read_facts, to_parquet
 from seedream_assets.core.plan import (
     LATER_PLAN_COLUMNS,
     PLAN_COLUMNS,
@@ -29,12 +31,16 @@ from seedream_assets.core.plan_cuts import Existing
 from seedream_assets.core.prompt_faults import IntArray
 from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.core.replacements import NONE_REPLACED, Replacements
+from seedream_assets.core.verification import LARGEST_REQUEST
 from seedream_assets.generation.approvals import keep_planned_sample, with_sample
 from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.ledger_store import read_event
+from seedream_assets.generation.ledger_store import final_key, read_event
 from seedream_assets.generation.prompts import PromptSnapshot
 from seedream_assets.generation.quality import judge_partition
 from seedream_assets.storage.object_store import ObjectStore
+
+PLAN_ANEW = "plan the partition again: `seedream run` does, or materialise generation_requests"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +95,14 @@ def make_plan(
         if request_id not in known:
             key = f"{request_folder(request_id)}{standing.attempt:02d}-intent.json"
             try:
-                intent = read_event(deployment.store, key)
-            except ObjectNotFound:
-                if standing.state is RequestState.UNKNOWN:
+                known[request_id] = _existing_by(read_event(deployment.store, key), key)
+            except (ObjectNotFound, ObjectUnreadable) as error:
+                if standing.state is RequestState.UNKNOWN and isinstance(error, ObjectNotFound):
                     return None  # a later version's, all of it
-                raise
-            if not isinstance(intent, Intent):
-                raise StoreError(f"{key} holds another event: {intent.event}")
-            known[request_id] = Existing(count=intent.count, bought_for=intent.dataset)
+                _LOG.warning("%s", error)
+                ended = _existing_by_end(deployment.store, request_id, standing)
+                # As large as can be: whatever it bought is then not bought again, and the rest waits for its mending.
+                known[request_id] = ended or Existing(count=LARGEST_REQUEST, bought_for=declaration.name)
         return known[request_id]
 
     requests = plan_requests(
@@ -131,6 +137,22 @@ def _most_samples(specs: pd.DataFrame, models: ModelCatalog) -> IntArray:
     return last + 1 - seeds
 
 
+def _existing_by(intent: LedgerEvent, key: str) -> Existing:
+    if not isinstance(intent, Intent):
+        raise StoreError(f"{key} holds another event: {intent.event}")
+    return Existing(count=intent.count, bought_for=intent.dataset)
+
+
+def _existing_by_end(store: ObjectStore, request_id: str, standing: Standing) -> Existing | None:
+    """What a request holds whose intent cannot be read, where its end tells it."""
+    if standing.is_final:
+        with suppress(ObjectUnreadable):
+            ending = read_event(store, final_key(request_id, standing))
+            if isinstance(ending, Completed | Failed | Blocked):
+                return Existing(count=ending.count, bought_for=ending.dataset)
+    return None
+
+
 def _existing_in(manifest: pd.DataFrame) -> dict[str, Existing]:
     """Requests that an earlier manifest of this partition knows, so that their intents need not be read."""
     told = (
@@ -141,12 +163,18 @@ def _existing_in(manifest: pd.DataFrame) -> dict[str, Existing]:
 
 
 def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> pd.DataFrame:
-    """The manifest as it was last written; empty where there is none."""
+    """The manifest as it was last written; empty where there is none, or none that can be read.
+
+    Everything in it stands elsewhere as well, so one that is torn or another's counts as none, and is built anew.
+    """
+    key = declaration.key("manifest", partition)
     try:
-        body = store.read(declaration.key("manifest", partition))
+        return read_manifest(store.read(key), key=key)
     except ObjectNotFound:
-        return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in MANIFEST_COLUMNS.items()})
-    return read_manifest(body)
+        pass
+    except ObjectUnreadable as error:
+        _LOG.warning("%s", error)
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in MANIFEST_COLUMNS.items()})
 
 
 def write_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: Plan) -> None:
@@ -176,8 +204,9 @@ def load_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: st
 
     Raises:
         StoreError: As `read_plan_object`.
+        ObjectUnreadable: What stands there is no plan.
     """
-    return from_parquet(read_plan_object(store, declaration, partition), PLAN_COLUMNS, later=LATER_PLAN_COLUMNS)
+    return _as_plan(read_plan_object(store, declaration, partition), declaration.key("requests", partition))
 
 
 def load_plan_with_replacements(
@@ -187,6 +216,14 @@ def load_plan_with_replacements(
 
     Raises:
         StoreError: As `read_plan_object`.
+        ObjectUnreadable: What stands there is no plan.
     """
-    body = read_plan_object(store, declaration, partition)
-    return from_parquet(body, PLAN_COLUMNS, later=LATER_PLAN_COLUMNS), Replacements.from_facts(read_facts(body))
+    body, key = read_plan_object(store, declaration, partition), declaration.key("requests", partition)
+    plan = _as_plan(body, key)
+    with naming(key, remedy=PLAN_ANEW):
+        return plan, Replacements.from_facts(read_facts(body))
+
+
+def _as_plan(body: bytes, key: str) -> pd.DataFrame:
+    with naming(key, remedy=PLAN_ANEW):
+        return from_parquet(body, PLAN_COLUMNS, later=LATER_PLAN_COLUMNS)

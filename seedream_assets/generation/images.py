@@ -6,6 +6,7 @@ datasets/<dataset>/runs/<partition>.json    what the latest run did, and why it 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,14 +20,14 @@ from seedream_assets.core.errors import DeclarationError, ObjectNotFound, Seedre
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import FinalEvent
-from seedream_assets.core.parquet import iterate_rows
+from seedream_assets.core.parquet import iterate_rows, naming
 from seedream_assets.core.plan import read_plan
 from seedream_assets.core.run_report import Progress, RunReport
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.errand import Demand, Predecessor
 from seedream_assets.generation.gate import keep_samples, open_gate
-from seedream_assets.generation.generation_requests import read_plan_object
+from seedream_assets.generation.generation_requests import PLAN_ANEW, read_plan_object
 from seedream_assets.generation.marking_settings import open_marking
 from seedream_assets.generation.partition_stream import OnPartition, PartitionStream
 from seedream_assets.generation.run import RunOrder, run_generation
@@ -34,6 +35,7 @@ from seedream_assets.generation.submitting import AtStep
 from seedream_assets.generation.waiting import Sleep
 from seedream_assets.storage.object_store import ObjectStore
 
+_LOG = logging.getLogger(__name__)
 _REPORT: TypeAdapter[RunReport] = TypeAdapter(RunReport)
 
 
@@ -208,10 +210,11 @@ def _read_plans(
     for partition in partitions:
         try:
             plan = read_plan_object(store, declaration, partition)
+            with naming(declaration.key("requests", partition), remedy=PLAN_ANEW):
+                priced = {row["request_id"]: row["credits"] for row in iterate_rows(plan, ["request_id", "credits"])}
         except StoreError as error:
             unplanned[partition] = error
             continue
-        priced = {row["request_id"]: row["credits"] for row in iterate_rows(plan, ["request_id", "credits"])}
         plans[partition] = list(priced)
         prices |= priced
     return prices, plans, unplanned
@@ -280,11 +283,15 @@ def nothing_to_do(run_id: str) -> RunReport:
 
 
 def load_report(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> RunReport | None:
-    """What the latest run over this partition did; None where there was none."""
+    """What the latest run over this partition did; None where there was none, or none that can be read.
+
+    Nothing rests on it but what is told; the next run writes a new one.
+    """
     key = declaration.key("runs", partition, ".json")
     try:
         return _REPORT.validate_json(store.read(key))
     except ObjectNotFound:
         return None
-    except ValueError as error:
-        raise StoreError(f"{key} is not a run report") from error
+    except ValueError:
+        _LOG.warning("%s is not a run report; the next run writes a new one", key)
+        return None

@@ -23,6 +23,9 @@ from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.waiting import Clock, Sleep
 
 LEASES_FOLDER = "leases"
+# Nobody sets a longer one, and few one as long as the second, which is assumed of a lease that cannot be read.
+LONGEST_SECONDS = 86_400.0
+UNREADABLE_SECONDS = 600.0
 # S3 gives whole seconds, and the answer that tells the store's time takes a moment to arrive.
 CLOCK_GRAIN_SECONDS = 2.0
 # What a killed process leaves behind is removed by whoever starts this much later.
@@ -187,16 +190,18 @@ async def look_at_lease(engine_id: str, store: AsyncStore, *, lease_seconds: flo
     Args:
         engine_id: Whose.
         store: Its clock decides; nobody's own clock is asked.
-        lease_seconds: Assumed where the lease's own length cannot be read.
+        lease_seconds: Assumed at least where the lease's own length cannot be read.
     """
     key = _key(engine_id)
     head = await store.head(key)
     seconds, given_back = lease_seconds, False
     if head is not None:
+        seconds = max(lease_seconds, UNREADABLE_SECONDS)
         try:
             facts = json.loads(await store.read(key))
-            seconds, given_back = float(facts["lease_seconds"]), bool(facts.get("given_back"))
-        except (ObjectNotFound, ValueError, TypeError, KeyError):
+            told, given_back = float(facts["lease_seconds"]), facts.get("given_back") is True
+            seconds = told if 0 < told <= LONGEST_SECONDS else seconds
+        except (ObjectNotFound, ValueError, TypeError, KeyError, OverflowError):
             pass
     return LeaseSeen(
         store_now=await store.now(),

@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from seedream_assets.core.errors import StoreError
+from seedream_assets.core.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.core.generations import Cost
 from seedream_assets.core.ledger import FRESH, RequestState, Standing, fold, fold_all, in_force
 from seedream_assets.core.ledger_events import (
     REQUESTS_FOLDER,
+    RESTORE_EVENT,
     Blocked,
     Completed,
     EventKey,
@@ -21,14 +22,16 @@ from seedream_assets.core.ledger_events import (
     Recollected,
     Released,
     Submitted,
+    Writer,
     decode_event,
     encode_event,
     event_key,
+    is_hashed_id,
     request_folder,
 )
 from seedream_assets.core.recollection import with_recollected
 from seedream_assets.generation.async_store import AsyncStore
-from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 
 # One list call per request up to here, one listing of the whole ledger beyond: a page lists 1,000 keys, so a store of
 # 100,000 requests is read in about 300 calls.
@@ -73,10 +76,29 @@ class Ledger:
     async def read_submitted(self, request_id: str, attempt: int) -> list[Submitted]:
         """Every submit known for an attempt and not taken back, in the order of their keys; usually one."""
         infos = await self._store.list(f"{request_folder(request_id)}{attempt:02d}-")
-        found = {key: info.key for info in infos if (key := EventKey.parse(info.key))}
-        names = [found[key] for key in in_force(list(found)) if key.event == "submitted"]
-        events = [await self._read(name) for name in names]
+        found = {key: info for info in infos if (key := EventKey.parse(info.key))}
+        told = [found[key] for key in in_force(list(found)) if key.event == "submitted"]
+        events = [await self._read_or_told_by_key(info) for info in told]
         return [event for event in events if isinstance(event, Submitted)]
+
+    async def _read_or_told_by_key(self, info: ObjectInfo) -> LedgerEvent:
+        """A submit; where its object cannot be read, what its key tells is enough to go on: which generation is paid for.
+
+        What it cost is not known then, and the quote stands for it.
+        """
+        try:
+            return await self._read(info.key)
+        except ObjectUnreadable:
+            key = EventKey.parse(info.key)
+            if key is None or key.generation is None or is_hashed_id(key.generation):
+                raise
+            return Submitted(
+                request_id=key.request_id,
+                attempt=key.attempt,
+                at=info.last_modified,
+                writer=Writer(engine_id="unreadable", nonce=""),
+                generation_id=key.generation,
+            )
 
     async def intent_written_at(self, request_id: str, attempt: int) -> datetime | None:
         """When an intent was put down, by the store's clock; None where there is none."""
@@ -84,7 +106,11 @@ class Ledger:
         return head.last_modified if head else None
 
     async def _read(self, key: str) -> LedgerEvent:
-        return decode_event(await self._store.read(key), key=key)
+        try:
+            body = await self._store.read(key)
+        except ObjectNotFound as error:
+            raise ObjectUnreadable(key, found="is not there any more", remedy=RESTORE_EVENT) from error
+        return decode_event(body, key=key)
 
 
 def final_key(request_id: str, standing: Standing) -> str:
@@ -136,13 +162,31 @@ class Standings:
                 yield from (key for info in infos if (key := EventKey.parse(info.key)))
 
 
-def read_endings(store: ObjectStore, ended: Mapping[str, Standing]) -> Iterator[FinalEvent]:
+def read_endings(
+    store: ObjectStore,
+    ended: Mapping[str, Standing],
+    *,
+    on_unreadable: Callable[[ObjectUnreadable], None] | None = None,
+) -> Iterator[FinalEvent]:
     """How requests ended, each with the images that came late to it.
 
     Args:
         store: Where the ledger is.
         ended: Standings that are final, by request id.
+        on_unreadable: Told of each object that is no event; the end of its request is left out. None: the first one raises.
+
+    Raises:
+        ObjectUnreadable: As `decode_event`, where nobody is to be told.
     """
+    left_out: set[str] = set()
+
+    def leave_out(error: ObjectUnreadable) -> None:
+        if on_unreadable is None:
+            raise error
+        on_unreadable(error)
+        if key := EventKey.parse(error.key):
+            left_out.add(key.request_id)
+
     folders = {request_id: f"{request_folder(request_id)}{found.attempt:02d}-" for request_id, found in ended.items()}
     late = (
         f"{folders[request_id]}recollected-{number}.json"
@@ -150,11 +194,12 @@ def read_endings(store: ObjectStore, ended: Mapping[str, Standing]) -> Iterator[
         for number in standing.recollected
     )
     recollected: dict[str, list[Recollected]] = {}
-    for event in read_events(store, late):
+    for event in read_events(store, late, on_unreadable=leave_out):
         if isinstance(event, Recollected):
             recollected.setdefault(event.request_id, []).append(event)
-    for event in read_events(store, (final_key(request_id, standing) for request_id, standing in ended.items())):
-        if isinstance(event, Completed | Failed | Blocked):
+    final = (final_key(request_id, standing) for request_id, standing in ended.items())
+    for event in read_events(store, final, on_unreadable=leave_out):
+        if isinstance(event, Completed | Failed | Blocked) and event.request_id not in left_out:
             yield with_recollected(event, recollected.get(event.request_id, ()))
 
 
@@ -163,12 +208,29 @@ def read_event(store: ObjectStore, key: str) -> LedgerEvent:
     return decode_event(store.read(key), key=key)
 
 
-def read_events(store: ObjectStore, keys: Iterable[str]) -> Iterator[LedgerEvent]:
-    """The events under these keys, in their order, read a few at a time."""
+def read_events(
+    store: ObjectStore, keys: Iterable[str], *, on_unreadable: Callable[[ObjectUnreadable], None] | None = None
+) -> Iterator[LedgerEvent]:
+    """The events under these keys, in their order, read a few at a time.
+
+    Args:
+        store, keys: Which.
+        on_unreadable: Told of each object that is no event, and the others go on. None: the first one raises.
+
+    Raises:
+        ObjectUnreadable: As `decode_event`, where nobody is to be told.
+    """
     with ThreadPoolExecutor(max_workers=16) as threads:
         wanted = list(keys)
         for key, body in zip(wanted, threads.map(store.read, wanted), strict=True):
-            yield decode_event(body, key=key)
+            try:
+                event = decode_event(body, key=key)
+            except ObjectUnreadable as error:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(error)
+                continue
+            yield event
 
 
 def last_release(store: ObjectStore, request_id: str, standing: Standing) -> Released | None:
@@ -176,7 +238,10 @@ def last_release(store: ObjectStore, request_id: str, standing: Standing) -> Rel
     if standing.state is not RequestState.FREE or standing.attempt == 0:
         return None
     key = f"{request_folder(request_id)}{standing.attempt - 1:02d}-released.json"
-    event = read_event(store, key)
+    try:
+        event = read_event(store, key)
+    except ObjectUnreadable:
+        return None  # its key alone proves that nothing was bought; why, nobody can tell any more
     return event if isinstance(event, Released) else None
 
 

@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import DownloadError, ObjectNotFound, PromptTableError, StoreError
-from seedream_assets.core.parquet import PARQUET, from_parquet, read_facts, to_parquet
+from seedream_assets.core.errors import DownloadError, ObjectNotFound, ObjectUnreadable, PromptTableError, StoreError
+from seedream_assets.core.parquet import PARQUET, from_parquet, naming, read_facts, to_parquet
 from seedream_assets.core.partition_rows import rows_of_partition
 from seedream_assets.core.plan import reference_sources
 from seedream_assets.core.prompt_formats import join_prompt_tables, parse_prompt_file
@@ -49,6 +50,8 @@ PROMPT_DTYPES: Mapping[str, str] = {
     "table": "string",
 }
 PASSENGER_PREFIX = "passenger:"
+FACT_NAMES = {"tables", "reference_hashes"}
+READ_ANEW = "read the table again: `seedream run` does, or materialise prompts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,17 +244,15 @@ def load_snapshot(store: ObjectStore, declaration: DatasetDeclaration, partition
 
     Raises:
         StoreError: There is none; `prompts` has not been materialised for this partition.
+        ObjectUnreadable: What stands there is none.
     """
-    try:
-        body = store.read(declaration.key("prompts", partition))
-        rejected = from_parquet(store.read(declaration.key("prompts", partition, ".rejected.parquet")))
-        warnings = from_parquet(store.read(declaration.key("prompts", partition, ".warnings.parquet")))
-    except ObjectNotFound as error:
-        raise StoreError(
-            f"the prompts of {declaration.name}, partition {partition}, were not read yet; materialise prompts first"
-        ) from error
-    frame = from_parquet(body, PROMPT_DTYPES)
-    facts = read_facts(body)
+    frame, facts = _load(store, declaration, partition, ".parquet", PROMPT_DTYPES)
+    rejected, _ = _load(store, declaration, partition, ".rejected.parquet")
+    warnings, _ = _load(store, declaration, partition, ".warnings.parquet")
+    if not facts.keys() >= FACT_NAMES:
+        raise ObjectUnreadable(
+            declaration.key("prompts", partition), found="is not a snapshot of prompts", remedy=READ_ANEW
+        )
     passengers = frame[[name for name in frame.columns if name not in PROMPT_DTYPES]]
     return PromptSnapshot(
         checked=CheckedPrompts(
@@ -264,3 +265,22 @@ def load_snapshot(store: ObjectStore, declaration: DatasetDeclaration, partition
         reference_hashes=facts["reference_hashes"],
         reference_bodies={},
     )
+
+
+def _load(
+    store: ObjectStore,
+    declaration: DatasetDeclaration,
+    partition: str,
+    suffix: str,
+    dtypes: Mapping[str, str] | None = None,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """One of a snapshot's tables, and its facts."""
+    key = declaration.key("prompts", partition, suffix)
+    try:
+        body = store.read(key)
+    except ObjectNotFound as error:
+        raise StoreError(
+            f"the prompts of {declaration.name}, partition {partition}, were not read yet; materialise prompts first"
+        ) from error
+    with naming(key, remedy=READ_ANEW):
+        return from_parquet(body, dtypes), read_facts(body)

@@ -9,6 +9,7 @@ again, so a rebuild costs one read of this table. Measures of what a manifest no
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -37,6 +38,7 @@ PROCESSORS = os.cpu_count() or 1
 THREADS = 8 + PROCESSORS
 # Measured images between two writes of the table: what a killed run has to measure again, at most.
 ROWS_BETWEEN_WRITES = 2_000
+_LOG = logging.getLogger(__name__)
 UNMEASURED_COLUMNS = ["check", "image_id", "told"]
 
 
@@ -66,10 +68,16 @@ def judge_partition(
 
 
 def load_measures(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> pd.DataFrame:
-    """The measures as they were last written, of the present version; empty where there are none."""
+    """The measures as they were last written, of the present version; empty where there are none that can be read."""
+    key = declaration.key("quality", partition)
     try:
-        measures = from_parquet(store.read(declaration.key("quality", partition)), MEASURE_COLUMNS)
+        body = store.read(key)
     except ObjectNotFound:
+        return _no_measures()
+    try:
+        measures = from_parquet(body, MEASURE_COLUMNS)
+    except StoreError as error:
+        _LOG.warning("%s cannot be read, and the images are measured again: %s", key, error)
         return _no_measures()
     return measures[measures["measures_version"] == MEASURES_VERSION]
 

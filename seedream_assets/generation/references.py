@@ -7,10 +7,11 @@ references/<sha256>/<user_id>.json    Leonardo's id of the uploaded image, on th
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections import defaultdict
 
-from seedream_assets.core.errors import ObjectNotFound, StoreError
+from seedream_assets.core.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.core.generation_requests import GenerationSpec
 from seedream_assets.core.images import EXTENSIONS, inspect_image
 from seedream_assets.generation.async_store import AsyncStore
@@ -78,10 +79,9 @@ class ReferenceUploads:
 
     async def _remembered(self, sha256: str) -> str | None:
         try:
-            known = json.loads(await self._store.read(self._memo_key(sha256)))
-        except ObjectNotFound:
-            return None
-        return str(known["init_image_id"])
+            return str(json.loads(await self._store.read(self._memo_key(sha256)))["init_image_id"])
+        except (ObjectNotFound, ValueError, TypeError, KeyError):
+            return None  # nothing is remembered that can be read: an upload costs nothing
 
     async def _upload(self, sha256: str) -> str:
         folder = f"references/{sha256}/image."
@@ -91,6 +91,12 @@ class ReferenceUploads:
         if extension is None:
             raise StoreError(f"the reference image {sha256} is not in the store; plan the dataset again")
         body = await self._store.read(folder + extension)
+        if hashlib.sha256(body).hexdigest() != sha256:
+            raise ObjectUnreadable(
+                folder + extension,
+                found="does not hold the bytes that its name is the hash of",
+                remedy="delete it and run again: the reference is then read anew from where the table names it",
+            )
         image_id = await repeat(
             lambda: self._client.upload_reference(body, extension=extension), policy=RetryPolicy(), sleep=self._sleep
         )

@@ -6,6 +6,7 @@ holds any more is found by its ids alone.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from hashlib import sha256
 
 import pandas as pd
 
-from seedream_assets.core.errors import SeedreamError
+from seedream_assets.core.errors import ObjectUnreadable, SeedreamError
 from seedream_assets.core.ledger import fold, owners_of
 from seedream_assets.core.ledger_events import REQUESTS_FOLDER, EventKey, id_in_key, request_folder
 from seedream_assets.core.manifest import read_manifest
@@ -25,6 +26,7 @@ from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 
 _IMAGE_ID, _SHA256 = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{64}")
 READERS = 8
+_LOG = logging.getLogger(__name__)
 
 
 class NotTraced(SeedreamError):
@@ -177,14 +179,18 @@ def _look(
     """The rows of all manifests that are wanted."""
     hits = _Hits()
 
-    def read(info: ObjectInfo) -> tuple[pd.DataFrame, ManifestFile]:
+    def read(info: ObjectInfo) -> tuple[pd.DataFrame, ManifestFile] | None:
         body = store.read(info.key)
-        manifest = read_manifest(body)
+        try:
+            manifest = read_manifest(body, key=info.key)
+        except ObjectUnreadable as error:
+            _LOG.warning("left out: %s", error)
+            return None
         file = ManifestFile(key=info.key, sha256=sha256(body).hexdigest(), written_at=info.last_modified)
         return manifest[wanted(manifest).fillna(value=False).astype(bool)], file
 
     with ThreadPoolExecutor(max_workers=READERS) as threads:
-        for found, file in threads.map(read, _manifests(store, dataset)):
+        for found, file in filter(None, threads.map(read, _manifests(store, dataset))):
             chosen = found if partition is None else found[found["partition"] == partition]
             hits.requests |= dict(zip(chosen["image_id"], chosen["request_id"], strict=True))
             for image_id, rows in rows_in(chosen, file).items():

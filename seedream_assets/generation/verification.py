@@ -7,7 +7,7 @@ them and the ledger is listed too (2 cores, 2026-11-24). On S3 a list call tells
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from seedream_assets.core.declaration import partition_in_key
-from seedream_assets.core.errors import ObjectNotFound, StoreError
+from seedream_assets.core.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.core.ledger_events import REQUESTS_FOLDER, EventKey
 from seedream_assets.core.manifest import read_manifest
 from seedream_assets.core.verification import (
     DIFFERENCE_KINDS,
+    EXPECTED_COLUMNS,
     IMAGES_FOLDER,
     Difference,
     LedgerImages,
@@ -39,6 +40,7 @@ MOST_LOOKED_UP_SINGLY = 500
 READERS = 16
 # The ledger is listed in as many parts as a request id's first digit has values.
 PARTS = "0123456789abcdef"
+NOTHING_EXPECTED = pd.DataFrame(columns=list(EXPECTED_COLUMNS))
 NEEDED = ["image_id", "request_id", "request_count", "partition", "status", "object_key", "size_bytes", "sha256"]
 
 
@@ -67,12 +69,31 @@ class Verification:
         return {kind: counted[kind] for kind in DIFFERENCE_KINDS}
 
 
-def load_manifests(store: ObjectStore, dataset: str, partition: str | None = None) -> list[pd.DataFrame]:
+def load_manifests(
+    store: ObjectStore,
+    dataset: str,
+    partition: str | None = None,
+    *,
+    on_unreadable: Callable[[ObjectUnreadable], None] | None = None,
+) -> list[pd.DataFrame]:
     """What a verification needs of a dataset's manifests, of all partitions or of one.
+
+    Args:
+        store, dataset, partition: Which.
+        on_unreadable: Told of each that cannot be read, and the others are given. None: the first one raises.
 
     Raises:
         StoreError: There is none: the dataset, or this partition of it, was never built here.
     """
+
+    def read(key: str) -> pd.DataFrame | ObjectUnreadable:
+        try:
+            return read_manifest(store.read(key), key=key)[NEEDED]
+        except ObjectUnreadable as error:
+            if on_unreadable is None:
+                raise
+            return error
+
     folder = f"datasets/{dataset}/manifest/"
     if partition is None:
         keys = [info.key for info in store.list(folder) if info.key.endswith(".parquet")]
@@ -80,12 +101,15 @@ def load_manifests(store: ObjectStore, dataset: str, partition: str | None = Non
         keys = [f"{folder}{partition_in_key(partition)}.parquet"]
     try:
         with ThreadPoolExecutor(max_workers=READERS) as threads:
-            manifests = list(threads.map(lambda key: read_manifest(store.read(key))[NEEDED], keys))
+            found = list(threads.map(read, keys))
     except ObjectNotFound as error:
         raise _not_built(store, f"{dataset}, partition {partition},") from error
-    if not manifests:
+    if not found:
         raise _not_built(store, dataset)
-    return manifests
+    for unreadable in found:
+        if isinstance(unreadable, ObjectUnreadable) and on_unreadable is not None:
+            on_unreadable(unreadable)
+    return [manifest for manifest in found if isinstance(manifest, pd.DataFrame)]
 
 
 def _not_built(store: ObjectStore, what: str) -> StoreError:
@@ -93,7 +117,12 @@ def _not_built(store: ObjectStore, what: str) -> StoreError:
 
 
 def verify_images(
-    store: ObjectStore, manifests: Sequence[pd.DataFrame], *, most_read: int | None, with_extra: bool
+    store: ObjectStore,
+    manifests: Sequence[pd.DataFrame],
+    *,
+    most_read: int | None,
+    with_extra: bool,
+    unreadable: Iterable[ObjectUnreadable] = (),
 ) -> Verification:
     """Compare what should be stored with what is.
 
@@ -103,11 +132,13 @@ def verify_images(
         most_read: Images whose bytes are compared, evenly spread; None: all of them.
         with_extra: Also look for objects that nothing accounts for. That lists the whole of `images/`, and the ledger
             where other datasets share it.
+        unreadable: Manifests that could not be read; each is a difference.
 
     Raises:
         StoreError: The store failed; nothing is told of an object that could not be looked at.
     """
-    expected = pd.concat([expected_images(one) for one in manifests], ignore_index=True).drop_duplicates("object_key")
+    listed = [expected_images(one) for one in manifests]
+    expected = pd.concat(listed or [NOTHING_EXPECTED], ignore_index=True).drop_duplicates("object_key")
     wanted = WantedImages.of(manifests) if with_extra else None
     sizes, extra, unwanted = _look_up(store, list(expected["object_key"]), wanted)
     rows = expected.to_dict("records")
@@ -116,7 +147,8 @@ def verify_images(
     chosen = present if most_read is None else _spread(present, most_read)
     for row, difference in _read(store, chosen):
         found[row["object_key"]] = difference
-    differences = [difference for difference in (*found.values(), *extra) if difference is not None]
+    torn = [Difference(object_key=one.key, kind="torn", told=str(one)) for one in unreadable]
+    differences = [difference for difference in (*found.values(), *extra, *torn) if difference is not None]
     return Verification(
         partitions=len(manifests),
         images=len(expected),
