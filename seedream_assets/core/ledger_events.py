@@ -256,8 +256,10 @@ def decode_event(body: bytes, *, key: str) -> LedgerEvent:
         event = _CODEC.validate_json(body)
     except ValidationError as error:
         _refuse_newer(_version_in(body), key)
-        found = f"is not a ledger event: {error.errors()[0]['msg']}" if body.strip() else "is empty"
-        raise ObjectUnreadable(key, found=found, remedy=f"it was left as it is. {RESTORE_EVENT}") from error
+        found = error.errors()[0]["msg"] if body.strip() else "it is empty"
+        raise ObjectUnreadable(
+            key, found=f"is not a ledger event: {found}", remedy=f"it was left as it is. {RESTORE_EVENT}"
+        ) from error
     _refuse_newer(event.version, key)
     if EventKey.parse(key) is not None and event_key(event) != key:
         raise ObjectUnreadable(

@@ -11,7 +11,7 @@ import pytest
 from seedream_assets.core.errors import StoreRefused, StoreUnavailable
 from seedream_assets.core.ledger_events import Writer
 from seedream_assets.generation.async_store import AsyncStore
-from seedream_assets.generation.lease import Lease, LeaseLapsed, is_gone, look_at_lease
+from seedream_assets.generation.lease import UNREADABLE_SECONDS, Lease, LeaseLapsed, is_gone, look_at_lease
 
 SECONDS = 60.0
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -230,12 +230,29 @@ def test_an_owner_without_a_lease_is_gone_and_may_have_sent_just_now(store, cloc
     with_lease(store, clock, work)
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"lease_seconds": "long"}', b"[1]"])
-def test_a_lease_that_cannot_be_read_counts_as_long_as_one_s_own(store, clock, body):
+BROKEN = [
+    b"",
+    b"{}",
+    b'{"lease_seconds": "long"}',
+    b"[1]",
+    b'"text"',
+    b'{"lease_seconds": 1e999}',
+    b'{"lease_seconds": NaN}',
+]
+
+
+@pytest.mark.parametrize("body", [*BROKEN, b'{"lease_seconds": 30, "given', b'{"lease_seconds": -1}', b"\xff\xfe"])
+def test_a_lease_that_cannot_be_read_counts_as_long_as_any_may_be(store, clock, body):
+    """Its owner may live under a longer one than one's own."""
+
     async def work(lease, async_store):
         store.replace(f"leases/{lease.engine_id}.json", body, content_type="application/json")
-        store.time += timedelta(seconds=100)
-        for seconds, gone in ((97, True), (99, False)):
+        store.time += timedelta(seconds=UNREADABLE_SECONDS + 2)
+        for seconds, gone in ((SECONDS, False), (UNREADABLE_SECONDS + 100, False)):
+            seen = await look_at_lease(lease.engine_id, async_store, lease_seconds=seconds)
+            assert seen.has_run_out is gone
+        store.time += timedelta(seconds=2)
+        for seconds, gone in ((SECONDS, True), (UNREADABLE_SECONDS + 100, False)):
             seen = await look_at_lease(lease.engine_id, async_store, lease_seconds=seconds)
             assert seen.has_run_out is gone
 
