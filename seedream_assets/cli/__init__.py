@@ -27,7 +27,7 @@ COMMANDS = {
     "ledger": "Look at what was bought, and settle what is uncertain.",
     "plan": "Quote a dataset without spending.",
     "run": "Bring a dataset to the declared state: read, plan, buy, store, write the manifest.",
-    "spend": "What was booked, over all time, from the manifests of a store.",
+    "spend": "What was bought in a store, over all time, from its ledger.",
     "trace": "Tell where an image comes from, or which images a prompt row has.",
     "verify": "Compare the bucket with the manifests of a dataset; reads only.",
 }

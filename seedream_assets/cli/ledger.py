@@ -20,6 +20,7 @@ from seedream_assets.generation.by_hand import (
 )
 from seedream_assets.resources import ImageStoreResource
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.open_store import refuse_missing
 
 LONGEST_PROMPT = 60
 
@@ -31,7 +32,9 @@ def _store_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _open(store: str | None) -> ObjectStore:
-    return ImageStoreResource().open(store)
+    opened = ImageStoreResource().open(store)
+    refuse_missing(opened)
+    return opened
 
 
 @click.group("ledger")

@@ -88,6 +88,11 @@ class FolderStore:
         """The folder as a file:// address."""
         return self._folder.as_uri()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder exists."""
+        return self._folder.is_dir()
+
     def uri(self, key: str) -> str:
         """The object's file as a file:// address."""
         return self._path(key).as_uri()

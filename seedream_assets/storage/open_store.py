@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from seedream_assets.core.errors import StoreError
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.store_address import Bucket, read_store_address
 
@@ -32,3 +33,15 @@ def open_store(url: str, *, options: S3Options | None = None) -> ObjectStore:
 
         return S3Store(place.name, place.prefix, options=options)
     return FolderStore(place)
+
+
+def refuse_missing(store: ObjectStore) -> None:
+    """Refuse to read from where no store is. One begins with its first object; an empty folder that is there is one, too.
+
+    Raises:
+        StoreError: Nothing was ever written there, or it cannot be reached.
+    """
+    if isinstance(store, FolderStore) and store.is_there:
+        return
+    if next(store.list_folders(""), None) is None:
+        raise StoreError(f"there is no store at {store.url}: nothing was ever written there; look at the address")
