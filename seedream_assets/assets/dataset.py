@@ -17,6 +17,7 @@ from seedream_assets.assets.partition_walk import Materialised, partitions_of
 from seedream_assets.assets.quality_checks import quality_check_specs, quality_metadata, quality_results
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.core.column_lineage import manifest_lineage
+from seedream_assets.core.costs import QUOTED
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
@@ -109,11 +110,15 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Mate
 
 
 def _cost_table(manifest: pd.DataFrame) -> str:
+    """By model and style; where costs came in several units, or some were not told, each stands for itself."""
     told = manifest.assign(is_stored=manifest["status"] == "stored")
-    costs = told.groupby(["model", "style"]).agg(
-        wanted=("image_id", "size"), stored=("is_stored", "sum"), cost=("cost_amount", "sum")
-    )
-    rows = [(*key, wanted, stored, f"{cost:g}") for key, wanted, stored, cost in costs.itertuples(name=None)]
+    rows = []
+    for key, images in told.groupby(["model", "style"]):
+        untold = images[images["is_stored"] & images["cost_unit"].isna() & ~images["reused"]]
+        costs = images.groupby("cost_unit")["cost_amount"].sum().to_dict()
+        costs |= {QUOTED: untold["credits_quoted"].sum()} if len(untold) else {}
+        cost = " and ".join(f"{amount:.10g} {str(unit).lower()}" for unit, amount in costs.items())
+        rows.append((*key, len(images), int(images["is_stored"].sum()), cost or "nothing"))
     return markdown_table(["model", "style", "images wanted", "stored", "cost"], rows)
 
 

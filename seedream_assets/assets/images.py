@@ -15,6 +15,7 @@ from seedream_assets.assets.live_progress import LiveProgress
 from seedream_assets.assets.partition_walk import Materialised, Walk
 from seedream_assets.assets.tables import column_lineage, markdown_table, table_schema
 from seedream_assets.core.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
+from seedream_assets.core.costs import describe_costs, in_one_unit
 from seedream_assets.core.errors import SeedreamError
 from seedream_assets.core.run_report import RunReport
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
@@ -118,6 +119,8 @@ class _Purchase:
         outcome = assemble_dataset(self._declaration, partition, self._deployment, fresh=endings, measure=False)
         for reason, count in report.reasons.items():
             log.warning("%s x %s", count, reason)
+        for warning in report.warnings:
+            log.warning("%s", warning)
         incomplete = None if outcome.is_final else _not_final(report, outcome, booked_before)
         if incomplete:
             log.warning("%s", incomplete)
@@ -157,7 +160,7 @@ def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
 
 
 def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, frame: AssetFrame) -> dict[str, Any]:
-    amount, unit = report.cost
+    amount, unit = in_one_unit(report.costs)
     counts = outcome.counts
     uri = f"{deployment.store.url}/images/"
     return {
@@ -168,6 +171,8 @@ def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, frame
         "credits_booked": report.credits_booked,
         "cost_amount": float(amount),
         "cost_unit": unit,
+        "costs": describe_costs(report.costs),
+        **({"price_warnings": " ".join(report.warnings)} if report.warnings else {}),
         "seconds": round(report.seconds, 1),
         "images_per_minute": round(report.images_stored * 60 / report.seconds, 1) if report.seconds > 0 else 0.0,
         "failures": sum(counts[status] for status in ("failed", "blocked", "withheld")),

@@ -37,12 +37,8 @@ def command(dataset: Path, partition: tuple[str, ...], approved: str | None, as_
     report, summaries = ran.report, list(ran.summaries.values())
     for reason, count in report.reasons.items():
         click.echo(f"{count} x {reason}", err=True)
-    if report.credits_booked != report.credits_quoted:
-        click.echo(
-            f"{report.credits_booked} credits were booked where {report.credits_quoted} were quoted: the price on file may "
-            "be out of date",
-            err=True,
-        )
+    for warning in report.warnings:
+        click.echo(warning, err=True)
     if report.stop_reason:
         click.echo(f"stopped ({report.stopped}): {report.stop_reason}", err=True)
     if len(keys) == 1:

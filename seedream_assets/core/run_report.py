@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 from seedream_assets.core.budget import Booked
+from seedream_assets.core.costs import add_costs
 
 # Rates are told over so many reports: five minutes, where one comes every 5 s.
 RECENT_REPORTS = 60
@@ -51,12 +52,20 @@ class RunReport:
     doubted_costs: int = 0
 
     @property
-    def cost(self) -> tuple[Decimal, str]:
-        """The booked amount and its unit. An account bills in one unit; the larger one is told should there be two."""
-        if not self.costs:
-            return Decimal(0), "CREDITS"
-        unit = max(self.costs, key=lambda name: self.costs[name])
-        return self.costs[unit], unit
+    def warnings(self) -> list[str]:
+        """What a person should know of the prices, in words; nothing where they were as quoted."""
+        told = []
+        if self.credits_booked != self.credits_quoted:
+            told.append(
+                f"{self.credits_booked} credits were booked where {self.credits_quoted} were quoted: the price on file may "
+                "be out of date"
+            )
+        if self.doubted_costs:
+            told.append(
+                f"{self.doubted_costs} requests were answered with less than half of the price on file; they count as they "
+                "were quoted, and the ledger keeps what was told: look at the account's balance"
+            )
+        return told
 
 
 def join_reports(first: RunReport, second: RunReport) -> RunReport:
@@ -67,10 +76,7 @@ def join_reports(first: RunReport, second: RunReport) -> RunReport:
         images_stored=first.images_stored + second.images_stored,
         credits_booked=first.credits_booked + second.credits_booked,
         credits_quoted=first.credits_quoted + second.credits_quoted,
-        costs={
-            unit: first.costs.get(unit, Decimal(0)) + second.costs.get(unit, Decimal(0))
-            for unit in {**first.costs, **second.costs}
-        },
+        costs=add_costs([first.costs, second.costs]),
         reasons=dict(Counter(first.reasons) + Counter(second.reasons)),
         stopped=second.stopped,
         stop_reason=second.stop_reason,

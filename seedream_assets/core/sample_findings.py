@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pandas as pd
+
+from seedream_assets.core.costs import CREDITS, add_costs, in_one_unit
 
 _WITHOUT_IMAGE = ("blocked", "failed", "withheld")
 
@@ -16,7 +19,8 @@ class SampleFindings:
 
     Attributes:
         wanted: Images of the sample; `stored` of them came, `lost` are final without one, the rest has not ended.
-        cost: What the ended ones cost, in `unit`, as the API told it.
+        cost: What the ended ones cost, in `unit`, as the API told it; where it told some costs in another unit, or told
+            none of a stored image, all of it in credits.
         unit: CREDITS or DOLLARS; None where nothing was billed yet.
         left: Images that wait for the approval.
         quoted_left: Their price by the price list, in credits.
@@ -73,14 +77,24 @@ def assess_sample(manifest: pd.DataFrame, sample: Collection[str]) -> SampleFind
     """
     images = manifest.drop_duplicates("image_id")
     drawn = images[images["request_id"].isin(list(sample))]
-    billed = drawn[drawn["cost_unit"].notna()]
+    costs = _costs_of(drawn)
+    cost, unit = in_one_unit(costs)
     waiting = images[images["status"] == "awaiting_approval"]
     return SampleFindings(
         wanted=len(drawn),
         stored=int((drawn["status"] == "stored").sum()),
         lost=int(drawn["status"].isin(_WITHOUT_IMAGE).sum()),
-        cost=float(billed["cost_amount"].fillna(0).sum()),
-        unit=None if billed.empty else str(billed["cost_unit"].iloc[0]),
+        cost=float(cost),
+        unit=unit if costs else None,
         left=len(waiting),
         quoted_left=round(float(waiting["credits_quoted"].sum())),
     )
+
+
+def _costs_of(images: pd.DataFrame) -> dict[str, Decimal]:
+    """By unit, as told. A stored image of which no cost was told counts as quoted, once any was told at all."""
+    told = images[images["cost_unit"].notna()].groupby("cost_unit")["cost_amount"].sum()
+    costs = {str(unit): Decimal(str(amount)) for unit, amount in told.items()}
+    untold = images[images["cost_unit"].isna() & (images["status"] == "stored")]
+    quoted = Decimal(str(untold["credits_quoted"].sum()))
+    return add_costs([costs, {CREDITS: quoted}]) if costs and quoted else costs

@@ -13,11 +13,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from seedream_assets.core.costs import CREDITS
 from seedream_assets.core.open_requests import OpenRequests
 
 GROUPINGS = ("dataset", "partition", "run", "style", "model", "day")
-CREDITS = "CREDITS"
-QUOTED = "CREDITS (quoted)"
 # The clocks of a machine and of its store differ by less. A store that dates an event later than this was copied.
 COPIED_AFTER = timedelta(hours=1)
 

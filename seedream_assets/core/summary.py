@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seedream_assets.core.costs import add_costs, costs_as_json, costs_in_json, describe_costs
 from seedream_assets.core.partitions import UNPARTITIONED
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.run_report import RunReport, format_seconds
@@ -55,7 +56,6 @@ def summarise(
         plan_hash: The name of the plan, where the dataset asks for approvals.
         seconds: From the first byte read to the manifest.
     """
-    amount, unit = report.cost if report else (0, "CREDITS")
     return {
         "dataset": dataset,
         "partition": partition,
@@ -75,7 +75,7 @@ def summarise(
         "credits_quoted": quote.credits_quoted,
         "credits_to_buy": quote.credits_to_buy,
         "plan_hash": plan_hash,
-        "cost": {"amount": float(amount), "unit": unit},
+        **costs_as_json(report.costs if report else {}),
         "seconds": round(seconds, 3),
     }
 
@@ -92,13 +92,11 @@ def add_up(
         seconds: Of all together.
     """
     counted = {name: sum(one[name] for one in summaries) for name in SUMMED}
-    costs = [one["cost"] for one in summaries]
-    unit = max(costs, key=lambda cost: cost["amount"])["unit"] if costs else "CREDITS"
     return {
         "dataset": dataset,
         "partition": UNPARTITIONED,
         **counted,
-        "cost": {"amount": sum(cost["amount"] for cost in costs if cost["unit"] == unit), "unit": unit},
+        **costs_as_json(add_costs(costs_in_json(one) for one in summaries)),
         "seconds": round(seconds, 3),
         "partitions": list(summaries),
         "not_read": dict(problems),
@@ -109,8 +107,8 @@ def describe(summary: Mapping[str, Any]) -> str:
     """The summary in a few lines, for people; what is zero and good to be zero is left out."""
     others = ("blocked", "failed", "withheld", "uncertain", "over_budget", "awaiting_approval", "pending")
     rest = [f"{summary[name]} {name.replace('_', ' ')}" for name in others if summary[name]]
-    amount, unit = summary["cost"]["amount"], summary["cost"]["unit"].lower()
-    bought = "nothing was bought" if not amount else f"{amount:g} {unit} booked"
+    costs = costs_in_json(summary)
+    bought = f"{describe_costs(costs)} booked" if costs else "nothing was bought"
     where = summary["dataset"] if summary["partition"] == "all" else f"{summary['dataset']}, {summary['partition']}"
     lines = [
         f"{where}: {summary['stored']} of {summary['wanted']} images stored"

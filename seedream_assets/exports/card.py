@@ -127,7 +127,7 @@ def _contents(rows: ExportRows) -> str:
         ("Wanted, and not here", _counted(rows.left_out) or "none"),
     ]
     if rows.source.card.costs:
-        costs = ", ".join(f"{amount:g} {unit}" for unit, amount in facts.costs.items())
+        costs = ", ".join(f"{amount:.10g} {unit}" for unit, amount in facts.costs.items())
         lines.append(("Booked for these images", costs or "nothing"))
     return _table(["", ""], lines)
 

@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from seedream_assets.core.costs import QUOTED
+
 _COUNTED = ("model", "style", "prompt_enhance", "code_version")
 
 
@@ -28,7 +30,7 @@ class DatasetFacts:
         tables: Names of the prompt tables, without their folders, each with its SHA-256.
         with_references: Images made with a reference image.
         first, last: When generations were submitted first and completed last.
-        costs: By unit; an image that another dataset paid for costs nothing here.
+        costs: By unit, what was only quoted apart; an image that another dataset paid for costs nothing here.
     """
 
     wanted: int
@@ -80,9 +82,12 @@ class FactsCollector:
         for column in ("submitted_at", "completed_at"):
             times = [pc.min(kept[column]).as_py(), pc.max(kept[column]).as_py()]
             self._times += [time for time in times if time is not None]
-        for amount, unit in zip(column_of(kept, "cost_amount"), column_of(kept, "cost_unit"), strict=True):
+        costs = (column_of(kept, name) for name in ("cost_amount", "cost_unit", "credits_quoted", "reused"))
+        for amount, unit, quoted, reused in zip(*costs, strict=True):
             if unit is not None:
                 self._costs[unit] += amount or 0
+            elif not reused:
+                self._costs[QUOTED] += quoted or 0  # no answer told a cost
 
     def facts(self) -> DatasetFacts:
         """What was added up."""

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from PIL import Image
 
+from seedream_assets.core.costs import QUOTED
 from seedream_assets.core.errors import ExportError, ObjectNotFound
 from seedream_assets.core.export_choice import ExportChoice
 from seedream_assets.exports.export import ExportedFile, ExportReport, ExportSource, ExportTarget
@@ -183,6 +184,8 @@ def tell_facts(rows: Sequence[Row]) -> str:
     costs: dict[str, float] = {}
     for row in {str(row["image_id"]): row for row in reversed(rows)}.values():
         unit, amount = plain_value(row.get("cost_unit")), plain_value(row.get("cost_amount"))
+        if not unit and row["status"] == "stored" and not row.get("reused"):
+            unit, amount = QUOTED, plain_value(row.get("credits_quoted"))  # no answer told a cost
         if unit and amount:
             costs[unit.lower()] = costs.get(unit.lower(), 0.0) + amount
     parts = [f"{count:,} {status.replace('_', ' ')}" for status, count in counts.items()]

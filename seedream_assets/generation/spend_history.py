@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import groupby, islice
 
+from seedream_assets.core.costs import QUOTED
 from seedream_assets.core.errors import StoreError
 from seedream_assets.core.ledger import RequestState, fold, in_force
 from seedream_assets.core.ledger_events import (
@@ -26,7 +27,7 @@ from seedream_assets.core.ledger_events import (
 )
 from seedream_assets.core.open_requests import OpenRequests
 from seedream_assets.core.parquet import iterate_rows
-from seedream_assets.core.spend import QUOTED, Bought, BoughtFor, StillOpen, day_of
+from seedream_assets.core.spend import Bought, BoughtFor, StillOpen, day_of
 from seedream_assets.generation.ledger_store import cost_of, read_event
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 

@@ -9,7 +9,7 @@ from seedream_assets_tests.cli.conftest import Desk
 SUMMARY_FIELDS = [
     "dataset", "partition", "wanted", "stored", "reused", "blocked", "failed", "withheld", "uncertain", "over_budget",
     "awaiting_approval", "pending", "rejected", "replacements", "rejected_rows", "credits_quoted", "credits_to_buy",
-    "plan_hash", "cost", "seconds",
+    "plan_hash", "cost", "costs", "seconds",
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from seedream_assets.core.run_report import Progress, RunReport, Tally, format_seconds
+from seedream_assets.core.run_report import Progress, RunReport, Tally, format_seconds, join_reports
 
 
 def make_report(**changes):
@@ -23,15 +23,24 @@ def make_report(**changes):
 
 
 @pytest.mark.parametrize(
-    ("costs", "cost"),
+    ("changes", "warnings"),
     [
-        ({}, (Decimal(0), "CREDITS")),
-        ({"DOLLARS": Decimal("0.0838")}, (Decimal("0.0838"), "DOLLARS")),
-        ({"DOLLARS": Decimal("0.0838"), "CREDITS": Decimal(28)}, (Decimal(28), "CREDITS")),
+        ({"credits_quoted": 56}, []),
+        ({"credits_quoted": 28}, ["56 credits were booked where 28 were quoted"]),
+        ({"credits_quoted": 56, "doubted_costs": 2}, ["2 requests were answered with less than half"]),
+        ({"credits_quoted": 57, "doubted_costs": 1}, ["56 credits were booked", "1 requests were answered"]),
     ],
 )
-def test_a_report_tells_the_cost_in_the_account_s_own_unit(costs, cost):
-    assert make_report(costs=costs).cost == cost
+def test_a_report_warns_of_a_price_that_is_another_or_cannot_be_believed(changes, warnings):
+    told = make_report(**changes).warnings
+    assert [line[: len(start)] for line, start in zip(told, warnings, strict=True)] == warnings
+
+
+def test_runs_that_follow_each_other_add_up_unit_by_unit():
+    one = make_report(costs={"DOLLARS": Decimal("0.1"), "CREDITS": Decimal(28)}, doubted_costs=1)
+    joined = join_reports(one, make_report(costs={"DOLLARS": Decimal("0.2")}, doubted_costs=2))
+    assert joined.costs == {"DOLLARS": Decimal("0.3"), "CREDITS": Decimal(28)}
+    assert joined.doubted_costs == 3
 
 
 @pytest.mark.parametrize(

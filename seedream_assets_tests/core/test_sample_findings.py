@@ -30,6 +30,14 @@ def test_dollars_are_told_as_dollars():
     assert findings.projected_total == (0.1, "DOLLARS")
 
 
+def test_costs_in_several_units_are_told_in_credits_and_an_untold_one_counts_as_quoted():
+    manifest = make_rows(
+        ("a", "stored", 0.04186, "DOLLARS"), ("a", "stored", 28, "CREDITS"), ("b", "stored", None, None)
+    )
+    findings = assess_sample(manifest, {"a", "b"})
+    assert (findings.cost, findings.unit, findings.cost_per_image) == (84, "CREDITS", 28)
+
+
 def test_an_image_that_several_rows_want_counts_once():
     manifest = make_rows(("a", "stored", 28, "CREDITS"), ("a", "stored", 0, "CREDITS")).assign(image_id="one")
     assert (assess_sample(manifest, {"a"}).wanted, assess_sample(manifest, {"a"}).cost) == (1, 28)

@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import pytest
 
+from seedream_assets.core.costs import QUOTED
 from seedream_assets.core.open_requests import OpenRequests
-from seedream_assets.core.spend import QUOTED, Bought, BoughtFor, StillOpen, day_of, sum_spend
+from seedream_assets.core.spend import Bought, BoughtFor, StillOpen, day_of, sum_spend
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+from seedream_assets.core.costs import costs_as_json
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.summary import SUMMED, add_up, describe, summarise
 
@@ -45,15 +47,24 @@ def test_a_summary_counts_images_by_what_became_of_them() -> None:
     assert told["seconds"] == 61.235
 
 
-def test_partitions_are_added_up_in_the_unit_of_the_dearest() -> None:
+def paid(**costs: str) -> dict[str, Any]:
+    return costs_as_json({unit: Decimal(amount) for unit, amount in costs.items()})
+
+
+def test_partitions_are_added_up_and_each_unit_is_kept() -> None:
     parts = [
-        summary("monday", cost={"amount": 56.0, "unit": "CREDITS"}),
-        summary("tuesday", cost={"amount": 28.0, "unit": "CREDITS"}),
-        summary("sunday", cost={"amount": 0.1, "unit": "DOLLARS"}),
+        summary("monday", **paid(CREDITS="336")),
+        summary("tuesday", **paid(CREDITS="28", DOLLARS="1.87")),
+        summary("sunday", **paid(DOLLARS="0.1")),
     ]
     total = add_up(parts, {"friday": "no such file"}, dataset="shoes", seconds=9)
     assert {name: total[name] for name in SUMMED} == {name: 3 * parts[0][name] for name in SUMMED}
-    assert total["cost"] == {"amount": 84.0, "unit": "CREDITS"}
+    assert total["costs"] == [{"amount": 364.0, "unit": "CREDITS"}, {"amount": 1.97, "unit": "DOLLARS"}]
+    # 1.97 dollars are 1317.73 credits.
+    assert total["cost"] == {"amount": 1681.73, "unit": "CREDITS", "dollars_per_credit": 0.001495}
+    assert "364 credits and 1.97 dollars (1681.73 credits in all, at 0.001495 dollars a credit) booked" in describe(
+        total
+    )
     assert (total["not_read"], len(total["partitions"])) == ({"friday": "no such file"}, 3)
 
 
@@ -61,8 +72,13 @@ def test_nothing_to_add_up_is_zero() -> None:
     assert add_up([], {}, dataset="shoes", seconds=0)["cost"] == {"amount": 0, "unit": "CREDITS"}
 
 
+def test_one_unit_is_told_as_it_is() -> None:
+    total = add_up([summary(**paid(DOLLARS="0.1")), summary(**paid(DOLLARS="0.2"))], {}, dataset="shoes", seconds=0)
+    assert (total["cost"], total["costs"]) == ({"amount": 0.3, "unit": "DOLLARS"}, [{"amount": 0.3, "unit": "DOLLARS"}])
+
+
 def test_words_leave_out_what_is_zero_and_good_to_be_zero() -> None:
-    words = describe(summary("monday", cost={"amount": 28.0, "unit": "CREDITS"}))
+    words = describe(summary("monday", **paid(CREDITS="28")))
     assert "shoes, monday: 3 of 4 images stored (2 owned before); 1 blocked" in words
     assert "112 credits quoted, 56 to buy, 28 credits booked" in words
     assert "1 stored images are rejected; 1 more were wanted in their place" in words

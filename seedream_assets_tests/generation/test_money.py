@@ -144,8 +144,8 @@ def test_out_of_money_what_is_paid_for_is_still_fetched(desk):
 @pytest.mark.parametrize(("unit", "amount"), [("CREDITS", Decimal(56)), ("DOLLARS", Decimal("0.0837"))])
 def test_the_booked_cost_is_the_api_s_own_with_its_unit(start_desk, unit, amount):
     report = start_desk(cost_unit=unit).run(make_paid_requests(1, count=2))
-    assert report.cost[1] == unit
-    assert abs(report.cost[0] - amount) < Decimal("0.0002")
+    assert list(report.costs) == [unit]
+    assert abs(report.costs[unit] - amount) < Decimal("0.0002")
     assert report.credits_booked == 56
 
 
@@ -239,3 +239,43 @@ def test_a_model_without_a_price_is_refused_before_anything_is_bought(desk):
     with pytest.raises(BudgetError):
         desk.run(make_paid_requests(1), models=UnpricedModels())
     assert desk.bill["generations"] == 0
+
+
+@pytest.mark.parametrize("told", ["zero", "tiny"])
+@pytest.mark.parametrize("cap", CAPS)
+def test_a_cost_that_is_too_small_to_be_believed_counts_as_quoted_and_is_kept_as_told(start_desk, told, cap):
+    desk = start_desk(cost_told=told)
+    requests = make_paid_requests(40)
+    report = desk.run(requests, budget={cap: 10 * CREDITS})
+    assert desk.bill["credits"] == report.credits_booked == 10 * CREDITS
+    assert report.stopped == "over_budget"
+    assert report.doubted_costs == 10
+    assert sum(report.costs.values()) <= Decimal("0.001")
+    assert any("less than half of the price on file" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("told", ["none", "negative", "words"])
+def test_a_cost_that_cannot_be_read_counts_as_quoted(start_desk, told):
+    desk = start_desk(cost_told=told)
+    report = desk.run(make_paid_requests(40), budget={"max_credits_per_run": 10 * CREDITS})
+    assert desk.bill["credits"] == report.credits_booked == 10 * CREDITS
+    assert (report.costs, report.doubted_costs) == ({"CREDITS": 10 * CREDITS}, 0)
+
+
+def test_where_prices_change_from_image_to_image_the_dearest_of_late_is_reserved(start_desk):
+    desk = start_desk(price_cycle=(28, 56, 280), latency_seconds=0.05)
+    requests, cap = make_paid_requests(60), 1500
+    for _ in range(4):
+        desk.run(requests, budget={"max_credits_total": cap}, engine={"slots": 1, "queue_ahead": 0})
+        assert desk.bill["credits"] <= cap
+    assert desk.bill["credits"] > cap - 2 * 280
+    assert last_entry(desk).committed == desk.bill["credits"]
+
+
+def test_dollars_and_credits_of_one_run_are_kept_apart(start_desk):
+    desk = start_desk(cost_unit="DOLLARS")
+    desk.fault("create", "cost", times=3)
+    report = desk.run(make_paid_requests(10))
+    assert report.costs["CREDITS"] == 3 * CREDITS
+    assert abs(report.costs["DOLLARS"] - 7 * Decimal("0.04186")) < Decimal("0.001")
+    assert report.credits_booked == 10 * CREDITS == desk.bill["credits"]
