@@ -1,28 +1,36 @@
-"""`seedream ledger`: what was bought, event by event, and what a person can do about an uncertain request."""
+"""`seedream ledger`: what was bought, event by event, and what a person can do where no machine may decide."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
-from seedream_assets.core.ledger import Standing
+from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.core.adoption import ComparedField
+from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import encode_event
+from seedream_assets.generation.adopting import adopt_generation, end_deleted, retract_adoption
 from seedream_assets.generation.by_hand import (
+    NotByHand,
     OpenRequest,
-    adopt_generation,
     find_request,
     list_open,
+    release_all,
     release_request,
     show_request,
 )
-from seedream_assets.resources import ImageStoreResource
+from seedream_assets.generation.recollecting import Recollection, find_short, recollect_images
+from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.open_store import refuse_missing
 
 LONGEST_PROMPT = 60
+LONGEST_BESIDE = 40
 
 
 def _store_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,27 +87,137 @@ def show_command(request_id: str, store: str | None) -> None:
 @command.command("adopt")
 @click.argument("request_id")
 @click.argument("generation_id")
+@click.option("--force", is_flag=True, help="Adopt it although something differs.")
 @_store_option
-def adopt_command(request_id: str, generation_id: str, store: str | None) -> None:
-    """Put down that GENERATION_ID, seen in the account, is what REQUEST_ID bought."""
+def adopt_command(request_id: str, generation_id: str, force: bool, store: str | None) -> None:
+    """Put down that GENERATION_ID, seen in the account, is what REQUEST_ID bought; the next run stores its images.
+
+    The account is asked for it first (LEONARDO_API_KEY; that costs nothing), and prompt, seed, size, time and images are
+    shown side by side. An id that the account does not know, or that is another request's, is refused; so is one that
+    differs, without --force. `seedream ledger retract` undoes it.
+    """
     opened = _open(store)
     whole = find_request(opened, request_id)
-    _tell(whole, adopt_generation(opened, whole, generation_id))
+    leonardo = LeonardoResource().settings()
+    _tell(whole, adopt_generation(opened, whole, generation_id, leonardo, force=force, on_compared=_show_compared))
+
+
+@command.command("retract")
+@click.argument("request_id")
+@click.argument("generation_id")
+@click.option("--reason", required=True, help="How you know that it is not this request's; kept in the ledger.")
+@_store_option
+def retract_command(request_id: str, generation_id: str, reason: str, store: str | None) -> None:
+    """Take back that GENERATION_ID is what REQUEST_ID bought, also after its images were stored.
+
+    REQUEST_ID is open again, and GENERATION_ID can be adopted by the request that it belongs to. What Leonardo's own
+    answer named is never taken back.
+    """
+    opened = _open(store)
+    whole = find_request(opened, request_id)
+    _tell(whole, retract_adoption(opened, whole, generation_id, reason))
+
+
+@command.command("end")
+@click.argument("request_id")
+@click.option("--reason", required=True, help="What you know of the deletion; kept in the ledger.")
+@click.option("--force", is_flag=True, help="End it although the key finds no other generation of this store either.")
+@_store_option
+def end_command(request_id: str, reason: str, force: bool, store: str | None) -> None:
+    """End REQUEST_ID, whose generation was deleted in the account: it is failed, and never bought again unasked.
+
+    The account is asked first (LEONARDO_API_KEY; that costs nothing): what it still knows is not ended.
+    """
+    opened = _open(store)
+    whole = find_request(opened, request_id)
+    _tell(whole, end_deleted(opened, whole, reason, LeonardoResource().settings(), force=force))
 
 
 @command.command("release")
-@click.argument("request_id")
+@click.argument("request_id", required=False)
+@click.option("--all", "every", is_flag=True, help="Every open request that no run works on.")
 @click.option("--reason", required=True, help="How you know that nothing was bought; kept in the ledger.")
 @_store_option
-def release_command(request_id: str, reason: str, store: str | None) -> None:
-    """Put down that REQUEST_ID bought nothing; the next run buys it."""
+def release_command(request_id: str | None, every: bool, reason: str, store: str | None) -> None:
+    """Put down that REQUEST_ID bought nothing, or with --all every open request; the next run buys it."""
+    if (request_id is None) != every:
+        raise click.UsageError("name one request, or all with --all")
     opened = _open(store)
-    whole = find_request(opened, request_id)
-    _tell(whole, release_request(opened, whole, reason))
+    if request_id is not None:
+        whole = find_request(opened, request_id)
+        _tell(whole, release_request(opened, whole, reason))
+        return
+    released = release_all(opened, reason)
+    for name, found in released.items():
+        if isinstance(found, NotByHand):
+            click.echo(f"{name[:12]} was left alone: {found}", err=True)
+        else:
+            _tell(name, found)
+    free = sum(isinstance(found, Standing) and found.state is RequestState.FREE for found in released.values())
+    click.echo(f"{free} of {len(released)} open requests released")
+
+
+@command.command("recollect")
+@click.argument("request_id", required=False)
+@click.option(
+    "--dataset",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A dataset's YAML: what was bought for it, marked and signed as it says.",
+)
+@_store_option
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+def recollect_command(request_id: str | None, dataset: Path | None, store: str | None, as_json: bool) -> None:
+    """Fetch images that came late: of REQUEST_ID, or of all requests that ended with fewer than were paid for.
+
+    Their jobs are asked for once more (LEONARDO_API_KEY); nothing is bought. What is fetched stands in the next manifest.
+    """
+    declaration = load_declaration(dataset) if dataset else None
+    opened = _open(store or (declaration.store if declaration else None))
+    short = find_short(
+        opened,
+        request_id=find_request(opened, request_id) if request_id else None,
+        dataset=declaration.name if declaration else None,
+        on_problem=lambda problem: click.echo(f"seedream: {problem}", err=True),
+    )
+    leonardo = LeonardoResource()
+    overrides = declaration.leonardo if declaration else {}
+    found = recollect_images(
+        opened,
+        short,
+        leonardo.settings(overrides),
+        engine=leonardo.engine(overrides),
+        declaration=declaration,
+        on_recollection=(lambda _found: None) if as_json else _show_recollection,
+    )
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found]))
+        return
+    fetched, lacked = sum(one.fetched for one in found), sum(one.lacked for one in found)
+    click.echo(f"{fetched} of {lacked} images fetched" if found else "no request ended short of what was paid for")
+    if fetched:
+        click.echo("they stand in the manifest when the dataset is run or materialised next")
+
+
+def _show_recollection(found: Recollection) -> None:
+    why = f"; {found.told}" if found.told else ""
+    click.echo(
+        f"{found.request_id[:12]}  {found.dataset}/{found.partition}  {found.fetched} of {found.lacked} fetched{why}"
+    )
+
+
+def _show_compared(fields: Sequence[ComparedField]) -> None:
+    """Side by side; long prompts one below the other."""
+    for field in fields:
+        likeness = "" if field.likeness == "same" else f"  <- {field.likeness}"
+        if max(len(field.request), len(field.generation)) > LONGEST_BESIDE:
+            click.echo(f"{field.name}{likeness}\n  request     {field.request}\n  generation  {field.generation}")
+        else:
+            click.echo(f"{field.name:<8}  request {field.request}  |  generation {field.generation}{likeness}")
 
 
 def _tell(request_id: str, standing: Standing) -> None:
-    click.echo(f"{request_id[:12]} is {standing.state.value}, attempt {standing.attempt}")
+    more = f": {standing.why_untouched}" if standing.unknown else ""
+    click.echo(f"{request_id[:12]} is {standing.state.value}, attempt {standing.attempt}{more}")
 
 
 def _as_object(request: OpenRequest) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 
-from seedream_assets.core.generation_requests import image_id_for
-from seedream_assets.core.ledger_events import Completed, FinalEvent, LedgerImage, Recollected
+from seedream_assets.core.generation_requests import GenerationRequest, GenerationSpec, Reference, image_id_for
+from seedream_assets.core.generations import GeneratedImage, order_images
+from seedream_assets.core.ledger_events import Completed, FinalEvent, Intent, LedgerImage, Recollected
 
 _OWN = ("event", "images")
 
@@ -31,6 +32,50 @@ def with_recollected(ending: FinalEvent, recollected: Collection[Recollected]) -
     images = {image.position: image for image in _images_of(ending)} | {position: late[position] for position in found}
     common = {field.name: getattr(ending, field.name) for field in fields(Completed) if field.name not in _OWN}
     return Completed(**common, images=tuple(images[place] for place in sorted(images)))
+
+
+def late_images(ending: FinalEvent, images: Sequence[GeneratedImage]) -> dict[int, GeneratedImage]:
+    """The images that are there now and were not stored then, by the position that each is to take.
+
+    Each takes its own place where that lacks; one whose place is taken by another takes the first that lacks. An image
+    without an id cannot be told from one that is stored, and takes its own place or none.
+    """
+    stored = {image.provider_image_id for image in _images_of(ending) if image.object_key is not None}
+    new = {place: image for place, image in order_images(tuple(images), ending.count).items() if image.id not in stored}
+    missing = missing_positions(ending)
+    placed = {place: new.pop(place) for place in missing if place in new}
+    others = [image for image in new.values() if image.id]
+    return placed | dict(zip((place for place in missing if place not in placed), others, strict=False))
+
+
+def request_in_intent(intent: Intent) -> GenerationRequest:
+    """The request that an intent was written for.
+
+    Raises:
+        ValueError: It is none that this version could make; its ids are another request's.
+    """
+    for seed in (None, intent.seed - intent.start):
+        spec = GenerationSpec(
+            model=intent.model,
+            prompt=intent.prompt,
+            width=intent.width,
+            height=intent.height,
+            style=intent.style,
+            prompt_enhance=intent.prompt_enhance,
+            references=tuple(map(_reference, intent.references)),
+            seed=seed,
+        )
+        if spec.spec_id == intent.spec_id:
+            return GenerationRequest(
+                spec=spec, start=intent.start, count=intent.count, seed=intent.seed, public=intent.public
+            )
+    raise ValueError(f"the intent of {intent.request_id} does not say what its spec_id says")
+
+
+def _reference(told: Mapping[str, str]) -> Reference:
+    if "sha256" in told:
+        return Reference(sha256=told["sha256"], strength=told["strength"])
+    return Reference(leonardo_id=told["id"], type=told["type"], strength=told["strength"])
 
 
 def _latest_first(events: Iterable[Recollected]) -> list[Recollected]:

@@ -57,9 +57,11 @@ class AsyncStore:
             lambda: self.store.create(key, body, content_type=content_type, metadata=metadata, sha256=sha256)
         )
 
-    async def replace(self, key: str, body: bytes, *, content_type: str = JSON) -> None:
+    async def replace(
+        self, key: str, body: bytes, *, content_type: str = JSON, metadata: Mapping[str, str] = NO_METADATA
+    ) -> None:
         """See `ObjectStore.replace`."""
-        await self._call(lambda: self.store.replace(key, body, content_type=content_type))
+        await self._call(lambda: self.store.replace(key, body, content_type=content_type, metadata=metadata))
 
     async def read(self, key: str) -> bytes:
         """See `ObjectStore.read`."""

@@ -1,6 +1,7 @@
-"""What a person can do about requests that no machine may decide: look at them, adopt a generation, release.
+"""What a person can do about requests that no machine may decide: look at them, and release those that bought nothing.
 
-Belongs here: the rules of doing it safely. Not here: how it is asked and shown (`cli`).
+Belongs here: the rules of doing it safely. Not here: what needs a look at the account first (`adopting`), and how it is
+asked and shown (`cli`).
 """
 
 from __future__ import annotations
@@ -16,19 +17,16 @@ from uuid import uuid4
 
 from seedream_assets.core.declaration import partition_in_key
 from seedream_assets.core.errors import ObjectNotFound, SeedreamError
-from seedream_assets.core.ledger import RequestState, Standing, fold, fold_all, owners_of
+from seedream_assets.core.ledger import RequestState, Standing, fold, fold_all
 from seedream_assets.core.ledger_events import (
     REQUESTS_FOLDER,
     EventKey,
     Intent,
     LedgerEvent,
     Released,
-    Submitted,
     Writer,
-    id_in_key,
     request_folder,
 )
-from seedream_assets.generation.adoptions import claim_generation
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.lease import is_gone
 from seedream_assets.generation.ledger_store import Ledger, read_events
@@ -84,44 +82,33 @@ def find_request(store: ObjectStore, beginning: str) -> str:
 
 
 def show_request(store: ObjectStore, request_id: str) -> tuple[Standing, list[LedgerEvent]]:
-    """Where a request stands, and its events in the order of their keys.
+    """Where a request stands, and its events in the order of their keys, without those that this version does not know.
 
     Raises:
         NotByHand: There is no such request.
     """
-    keys = [info.key for info in store.list(request_folder(request_id))]
+    keys = [(info.key, EventKey.parse(info.key)) for info in store.list(request_folder(request_id))]
     if not keys:
         raise NotByHand(f"the ledger knows no request {request_id}")
-    return fold(key for name in keys if (key := EventKey.parse(name))), list(read_events(store, keys))
+    readable = [name for name, key in keys if key and key.event != "unknown"]
+    return fold(key for _, key in keys if key), list(read_events(store, readable))
 
 
-def adopt_generation(store: ObjectStore, request_id: str, generation_id: str) -> Standing:
-    """Put down that this generation is what an open request bought; the next run polls and stores it.
+def release_all(store: ObjectStore, reason: str) -> dict[str, Standing | NotByHand]:
+    """Put down of every open request that it bought nothing; see `release_request`.
 
-    Whether it really is, the person has seen in the account: prompt, size and seed are told by `show_request`.
-
-    Raises:
-        NotByHand: The request is not open, a run works on it, or the generation is another request's.
+    Returns:
+        Where each stands then, by request id, oldest first; or why it was left alone: a run works on it, or it has come
+        to something since it was listed.
     """
-
-    async def adopt(ledger: Ledger, async_store: AsyncStore) -> Standing:
-        intent = await _open_and_abandoned(ledger, async_store, request_id)
-        owner = _owner_of(store, generation_id)
-        if owner not in (None, request_id) or not await claim_generation(async_store, generation_id, request_id):
-            raise NotByHand(f"generation {generation_id} belongs to request {owner or 'another'} already")
-        await ledger.write(
-            Submitted(
-                request_id=request_id,
-                attempt=intent.attempt,
-                at=datetime.now(UTC),
-                writer=_by_hand(),
-                generation_id=generation_id,
-                adopted=True,
-            )
-        )
-        return await ledger.standing(request_id)
-
-    return _run(store, adopt)
+    found: dict[str, Standing | NotByHand] = {}
+    for request in list_open(store):
+        request_id = request.intent.request_id
+        try:
+            found[request_id] = release_request(store, request_id, reason)
+        except NotByHand as error:
+            found[request_id] = error
+    return found
 
 
 def release_request(store: ObjectStore, request_id: str, reason: str) -> Standing:
@@ -137,38 +124,54 @@ def release_request(store: ObjectStore, request_id: str, reason: str) -> Standin
     """
 
     async def release(ledger: Ledger, async_store: AsyncStore) -> Standing:
-        intent = await _open_and_abandoned(ledger, async_store, request_id)
+        intent = await open_and_abandoned(ledger, async_store, request_id)
         await ledger.write(
             Released(
                 request_id=request_id,
                 attempt=intent.attempt,
                 at=datetime.now(UTC),
-                writer=_by_hand(),
+                writer=by_hand(),
                 why="by_hand",
                 reason=reason,
             )
         )
         return await ledger.standing(request_id)
 
-    return _run(store, release)
+    return run_by_hand(store, release)
 
 
-async def _open_and_abandoned(ledger: Ledger, store: AsyncStore, request_id: str) -> Intent:
+async def open_and_abandoned(ledger: Ledger, store: AsyncStore, request_id: str) -> Intent:
+    """The intent of an open request that nobody works on.
+
+    Raises:
+        NotByHand: The request is not open, or a run works on it.
+    """
     standing = await ledger.standing(request_id)
     if standing.state is not RequestState.OPEN:
-        raise NotByHand(f"request {request_id} is {standing.state.value}, not open; there is nothing to decide")
+        raise not_to_be_decided(request_id, standing)
     intent = await ledger.read_intent(request_id, standing.attempt)
-    if not await is_gone(intent.writer, store, lease_seconds=LEASE_SECONDS):
-        raise NotByHand(
-            f"request {request_id} is in the hands of a run on {intent.writer.host or 'some machine'}, process "
-            f"{intent.writer.pid}; stop it first, or wait for it"
-        )
+    await refuse_in_hands(intent.writer, store, request_id)
     return intent
 
 
-def _owner_of(store: ObjectStore, generation_id: str) -> str | None:
-    keys = (EventKey.parse(info.key) for info in store.list(REQUESTS_FOLDER + "/"))
-    return owners_of([key for key in keys if key]).get(id_in_key(generation_id))
+def not_to_be_decided(request_id: str, standing: Standing) -> NotByHand:
+    """What to say where a request is not open."""
+    if standing.state is RequestState.UNKNOWN:
+        return NotByHand(f"request {request_id}: {standing.why_untouched}")
+    return NotByHand(f"request {request_id} is {standing.state.value}, not open; there is nothing to decide")
+
+
+async def refuse_in_hands(writer: Writer, store: AsyncStore, request_id: str) -> None:
+    """Let nobody decide over a run that lives.
+
+    Raises:
+        NotByHand: The process that signed lives.
+    """
+    if not await is_gone(writer, store, lease_seconds=LEASE_SECONDS):
+        raise NotByHand(
+            f"request {request_id} is in the hands of a run on {writer.host or 'some machine'}, process "
+            f"{writer.pid}; stop it first, or wait for it"
+        )
 
 
 def _with_reasons(store: ObjectStore, intents: Iterable[Intent]) -> list[OpenRequest]:
@@ -188,7 +191,7 @@ def _with_reasons(store: ObjectStore, intents: Iterable[Intent]) -> list[OpenReq
             found.append(OpenRequest(intent=intent, in_hands=in_hands, reason=reason))
         return found
 
-    return _run(store, look)
+    return run_by_hand(store, look)
 
 
 def _notes(store: ObjectStore, key: str) -> dict[str, str]:
@@ -200,12 +203,14 @@ def _notes(store: ObjectStore, key: str) -> dict[str, str]:
     return {str(name): str(reason) for name, reason in notes.items()}
 
 
-def _by_hand() -> Writer:
+def by_hand() -> Writer:
     """Signed by a person: no lease, no process."""
     return Writer(engine_id="by-hand", nonce=uuid4().hex, host=platform.node())
 
 
-def _run(store: ObjectStore, work: Callable[[Ledger, AsyncStore], Awaitable[Result]]) -> Result:
+def run_by_hand(store: ObjectStore, work: Callable[[Ledger, AsyncStore], Awaitable[Result]]) -> Result:
+    """Do something with the ledger and the store, and wait for it."""
+
     async def run() -> Result:
         async_store = AsyncStore(store, threads=4, sleep=asyncio.sleep)
         try:

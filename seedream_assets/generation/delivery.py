@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from seedream_assets.core.errors import StoreError
@@ -18,12 +19,18 @@ from seedream_assets.generation.waiting import Sleep
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.retries import RetryPolicy, repeat
 
+# Object metadata: the generation that an image is of, as ids stand in keys.
+GENERATION_ENTRY = "generation-id"
 BYTES_PER_PIXEL = 3  # decoded RGB: what an image needs while it is verified, and more than its file ever has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Stores the images of finished jobs."""
+    """Stores the images of finished jobs.
+
+    Attributes:
+        taken_back: The generations that a person took back from a request, by their ids as in keys.
+    """
 
     store: AsyncStore
     downloads: ImageDownloads
@@ -34,6 +41,7 @@ class Delivery:
     run_id: str
     sleep: Sleep
     at_step: AtStep
+    taken_back: Callable[[str], Awaitable[Collection[str]]]
 
     async def deliver(self, request: GenerationRequest, generation: Generation) -> tuple[LedgerImage, ...]:
         """Store every image that a COMPLETE job delivered; images that it did not deliver are withheld.
@@ -43,10 +51,19 @@ class Delivery:
             StoreError: An image could not be stored.
         """
         delivered = order_images(generation.images, request.count)
-        deliveries = (
-            self._deliver_one(request, generation, position, delivered.get(position))
-            for position in range(request.count)
+        return await self.store_images(
+            request, generation, {position: delivered.get(position) for position in range(request.count)}
         )
+
+    async def store_images(
+        self, request: GenerationRequest, generation: Generation, images: Mapping[int, GeneratedImage | None]
+    ) -> tuple[LedgerImage, ...]:
+        """Store these images of a job, by position; what is None is withheld.
+
+        Raises:
+            DownloadError, StoreError: As `deliver`.
+        """
+        deliveries = (self._deliver_one(request, generation, position, image) for position, image in images.items())
         # All are awaited before the first failure is told: an image that came through is stored for the next run.
         outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -113,24 +130,23 @@ class Delivery:
         """Write the bytes create-only; where other bytes stand already, those are the image."""
         facts = marked.facts
         key = image_key(image_id, facts.extension)
-        created = await self.store.create(
-            key,
-            marked.body,
-            content_type=facts.content_type,
-            metadata={
-                "request-id": request.request_id,
-                "generation-id": id_in_key(generation.id),
-                "image-id": image_id,
-                "provider-image-id": id_in_key(image.id),
-                "spec-id": request.spec.spec_id,
-                "model": request.spec.model,
-                "content-sha256": facts.sha256,
-                SOURCE_ENTRY: marked.source_sha256,
-                "run-id": self.run_id,
-            },
-            sha256=facts.sha256,
-        )
-        if created:
+        metadata = {
+            "request-id": request.request_id,
+            GENERATION_ENTRY: id_in_key(generation.id),
+            "image-id": image_id,
+            "provider-image-id": id_in_key(image.id),
+            "spec-id": request.spec.spec_id,
+            "model": request.spec.model,
+            "content-sha256": facts.sha256,
+            SOURCE_ENTRY: marked.source_sha256,
+            "run-id": self.run_id,
+        }
+        if await self.store.create(
+            key, marked.body, content_type=facts.content_type, metadata=metadata, sha256=facts.sha256
+        ):
+            return key, marked
+        if await self._is_of_another(key, request, generation):
+            await self.store.replace(key, marked.body, content_type=facts.content_type, metadata=metadata)
             return key, marked
         # An earlier run stored this image: signed, so with other bytes than today's, or marked in another way; or the
         # image host serves other bytes today. What is stored stays.
@@ -139,3 +155,11 @@ class Delivery:
         if kept.extension != facts.extension:
             raise StoreError(f"{key} holds a {kept.format} image; it was not written by this package")
         return key, await asyncio.to_thread(as_it_stands, standing, kept, head.metadata if head else {})
+
+    async def _is_of_another(self, key: str, request: GenerationRequest, generation: Generation) -> bool:
+        """True where the image that stands there is of a generation that a person has taken back from the request."""
+        head = await self.store.head(key)
+        told = head.metadata.get(GENERATION_ENTRY) if head else None
+        if told is None or told == id_in_key(generation.id):
+            return False
+        return told in await self.taken_back(request.request_id)

@@ -66,9 +66,13 @@ class Ledger:
         infos = await self._store.list(request_folder(request_id))
         return fold(key for info in infos if (key := EventKey.parse(info.key)))
 
+    async def taken_back(self, request_id: str) -> tuple[str, ...]:
+        """The generations that a person took back from a request, by their ids as in keys."""
+        return (await self.standing(request_id)).retracted
+
     async def read_intent(self, request_id: str, attempt: int) -> Intent:
         """The intent of an attempt."""
-        event = await self._read(f"{request_folder(request_id)}{attempt:02d}-intent.json")
+        event = await self.read(f"{request_folder(request_id)}{attempt:02d}-intent.json")
         if not isinstance(event, Intent):
             raise StoreError(f"the intent of {request_id}, attempt {attempt}, holds another event: {event.event}")
         return event
@@ -87,7 +91,7 @@ class Ledger:
         What it cost is not known then, and the quote stands for it.
         """
         try:
-            return await self._read(info.key)
+            return await self.read(info.key)
         except ObjectUnreadable:
             key = EventKey.parse(info.key)
             if key is None or key.generation is None or is_hashed_id(key.generation):
@@ -105,7 +109,12 @@ class Ledger:
         head = await self._store.head(f"{request_folder(request_id)}{attempt:02d}-intent.json")
         return head.last_modified if head else None
 
-    async def _read(self, key: str) -> LedgerEvent:
+    async def read(self, key: str) -> LedgerEvent:
+        """The event under a key.
+
+        Raises:
+            ObjectUnreadable: There is none, or it is torn.
+        """
         try:
             body = await self._store.read(key)
         except ObjectNotFound as error:

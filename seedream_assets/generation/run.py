@@ -258,6 +258,7 @@ def _build_engine(
                 run_id=order.run_id,
                 sleep=order.sleep,
                 at_step=order.at_step,
+                taken_back=ledger.taken_back,
             ),
             tally=tally,
             stop=stop,

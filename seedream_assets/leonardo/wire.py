@@ -181,7 +181,6 @@ def _only_whole_images(job: Json) -> Json:
 
 def _read_job(job: Json) -> Generation:
     status = text_of(job.get("status")).upper()
-    images = job.get("generated_images")
     return Generation(
         id=text_of(job.get("id")),
         status=GenerationStatus(status) if status in _STATUSES else GenerationStatus.PENDING,
@@ -190,15 +189,21 @@ def _read_job(job: Json) -> Generation:
         width=read_int(job.get("imageWidth")),
         height=read_int(job.get("imageHeight")),
         seed=read_int(job.get("seed")),
-        images=tuple(
-            GeneratedImage(id=text_of(image.get("id")), url=text_of(image["url"]), nsfw=image.get("nsfw") is True)
-            for image in (images if isinstance(images, list) else ())
-            # Without an address it is not there yet.
-            if isinstance(image, dict) and isinstance(image.get("url"), str) and image["url"].strip()
-        ),
+        images=_read_images(job.get("generated_images")),
         moderation=_read_moderation(job.get("prompt_moderations")),
         model=text_of(job.get("modelId")) or None,
     )
+
+
+def _read_images(entries: Any) -> tuple[GeneratedImage, ...]:
+    """The images that are there: one without an address is not yet, and one that is listed twice is one."""
+    found: dict[tuple[str, str], GeneratedImage] = {}
+    for entry in _list_or_empty(entries):
+        if not isinstance(entry, dict) or not isinstance(entry.get("url"), str) or not entry["url"].strip():
+            continue
+        image = GeneratedImage(id=text_of(entry.get("id")), url=text_of(entry["url"]), nsfw=entry.get("nsfw") is True)
+        found.setdefault((image.id, "" if image.id else image.url), image)
+    return tuple(found.values())
 
 
 def _read_moderation(entries: Any) -> tuple[str, ...]:

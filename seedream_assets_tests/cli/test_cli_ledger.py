@@ -1,12 +1,16 @@
 """`seedream ledger`: a person settles what no machine may decide."""
 
 import json
+import time
 
 import pytest
 
+from seedream_assets.emulator.jobs import Order
 from seedream_assets.generation.by_hand import NotByHand
 from seedream_assets_tests.cli.conftest import Desk
 
+SHORT_OF_PATIENCE = "recovery: {settle_images_seconds: 0.5}\n"
+GIVES_UP = "leonardo: {give_up_after_seconds: 0.5}\n"
 QUICK = "recovery: {lease_seconds: 1, history_settle_seconds: 0.2}\n"
 
 
@@ -51,3 +55,92 @@ def test_what_is_paid_for_is_never_released(desk: Desk, uncertain: str) -> None:
     desk.run("ledger", "adopt", uncertain, generation)
     refused = desk.run("ledger", "release", uncertain, "--reason", "a mistake")
     assert isinstance(refused.exception, NotByHand)
+
+
+def test_request_and_generation_are_shown_side_by_side_and_a_difference_needs_force(desk: Desk, uncertain: str) -> None:
+    other = desk.emulator.account.add_web_app_generation(
+        Order(
+            model="seedream-4.0",
+            prompt="Somebody's own picture, which is of something else altogether",
+            width=256,
+            height=192,
+            quantity=1,
+            seed=7,
+            style_ids=(),
+            prompt_enhance="OFF",
+            references=(),
+            public=False,
+        )
+    ).generation_id
+    refused = desk.run("ledger", "adopt", uncertain, other)
+    assert isinstance(refused.exception, NotByHand)
+    assert "prompt and seed differ" in str(refused.exception)
+    for told in ("A tea cup", "Somebody's own picture", "size      request 256x192  |  generation 256x192", "time"):
+        assert told in refused.stdout
+    assert "is open" in desk.run("ledger", "show", uncertain).stdout
+    assert "is submitted" in desk.run("ledger", "adopt", uncertain, other, "--force").stdout
+    told = desk.run("ledger", "retract", uncertain[:10], other, "--reason", "it shows something else").stdout
+    assert "is open, attempt 1" in told
+    right = desk.emulator.account.bill(details=True)["details"][0]["generation_id"]
+    assert "is submitted" in desk.run("ledger", "adopt", uncertain, right).stdout
+    assert desk.run_json("run", str(desk.folder / "dataset.yaml"))["stored"] == 1
+    assert desk.emulator.account.bill()["generations"] == 1
+
+
+@pytest.mark.parametrize("unknown", ["any-text", "00000000-0000-4000-8000-000000000000", " "])
+def test_an_id_that_the_account_does_not_know_is_not_adopted(desk: Desk, uncertain: str, unknown: str) -> None:
+    refused = desk.run("ledger", "adopt", uncertain, unknown, "--force")
+    assert isinstance(refused.exception, NotByHand)
+    assert "Leonardo knows no generation" in str(refused.exception)
+    assert "is open" in desk.run("ledger", "show", uncertain).stdout
+
+
+def test_adopting_needs_the_key(desk: Desk, uncertain: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    generation = desk.emulator.account.bill(details=True)["details"][0]["generation_id"]
+    monkeypatch.delenv("LEONARDO_API_KEY")
+    assert "set LEONARDO_API_KEY" in str(desk.run("ledger", "adopt", uncertain, generation).exception)
+
+
+def test_all_open_requests_are_released_at_once(desk: Desk, uncertain: str) -> None:
+    assert desk.run("ledger", "release", "--reason", "neither named nor all").exit_code == 2
+    assert desk.run("ledger", "release", uncertain, "--all", "--reason", "both").exit_code == 2
+    assert "1 of 1 open requests released" in desk.run("ledger", "release", "--all", "--reason", "looked").stdout
+    assert "0 of 0" in desk.run("ledger", "release", "--all", "--reason", "looked").stdout
+
+
+def test_images_that_came_late_are_fetched_and_stand_in_the_next_manifest(desk: Desk) -> None:
+    dataset = desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + SHORT_OF_PATIENCE)
+    desk.emulator.account.add_fault("create", "late_images", seconds=3, shown="partial", prompt_contains="mug")
+    summary = desk.run_json("run", str(dataset))
+    assert (summary["stored"], summary["withheld"]) == (2, 1)
+    time.sleep(3)
+    told = desk.run("ledger", "recollect").stdout
+    assert "1 of 1 images fetched" in told
+    assert "no request ended short" in desk.run("ledger", "recollect").stdout or "0 of" not in told
+    summary = desk.run_json("run", str(dataset))
+    assert (summary["stored"], summary["withheld"]) == (3, 0)
+    assert "no request ended short" in desk.run("ledger", "recollect", "--dataset", str(dataset)).stdout
+    assert json.loads(desk.run("ledger", "recollect", "--json").stdout) == []
+    assert desk.run("verify", str(dataset), "--deep").exit_code == 0
+    assert desk.emulator.account.bill()["generations"] == 2
+
+
+def test_a_generation_that_was_deleted_is_ended_by_hand_and_not_bought_again(desk: Desk) -> None:
+    dataset = desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + GIVES_UP)
+    desk.emulator.account.add_fault("create", "never_ends", prompt_contains="mug")
+    desk.run_json("run", str(dataset), exit_code=3)
+    (stuck,) = [job for job in desk.emulator.account.bill(details=True)["details"] if job["status"] == "PENDING"]
+    key = next((desk.store / "requests").glob(f"*/00-submitted-{stuck['generation_id']}.json"))
+    request = key.parent.name
+    refused = desk.run("ledger", "end", request[:10], "--reason", "cleaned up")
+    assert "a moment ago" in str(refused.exception)
+    event = json.loads(key.read_text()) | {"at": "2026-11-01T12:00:00Z"}
+    key.unlink()
+    key.write_text(json.dumps(event))
+    assert "Leonardo knows generation" in str(desk.run("ledger", "end", request, "--reason", "x").exception)
+    assert desk.emulator.account.delete(stuck["generation_id"])
+    assert "is failed" in desk.run("ledger", "end", request, "--reason", "cleaned up in the account").stdout
+    summary = desk.run_json("run", str(dataset))
+    assert (summary["stored"], summary["failed"]) == (1, 2)
+    assert desk.emulator.account.bill()["generations"] == 2
+    assert "deleted in the account: cleaned up" in desk.run("ledger", "show", request).stdout

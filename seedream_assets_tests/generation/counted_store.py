@@ -124,6 +124,6 @@ def declare(
                 creates_per_minute=1_000_000,
                 requests_per_minute=1_000_000,
             ),
-            engine=EngineSettings(lease_seconds=600.0, history_settle_seconds=0.3),
+            engine=EngineSettings(lease_seconds=600.0, history_settle_seconds=0.3, settle_images_seconds=0.3),
         ),
     )

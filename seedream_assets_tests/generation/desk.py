@@ -82,6 +82,12 @@ class Desk:
         """One run over what is not final of these requests."""
         return run_generation(self.order(self.demands(requests), **changes))
 
+    @property
+    def leonardo(self) -> LeonardoSettings:
+        """The account, without a limit of its own."""
+        rates = {"creates_per_minute": 100_000, "requests_per_minute": 100_000}
+        return LeonardoSettings(api_key=self.emulator.key, base_url=self.emulator.base_url, **rates)
+
     def demands(self, requests: Iterable[GenerationRequest]) -> list[Demand]:
         wanted = list(requests)
         standings = Standings(self.store).of([request.request_id for request in wanted])

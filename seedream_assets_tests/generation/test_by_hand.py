@@ -6,11 +6,12 @@ import pytest
 
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Released, Submitted, Writer, encode_event, event_key
+from seedream_assets.generation.adopting import adopt_generation
 from seedream_assets.generation.by_hand import (
     NotByHand,
-    adopt_generation,
     find_request,
     list_open,
+    release_all,
     release_request,
     show_request,
 )
@@ -70,7 +71,7 @@ def test_a_request_s_events_are_shown_in_order(desk, uncertain):
 
 
 def test_an_adopted_generation_is_stored_by_the_next_run_and_not_bought_again(desk, uncertain):
-    standing = adopt_generation(desk.store, uncertain.request_id, generation_of(desk))
+    standing = adopt_generation(desk.store, uncertain.request_id, generation_of(desk), desk.leonardo)
     assert standing.state is RequestState.SUBMITTED
     assert desk.run([uncertain]).requests == {"completed": 1}
     assert desk.bill["generations"] == 1
@@ -98,7 +99,7 @@ def test_what_is_paid_for_or_has_ended_is_never_released_or_given_another_genera
     with pytest.raises(NotByHand, match="not open"):
         release_request(desk.store, request.request_id, "no reason")
     with pytest.raises(NotByHand, match="not open"):
-        adopt_generation(desk.store, request.request_id, "some-generation")
+        adopt_generation(desk.store, request.request_id, "some-generation", desk.leonardo)
 
 
 def test_a_generation_that_belongs_to_another_request_is_not_adopted(desk, uncertain):
@@ -106,7 +107,7 @@ def test_a_generation_that_belongs_to_another_request_is_not_adopted(desk, uncer
     desk.run([other])
     theirs = next(event for event in show_request(desk.store, other.request_id)[1] if isinstance(event, Submitted))
     with pytest.raises(NotByHand, match="belongs to request"):
-        adopt_generation(desk.store, uncertain.request_id, theirs.generation_id)
+        adopt_generation(desk.store, uncertain.request_id, theirs.generation_id, desk.leonardo, force=True)
     assert desk.state(uncertain) is RequestState.OPEN
 
 
@@ -120,3 +121,30 @@ def test_nobody_decides_over_a_run_that_lives(desk):
     with pytest.raises(NotByHand, match="in the hands of a run on another machine, process 7"):
         release_request(desk.store, request.request_id, "no reason")
     assert desk.state(request) is RequestState.OPEN
+
+
+def test_all_open_requests_are_released_but_those_that_a_run_works_on(desk):
+    mine, theirs = make_paid_requests(3), make_paid_request("a cow")
+    desk.fault("create", "drop_before", times=3)
+    desk.fault("history", "error_before")
+    desk.run(mine)
+    desk.heal()
+    writer = Writer(engine_id="theirs", nonce="n", host="another machine", boot_id="b", pid=7)
+    desk.store.replace("leases/theirs.json", b'{"lease_seconds": 600.0}', content_type="application/json")
+    intent = make_intent(theirs, writer=writer, at=datetime.now(UTC))
+    desk.store.create(event_key(intent), encode_event(intent), content_type="application/json")
+    found = release_all(desk.store, "the account was looked through")
+    assert [found[request.request_id].state for request in mine] == [RequestState.FREE] * 3
+    assert isinstance(found[theirs.request_id], NotByHand)
+    assert desk.state(theirs) is RequestState.OPEN
+    assert release_all(desk.store, "again").keys() == {theirs.request_id}
+
+
+def test_an_event_that_is_not_known_is_shown_by_name_and_nothing_is_decided_over_it(desk, uncertain):
+    key = f"requests/{uncertain.request_id}/00-refunded.json"
+    desk.store.create(key, b"{}", content_type="application/json")
+    standing, events = show_request(desk.store, uncertain.request_id)
+    assert standing.unknown == ("00-refunded.json",)
+    assert [event.event for event in events] == ["intent"]
+    with pytest.raises(NotByHand, match="00-refunded.json.*update seedream-assets"):
+        release_request(desk.store, uncertain.request_id, "no reason")
