@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -39,7 +40,7 @@ def approval_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
 
 
 class ApprovalCheck:
-    """The approval of one step, over all its partitions.
+    """The approval of one step, over all its partitions, by the versions of their plans.
 
     Raises:
         ApprovalError: The run was launched to approve another plan than the one that is there; nothing was bought.
@@ -49,19 +50,19 @@ class ApprovalCheck:
         self,
         context: dg.AssetExecutionContext,
         declaration: DatasetDeclaration,
-        partitions: list[str],
+        versions: Mapping[str, str],
         deployment: Deployment,
     ) -> None:
         self._key = context.asset_key
         self._op_name = context.op_execution_context.op.name
         self._deployment = deployment
-        self.gate = open_gate(declaration, partitions, deployment.store)
+        self.gate = open_gate(declaration, versions, deployment.store, versions)
         given: dict[str, str] = context.op_execution_context.op_config or {}
         asked = given.get("approve")
         if asked and self.gate.is_shut:
             by = given.get("approved_by") or f"whoever launched run {context.run.run_id}"
             approve(self.gate, asked, declaration, deployment.store, by=by, dagster_run_id=context.run.run_id)
-            self.gate = open_gate(declaration, partitions, deployment.store)
+            self.gate = open_gate(declaration, versions, deployment.store, versions)
 
     def of(self, partition: str, outcome: Outcome) -> dg.AssetCheckResult:
         """The check of one partition, after what may be bought of it was bought."""

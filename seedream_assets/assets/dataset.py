@@ -16,6 +16,7 @@ from seedream_assets.assets.lineage import materialise_stage
 from seedream_assets.assets.partition_walk import Materialised, partitions_of
 from seedream_assets.assets.quality_checks import quality_check_specs, quality_metadata, quality_results
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
+from seedream_assets.assets.versions import PLAN, versions_in_run
 from seedream_assets.core.column_lineage import manifest_lineage
 from seedream_assets.core.costs import QUOTED
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
@@ -63,9 +64,11 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
             last = partitions_of(context)[-1]
+            planned = versions_in_run(context, frame.key("generation_requests"), PLAN)
+            versions = planned | versions_in_run(context, frame.key("images"), PLAN)
 
             def assemble(partition: str) -> Materialised:
-                done = _assemble(frame, partition, deployment)
+                done = _assemble(frame, partition, deployment, versions.get(partition))
                 # An export is of all partitions, so one is made when no manifest is still to come.
                 return with_exports(frame, done, deployment.store, context.log) if partition == last else done
 
@@ -74,8 +77,8 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
     return dataset
 
 
-def _assemble(frame: AssetFrame, partition: str, deployment: Deployment) -> Materialised:
-    outcome = assemble_dataset(frame.declaration, partition, deployment)
+def _assemble(frame: AssetFrame, partition: str, deployment: Deployment, version: str | None) -> Materialised:
+    outcome = assemble_dataset(frame.declaration, partition, deployment, version=version)
     manifest = outcome.manifest
     uri = deployment.store.uri(frame.declaration.key("manifest", partition))
     ours, others = manifest[list(MANIFEST_COLUMNS)], manifest.drop(columns=list(MANIFEST_COLUMNS))

@@ -13,6 +13,7 @@ from seedream_assets.assets.lineage import materialise_stage
 from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.assets.quote_checks import QuoteChecks
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
+from seedream_assets.assets.versions import PLAN, SNAPSHOT, versions_in_run
 from seedream_assets.core.approval import Gate
 from seedream_assets.core.column_lineage import PLAN_LINEAGE
 from seedream_assets.core.errors import LimitError
@@ -53,12 +54,15 @@ def build_generation_requests(frame: AssetFrame) -> dg.AssetsDefinition:
             checks = QuoteChecks(key, frame.declaration, deployment)
             # Once for all partitions, and only where there is something to buy.
             account = cache(lambda: read_account(deployment.leonardo))
+            snapshots = versions_in_run(context, frame.key("prompts"), SNAPSHOT)
             yield from materialise_stage(
                 context,
                 frame,
                 "generation_requests",
                 deployment,
-                lambda partition: _plan(context, frame, partition, deployment, checks, account),
+                lambda partition: _plan(
+                    context, frame, partition, deployment, checks, account, snapshots.get(partition)
+                ),
             )
 
     return generation_requests
@@ -71,15 +75,16 @@ def _plan(
     deployment: Deployment,
     checks: QuoteChecks,
     account: Callable[[], AccountReading],
+    snapshot_version: str | None,
 ) -> Materialised:
     declaration = frame.declaration
-    snapshot = load_snapshot(deployment.store, declaration, partition)
+    snapshot = load_snapshot(deployment.store, declaration, partition, snapshot_version)
     try:
         plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=checks.credits_so_far)
     except LimitError as error:
         told = f"{error}; the limits are tighter than when the prompts were checked: materialise prompts again"
         return Materialised(incomplete=told, checks=(checks.outside_limits(told),))
-    write_plan(deployment.store, declaration, partition, plan)
+    version = write_plan(deployment.store, declaration, partition, plan)
     quote = plan.quote
     gate = gate_of(declaration, partition, plan.requests, deployment.store)
     outlook = look_ahead(plan, deployment, account)
@@ -99,6 +104,7 @@ def _plan(
             **_numbers(quote, outlook, declaration.name),
             "sample": preview(plan.requests[SHOWN], rows=10),
             "stored_at": uri,
+            PLAN: version,
             "dagster/row_count": row_count(plan.requests),
             "dagster/uri": uri,
             "dagster/column_schema": table_schema(PLAN_COLUMNS),

@@ -14,6 +14,7 @@ from seedream_assets.assets.lineage import Lineage, told_lineage
 from seedream_assets.assets.live_progress import LiveProgress
 from seedream_assets.assets.partition_walk import Materialised, Walk
 from seedream_assets.assets.tables import column_lineage, markdown_table, table_schema
+from seedream_assets.assets.versions import PLAN, versions_in_run
 from seedream_assets.core.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
 from seedream_assets.core.costs import describe_costs, in_one_unit
 from seedream_assets.core.errors import SeedreamError
@@ -21,6 +22,7 @@ from seedream_assets.core.run_report import RunReport
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.endings import Endings
+from seedream_assets.generation.generation_requests import pin_plans
 from seedream_assets.generation.images import buy_partitions
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
@@ -65,12 +67,15 @@ class _Purchase:
         self._declaration = frame.declaration
         self._deployment = deployment
         self._booked = 0
+        self._versions: dict[str, str] = {}
         self._approval: ApprovalCheck | None = None
 
     def buy(self, walk: Walk, lineage: Lineage) -> None:
         """Bring every partition as far as it can be brought, and tell of each as it ends."""
+        made = versions_in_run(self._context, self._frame.key("generation_requests"), PLAN)
+        self._versions = pin_plans(self._deployment.store, self._declaration, walk.to_do, made)
         if self._declaration.approval is not None:
-            self._approval = ApprovalCheck(self._context, self._declaration, walk.to_do, self._deployment)
+            self._approval = ApprovalCheck(self._context, self._declaration, self._versions, self._deployment)
         with lineage.of_several(walk.to_do) as told:
 
             def tell(partition: str, report: RunReport, endings: Endings) -> None:
@@ -95,6 +100,7 @@ class _Purchase:
                 dagster_run_id=self._context.run.run_id,
                 watch_parent=True,
                 gate=self._approval.gate if self._approval else None,
+                versions=self._versions,
             )
             for partition, error in bought.unplanned.items():
                 refuse(partition, error)
@@ -107,7 +113,8 @@ class _Purchase:
         for partition in bought.not_begun[:1]:
             # The manifest says what is there, whatever stopped the run before it came to this.
             with suppress(SeedreamError):
-                assemble_dataset(self._declaration, partition, self._deployment, measure=False)
+                version = self._versions.get(partition)
+                assemble_dataset(self._declaration, partition, self._deployment, measure=False, version=version)
 
     def _only_partition(self) -> str | None:
         """The partition that the step's progress is about; None where there are none, or several."""
@@ -116,7 +123,16 @@ class _Purchase:
     def _outcome(self, partition: str, report: RunReport, endings: Endings) -> Materialised:
         log = self._context.log
         booked_before, self._booked = self._booked, self._booked + report.credits_booked
-        outcome = assemble_dataset(self._declaration, partition, self._deployment, fresh=endings, measure=False)
+        version = self._versions[partition]
+        outcome = assemble_dataset(
+            self._declaration,
+            partition,
+            self._deployment,
+            fresh=endings,
+            measure=False,
+            version=version,
+            report=report,
+        )
         for reason, count in report.reasons.items():
             log.warning("%s x %s", count, reason)
         for warning in report.warnings:
@@ -125,7 +141,7 @@ class _Purchase:
         if incomplete:
             log.warning("%s", incomplete)
         return Materialised(
-            metadata=_metadata(report, outcome, self._deployment, self._frame),
+            metadata={**_metadata(report, outcome, self._deployment, self._frame), PLAN: version},
             data_version=_data_version(outcome),
             checks=(self._approval.of(partition, outcome),) if self._approval else (),
             incomplete=incomplete,

@@ -12,6 +12,7 @@ from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.lineage import materialise_stage
 from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.assets.tables import preview, row_count, table_schema
+from seedream_assets.assets.versions import SNAPSHOT
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.prompts import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
@@ -56,7 +57,7 @@ def _read(
     context: dg.AssetExecutionContext, frame: AssetFrame, key: str, reader: PromptReader, deployment: Deployment
 ) -> Materialised:
     snapshot = reader.read(key)
-    write_snapshot(deployment.store, frame.declaration, key, snapshot)
+    snapshot = write_snapshot(deployment.store, frame.declaration, key, snapshot)
     checked = snapshot.checked
     uri = deployment.store.uri(frame.declaration.key("prompts", key))
     context.log.info(
@@ -76,6 +77,7 @@ def _read(
             "warned_rows": _remarks(checked.warnings),
             "sample": preview(checked.prompts[SHOWN], rows=10),
             "stored_at": uri,
+            SNAPSHOT: str(snapshot.version),
             "tables": preview(_tables(snapshot), rows=20),
             "dagster/row_count": row_count(checked.prompts),
             "dagster/uri": uri,

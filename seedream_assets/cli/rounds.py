@@ -29,9 +29,19 @@ HOPELESS = (DeclarationError, StoreRefused)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A partition's quote, and the rows of its table that were rejected: how many, and the first of them."""
+    """What a partition comes to.
+
+    Attributes:
+        quote: Of its plan.
+        version: Of the plan: the run keeps to it, whatever is planned beside.
+        snapshot: The version of the prompts that it was made from.
+        rejected_rows: Rows of its table that were rejected.
+        first_rejected: The first of them.
+    """
 
     quote: Quote
+    version: str
+    snapshot: str | None
     rejected_rows: int
     first_rejected: pd.DataFrame
 
@@ -80,10 +90,10 @@ def plan_partitions(
     for partition in partitions:
         try:
             snapshot = reader.read(partition)
-            write_snapshot(store, declaration, partition, snapshot)
+            snapshot = write_snapshot(store, declaration, partition, snapshot)
             beside = sum(one.quote.credits_to_buy for one in planned.values())
             plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside)
-            write_plan(store, declaration, partition, plan)
+            version = write_plan(store, declaration, partition, plan)
         except SeedreamError as error:
             if len(partitions) == 1 or isinstance(error, HOPELESS):
                 raise
@@ -91,6 +101,8 @@ def plan_partitions(
         else:
             planned[partition] = Planned(
                 quote=plan.quote,
+                version=version,
+                snapshot=snapshot.version,
                 rejected_rows=snapshot.rejected_rows,
                 first_rejected=snapshot.checked.rejected.head(ROWS_SHOWN + 1),
             )
@@ -109,12 +121,13 @@ def plan_replacements(
     for partition, before in planned.items():
         if not bought.outcomes[partition].rejected:
             continue
-        snapshot = load_snapshot(store, declaration, partition)
+        snapshot = load_snapshot(store, declaration, partition, before.snapshot)
         beside = sum(one.quote.credits_to_buy for one in again.values())
-        plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside)
+        manifest = bought.outcomes[partition].manifest
+        plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside, earlier=manifest)
         if plan.quote.replacements > before.quote.replacements:
-            write_plan(store, declaration, partition, plan)
-            again[partition] = replace(before, quote=plan.quote)
+            version = write_plan(store, declaration, partition, plan)
+            again[partition] = replace(before, quote=plan.quote, version=version)
     if again:
         _tell(again)
     return again
@@ -144,36 +157,53 @@ def _tell(planned: Mapping[str, Planned]) -> None:
 
 
 def buy_planned(
-    declaration: DatasetDeclaration, partitions: Sequence[str], deployment: Deployment, *, approved: str | None
+    declaration: DatasetDeclaration, planned: Mapping[str, Planned], deployment: Deployment, *, approved: str | None
 ) -> Bought:
-    """The last two stages of partitions that are planned: one stream, one budget.
+    """The last two stages of partitions that are planned, each by the plan that was made of it: one stream, one budget.
 
     Raises:
         SeedreamError: Something stands against all of them. The manifests say what is there all the same.
     """
-    store = deployment.store
-    gate = open_gate(declaration, partitions, store)
+    store, partitions = deployment.store, list(planned)
+    versions = {partition: one.version for partition, one in planned.items()}
+    gate = open_gate(declaration, partitions, store, versions)
     if approved is not None and gate.is_shut:
         approve(gate, approved, declaration, store, by=this_person(), dagster_run_id=None)
-        gate = open_gate(declaration, partitions, store)
+        gate = open_gate(declaration, partitions, store, versions)
     outcomes: dict[str, Outcome] = {}
     reports: dict[str, RunReport | None] = {}
 
     def keep(partition: str, report: RunReport, endings: Endings) -> None:
         # Images are measured when the stream has ended: they must not hold it up.
-        outcomes[partition] = assemble_dataset(declaration, partition, deployment, fresh=endings, measure=False)
+        outcomes[partition] = assemble_dataset(
+            declaration,
+            partition,
+            deployment,
+            fresh=endings,
+            measure=False,
+            version=versions[partition],
+            report=report,
+        )
         reports[partition] = report
 
     try:
         with showing_progress() as on_progress:
             bought = buy_partitions(
-                declaration, partitions, deployment, on_partition=keep, on_progress=on_progress, gate=gate
+                declaration,
+                partitions,
+                deployment,
+                on_partition=keep,
+                on_progress=on_progress,
+                gate=gate,
+                versions=versions,
             )
     finally:
         # Whatever stopped the paid stage, the manifest says what is there.
         for partition in partitions:
             if partition not in outcomes:
-                outcomes[partition] = assemble_dataset(declaration, partition, deployment, measure=False)
+                outcomes[partition] = assemble_dataset(
+                    declaration, partition, deployment, measure=False, version=versions[partition]
+                )
                 reports[partition] = None
     if bought.error is not None:
         raise bought.error

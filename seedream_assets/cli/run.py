@@ -109,7 +109,7 @@ def run_partitions(
     """
     began = time.monotonic()
     planned, problems = plan_partitions(declaration, partitions, deployment)
-    bought = buy_planned(declaration, list(planned), deployment, approved=approved)
+    bought = buy_planned(declaration, planned, deployment, approved=approved)
     for _ in range(declaration.regenerate.max_rounds):
         if bought.report.stopped or not all(outcome.is_final for outcome in bought.outcomes.values()):
             break
@@ -118,7 +118,7 @@ def run_partitions(
             break
         # The budget of the run is one, however many rounds it takes.
         left = declaration.with_credits_booked(bought.report.credits_booked)
-        bought = bought.then(buy_planned(left, list(again), deployment, approved=None))
+        bought = bought.then(buy_planned(left, again, deployment, approved=None))
         planned |= {partition: _added(planned[partition], later) for partition, later in again.items()}
     summaries = {
         partition: summarise(

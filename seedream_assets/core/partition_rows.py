@@ -51,7 +51,7 @@ def rows_of_partition(
             be its own; or the table does not have the column.
     """
     if partitions.column is None:
-        return frame, _no_rejections()
+        return frame, no_rejections()
     found = partition_rows(frame, partitions)
     if partition not in found.keys:
         if frame.empty or had_rows():
@@ -160,6 +160,7 @@ def _places(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _no_rejections() -> pd.DataFrame:
+def no_rejections() -> pd.DataFrame:
+    """No row, with the columns of `CheckedPrompts.rejected`."""
     places = pd.DataFrame({"row_number": np.empty(0, dtype=np.int64), "table": pd.Series([], dtype=TEXT)})
     return FaultLog(0).rejections(places)

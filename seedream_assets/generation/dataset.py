@@ -27,7 +27,7 @@ from seedream_assets.core.plan import specs_of
 from seedream_assets.core.quality import Judgement
 from seedream_assets.core.run_report import RunReport
 from seedream_assets.generation.deployment import Deployment, code_version
-from seedream_assets.generation.generation_requests import load_manifest, load_plan_with_replacements
+from seedream_assets.generation.generation_requests import load_kept_plan, load_manifest
 from seedream_assets.generation.images import load_report
 from seedream_assets.generation.ledger_store import last_release, read_endings
 from seedream_assets.generation.prompts import load_snapshot
@@ -68,6 +68,8 @@ def assemble_dataset(
     *,
     fresh: Iterable[FinalEvent] = (),
     measure: bool = True,
+    version: str | None = None,
+    report: RunReport | None = None,
 ) -> Outcome:
     """Build the manifest of a partition and write it.
 
@@ -79,14 +81,19 @@ def assemble_dataset(
         fresh: Final events that are known to stand in the ledger; the others are read from the earlier manifest or
             from the store.
         measure: Measure the images that the quality checks do not know yet; without it, what is known counts.
+        version: Of the plan, and so of the prompts that it was made from; None for the latest.
+        report: Of the run that is told of; None for the latest one over this plan.
 
     Raises:
         StoreError: The prompts were not read, or the partition was not planned.
     """
     store = deployment.store
-    snapshot = load_snapshot(store, declaration, partition)
-    plan, replacements = load_plan_with_replacements(store, declaration, partition)
-    report = load_report(store, declaration, partition)
+    kept = load_kept_plan(store, declaration, partition, version)
+    plan = kept.requests
+    snapshot = load_snapshot(store, declaration, partition, kept.snapshot)
+    if report is None:
+        # A plan that names no prompts was written before there were versions, and so were the reports on it.
+        report = load_report(store, declaration, partition, kept.version if kept.snapshot else None)
     standings = deployment.standings.of(plan["request_id"])
     unreadable: dict[str, str] = {}
     earlier = load_manifest(store, declaration, partition)
@@ -102,7 +109,7 @@ def assemble_dataset(
         unfinished=_unfinished(store, standings, report, unreadable),
         code_version=code_version(),
         tables=snapshot.tables,
-        replacements=replacements,
+        replacements=kept.replacements,
     )
     quality = judge_partition(declaration, partition, store, manifest, measure=False)
     manifest = mark_rejected(manifest, quality.reject_reasons)

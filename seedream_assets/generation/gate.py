@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import pandas as pd
@@ -12,11 +12,17 @@ from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import StoreError
 from seedream_assets.generation.approvals import ApprovalRecord, keep_approval, keep_sample, load_approval
 from seedream_assets.generation.generation_requests import load_plan
+from seedream_assets.generation.versions import NO_VERSIONS
 from seedream_assets.storage.object_store import ObjectStore
 
 
-def open_gate(declaration: DatasetDeclaration, partitions: Iterable[str], store: ObjectStore) -> Gate:
-    """The gate of a run over these partitions, from their plans as they were last written.
+def open_gate(
+    declaration: DatasetDeclaration,
+    partitions: Iterable[str],
+    store: ObjectStore,
+    versions: Mapping[str, str] = NO_VERSIONS,
+) -> Gate:
+    """The gate of a run over these partitions, from their plans of these versions, else as they were last written.
 
     Partitions that were not planned are left out: the run says so of each. Where the dataset asks for no approval,
     nothing is read.
@@ -26,7 +32,9 @@ def open_gate(declaration: DatasetDeclaration, partitions: Iterable[str], store:
     plans: dict[str, PlanToApprove] = {}
     for partition in partitions:
         with suppress(StoreError):
-            plans |= gate_of(declaration, partition, load_plan(store, declaration, partition), store).plans
+            plans |= gate_of(
+                declaration, partition, load_plan(store, declaration, partition, versions.get(partition)), store
+            ).plans
     return Gate(approval=declaration.approval, plans=plans)
 
 

@@ -1,6 +1,7 @@
 """Stage 2, `generation_requests`: what is owned, what is to buy, and what it will cost.
 
-    datasets/<dataset>/requests/<partition>.parquet    the plan, columns as `PLAN_COLUMNS`
+    datasets/<dataset>/requests/<partition>.parquet              the plan, columns as `PLAN_COLUMNS`
+    datasets/<dataset>/requests/<partition>/<version>.parquet    the same, for the run that made it: see `versions`
 
 It reads the ledger and spends nothing; materialising it is the quote.
 """
@@ -8,6 +9,7 @@ It reads the ledger and spends nothing; materialising it is the quote.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,7 +22,7 @@ from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import Blocked, Completed, Failed, Intent, LedgerEvent, request_folder
 from seedream_assets.core.manifest import MANIFEST_COLUMNS, endings_in, read_manifest
 from seedream_assets.core.models import ModelCatalog
-from seedream_assets.core.parquet import PARQUET, from_parquet, naming, read_facts, to_parquet
+from seedream_assets.core.parquet import from_parquet, naming, read_facts, to_parquet
 from seedream_assets.core.plan import (
     LATER_PLAN_COLUMNS,
     PLAN_COLUMNS,
@@ -37,10 +39,20 @@ from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.ledger_store import final_key, read_event
 from seedream_assets.generation.prompts import PromptSnapshot
 from seedream_assets.generation.quality import judge_partition
+from seedream_assets.generation.versions import (
+    delete_old_versions,
+    read_latest,
+    read_version,
+    version_key,
+    version_of,
+    write_version,
+)
 from seedream_assets.storage.object_store import ObjectStore
 
 PLAN_ANEW = "plan the partition again: `seedream run` does, or materialise generation_requests"
 _LOG = logging.getLogger(__name__)
+# In a plan's facts: the version of the prompts that it was made from.
+SNAPSHOT = "snapshot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +62,24 @@ class Plan:
     Attributes:
         pace: How long one request takes, as far as it is known.
         replacements: The rejects that it answers with further samples.
+        snapshot: The version of the prompts that it was made from; None where they were not written.
     """
 
     requests: pd.DataFrame
     quote: Quote
     pace: Pace = DOCUMENTED_PACE
     replacements: Replacements = NONE_REPLACED
+    snapshot: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptPlan:
+    """A plan as it stands in the store: as `Plan`, with its version and without its price."""
+
+    version: str
+    requests: pd.DataFrame
+    replacements: Replacements
+    snapshot: str | None
 
 
 def make_plan(
@@ -65,12 +89,14 @@ def make_plan(
     deployment: Deployment,
     *,
     credits_beside: int = 0,
+    earlier: pd.DataFrame | None = None,
 ) -> Plan:
     """Plan the snapshot's images against what the ledger shows as owned. Writes nothing.
 
     Args:
         declaration, partition, snapshot, deployment: What is wanted, and on what.
         credits_beside: What the same run wants to buy in its other partitions; counts for the approval.
+        earlier: The manifest whose rejects are to be replaced; None for the latest one.
 
     Raises:
         BudgetError: A model's price is not known.
@@ -78,7 +104,8 @@ def make_plan(
         StoreError: The ledger cannot be read.
     """
     prompts = snapshot.checked.prompts
-    earlier = load_manifest(deployment.store, declaration, partition)
+    if earlier is None:
+        earlier = load_manifest(deployment.store, declaration, partition)
     replacements = _replacements(declaration, partition, deployment.store, earlier)
     extra = 0
 
@@ -114,7 +141,7 @@ def make_plan(
         )
     quote = quote_plan(requests, wanted=snapshot.wanted + extra, dataset=declaration.name, replacements=extra)
     pace = learn_pace(earlier) or DOCUMENTED_PACE
-    return Plan(requests=requests, quote=quote, pace=pace, replacements=replacements)
+    return Plan(requests=requests, quote=quote, pace=pace, replacements=replacements, snapshot=snapshot.version)
 
 
 def _replacements(
@@ -177,20 +204,50 @@ def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition
     return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in MANIFEST_COLUMNS.items()})
 
 
-def write_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: Plan) -> None:
-    """Keep a plan, and which requests are its sample; the latest plan stands."""
+def write_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: Plan) -> str:
+    """Keep a plan, and which requests are its sample; the latest plan stands. Versions of long ago are deleted.
+
+    Returns:
+        Its version: what a run goes by that is to buy, count and report this plan and no other.
+    """
     keep_planned_sample(store, declaration, partition, plan.requests)
-    facts = {"wanted": plan.quote.wanted, **plan.replacements.to_facts()}
-    key = declaration.key("requests", partition)
-    store.replace(key, to_parquet(plan.requests, facts), content_type=PARQUET)
+    made_from = {} if plan.snapshot is None else {SNAPSHOT: plan.snapshot}
+    facts = {"wanted": plan.quote.wanted, **plan.replacements.to_facts(), **made_from}
+    version = write_version(store, declaration, "requests", partition, to_parquet(plan.requests, facts))
+    delete_old_versions(store, declaration, "requests", partition, keep=version)
+    if plan.snapshot is not None:
+        delete_old_versions(store, declaration, "prompts", partition, keep=plan.snapshot)
+    return version
 
 
-def read_plan_object(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> bytes:
-    """The plan's Parquet bytes.
+def pin_plans(
+    store: ObjectStore, declaration: DatasetDeclaration, partitions: Iterable[str], known: Mapping[str, str]
+) -> dict[str, str]:
+    """The versions of the plans that a run goes by to its end: those that are known, else the latest.
+
+    Partitions that were not planned are left out.
+    """
+    pinned: dict[str, str] = {}
+    for partition in partitions:
+        if partition in known:
+            pinned[partition] = known[partition]
+            continue
+        with suppress(ObjectNotFound):
+            pinned[partition] = read_latest(store, declaration, "requests", partition)[1]
+    return pinned
+
+
+def read_plan_object(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
+) -> bytes:
+    """The Parquet bytes of the plan of this version; without one, of the latest.
 
     Raises:
-        StoreError: There is none; `generation_requests` has not been materialised for this partition.
+        StoreError: There is none; `generation_requests` has not been materialised for this partition, or this version
+            is gone.
     """
+    if version is not None:
+        return read_version(store, declaration, "requests", partition, version)
     try:
         return store.read(declaration.key("requests", partition))
     except ObjectNotFound as error:
@@ -199,31 +256,40 @@ def read_plan_object(store: ObjectStore, declaration: DatasetDeclaration, partit
         ) from error
 
 
-def load_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> pd.DataFrame:
-    """The plan as it was last written.
+def load_plan(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
+) -> pd.DataFrame:
+    """The plan of this version; without one, the latest.
 
     Raises:
         StoreError: As `read_plan_object`.
         ObjectUnreadable: What stands there is no plan.
     """
-    return _as_plan(read_plan_object(store, declaration, partition), declaration.key("requests", partition))
+    return load_kept_plan(store, declaration, partition, version).requests
 
 
-def load_plan_with_replacements(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str
-) -> tuple[pd.DataFrame, Replacements]:
-    """The plan as it was last written, and the rejects that it answers.
+def load_kept_plan(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
+) -> KeptPlan:
+    """As `load_plan`, with what stands in the plan's facts.
 
     Raises:
         StoreError: As `read_plan_object`.
         ObjectUnreadable: What stands there is no plan.
     """
-    body, key = read_plan_object(store, declaration, partition), declaration.key("requests", partition)
-    plan = _as_plan(body, key)
+    body, key = read_plan_object(store, declaration, partition, version), plan_key(declaration, partition, version)
     with naming(key, remedy=PLAN_ANEW):
-        return plan, Replacements.from_facts(read_facts(body))
+        facts = read_facts(body)
+        return KeptPlan(
+            version=version_of(body),
+            requests=from_parquet(body, PLAN_COLUMNS, later=LATER_PLAN_COLUMNS),
+            replacements=Replacements.from_facts(facts),
+            snapshot=facts.get(SNAPSHOT),
+        )
 
 
-def _as_plan(body: bytes, key: str) -> pd.DataFrame:
-    with naming(key, remedy=PLAN_ANEW):
-        return from_parquet(body, PLAN_COLUMNS, later=LATER_PLAN_COLUMNS)
+def plan_key(declaration: DatasetDeclaration, partition: str, version: str | None) -> str:
+    """Where the plan of this version stands; without one, the latest."""
+    if version is None:
+        return declaration.key("requests", partition)
+    return version_key(declaration, "requests", partition, version)

@@ -1,6 +1,7 @@
 """Stage 3, `images`: the only stage that spends. Buys what the plan wants and nobody owns, and stores every image.
 
-datasets/<dataset>/runs/<partition>.json    what the latest run did, and why it stopped
+datasets/<dataset>/runs/<partition>.json                   what the latest run did, and why it stopped
+datasets/<dataset>/requests/<partition>/<version>.json     the same of the latest run over this plan: see `versions`
 """
 
 from __future__ import annotations
@@ -20,18 +21,19 @@ from seedream_assets.core.errors import DeclarationError, ObjectNotFound, Seedre
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import FinalEvent
-from seedream_assets.core.parquet import iterate_rows, naming
+from seedream_assets.core.parquet import iterate_rows, naming, read_facts
 from seedream_assets.core.plan import read_plan
 from seedream_assets.core.run_report import Progress, RunReport
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.endings import Endings
 from seedream_assets.generation.errand import Demand, Predecessor
 from seedream_assets.generation.gate import keep_samples, open_gate
-from seedream_assets.generation.generation_requests import PLAN_ANEW, read_plan_object
+from seedream_assets.generation.generation_requests import PLAN_ANEW, SNAPSHOT, pin_plans, plan_key, read_plan_object
 from seedream_assets.generation.marking_settings import open_marking
 from seedream_assets.generation.partition_stream import OnPartition, PartitionStream
 from seedream_assets.generation.run import RunOrder, run_generation
 from seedream_assets.generation.submitting import AtStep
+from seedream_assets.generation.versions import NO_VERSIONS, version_key
 from seedream_assets.generation.waiting import Sleep
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -51,6 +53,7 @@ def buy_images(
     at_step: AtStep = lambda _step, _request_id: None,
     sleep: Sleep = asyncio.sleep,
     gate: Gate | None = None,
+    version: str | None = None,
 ) -> RunReport:
     """Bring every request of one partition's plan to its end; see `buy_partitions`.
 
@@ -58,6 +61,7 @@ def buy_images(
         declaration, partition, deployment: What is wanted, and on what.
         on_progress, dagster_run_id, watch_parent, at_step, sleep, gate: As for `buy_partitions`.
         on_ending: Told how each request ended that this run brought to its end.
+        version: Of the plan; None for the latest.
 
     Raises:
         StoreError: The partition was not planned.
@@ -81,6 +85,7 @@ def buy_images(
         at_step=at_step,
         sleep=sleep,
         gate=gate,
+        versions=NO_VERSIONS if version is None else {partition: version},
     )
     if bought.error is not None:
         raise bought.error
@@ -118,6 +123,7 @@ def buy_partitions(
     at_step: AtStep = lambda _step, _request_id: None,
     sleep: Sleep = asyncio.sleep,
     gate: Gate | None = None,
+    versions: Mapping[str, str] = NO_VERSIONS,
 ) -> BoughtPartitions:
     """Bring every request of these partitions' plans to its end, as one run with one budget. Blocks until it has ended.
 
@@ -135,6 +141,7 @@ def buy_partitions(
         sleep: Waits so many seconds.
         gate: What may be bought of plans that nobody has approved; None: opened here, for these partitions. What is
             paid for already is fetched in any case.
+        versions: Of the plans, by partition; the latest of the others is taken now, and kept to.
 
     Raises:
         DeclarationError: Something is to be bought, and there is no key, or what the images are to be signed with
@@ -142,8 +149,9 @@ def buy_partitions(
         Exception: What `on_partition` raised.
     """
     store, partitions = deployment.store, list(partitions)
-    gate = gate or open_gate(declaration, partitions, store)
-    prices, plans, unplanned = _read_plans(store, declaration, partitions)
+    given, versions = versions, pin_plans(store, declaration, partitions, versions)
+    gate = gate or open_gate(declaration, partitions, store, versions)
+    prices, plans, snapshots, unplanned = _read_plans(store, declaration, partitions, versions, given)
     # A plan may be a day old: what others have bought since then is not bought again, and need not be claimed first.
     standings = {key: found for key, found in deployment.standings.of(prices).items() if not found.is_final}
     unfinished = {partition: [key for key in ids if key in standings] for partition, ids in plans.items()}
@@ -154,7 +162,9 @@ def buy_partitions(
     def told(partition: str, report: RunReport, endings: Endings) -> None:
         if report.stopped is None and len(wanted[partition]) < len(unfinished[partition]):
             report = replace(report, stopped="awaiting_approval", stop_reason=gate.held_back(partition))
-        _write_report(store, declaration.key("runs", partition, ".json"), report)
+        own = version_key(declaration, "requests", partition, versions[partition], ".json")
+        for key in (own, declaration.key("runs", partition, ".json")):
+            _write_report(store, key, report)
         on_partition(partition, report, endings)
 
     with PartitionStream(wanted, told) as stream:
@@ -174,7 +184,7 @@ def buy_partitions(
                 partition="",
                 partition_of=stream.buyer,
                 listener=stream,
-                demands=_demands(store, declaration, standings, stream),
+                demands=_demands(store, declaration, versions, standings, stream),
                 total=stream.total,
                 credits_to_buy=sum(
                     prices[key]
@@ -183,7 +193,7 @@ def buy_partitions(
                 ),
                 run_id=stream.run_id,
                 dagster_run_id=dagster_run_id,
-                marking=open_marking(declaration, plans, store),
+                marking=open_marking(declaration, snapshots, store),
                 on_progress=on_progress,
                 on_report=reports.append,
                 on_ending=stream.ended,
@@ -201,23 +211,29 @@ def buy_partitions(
 
 
 def _read_plans(
-    store: ObjectStore, declaration: DatasetDeclaration, partitions: Iterable[str]
-) -> tuple[dict[str, int], dict[str, list[str]], dict[str, SeedreamError]]:
-    """The price of every planned request, the requests of every partition, and the partitions without a plan."""
+    store: ObjectStore,
+    declaration: DatasetDeclaration,
+    partitions: Iterable[str],
+    versions: Mapping[str, str],
+    given: Mapping[str, str],
+) -> tuple[dict[str, int], dict[str, list[str]], dict[str, str | None], dict[str, SeedreamError]]:
+    """The price of every planned request; each partition's requests, and its snapshot; the partitions without a plan."""
     prices: dict[str, int] = {}
     plans: dict[str, list[str]] = {}
+    snapshots: dict[str, str | None] = {}
     unplanned: dict[str, SeedreamError] = {}
     for partition in partitions:
         try:
-            plan = read_plan_object(store, declaration, partition)
-            with naming(declaration.key("requests", partition), remedy=PLAN_ANEW):
+            plan = read_plan_object(store, declaration, partition, versions.get(partition))
+            with naming(plan_key(declaration, partition, given.get(partition)), remedy=PLAN_ANEW):
                 priced = {row["request_id"]: row["credits"] for row in iterate_rows(plan, ["request_id", "credits"])}
+                snapshots[partition] = read_facts(plan).get(SNAPSHOT)
         except StoreError as error:
             unplanned[partition] = error
             continue
         plans[partition] = list(priced)
         prices |= priced
-    return prices, plans, unplanned
+    return prices, plans, snapshots, unplanned
 
 
 def _let_through(gate: Gate, partition: str, unfinished: list[str], standings: Mapping[str, Standing]) -> list[str]:
@@ -238,7 +254,11 @@ def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:
 
 
 def _demands(
-    store: ObjectStore, declaration: DatasetDeclaration, standings: Mapping[str, Standing], stream: PartitionStream
+    store: ObjectStore,
+    declaration: DatasetDeclaration,
+    versions: Mapping[str, str],
+    standings: Mapping[str, Standing],
+    stream: PartitionStream,
 ) -> Iterator[Demand]:
     """What is not final, partition by partition, in each plan's order: the requests of one spec follow each other.
 
@@ -249,7 +269,8 @@ def _demands(
             continue
         before: tuple[GenerationRequest, Standing] | None = None
         was_drawn = False
-        for request, planned in read_plan(iterate_rows(read_plan_object(store, declaration, share.partition))):
+        body = read_plan_object(store, declaration, share.partition, versions[share.partition])
+        for request, planned in read_plan(iterate_rows(body)):
             is_drawn = stream.draws(request.request_id, share.partition)
             if is_drawn:
                 predecessor = None if was_drawn else _predecessor(request, before)
@@ -282,12 +303,17 @@ def nothing_to_do(run_id: str) -> RunReport:
     )
 
 
-def load_report(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> RunReport | None:
-    """What the latest run over this partition did; None where there was none, or none that can be read.
+def load_report(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
+) -> RunReport | None:
+    """What the latest run over this partition, or over its plan of this version, did.
 
-    Nothing rests on it but what is told; the next run writes a new one.
+    None where there was none, or none that can be read: nothing rests on it but what is told; the next run writes a new
+    one.
     """
     key = declaration.key("runs", partition, ".json")
+    if version is not None:
+        key = version_key(declaration, "requests", partition, version, ".json")
     try:
         return _REPORT.validate_json(store.read(key))
     except ObjectNotFound:

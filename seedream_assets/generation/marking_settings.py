@@ -5,7 +5,7 @@ All of it before the first credit is spent.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError
@@ -17,8 +17,8 @@ from seedream_assets.generation.prompts import load_snapshot
 from seedream_assets.storage.object_store import ObjectStore
 
 
-def open_marking(declaration: DatasetDeclaration, partitions: Iterable[str], store: ObjectStore) -> Marking:
-    """How the images of these partitions are marked.
+def open_marking(declaration: DatasetDeclaration, snapshots: Mapping[str, str | None], store: ObjectStore) -> Marking:
+    """How the images of these partitions are marked, by the versions of their prompts; None for the latest.
 
     Raises:
         DeclarationError: The certificate or the key cannot be used, or the column of the writers is not in the table.
@@ -30,17 +30,17 @@ def open_marking(declaration: DatasetDeclaration, partitions: Iterable[str], sto
     )
     writers: Mapping[str, str] = {}
     if declared.prompt_writer_column is not None:
-        writers = _writers(declaration, partitions, store, declared.prompt_writer_column)
+        writers = _writers(declaration, snapshots, store, declared.prompt_writer_column)
     return Marking(provenance=declared, writers=writers, credentials=credentials)
 
 
 def _writers(
-    declaration: DatasetDeclaration, partitions: Iterable[str], store: ObjectStore, column: str
+    declaration: DatasetDeclaration, snapshots: Mapping[str, str | None], store: ObjectStore, column: str
 ) -> dict[str, str]:
     """Who wrote the prompt of each spec; several rows with the same prompt name all of their writers."""
     told: dict[str, dict[str, None]] = {}
-    for partition in partitions:
-        snapshot = load_snapshot(store, declaration, partition)
+    for partition, version in snapshots.items():
+        snapshot = load_snapshot(store, declaration, partition, version)
         passengers = snapshot.checked.passengers
         if column not in passengers.columns:
             known = ", ".join(map(str, passengers.columns)) or "none that ride along"

@@ -2,6 +2,7 @@
 
     datasets/<dataset>/prompts/<partition>.parquet           accepted rows, with the table's other columns
     datasets/<dataset>/prompts/<partition>.rejected.parquet  one row per violation
+    datasets/<dataset>/prompts/<partition>/<version>…        the same, for the run that read it: see `versions`
 
 A table that cannot be used raises, and nothing is written; a row that cannot be used is quarantined.
 """
@@ -12,16 +13,16 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DownloadError, ObjectNotFound, ObjectUnreadable, PromptTableError, StoreError
 from seedream_assets.core.parquet import PARQUET, from_parquet, naming, read_facts, to_parquet
-from seedream_assets.core.partition_rows import rows_of_partition
+from seedream_assets.core.partition_rows import no_rejections, rows_of_partition
 from seedream_assets.core.plan import reference_sources
 from seedream_assets.core.prompt_formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.core.prompt_rejections import refuse_unless_enough
@@ -29,6 +30,7 @@ from seedream_assets.core.prompt_table import CheckedPrompts, check_prompt_table
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.partition_keys import table_labels, the_table
 from seedream_assets.generation.references import LARGEST_REFERENCE_BYTES, check_reference, keep_reference
+from seedream_assets.generation.versions import read_latest, read_version, version_key, version_of, write_version
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.source_file import SourceFile
 from seedream_assets.storage.table_source import fetch, find_sources
@@ -52,6 +54,7 @@ PROMPT_DTYPES: Mapping[str, str] = {
 PASSENGER_PREFIX = "passenger:"
 FACT_NAMES = {"tables", "reference_hashes"}
 READ_ANEW = "read the table again: `seedream run` does, or materialise prompts"
+REJECTED, WARNINGS = ".rejected.parquet", ".warnings.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +66,14 @@ class PromptSnapshot:
         tables: `table` (label), `table_uri`, `table_sha256` of every file read.
         reference_hashes: SHA-256 of each reference image that a row names by path or address.
         reference_bodies: Their bytes, where they have just been read.
+        version: What it is kept under; None where it was read and not written.
     """
 
     checked: CheckedPrompts
     tables: pd.DataFrame
     reference_hashes: Mapping[str, str]
     reference_bodies: Mapping[str, bytes]
+    version: str | None = None
 
     @property
     def wanted(self) -> int:
@@ -219,8 +224,12 @@ def _quoted(source: str) -> str:
 
 def write_snapshot(
     store: ObjectStore, declaration: DatasetDeclaration, partition: str, snapshot: PromptSnapshot
-) -> None:
-    """Keep a snapshot, its rejected rows and its reference images. The latest reading stands; images never change."""
+) -> PromptSnapshot:
+    """Keep a snapshot, its rejected rows and its reference images. The latest reading stands; images never change.
+
+    Returns:
+        The same, with its version.
+    """
     for body in snapshot.reference_bodies.values():
         keep_reference(store, body)
     checked = snapshot.checked
@@ -229,30 +238,48 @@ def write_snapshot(
         "tables": snapshot.tables.to_dict("records"),
         "reference_hashes": dict(snapshot.reference_hashes),
         "rejected_rows": snapshot.rejected_rows,
+        "warnings": len(checked.warnings),
     }
-    for suffix, frame in (
-        (".rejected.parquet", checked.rejected),
-        (".warnings.parquet", checked.warnings),
-        (".parquet", pd.concat([checked.prompts, passengers], axis="columns")),
-    ):
-        key = declaration.key("prompts", partition, suffix)
-        store.replace(key, to_parquet(frame, facts), content_type=PARQUET)
+    body = to_parquet(pd.concat([checked.prompts, passengers], axis="columns"), facts)
+    version = version_of(body)
+    for suffix, frame in ((REJECTED, checked.rejected), (WARNINGS, checked.warnings)):
+        remarks = to_parquet(frame, facts)
+        if len(frame):
+            store.replace(
+                version_key(declaration, "prompts", partition, version, suffix), remarks, content_type=PARQUET
+            )
+        store.replace(declaration.key("prompts", partition, suffix), remarks, content_type=PARQUET)
+    write_version(store, declaration, "prompts", partition, body)
+    return replace(snapshot, version=version)
 
 
-def load_snapshot(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> PromptSnapshot:
-    """The snapshot as it was last written.
+def load_snapshot(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
+) -> PromptSnapshot:
+    """A snapshot of this version; without one, as it was last written.
 
     Raises:
-        StoreError: There is none; `prompts` has not been materialised for this partition.
+        StoreError: There is none; `prompts` has not been materialised for this partition, or this version is gone.
         ObjectUnreadable: What stands there is none.
     """
-    frame, facts = _load(store, declaration, partition, ".parquet", PROMPT_DTYPES)
-    rejected, _ = _load(store, declaration, partition, ".rejected.parquet")
-    warnings, _ = _load(store, declaration, partition, ".warnings.parquet")
-    if not facts.keys() >= FACT_NAMES:
-        raise ObjectUnreadable(
-            declaration.key("prompts", partition), found="is not a snapshot of prompts", remedy=READ_ANEW
-        )
+    latest = partial(declaration.key, "prompts", partition)
+    key = latest() if version is None else version_key(declaration, "prompts", partition, version)
+    try:
+        if version is None:
+            body, version = read_latest(store, declaration, "prompts", partition)
+        else:
+            body = read_version(store, declaration, "prompts", partition, version)
+        with naming(key, remedy=READ_ANEW):
+            frame, facts = from_parquet(body, PROMPT_DTYPES), read_facts(body)
+        if not facts.keys() >= FACT_NAMES:
+            raise ObjectUnreadable(key, found="is not a snapshot of prompts", remedy=READ_ANEW)
+        own = partial(version_key, declaration, "prompts", partition, version)
+        rejected = _read_remarks(store, facts.get("rejected_rows"), own(REJECTED), latest(REJECTED))
+        warnings = _read_remarks(store, facts.get("warnings"), own(WARNINGS), latest(WARNINGS))
+    except ObjectNotFound as error:
+        raise StoreError(
+            f"the prompts of {declaration.name}, partition {partition}, were not read yet; materialise prompts first"
+        ) from error
     passengers = frame[[name for name in frame.columns if name not in PROMPT_DTYPES]]
     return PromptSnapshot(
         checked=CheckedPrompts(
@@ -264,23 +291,17 @@ def load_snapshot(store: ObjectStore, declaration: DatasetDeclaration, partition
         tables=pd.DataFrame(facts["tables"], columns=["table", "table_uri", "table_sha256"], dtype="string"),
         reference_hashes=facts["reference_hashes"],
         reference_bodies={},
+        version=version,
     )
 
 
-def _load(
-    store: ObjectStore,
-    declaration: DatasetDeclaration,
-    partition: str,
-    suffix: str,
-    dtypes: Mapping[str, str] | None = None,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """One of a snapshot's tables, and its facts."""
-    key = declaration.key("prompts", partition, suffix)
+def _read_remarks(store: ObjectStore, count: int | None, own: str, latest: str) -> pd.DataFrame:
+    """Rejected or warned rows of a version, else the latest; nothing is read where there are none."""
+    if count == 0:
+        return no_rejections()
     try:
-        body = store.read(key)
-    except ObjectNotFound as error:
-        raise StoreError(
-            f"the prompts of {declaration.name}, partition {partition}, were not read yet; materialise prompts first"
-        ) from error
+        key, body = own, store.read(own)
+    except ObjectNotFound:  # written before there were versions
+        key, body = latest, store.read(latest)
     with naming(key, remedy=READ_ANEW):
-        return from_parquet(body, dtypes), read_facts(body)
+        return from_parquet(body)

@@ -190,7 +190,7 @@ def recollect_images(
         raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; what came late is asked for at Leonardo")
     marking = Marking()
     if declaration is not None:
-        marking = open_marking(declaration, sorted({one.intent.partition for one in short}), store)
+        marking = open_marking(declaration, dict.fromkeys(sorted({one.intent.partition for one in short})), store)
     work = _recollect_all(store, short, leonardo, engine or EngineSettings(), marking, on_recollection, sleep)
     return asyncio.run(work)
 

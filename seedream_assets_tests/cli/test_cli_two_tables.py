@@ -1,0 +1,45 @@
+"""Two `seedream run` at one time, with two versions of the table between them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pandas as pd
+
+from seedream_assets.cli.declared import deployment_of
+from seedream_assets.cli.rounds import buy_planned, plan_partitions
+from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.core.partitions import UNPARTITIONED
+from seedream_assets_tests.cli.conftest import Desk
+
+OLD = "prompt\na red mug\na blue mug\n"
+NEW = "prompt\na blue mug\na cup\na jug\n"
+
+
+def test_two_runs_at_once_each_buy_count_and_tell_their_own_table(desk: Desk) -> None:
+    dataset = desk.folder / "dataset.yaml"
+    both_have_planned = Barrier(2)
+    turns = {}
+
+    def plan(table: str):
+        desk.write("prompts.csv", table)
+        declaration = load_declaration(dataset)
+        deployment = deployment_of(declaration)
+        turns[table] = (declaration, plan_partitions(declaration, [UNPARTITIONED], deployment)[0], deployment)
+
+    def buy(table: str):
+        declaration, planned, deployment = turns[table]
+        both_have_planned.wait(timeout=30)
+        return buy_planned(declaration, planned, deployment, approved=None)
+
+    plan(OLD)
+    plan(NEW)
+    with ThreadPoolExecutor() as threads:
+        old, new = threads.map(buy, (OLD, NEW))
+    assert list(old.outcomes[UNPARTITIONED].manifest["prompt"]) == ["a red mug", "a blue mug"]
+    assert list(new.outcomes[UNPARTITIONED].manifest["prompt"]) == ["a blue mug", "a cup", "a jug"]
+    assert old.outcomes[UNPARTITIONED].is_final
+    assert new.outcomes[UNPARTITIONED].is_final
+    assert desk.emulator.account.bill()["generations"] == 4
+    assert old.report.images_stored + new.report.images_stored == 4
+    latest = pd.read_parquet(desk.store / "datasets" / "tableware" / "manifest" / "all.parquet")
+    assert list(latest["prompt"]) in (["a red mug", "a blue mug"], ["a blue mug", "a cup", "a jug"])
