@@ -26,6 +26,7 @@ from seedream_assets.core.ledger_events import (
     request_folder,
 )
 from seedream_assets.core.models import MODELS, credits_for
+from seedream_assets.core.redaction import shown
 from seedream_assets.generation.adoptions import claim_generation, free_generation
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.by_hand import (
@@ -61,6 +62,8 @@ def adopt_generation(
 ) -> Standing:
     """Put down that this generation is what an open request bought; the next run polls and stores it.
 
+    One that was released and that nobody has begun anew can be adopted for as well: it was bought after all.
+
     Args:
         store, request_id: Whose ledger, and the request's whole id.
         generation_id: As the account shows it.
@@ -69,14 +72,14 @@ def adopt_generation(
         on_compared: Shown request and generation side by side, before anything is refused or written.
 
     Raises:
-        NotByHand: The request is not open, or a run works on it; the account does not know the generation; it is
+        NotByHand: The request is neither open nor released, or a run works on it; the account does not know the generation; it is
             another request's; or it differs and `force` is not given. Nothing was written.
         DeclarationError: There is no key.
         LeonardoError: Leonardo did not tell.
     """
 
     async def adopt(ledger: Ledger, async_store: AsyncStore) -> Standing:
-        intent = await open_and_abandoned(ledger, async_store, request_id)
+        intent = await _adoptable(ledger, async_store, request_id)
         generation = await _look_up(leonardo, generation_id)
         if generation is None:
             raise NotByHand(
@@ -113,6 +116,16 @@ def adopt_generation(
         return await ledger.standing(request_id)
 
     return run_by_hand(store, adopt)
+
+
+async def _adoptable(ledger: Ledger, store: AsyncStore, request_id: str) -> Intent:
+    """The intent that a generation can be adopted for: of an open attempt, or of the latest one that was released."""
+    standing = await ledger.standing(request_id)
+    if standing.state is not RequestState.FREE or standing.attempt == 0:
+        return await open_and_abandoned(ledger, store, request_id)
+    intent = await ledger.read_intent(request_id, standing.attempt - 1)
+    await refuse_in_hands(intent.writer, store, request_id)
+    return intent
 
 
 def retract_adoption(store: ObjectStore, request_id: str, generation_id: str, reason: str) -> Standing:
@@ -289,7 +302,7 @@ async def _look_up(leonardo: LeonardoSettings | None, generation_id: str) -> Gen
             return None
     if found is not None and found.id.casefold() != asked.casefold():
         raise NotByHand(
-            f"Leonardo was asked for generation {generation_id} and told another: {found.id or 'one without an id'}"
+            f"Leonardo was asked for generation {generation_id} and told another: {shown(found.id) or 'one without an id'}"
         )
     return found
 

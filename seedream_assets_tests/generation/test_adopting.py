@@ -8,7 +8,7 @@ import pytest
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Retracted, Submitted, encode_event, event_key
 from seedream_assets.generation.adopting import adopt_generation, end_deleted, retract_adoption
-from seedream_assets.generation.by_hand import NotByHand, show_request
+from seedream_assets.generation.by_hand import NotByHand, release_request, show_request
 from seedream_assets.generation.ledger_store import final_key, read_event
 from seedream_assets.generation.marking import SOURCE_ENTRY
 from seedream_assets_tests.generation.desk import make_paid_request, make_paid_requests
@@ -94,6 +94,26 @@ def test_a_mistaken_retraction_is_undone_by_adopting_again(desk, two):
     standing = adopt(desk, cat, of_cat)
     assert (standing.state, standing.attempt) == (RequestState.SUBMITTED, 2)
     assert desk.run([cat]).requests == {"completed": 1}
+
+
+def test_what_was_released_and_turns_up_after_all_is_adopted_and_not_bought_again(desk, two):
+    (cat, of_cat), _ = two
+    assert release_request(desk.store, cat.request_id, "not seen in the account").state is RequestState.FREE
+    standing = adopt(desk, cat, of_cat)
+    assert (standing.state, standing.attempt) == (RequestState.SUBMITTED, 0)
+    assert desk.run([cat]).requests == {"completed": 1}
+    assert desk.bill["generations"] == 2
+    other = make_paid_request("a cow")
+    with pytest.raises(NotByHand, match="is free, not open"):
+        adopt(desk, other, of_cat)
+
+
+def test_a_retraction_leaves_what_was_released_released(desk, two):
+    (cat, of_cat), _ = two
+    release_request(desk.store, cat.request_id, "not seen in the account")
+    adopt(desk, cat, of_cat)
+    standing = retract(desk, cat, of_cat)
+    assert (standing.state, standing.attempt, standing.generations) == (RequestState.FREE, 1, ())
 
 
 class Dying:
