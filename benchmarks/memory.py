@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DATASET = """name: memory
 prompts: {table: prompts.csv}
 recipe: {width: 64, height: 64}
+budget: unlimited
 leonardo: {creates_per_minute: 1000000, requests_per_minute: 1000000}
 """
 

@@ -126,7 +126,7 @@ def _run(base_url: str, folder: str, number: int, creates_per_minute: int, secon
             leonardo=LeonardoSettings(api_key=DEMO_KEY, base_url=base_url, creates_per_minute=creates_per_minute),
             settings=EngineSettings(),
             models=ModelCatalog(),
-            budget=Budget(),
+            budget=Budget(unlimited=True),
             dataset=f"process-{number}",
             partition="all",
             demands=demands(),

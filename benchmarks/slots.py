@@ -114,7 +114,7 @@ def _ours(base_url: str, folder: Path, requests: int, slots: int, *, bulk_pollin
             ),
             settings=EngineSettings(slots=slots, bulk_polling=bulk_polling),
             models=ModelCatalog(),
-            budget=Budget(),
+            budget=Budget(unlimited=True),
             dataset="slots",
             partition="all",
             demands=(Demand(request=make_request(spec, start=0, count=1, model=model)) for spec in specs),

@@ -172,7 +172,7 @@ def _order(base_url: str, dataset: str, *, requests: int, quantity: int) -> RunO
         ),
         settings=EngineSettings(store_threads=AT_ONCE),
         models=ModelCatalog(),
-        budget=Budget(),
+        budget=Budget(unlimited=True),
         dataset=dataset,
         partition="all",
         demands=(Demand(request=make_request(spec, start=0, count=quantity, model=model)) for spec in specs),

@@ -122,8 +122,12 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         key = self.api_key or os.environ.get(KEY_VARIABLE, "")
         if not key:
             return None
-        address = self.base_url or os.environ.get(ADDRESS_VARIABLE) or PRODUCTION_URL
-        return self._settings(overrides or {}, api_key=key, base_url=(overrides or {}).get("base_url") or address)
+        return self._settings(overrides or {}, api_key=key, base_url=self.address(overrides))
+
+    def address(self, overrides: Mapping[str, Any] | None = None) -> str:
+        """Where the API is: the dataset's own address, else this one, else the environment's, else production."""
+        own = (overrides or {}).get("base_url") or self.base_url
+        return own or os.environ.get(ADDRESS_VARIABLE) or PRODUCTION_URL
 
     def _settings(self, overrides: Mapping[str, Any], *, api_key: str, base_url: str) -> LeonardoSettings:
         asked = {**vars(self), **overrides, "api_key": api_key, "base_url": base_url}

@@ -59,7 +59,9 @@ class ApprovalCheck:
         self.gate = open_gate(declaration, versions, deployment.store, versions)
         given: dict[str, str] = context.op_execution_context.op_config or {}
         asked = given.get("approve")
-        if asked and self.gate.is_shut:
+        if asked and self.gate.plans and not self.gate.is_shut:
+            self.gate.refuse_unless_named(asked)
+        elif asked and self.gate.is_shut:
             by = given.get("approved_by") or f"whoever launched run {context.run.run_id}"
             approve(self.gate, asked, declaration, deployment.store, by=by, dagster_run_id=context.run.run_id)
             self.gate = open_gate(declaration, versions, deployment.store, versions)

@@ -11,6 +11,7 @@ import dagster as dg
 from seedream_assets.assets.partitions import backfill_policy, partitions_def
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.generation.deployment import Deployment, code_version
+from seedream_assets.leonardo.settings import host_of
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 # In the order of the flow.
@@ -86,6 +87,7 @@ class AssetFrame:
             store=image_store.open(declared.store),
             models=leonardo.models(declared.leonardo),
             leonardo=leonardo.settings(declared.leonardo),
+            api=host_of(leonardo.address(declared.leonardo)),
             engine=leonardo.engine({**declared.leonardo, **declared.engine}),
             s3=image_store.options(),
         )

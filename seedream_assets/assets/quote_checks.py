@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from seedream_assets.core.budget import NO_CAP, Budget
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.plan_rows import outside_limits
@@ -43,7 +44,8 @@ class QuoteChecks:
             dg.AssetCheckSpec(
                 WITHIN_BUDGET,
                 asset=key,
-                description="What is to buy is within the budget of one run, of this day, and of the dataset over all of its runs.",
+                description="What is to buy is within the budget of one run, of this day, and of the dataset over all of its runs; "
+                "and there is a budget, or the YAML says that it is unlimited.",
                 blocking=True,
             ),
         ]
@@ -75,6 +77,9 @@ class QuoteChecks:
         crossed: list[str] = []
         if self._credits != asked:
             facts["credits_to_buy_in_this_run"] = self._credits
+        if budget.is_missing:
+            told = f"{self._credits} credits to buy; {NO_CAP}: nothing was bought"
+            return self._result(WITHIN_BUDGET, passed=not self._credits, description=told, metadata=facts)
         if budget.max_credits_per_run is not None:
             facts["max_credits_per_run"] = budget.max_credits_per_run
             if self._credits > budget.max_credits_per_run:
@@ -103,7 +108,7 @@ class QuoteChecks:
             crossed.append(
                 f"max_credits_per_day is {facts['max_credits_per_day']}, of which {left_today} are left today"
             )
-        told = f"{self._credits} credits to buy; " + (" and ".join(crossed) or "within the budget")
+        told = f"{self._credits} credits to buy; " + (" and ".join(crossed) or _within(self._declaration.budget))
         in_part = bool(left_today) and len(crossed) == 1
         if in_part:
             told += "; what fits is bought, the rest by a run on another day (UTC)"
@@ -129,3 +134,7 @@ class QuoteChecks:
             metadata=metadata,
             severity=severity,
         )
+
+
+def _within(budget: Budget) -> str:
+    return "the budget is unlimited" if budget.unlimited else "within the budget"

@@ -1,8 +1,4 @@
-"""`seedream`: the same datasets without a Dagster project, and what goes with them.
-
-Exit codes: 0, every wanted image is final; 3, some are not, or a partition cannot be planned; 4, only a sample was
-bought, and the rest waits for an approval; 1, it could not run; 2, wrong usage. `export` and `verify` have their own.
-"""
+"""`seedream`: the same datasets without a Dagster project, and what goes with them. Exit codes: `exit_codes`."""
 
 from __future__ import annotations
 
@@ -11,11 +7,9 @@ from importlib import import_module
 
 import click
 
+from seedream_assets.cli.exit_codes import COULD_NOT_RUN
 from seedream_assets.core.errors import SeedreamError
 
-COULD_NOT_RUN = 1
-NOT_ALL_FINAL = 3
-AWAITING_APPROVAL = 4
 # Imported when they are asked for: Dagster takes a second to import, and `seedream emulator` needs none of it.
 COMMANDS = {
     "approve": "Let the rest of a plan be bought, after a look at its sample.",

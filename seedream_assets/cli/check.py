@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from seedream_assets.cli import COULD_NOT_RUN
-from seedream_assets.components.check import check_yaml_files
+from seedream_assets.cli.exit_codes import DIFFERENT
+from seedream_assets.components.check import examine_yaml_files
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -20,11 +20,11 @@ def command(paths: tuple[Path, ...]) -> None:
     files = list(_files(paths))
     if not files:
         raise click.UsageError(f"no YAML file in {', '.join(map(str, paths))}")
-    errors = check_yaml_files(files)
-    for error in errors:
-        click.echo(str(error))
+    errors, remarks = examine_yaml_files(files)
+    for told in (*errors, *remarks):
+        click.echo(str(told))
     if errors:
-        raise click.exceptions.Exit(COULD_NOT_RUN)
+        raise click.exceptions.Exit(DIFFERENT)
     click.echo(f"{len(files)} YAML files, no errors")
 
 

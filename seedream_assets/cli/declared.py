@@ -13,6 +13,7 @@ from seedream_assets.core.declaration import UNPARTITIONED, DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError, PromptTableError
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.partition_keys import find_partitions
+from seedream_assets.leonardo.settings import host_of
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 
@@ -27,6 +28,7 @@ def deployment_of(declaration: DatasetDeclaration) -> Deployment:
         store=image_store.open(declaration.store),
         models=leonardo.models(declaration.leonardo),
         leonardo=leonardo.settings(declaration.leonardo),
+        api=host_of(leonardo.address(declaration.leonardo)),
         engine=leonardo.engine({**declaration.leonardo, **declaration.engine}),
         s3=image_store.options(),
     )

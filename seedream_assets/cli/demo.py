@@ -15,6 +15,7 @@ import click
 import dagster as dg
 
 import seedream_assets
+from seedream_assets.cli.exit_codes import COULD_NOT_RUN
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.declaration import UNPARTITIONED
 from seedream_assets.core.errors import DeclarationError, SeedreamError
@@ -90,7 +91,7 @@ def command(folder: Path | None) -> None:
     click.echo(f"images and manifest: {folder / 'store'}")
     click.echo("Dagster's UI on them: make dev, then open the assets of product_scenes")
     if not succeeded:
-        sys.exit(1)
+        sys.exit(COULD_NOT_RUN)
 
 
 def _materialise() -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from seedream_assets.cli.exit_codes import DIFFERENT
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.export_choice import FORMAT_OPTIONS, ExportChoice
@@ -18,8 +19,6 @@ from seedream_assets.exports.formats import find_export
 from seedream_assets.exports.opening import Opening, open_export
 from seedream_assets.exports.snippets import how_to_load
 from seedream_assets.resources import ImageStoreResource
-
-DOES_NOT_OPEN = 1
 
 
 @click.command("export")
@@ -69,7 +68,7 @@ def command(
         click.echo(json.dumps(_as_object(report, opening), default=str) if as_json else _told(report, opening))
         wrong = wrong or bool(opening and opening.problems)
     if wrong:
-        raise click.exceptions.Exit(DOES_NOT_OPEN)
+        raise click.exceptions.Exit(DIFFERENT)
 
 
 def _from_here(to: str) -> str:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
 
-from seedream_assets.cli import NOT_ALL_FINAL
 from seedream_assets.cli.declared import deployment_of, partitions_of
+from seedream_assets.cli.exit_codes import NOT_ALL_FINAL
 from seedream_assets.cli.plan_changes import as_facts, as_lines
 from seedream_assets.cli.terminal import tell_rows
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.approval import Gate
+from seedream_assets.core.budget import NO_CAP
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import PromptTableError, StoreError
 from seedream_assets.core.plan import specs_of
@@ -24,7 +26,7 @@ from seedream_assets.core.plan_diff import PlanDiff, diff_plan
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.quote_table import approval_rows, quote_rows
 from seedream_assets.core.summary import add_up, summarise
-from seedream_assets.generation.account import look_ahead, read_account
+from seedream_assets.generation.account import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
 from seedream_assets.generation.budget_log import read_budget
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.earlier_manifest import PREVIOUS, read_earlier
@@ -39,7 +41,10 @@ from seedream_assets.generation.prompts import PromptReader, PromptSnapshot
 @click.option("--against", help="Tell what changed since a manifest: its path or address, or: previous.")
 @click.option("--json", "as_json", is_flag=True, help="Print the quote as one JSON object, last on stdout.")
 def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_json: bool) -> None:
-    """Quote a dataset: what is wanted, what is owned, what the rest costs."""
+    """Quote a dataset: what is wanted, what is owned, what the rest costs.
+
+    Exit codes: 0; 3, a cap or the balance would stop a run before its end, or a partition cannot be planned.
+    """
     began = time.monotonic()
     declaration = load_declaration(dataset)
     deployment = deployment_of(declaration)
@@ -47,7 +52,7 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
     if against not in (None, PREVIOUS) and len(keys) > 1:
         raise click.UsageError("one manifest is that of one partition; add --partition KEY, or say --against previous")
     reader = PromptReader(declaration, deployment)
-    # Once for all partitions, and only where a quote is printed for people.
+    # Once for all partitions, and only where something is to be bought.
     account = cache(lambda: read_account(deployment.leonardo))
     summaries: list[dict[str, Any]] = []
     problems: dict[str, str] = {}
@@ -95,16 +100,22 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
     total = add_up(summaries, problems, dataset=declaration.name, seconds=time.monotonic() - began)
     together = _together(gates.values())
     total |= _approval(together)
+    credits_to_buy = total["credits_to_buy"]
+    reading = account() if credits_to_buy else NOT_ASKED
+    would_stop = _crossed(declaration, deployment, credits_to_buy, reading)
+    remarks = [*([NO_CAP] if declaration.budget.is_missing else []), *would_stop]
     if as_json:
-        click.echo(json.dumps(total if len(keys) > 1 else summaries[0]))
+        printed = total if len(keys) > 1 else summaries[0]
+        printed |= {**asdict(place_of(deployment, reading)), "remarks": remarks}
+        click.echo(json.dumps(printed))
     elif len(keys) > 1:
         told = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
         planned = f"all {len(keys)}" if not problems else f"{len(summaries)} of {len(keys)}"
         click.echo(f"{declaration.name}, {planned} partitions: {told}")
         _print_rows(approval_rows(together))
-    if not as_json:
-        _tell_caps(declaration, deployment, total["credits_to_buy"])
-    if problems:
+    for remark in remarks:
+        click.echo(remark, err=as_json)
+    if problems or would_stop:
         raise click.exceptions.Exit(NOT_ALL_FINAL)
 
 
@@ -128,13 +139,18 @@ def _compare(
     )
 
 
-def _tell_caps(declaration: DatasetDeclaration, deployment: Deployment, credits_to_buy: int) -> None:
-    """Which caps would stop a run before its end."""
+def _crossed(
+    declaration: DatasetDeclaration, deployment: Deployment, credits_to_buy: int, reading: AccountReading
+) -> list[str]:
+    """The caps that would stop a run before its end, the account's balance among them."""
     budget = declaration.budget
+    crossed = []
     if budget.max_credits_per_run is not None and credits_to_buy > budget.max_credits_per_run:
-        click.echo(f"the budget of one run, {budget.max_credits_per_run} credits, stops before the end")
+        crossed.append(f"the budget of one run, {budget.max_credits_per_run} credits, stops before the end")
+    if reading.balance_credits is not None and credits_to_buy > reading.balance_credits:
+        crossed.append(f"the account's balance, {reading.balance_credits} credits, stops before the end")
     if budget.max_credits_per_day is None and budget.max_credits_total is None:
-        return
+        return crossed
     standing = read_budget(deployment.store, declaration.name, today=budget.max_credits_per_day is not None)
     caps = (
         ("a day (UTC)", budget.max_credits_per_day, standing.committed_today),
@@ -142,10 +158,11 @@ def _tell_caps(declaration: DatasetDeclaration, deployment: Deployment, credits_
     )
     for name, cap, committed in caps:
         if cap is not None and credits_to_buy and committed + credits_to_buy > cap:
-            click.echo(
+            crossed.append(
                 f"the budget of {name}, {cap} credits, stops before the end: {committed} are committed, "
                 f"{max(0, cap - committed)} are left"
             )
+    return crossed
 
 
 def _owned(quote: Quote, dataset: str) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from seedream_assets.cli.terminal import ROWS_SHOWN, showing_progress, tell_rows
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError, SeedreamError, StoreRefused
 from seedream_assets.core.quote import Quote
+from seedream_assets.core.quote_table import place_rows
 from seedream_assets.core.run_report import RunReport, join_reports
 from seedream_assets.core.sample_findings import assess_sample
+from seedream_assets.generation.account import NOT_ASKED, place_of, read_account
 from seedream_assets.generation.dataset import Outcome, assemble_dataset, measure_dataset
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.endings import Endings
@@ -107,6 +109,7 @@ def plan_partitions(
                 first_rejected=snapshot.checked.rejected.head(ROWS_SHOWN + 1),
             )
             with_table |= len(snapshot.tables) > 1
+    _tell_place(deployment, planned)
     _tell(planned)
     _tell_rejected(planned, with_table=with_table)
     return planned, problems
@@ -143,6 +146,14 @@ def _tell_rejected(planned: Mapping[str, Planned], *, with_table: bool) -> None:
             click.echo("rejected: … and more; `seedream plan` counts them, the quarantine has them all", err=True)
 
 
+def _tell_place(deployment: Deployment, planned: Mapping[str, Planned]) -> None:
+    """The store, the API's host and the account, which is asked only where something is to be bought."""
+    is_to_buy = any(one.quote.to_buy for one in planned.values())
+    place = place_of(deployment, read_account(deployment.leonardo) if is_to_buy else NOT_ASKED)
+    for what, which, why in place_rows(place):
+        click.echo(f"{what}: {which}" + (f" ({why})" if why else ""), err=True)
+
+
 def _tell(planned: Mapping[str, Planned]) -> None:
     told = [one.quote for one in planned.values()]
     replacements = sum(quote.replacements for quote in told)
@@ -167,7 +178,9 @@ def buy_planned(
     store, partitions = deployment.store, list(planned)
     versions = {partition: one.version for partition, one in planned.items()}
     gate = open_gate(declaration, partitions, store, versions)
-    if approved is not None and gate.is_shut:
+    if approved is not None and gate.plans and not gate.is_shut:
+        gate.refuse_unless_named(approved)
+    elif approved is not None:
         approve(gate, approved, declaration, store, by=this_person(), dagster_run_id=None)
         gate = open_gate(declaration, partitions, store, versions)
     outcomes: dict[str, Outcome] = {}

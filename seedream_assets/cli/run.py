@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from seedream_assets.cli import AWAITING_APPROVAL, NOT_ALL_FINAL
 from seedream_assets.cli.declared import deployment_of, partitions_of
+from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINAL, NOTHING_STORED, described
+from seedream_assets.cli.missing_cap import with_cap
 from seedream_assets.cli.rounds import Planned, buy_planned, plan_partitions, plan_replacements
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.declaration import DatasetDeclaration
@@ -22,18 +23,21 @@ from seedream_assets.generation.dataset import count_reused
 from seedream_assets.generation.deployment import Deployment
 
 
-@click.command("run")
+@click.command("run", epilog=described())
 @click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--partition", multiple=True, help="A partition to work on; may be repeated. Default: all there are.")
 @click.option("--approve", "approved", metavar="HASH", help="The hash of the plan that you approve, for scripts.")
+@click.option("--yes", is_flag=True, help="Buy although the dataset has no cap; a terminal asks without it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object, last on stdout.")
-def command(dataset: Path, partition: tuple[str, ...], approved: str | None, as_json: bool) -> None:
+def command(dataset: Path, partition: tuple[str, ...], approved: str | None, yes: bool, as_json: bool) -> None:
     """Bring a dataset to the declared state. Run again, it buys nothing that is owned."""
     began = time.monotonic()
     declaration = load_declaration(dataset)
+    if approved is not None and declaration.approval is None:
+        raise click.UsageError(f"{declaration.name} asks for no approval; take --approve out")
     deployment = deployment_of(declaration)
     keys = partitions_of(declaration, partition, deployment)
-    ran = run_partitions(declaration, keys, deployment, approved=approved)
+    ran = run_partitions(declaration, keys, deployment, approved=approved, yes=yes)
     report, summaries = ran.report, list(ran.summaries.values())
     for reason, count in report.reasons.items():
         click.echo(f"{count} x {reason}", err=True)
@@ -54,10 +58,17 @@ def command(dataset: Path, partition: tuple[str, ...], approved: str | None, as_
         where = "".join(f" --partition {key}" for key in partition)
         click.echo(f"approve it with: seedream approve {dataset}{where} --plan {ran.plan_hash}", err=True)
     click.echo(json.dumps(summary) if as_json else describe(summary))
-    if report.stopped == "awaiting_approval":
-        raise click.exceptions.Exit(AWAITING_APPROVAL)
+    raise click.exceptions.Exit(_exit_code(ran, summary))
+
+
+def _exit_code(ran: RanPartitions, summary: Mapping[str, Any]) -> int:
+    if ran.report.stopped == "awaiting_approval":
+        return AWAITING_APPROVAL
     if not ran.is_final:
-        raise click.exceptions.Exit(NOT_ALL_FINAL)
+        return NOT_ALL_FINAL
+    ended = sum(ran.report.requests.get(outcome, 0) for outcome in ("completed", "failed", "blocked"))
+    bought_nothing = ended > 0 and not ran.report.images_stored
+    return NOTHING_STORED if bought_nothing or (summary["wanted"] and not summary["stored"]) else DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +103,12 @@ def run_dataset(
 
 
 def run_partitions(
-    declaration: DatasetDeclaration, partitions: Sequence[str], deployment: Deployment, *, approved: str | None = None
+    declaration: DatasetDeclaration,
+    partitions: Sequence[str],
+    deployment: Deployment,
+    *,
+    approved: str | None = None,
+    yes: bool = False,
 ) -> RanPartitions:
     """All four stages of these partitions, bought as one stream with one budget. Progress goes to stderr.
 
@@ -102,13 +118,22 @@ def run_partitions(
 
     Args:
         declaration, partitions, deployment: What is wanted, and on what.
-        approved: The hash of the plan that is approved with this run; asked only where an approval is needed.
+        approved: The hash of the plan that is approved with this run. One that is approved already, or needs no
+            approval, may be named too.
+        yes: There need be no cap.
 
     Raises:
+        NoCapError: Something is to be bought, and nobody has said how much may be spent.
         SeedreamError: The only partition could not be worked on, or something stands against all of them.
     """
     began = time.monotonic()
     planned, problems = plan_partitions(declaration, partitions, deployment)
+    declaration = with_cap(
+        declaration,
+        credits=sum(one.quote.credits_to_buy for one in planned.values()),
+        images=sum(one.quote.images_to_buy for one in planned.values()),
+        yes=yes,
+    )
     bought = buy_planned(declaration, planned, deployment, approved=approved)
     for _ in range(declaration.regenerate.max_rounds):
         if bought.report.stopped or not all(outcome.is_final for outcome in bought.outcomes.values()):

@@ -10,14 +10,13 @@ from typing import Any
 
 import click
 
+from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.errors import ObjectUnreadable, SeedreamError
 from seedream_assets.core.run_report import format_seconds
 from seedream_assets.generation.verification import Verification, load_manifests, verify_images
 from seedream_assets.resources import ImageStoreResource
 
-DIFFERENT = 1
-NOT_VERIFIED = 2
 SHOWN = 50
 
 
@@ -45,7 +44,7 @@ def command(dataset: Path, partition: str | None, deep: bool, as_json: bool) -> 
         )
     except SeedreamError as error:
         click.echo(f"seedream: {error}", err=True)
-        raise click.exceptions.Exit(NOT_VERIFIED) from error
+        raise click.exceptions.Exit(NOT_COMPARED) from error
     result = _as_object(found, dataset=declaration.name, partition=partition, seconds=time.monotonic() - began)
     click.echo(json.dumps(result) if as_json else _told(found, result))
     if found.differences:

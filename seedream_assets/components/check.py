@@ -19,6 +19,7 @@ from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.schema import unless_unresolved
 from seedream_assets.components.seedream_resources import SeedreamResources
 from seedream_assets.components.yaml_documents import Place, YamlDocument, YamlError, read_documents
+from seedream_assets.core.budget import NO_CAP
 from seedream_assets.core.errors import LimitError, SeedreamError
 
 Component = type[ImageDataset] | type[SeedreamResources]
@@ -49,15 +50,23 @@ OWN_NAMES = {"image_model": "model"}
 NOT_TEMPLATED: tuple[Place, ...] = (("prompts", "template"),)
 # Kept as it stands where the variable is not set, and refused when a run starts.
 KEPT_UNRESOLVED: tuple[Place, ...] = (("store",), ("image_store", "url"))
+# pydantic's words for a value that has keys of its own.
+_INSTANCE = re.compile(r"a valid dictionary or instance of \w+")
 _NAMED = re.compile(r"(?:leonardo\.|engine\.)?(exports\.[a-z_0-9]+|[a-z_]+(?:\.(?:[a-z_]+|\d+))*)\b")
 
 
 def check_yaml_files(paths: Iterable[Path]) -> list[YamlError]:
-    """Every error in these files, by file and line; documents of other components are passed over.
+    """Every error in these files; see `examine_yaml_files`."""
+    return examine_yaml_files(paths)[0]
 
-    Nothing is read but the files themselves: no table, no store, no account.
+
+def examine_yaml_files(paths: Iterable[Path]) -> tuple[list[YamlError], list[YamlError]]:
+    """Every error in these files, by file and line, and remarks on what is none: a dataset without a cap.
+
+    Documents of other components are passed over. Nothing is read but the files themselves: no table, no store, no account.
     """
     errors: list[YamlError] = []
+    remarks: list[YamlError] = []
     first_named: dict[str, str] = {}
     for path in paths:
         try:
@@ -71,12 +80,15 @@ def check_yaml_files(paths: Iterable[Path]) -> list[YamlError]:
             component, found = examine(document)
             errors += found
             if isinstance(component, ImageDataset):
-                at = ("attributes", "name") if "attributes" in document.value else ("name",)
+                prefix: Place = ("attributes",) if "attributes" in document.value else ()
+                at = (*prefix, "name")
                 where = f"{path}:{document.line(at)}"
                 if first_named.setdefault(component.name, where) != where:
                     told = f"name: {component.name!r} is taken already, in {first_named[component.name]}"
                     errors.append(document.error(at, told))
-    return sorted(set(errors))
+                if not found and component.budget_of().is_missing:
+                    remarks.append(document.error((*prefix, "budget"), f"{component.name} has {NO_CAP}"))
+    return sorted(set(errors)), sorted(set(remarks))
 
 
 def examine(document: YamlDocument) -> tuple[ImageDataset | SeedreamResources | None, list[YamlError]]:
@@ -256,8 +268,15 @@ def _by_place(error: ValidationError, values: Mapping[str, Any]) -> dict[Place, 
                 place = (*place, part)
         if one["type"] == "missing":
             place = (*place, loc[-1])
-        told.setdefault(place, []).append(one["msg"].removeprefix("Input should be ").removeprefix("Value error, "))
+        message = one["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        told.setdefault(place, []).append(_INSTANCE.sub("a mapping", message))
+    # Where one of several shapes was meant, only what is wrong with that one is told.
+    told = {place: texts for place, texts in told.items() if not any(_is_within(other, place) for other in told)}
     return {place: _joined(dict.fromkeys(texts), _found(values, place)) for place, texts in told.items()}
+
+
+def _is_within(inner: Place, outer: Place) -> bool:
+    return bool(outer) and len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _joined(texts: Iterable[str], got: object) -> str:

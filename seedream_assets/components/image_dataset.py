@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import dagster as dg
 
@@ -30,6 +30,7 @@ from seedream_assets.components.schema import (
     RecoveryModel,
     SensorModel,
     keep_unresolved,
+    resolve_budget,
 )
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
 from seedream_assets.core.approval import Approval
@@ -81,7 +82,15 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         SensorModel | None,
         dg.Resolver.default(description="Asks for tables that are new or have changed. Off until it is turned on."),
     ] = None
-    budget: Annotated[BudgetModel | None, dg.Resolver.default(description="Caps in credits.")] = None
+    budget: Annotated[
+        BudgetModel | Literal["unlimited"] | None,
+        dg.Resolver(
+            resolve_budget,
+            model_field_type=BudgetModel.model() | Literal["unlimited"] | None,
+            description="Caps in credits, or unlimited. Without either nothing is bought.",
+            examples=["unlimited"],
+        ),
+    ] = None
     approval: Annotated[
         ApprovalModel | None, dg.Resolver.default(description="Ask before much is spent, with a sample to look at.")
     ] = None
@@ -158,7 +167,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             card=read_card(self.card, description=self.description, owners=self.owners or ()),
             quality=self.quality.declared() if self.quality else QualityRules(),
             regenerate=self.regenerate.declared() if self.regenerate else Regenerate(),
-            budget=Budget(**(self.budget.given() if self.budget else {})),
+            budget=self.budget_of(),
             approval=Approval(above_credits=self.approval.above_credits, sample=self.approval.sample)
             if self.approval
             else None,
@@ -189,6 +198,12 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         if "references" in given:
             given["references"] = tuple(given["references"])
         return Recipe(**given)
+
+    def budget_of(self) -> Budget:
+        """The caps, or that there are none."""
+        if self.budget is None or isinstance(self.budget, str):
+            return Budget(unlimited=self.budget is not None)
+        return Budget(**self.budget.given())
 
     def _partitions(self) -> Partitions:
         given = self.partitions.given() if self.partitions else {}

@@ -134,7 +134,7 @@ class SensorModel(GivenModel):
 
 
 class BudgetModel(GivenModel):
-    """Caps in credits. None can be crossed, whatever is in flight."""
+    """Caps in credits. None can be crossed, whatever is in flight. One of them is needed, or budget: unlimited."""
 
     max_credits_per_run: Annotated[AtLeastZero | None, Described(description="One run buys no more than this.")] = None
     max_credits_total: Annotated[
@@ -144,6 +144,14 @@ class BudgetModel(GivenModel):
         AtLeastZero | None,
         Described(description="All runs of this dataset together buy no more than this on one day, in UTC."),
     ] = None
+
+
+def resolve_budget(context: dg.ResolutionContext, value: Any) -> BudgetModel | str | None:
+    """The caps, or the one word; Dagster's own way through a union takes no null (dagster 1.13.27)."""
+    if value is None or isinstance(value, str):
+        return value
+    resolved: BudgetModel = BudgetModel.resolve_from_model(context, value)
+    return resolved
 
 
 class ApprovalModel(dg.Model, dg.Resolvable):

@@ -11,9 +11,17 @@ import math
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.errors import DeclarationError, NoCapError
 from seedream_assets.core.generations import Cost
 from seedream_assets.core.models import DOLLARS_PER_CREDIT
+
+# The cap of a budget that nobody has written: 0 credits.
+MISSING = "missing"
+CAPS = ("max_credits_per_run", "max_credits_total", "max_credits_per_day")
+NO_CAP = (
+    "no cap; write budget: {max_credits_per_run: 280} (or max_credits_per_day, max_credits_total) into the dataset's YAML, "
+    "or budget: unlimited"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,17 +29,47 @@ class Budget:
     """What a dataset's owner allows, in credits. None: no cap of this kind.
 
     A day is one in UTC by the store's clock. What is reserved and not settled counts on every day.
+
+    Attributes:
+        unlimited: The owner has said that there is no cap. Without it and without a cap nothing is bought.
     """
 
     max_credits_per_run: int | None = None
     max_credits_total: int | None = None
     max_credits_per_day: int | None = None
+    unlimited: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_credits_per_run", "max_credits_total", "max_credits_per_day"):
+        for name in CAPS:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise DeclarationError(f"budget.{name}: got {value}, allowed is 0 or more credits")
+        if self.unlimited and self._has_cap:
+            raise DeclarationError("budget.unlimited: there is a cap beside it; keep one of the two")
+
+    @property
+    def _has_cap(self) -> bool:
+        return any(getattr(self, name) is not None for name in CAPS)
+
+    @property
+    def is_missing(self) -> bool:
+        """True where nobody has said how much may be spent, nor that there is no limit."""
+        return not self.unlimited and not self._has_cap
+
+    def of_run(self) -> Spending:
+        """What one run may spend by its own cap. Where nobody has said how much, that is nothing."""
+        if self.is_missing:
+            return Spending(cap=MISSING, limit=0)
+        return Spending(cap="max_credits_per_run", limit=self.max_credits_per_run)
+
+    def refuse_if_missing(self, credits: int) -> None:
+        """Refuse to buy for so many credits where nobody has said how much may be spent.
+
+        Raises:
+            NoCapError: There is no cap; says what to write.
+        """
+        if self.is_missing and credits > 0:
+            raise NoCapError(f"{credits} credits to buy and {NO_CAP}: nothing was bought")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +77,7 @@ class CapReached:
     """Why a request was not sent, with the numbers.
 
     Attributes:
-        cap: `max_credits_per_run`, `max_credits_total`, `max_credits_per_day` or `balance`.
+        cap: `max_credits_per_run`, `max_credits_total`, `max_credits_per_day`, `balance` or `MISSING`.
         limit: The cap, in credits.
         committed: Booked and reserved so far, in credits.
         asked: What the refused request would have needed.
@@ -51,6 +89,8 @@ class CapReached:
     asked: int
 
     def __str__(self) -> str:
+        if self.cap == MISSING:
+            return f"{self.asked} credits to buy and {NO_CAP}"
         until = "; the next day begins at 00:00 UTC by the store's clock" if self.cap == "max_credits_per_day" else ""
         return (
             f"{self.cap} is {self.limit} credits; {self.committed} are committed, the next request needs "

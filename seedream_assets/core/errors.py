@@ -5,6 +5,7 @@
     ├── PromptTableError         the table as a whole cannot be used (bad rows are data, not errors)
     ├── LimitError               a request is outside the model's or the deployment's limits
     ├── BudgetError              the money does not allow it, or the price is unknown
+    │   └── NoCapError             nobody has said how much may be spent
     ├── ApprovalError            what was approved is not what is planned
     ├── LeonardoError            the paid API answered with an error, or did not answer
     │   ├── LeonardoUnavailable    transport or server fault on something that may be repeated
@@ -68,6 +69,10 @@ class ApprovalError(SeedreamError):
 
 class BudgetError(SeedreamError):
     """The money does not allow it, or a price is not known; nothing was sent."""
+
+
+class NoCapError(BudgetError):
+    """Nobody has said how much may be spent, nor that there is no limit; nothing was bought."""
 
 
 class LeonardoError(SeedreamError):

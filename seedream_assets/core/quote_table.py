@@ -15,6 +15,31 @@ from seedream_assets.core.run_report import format_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a quote's images are kept, and where they are bought.
+
+    Attributes:
+        store: The store's address.
+        api: The API's host, with its port where it is not the usual one.
+        account: The account's id; None where it is not known, and `account_unknown` says why.
+    """
+
+    store: str
+    api: str
+    account: str | None = None
+    account_unknown: str | None = None
+
+
+def place_rows(place: Place) -> list[tuple[str, str, str]]:
+    """The store, the API's host and the account: what, which, and why it is not known."""
+    return [
+        ("store", place.store, ""),
+        ("API", place.api, ""),
+        ("account", place.account or "not known", "" if place.account else place.account_unknown or ""),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What buying a quote would mean for the account.
 
@@ -24,6 +49,7 @@ class Outlook:
         slots_basis: Which of the two.
         creates_per_minute: The rate that requests are sent at, at most.
         balance_credits: None where it is not known; `balance_unknown` says why.
+        place: Where it would be bought and kept.
     """
 
     pace: Pace
@@ -32,6 +58,7 @@ class Outlook:
     creates_per_minute: int
     balance_credits: int | None = None
     balance_unknown: str | None = None
+    place: Place | None = None
 
     def seconds_for(self, quote: Quote) -> float:
         """Seconds until everything that is to buy is stored."""
@@ -49,7 +76,8 @@ def dollars_for(credits: int) -> float:
 
 def quote_rows(quote: Quote, outlook: Outlook, *, dataset: str) -> list[tuple[str, str, str]]:
     """What, how much, and why; what is zero and good to be zero is left out."""
-    return [*_ownership(quote, dataset), *_price(quote, outlook)]
+    place = place_rows(outlook.place) if outlook.place else []
+    return [*place, *_ownership(quote, dataset), *_price(quote, outlook)]
 
 
 def approval_rows(gate: Gate) -> list[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from seedream_assets.core.budget import cost_in_credits
 from seedream_assets.core.errors import LeonardoError
 from seedream_assets.core.generations import Account, Cost
-from seedream_assets.core.quote_table import Outlook
+from seedream_assets.core.quote_table import Outlook, Place
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.generation_requests import Plan
 from seedream_assets.leonardo.client import LeonardoClient
@@ -32,6 +32,9 @@ class AccountReading:
     account: Account | None = None
     balance_credits: int | None = None
     unknown: str | None = None
+
+
+NOT_ASKED = AccountReading(unknown="not asked: there is nothing to buy")
 
 
 def read_account(leonardo: LeonardoSettings | None) -> AccountReading:
@@ -64,7 +67,7 @@ def look_ahead(plan: Plan, deployment: Deployment, read: Callable[[], AccountRea
     if plan.quote.to_buy:
         reading = read() if read else read_account(deployment.leonardo)
     else:
-        reading = AccountReading(unknown="not asked: there is nothing to buy")
+        reading = NOT_ASKED
     slots, basis = settings.slots, "as configured"
     if reading.account is not None and reading.account.slots is not None and reading.account.slots <= slots:
         slots, basis = reading.account.slots, "the account's slots"
@@ -76,4 +79,15 @@ def look_ahead(plan: Plan, deployment: Deployment, read: Callable[[], AccountRea
         creates_per_minute=creates,
         balance_credits=reading.balance_credits,
         balance_unknown=reading.unknown,
+        place=place_of(deployment, reading),
+    )
+
+
+def place_of(deployment: Deployment, reading: AccountReading) -> Place:
+    """Where a deployment keeps images, and with which account it buys them."""
+    return Place(
+        store=deployment.store.url,
+        api=deployment.api,
+        account=reading.account.user_id if reading.account else None,
+        account_unknown=reading.unknown,
     )

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from seedream_assets.core.models import ModelCatalog
 from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.generation.settings import EngineSettings
-from seedream_assets.leonardo.settings import LeonardoSettings
+from seedream_assets.leonardo.settings import PRODUCTION_URL, LeonardoSettings, host_of
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3_client import S3Options
 
@@ -21,6 +21,7 @@ class Deployment:
         store: Where everything is kept.
         models: The models that may be used, under the deployment's limits.
         leonardo: The account; None where nothing is bought (a plan needs no key).
+        api: The API's host, for people; known without a key too.
         engine: Patience, recovery, memory.
         s3: How S3 is reached for prompt tables and reference images.
         standings: What the ledger showed already, for the stages that share this deployment.
@@ -29,6 +30,7 @@ class Deployment:
     store: ObjectStore
     models: ModelCatalog = field(default_factory=ModelCatalog)
     leonardo: LeonardoSettings | None = None
+    api: str = host_of(PRODUCTION_URL)
     engine: EngineSettings = field(default_factory=EngineSettings)
     s3: S3Options | None = None
     standings: Standings = field(init=False, repr=False, compare=False)

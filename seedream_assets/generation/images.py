@@ -144,6 +144,7 @@ def buy_partitions(
         versions: Of the plans, by partition; the latest of the others is taken now, and kept to.
 
     Raises:
+        NoCapError: Something is to be bought, and nobody has said how much may be spent.
         DeclarationError: Something is to be bought, and there is no key, or what the images are to be signed with
             cannot be used.
         Exception: What `on_partition` raised.
@@ -157,6 +158,8 @@ def buy_partitions(
     unfinished = {partition: [key for key in ids if key in standings] for partition, ids in plans.items()}
     wanted = {partition: _let_through(gate, partition, ids, standings) for partition, ids in unfinished.items()}
 
+    to_buy = {key for ids in wanted.values() for key in ids if standings[key].state is RequestState.FREE}
+    declaration.budget.refuse_if_missing(sum(prices[key] for key in to_buy))
     keep_samples(gate, declaration, store)
 
     def told(partition: str, report: RunReport, endings: Endings) -> None:
@@ -186,11 +189,7 @@ def buy_partitions(
                 listener=stream,
                 demands=_demands(store, declaration, versions, standings, stream),
                 total=stream.total,
-                credits_to_buy=sum(
-                    prices[key]
-                    for key, found in standings.items()
-                    if found.state is RequestState.FREE and stream.wants(key)
-                ),
+                credits_to_buy=sum(prices[key] for key in to_buy),
                 run_id=stream.run_id,
                 dagster_run_id=dagster_run_id,
                 marking=open_marking(declaration, snapshots, store),

@@ -220,7 +220,7 @@ class RequestPath:
                 self.stop.request("over_budget", f"the account's balance is used up: {refusal}", nothing_left=True)
             else:
                 self.stop.request("refused", str(refusal), refusal)
-        if sent.why == "refused" and refusal is None:
+        if sent.why == "refused":
             self.tally.note(request.request_id, sent.reason)
             self.tally.count("failed", of=request.request_id, reason=sent.reason)
         else:

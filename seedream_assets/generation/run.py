@@ -303,7 +303,7 @@ async def _open_purse(order: RunOrder, store: AsyncStore, lease: Lease, account:
     unit = order.leonardo.balance_unit
     balance = None if account.balance is None else cost_in_credits(Cost(amount=account.balance, unit=unit), quoted=0)
     return Purse(
-        run=Spending(cap="max_credits_per_run", limit=order.budget.max_credits_per_run),
+        run=order.budget.of_run(),
         balance=Spending(cap="balance", limit=None if balance is None else max(0, balance)),
         dataset=dataset,
         engine_id=lambda: lease.engine_id,

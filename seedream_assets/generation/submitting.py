@@ -199,9 +199,11 @@ class Submits:
         except RateLimited:
             raise
         except LeonardoRefused as error:
-            if type(error) is not LeonardoRefused:
-                self.account_refusal = error
-            return await self.release(claim, f"refused by Leonardo: {error}", why="refused")
+            if type(error) is LeonardoRefused:
+                return await self.release(claim, f"refused by Leonardo: {error}", why="refused")
+            # The account's fault (balance, key) and not the request's: a later run may buy it as it is.
+            self.account_refusal = error
+            return await self.release(claim, f"refused for the account: {error}")
         self._at_step("after_post", request.request_id)
         submitted = Submitted(
             **self._signed(claim),

@@ -112,6 +112,15 @@ class LeonardoSettings:
         return origin[0] == "https"
 
 
+def host_of(address: str) -> str:
+    """The host of an address, for people, with its port where it is not the usual one."""
+    origin = _origin(address)
+    if origin is None:
+        return "an address that is none"
+    scheme, host, port = origin
+    return host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}"
+
+
 def _refuse_address(name: str, address: str, *, allowed: str) -> None:
     if "@" in address:
         # What stands before an @ is a password: it is not repeated here.

@@ -51,7 +51,13 @@ class World:
         """The four assets of a dataset over these rows; attributes as in YAML."""
         if rows is not None:
             self.write_table(rows)
-        declared = {"name": "shoes", "prompts": {"table": "prompts.csv"}, "recipe": SIZE, **attributes}
+        declared = {
+            "name": "shoes",
+            "prompts": {"table": "prompts.csv"},
+            "recipe": SIZE,
+            "budget": "unlimited",
+            **attributes,
+        }
         dataset = ImageDataset.resolve_from_dict(declared)
         owners = list(dataset.owners or ())
         return build_assets(dataset.declaration(self.folder), owners=owners, description=dataset.description)

@@ -64,6 +64,17 @@ def test_an_approval_of_another_plan_buys_nothing(world: World) -> None:
     assert world.bill["requests"]["creates"] == 0
 
 
+def test_a_hash_that_fits_nothing_is_refused_where_no_approval_is_needed_too(world: World) -> None:
+    assets = world.assets(ROWS, approval={"above_credits": WHOLE, "sample": 4})
+    result = world.run(assets, run_config=approving("0123456789abcdef"))
+    assert "plan 0123456789abcdef was approved, but the plan is " in failure_of(result)
+    assert world.bill["requests"].get("creates", 0) == 0
+    plan_hash = metadata_of(result, "generation_requests")["plan_hash"]
+    for _ in range(2):
+        again = world.run(assets, run_config=approving(plan_hash))
+        assert again.success, failure_of(again)
+
+
 def test_a_run_that_is_within_the_threshold_asks_for_nothing(world: World) -> None:
     result = world.run(world.assets(ROWS, approval={"above_credits": WHOLE, "sample": 4}))
     assert result.success, failure_of(result)

@@ -9,6 +9,7 @@ from seedream_assets_tests.assets.running_webserver import running_webserver
 
 ROWS = [{"prompt": f"a red shoe, number {number}", "quantity": 2} for number in range(6)]
 DATASET = {
+    "budget": "unlimited",
     "name": "shoes",
     "prompts": {"table": "prompts.csv"},
     "recipe": {"width": 64, "height": 48},

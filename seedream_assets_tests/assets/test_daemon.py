@@ -15,6 +15,7 @@ from seedream_assets_tests.assets.running_webserver import running_webserver
 pytestmark = pytest.mark.slow
 
 DATASET = {
+    "budget": "unlimited",
     "name": "shoes",
     "prompts": {"table": "in/*.csv"},
     "recipe": {"width": 64, "height": 48},

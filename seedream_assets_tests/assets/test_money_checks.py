@@ -37,6 +37,36 @@ def test_the_budget_over_all_runs_counts_what_earlier_runs_bought(world: World) 
     assert world.bill["credits"] == 112
 
 
+def test_without_a_cap_the_quote_says_so_and_nothing_is_bought_by_any_way(world: World) -> None:
+    capless = world.assets(ROWS, budget=None)
+    result = world.run(capless)
+    assert not result.success
+    check = checks_of(result)["quote_within_budget"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "112 credits to buy; no cap; write budget: {max_credits_per_run: 280}" in str(check.description)
+    alone = world.run(capless, "images")
+    assert "112 credits to buy and no cap" in failure_of(alone)
+    assert world.bill["requests"].get("creates", 0) == 0
+    unlimited = world.run(world.assets(ROWS, budget="unlimited"))
+    assert unlimited.success, failure_of(unlimited)
+    assert "the budget is unlimited" in str(checks_of(unlimited)["quote_within_budget"].description)
+    owned = world.run(capless)
+    assert owned.success, failure_of(owned)
+    assert "no cap" in str(checks_of(owned)["quote_within_budget"].description)
+
+
+def test_the_quote_names_the_store_the_host_and_the_account(world: World) -> None:
+    result = world.run(world.assets(ROWS), "prompts", "generation_requests")
+    quote = metadata_of(result, "generation_requests")["quote"]
+    host = world.emulator.base_url.removeprefix("http://")
+    for what, which in (
+        ("store", world.store.url),
+        ("API", host),
+        ("account", world.emulator.account.settings.user_id),
+    ):
+        assert f"| {what} | {which} |" in quote
+
+
 def test_what_is_owned_needs_no_budget(world: World) -> None:
     assert world.run(world.assets(ROWS)).success
     again = world.run(world.assets(ROWS, budget={"max_credits_per_run": 0, "max_credits_total": 0}))

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 PROMPTS = 8
 # Two generations at once, so that most of the plan is not submitted yet when the run is stopped.
 DATASET = {
+    "budget": "unlimited",
     "name": "shoes",
     "prompts": {"table": "prompts.csv"},
     "recipe": {"width": 64, "height": 48},

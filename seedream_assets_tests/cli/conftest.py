@@ -24,6 +24,7 @@ DATASET = """\
 name: tableware
 prompts: {table: prompts.csv}
 recipe: {width: 256, height: 192}
+budget: unlimited
 """
 
 

@@ -19,7 +19,7 @@ def dataset(desk: Desk) -> str:
 
 
 def declare(desk: Desk, *, above_credits: int):
-    text = "name: tableware\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\n"
+    text = "name: tableware\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\nbudget: unlimited\n"
     return desk.write("dataset.yaml", f"{text}approval: {{above_credits: {above_credits}, sample: {SAMPLE}}}\n")
 
 

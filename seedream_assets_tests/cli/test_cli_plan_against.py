@@ -62,7 +62,10 @@ def test_a_manifest_that_is_not_there_or_is_none_says_so(desk: Desk) -> None:
 
 def test_a_new_dataset_is_told_what_it_could_take_over(desk: Desk) -> None:
     desk.run_json("run", str(desk.folder / "dataset.yaml"))
-    desk.write("other.yaml", "name: other\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\n")
+    desk.write(
+        "other.yaml",
+        "name: other\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\nbudget: unlimited\n",
+    )
     desk.write("prompts.csv", TABLE + "new,A pan,1,,\n")
     other = str(desk.folder / "other.yaml")
     told = desk.run("plan", other).stdout

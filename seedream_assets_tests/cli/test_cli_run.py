@@ -53,7 +53,7 @@ def test_an_edited_row_buys_that_row_alone(desk: Desk) -> None:
 
 def test_a_second_dataset_that_wants_the_same_picture_books_nothing(desk: Desk) -> None:
     desk.run_json("run", str(desk.folder / "dataset.yaml"))
-    desk.write("other.yaml", "name: other\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\n")
+    desk.write("other.yaml", (desk.folder / "dataset.yaml").read_text().replace("tableware", "other"))
     other = desk.run_json("run", str(desk.folder / "other.yaml"))
     assert (other["stored"], other["reused"], other["cost"]["amount"]) == (3, 3, 0.0)
     manifest = pd.read_parquet(desk.store / "datasets" / "other" / "manifest" / "all.parquet")
@@ -63,7 +63,8 @@ def test_a_second_dataset_that_wants_the_same_picture_books_nothing(desk: Desk) 
 
 def test_a_cap_stops_the_run_with_exit_code_3_and_the_next_run_goes_on(desk: Desk) -> None:
     capped = desk.write(
-        "capped.yaml", (desk.folder / "dataset.yaml").read_text() + "budget: {max_credits_per_run: 60}\n"
+        "capped.yaml",
+        (desk.folder / "dataset.yaml").read_text().replace("budget: unlimited", "budget: {max_credits_per_run: 60}"),
     )
     result = desk.run("run", str(capped))
     assert result.exit_code == 3
@@ -113,7 +114,10 @@ def test_a_table_that_cannot_be_used_writes_nothing(desk: Desk, table: str, told
 def daily(desk: Desk, table: str, more: str = "") -> str:
     desk.write("prompts.csv", table)
     cut = 'partitions: {by: daily, column: day, start: "2026-01-01"}\n'
-    return str(desk.write("daily.yaml", (desk.folder / "dataset.yaml").read_text() + cut + more))
+    text = (desk.folder / "dataset.yaml").read_text()
+    if "budget:" in more:
+        text = text.replace("budget: unlimited\n", "")
+    return str(desk.write("daily.yaml", text + cut + more))
 
 
 def test_a_partition_can_be_named(desk: Desk) -> None:
@@ -133,7 +137,7 @@ def test_without_a_partition_all_that_the_table_has_are_planned_and_run(desk: De
     whole = desk.run_json("run", dataset)
     assert (whole["wanted"], whole["stored"], whole["cost"]["amount"]) == (2, 2, 56.0)
     assert [(one["partition"], one["stored"]) for one in whole["partitions"]] == [("2026-01-01", 1), ("2026-01-02", 1)]
-    assert desk.emulator.account.bill()["requests"]["me"] == 1 + 1  # printing a quote asks once, one run once
+    assert desk.emulator.account.bill()["requests"]["me"] == 2 + 2  # a quote asks once, a run to tell and to buy
 
 
 def test_a_partition_that_cannot_be_read_stops_no_other_and_ends_with_3(desk: Desk) -> None:
@@ -172,7 +176,8 @@ def test_a_defs_yaml_runs_as_it_stands(desk: Desk) -> None:
 
 def test_rejected_images_are_replaced_within_one_run_and_one_budget(desk: Desk) -> None:
     text = (desk.folder / "dataset.yaml").read_text() + "quality: {blank: {reject: true}}\n"
-    declared = desk.write("replacing.yaml", text + "regenerate: {max_rounds: 2}\nbudget: {max_credits_per_run: 140}\n")
+    text = text.replace("budget: unlimited", "budget: {max_credits_per_run: 140}")
+    declared = desk.write("replacing.yaml", text + "regenerate: {max_rounds: 2}\n")
     desk.emulator.account.add_fault("create", "poor_images", times=2, prompt_contains="blue mug")
     result = desk.run("run", str(declared), "--json")
     assert result.exit_code == 3, result.output

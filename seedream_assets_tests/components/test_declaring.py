@@ -13,6 +13,7 @@ import yaml
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.schema import ImageStoreModel, LeonardoModel, RecipeModel
 from seedream_assets.components.yaml_files import declarations_of, load_declaration
+from seedream_assets.core.budget import Budget
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.prompt_table import Recipe
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -118,6 +119,28 @@ def test_a_value_that_is_not_allowed_is_refused_at_load_by_both(attribute: str, 
 
     with pytest.raises(SeedreamError, match=attribute):
         ImageDataset.resolve_from_yaml(whole).declaration(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "budget"),
+    [
+        ("unlimited", Budget(unlimited=True)),
+        ('"{{ env.OUR_BUDGET }}"', Budget(unlimited=True)),
+        ('"{{ env.NOBODY_SETS_THIS }}"', Budget()),
+        ("", Budget()),
+        ("{}", Budget()),
+        ('{max_credits_per_day: "{{ env.OUR_CAP }}"}', Budget(max_credits_per_day=56)),
+    ],
+)
+def test_the_budget_is_caps_or_one_word_and_else_it_is_missing(
+    written: str, budget: Budget, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OUR_BUDGET", "unlimited")
+    monkeypatch.setenv("OUR_CAP", "56")
+    text = f"{LEAST}budget: {written}\n"
+    assert ImageDataset.resolve_from_yaml(text).declaration(tmp_path).budget == budget
+    if "NOBODY" not in written:
+        assert [one.budget for one in declarations_of(text, tmp_path / "shoes.yaml")] == [budget]
 
 
 def test_one_dataset_is_asked_for_and_two_are_there(tmp_path: Path) -> None:

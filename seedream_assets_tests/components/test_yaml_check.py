@@ -104,6 +104,19 @@ def test_attributes_alone_are_a_file_too(tmp_path: Path) -> None:
     assert lines_and_messages(tmp_path, "name: a\nprompts:\n  table: 3\n")[0][0] == 3
 
 
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ("none", ["budget: got 'none', allowed is a mapping or 'unlimited'"]),
+        ("{max_credits: 3}", ["budget.max_credits: there is no such key here"]),
+        ("{max_credits_per_run: -1}", ["budget.max_credits_per_run: got -1, allowed is greater than or equal to 0"]),
+    ],
+)
+def test_of_several_shapes_only_the_one_that_was_meant_is_told_of(tmp_path: Path, budget: str, told: list[str]) -> None:
+    found = lines_and_messages(tmp_path, f"name: a\nprompts: {{table: p.csv}}\nbudget: {budget}\n")
+    assert found == [(3, message) for message in told]
+
+
 def test_what_is_missing_is_told_where_it_would_stand(tmp_path: Path) -> None:
     ((line, message),) = lines_and_messages(
         tmp_path, "# first\ntype: seedream_assets.ImageDataset\nattributes:\n  name: a\n"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedream_assets.core.budget import Booked, Budget, CapReached, Spending, book_cost, cost_in_credits
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.errors import DeclarationError, NoCapError
 from seedream_assets.core.generations import Cost
 from seedream_assets.core.models import DOLLARS_PER_CREDIT
 
@@ -22,6 +22,40 @@ def test_a_cap_is_nothing_or_zero_or_more(name, value, allowed):
     else:
         with pytest.raises(DeclarationError, match=rf"budget\.{name}: got -1, allowed is 0 or more credits"):
             Budget(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "is_missing"),
+    [
+        ({}, True),
+        ({"max_credits_per_run": 0}, False),
+        ({"max_credits_total": 0}, False),
+        ({"max_credits_per_day": 1}, False),
+        ({"unlimited": True}, False),
+    ],
+)
+def test_no_cap_is_a_decision_that_somebody_has_to_take(given, is_missing):
+    budget = Budget(**given)
+    assert budget.is_missing is is_missing
+    budget.refuse_if_missing(0)  # nothing to buy needs no budget
+    if is_missing:
+        assert budget.of_run().reserve(0) == budget.of_run()
+        refused = budget.of_run().reserve(1)
+        assert isinstance(refused, CapReached)
+        with pytest.raises(NoCapError) as error:
+            budget.refuse_if_missing(1)
+        for told in (str(refused), str(error.value)):
+            assert "1 credits to buy and no cap; write budget: {max_credits_per_run: 280}" in told
+            assert "or budget: unlimited" in told
+    else:
+        budget.refuse_if_missing(10**9)
+        assert budget.of_run().limit == given.get("max_credits_per_run")
+
+
+@pytest.mark.parametrize("cap", ["max_credits_per_run", "max_credits_total", "max_credits_per_day"])
+def test_unlimited_and_a_cap_are_two_decisions(cap):
+    with pytest.raises(DeclarationError, match="budget.unlimited"):
+        Budget(**{cap: 0}, unlimited=True)
 
 
 def test_the_last_credit_may_be_spent_and_not_one_more():

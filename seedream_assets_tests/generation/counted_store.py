@@ -113,7 +113,7 @@ def declare(
             base=folder,
             tables=("prompts.csv",),
             rules=TableRules(recipe=Recipe(model="seedream-4.0", width=64, height=48, quantity=quantity)),
-            budget=budget or Budget(),
+            budget=budget or Budget(unlimited=True),
         ),
         deployment=Deployment(
             store=store,

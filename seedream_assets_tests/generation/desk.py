@@ -68,7 +68,7 @@ class Desk:
             ),
             "settings": EngineSettings(**(engine | changes.pop("engine", {}))),
             "models": ModelCatalog(),
-            "budget": Budget(**changes.pop("budget", {})),
+            "budget": Budget(**changes.pop("budget", {"unlimited": True})),
             "dataset": DATASET,
             "partition": "all",
             "demands": iter(demands),

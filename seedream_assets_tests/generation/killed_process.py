@@ -119,7 +119,7 @@ def run_child(order: ChildOrder) -> None:
                 store_threads=8,
             ),
             models=ModelCatalog(),
-            budget=Budget(max_credits_total=order.max_credits_total),
+            budget=Budget(max_credits_total=order.max_credits_total, unlimited=order.max_credits_total is None),
             dataset="killed",
             partition="all",
             demands=iter(demands),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from seedream_assets.core.budget import Budget
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.partitions import UNPARTITIONED, Partitions
 from seedream_assets.core.prompt_table import Recipe, TableRules
@@ -76,7 +77,7 @@ class LivingDataset:
             tables=(f"{self.name}.csv",),
             rules=rules,
             partitions=self.partitions,
-            **self.changes,
+            **({"budget": Budget(unlimited=True)} | self.changes),
         )
 
     @property

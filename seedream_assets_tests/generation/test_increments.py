@@ -4,8 +4,10 @@ from datetime import date
 
 import pytest
 
-from seedream_assets.core.errors import PromptTableError
+from seedream_assets.core.budget import Budget
+from seedream_assets.core.errors import NoCapError, PromptTableError
 from seedream_assets.core.partitions import Partitions
+from seedream_assets.generation.dataset import assemble_dataset
 from seedream_assets_tests.generation.living_dataset import LivingDataset
 
 MUG = {"prompt_id": "mug", "prompt": "a blue mug", "quantity": 2, "colour": "blue"}
@@ -216,3 +218,26 @@ def test_a_second_dataset_takes_over_what_it_wants_too(dataset, desk, tmp_path):
     again = other.bring()
     assert (again.images_bought, list(again.manifest["reused"])) == (0, [True, True, False])
     assert not dataset.bring().manifest["reused"].any()
+
+
+def test_without_a_cap_nothing_is_bought_and_what_is_owned_is_still_taken(dataset):
+    dataset.changes = {"budget": Budget()}
+    with pytest.raises(NoCapError, match="168 credits to buy and no cap"):
+        dataset.bring(ROWS)
+    assert dataset.desk.bill["requests"].get("me", 0) == 0
+    dataset.changes = {"budget": Budget(max_credits_total=IMAGES * 28)}
+    assert dataset.bring(ROWS).images_bought == IMAGES
+    dataset.changes = {"budget": Budget()}
+    assert len(dataset.bring(ROWS).stored) == IMAGES
+
+
+def test_an_answer_of_402_leaves_the_dataset_over_budget_and_not_failed(dataset):
+    dataset.desk.fault("create", "error_before", status=402, message="Insufficient balance")
+    dataset.write(ROWS)
+    with pytest.raises(AssertionError, match="the quote is what was bought"):
+        dataset.bring()
+    outcome = assemble_dataset(dataset.declaration, "all", dataset.deployment)
+    assert (outcome.counts["over_budget"], outcome.counts["failed"]) == (IMAGES, 0)
+    assert not outcome.is_final
+    dataset.desk.heal()
+    assert dataset.bring().images_bought == IMAGES

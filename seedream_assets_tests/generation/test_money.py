@@ -8,9 +8,12 @@ from decimal import Decimal
 import pytest
 from pydantic import TypeAdapter
 
-from seedream_assets.core.errors import BudgetError
+from seedream_assets.core.errors import BudgetError, LeonardoError
+from seedream_assets.core.ledger import RequestState
+from seedream_assets.core.ledger_events import Released, request_folder
 from seedream_assets.core.models import ModelCatalog
 from seedream_assets.generation.budget_log import BudgetEntry
+from seedream_assets.generation.ledger_store import read_event
 from seedream_assets_tests.generation.desk import CREDITS, make_paid_requests
 
 BUDGET = TypeAdapter(BudgetEntry)
@@ -279,3 +282,43 @@ def test_dollars_and_credits_of_one_run_are_kept_apart(start_desk):
     assert report.costs["CREDITS"] == 3 * CREDITS
     assert abs(report.costs["DOLLARS"] - 7 * Decimal("0.04186")) < Decimal("0.001")
     assert report.credits_booked == 10 * CREDITS == desk.bill["credits"]
+
+
+def test_without_a_cap_the_engine_buys_nothing_and_fetches_what_is_paid_for(desk):
+    first, second = make_paid_requests(2)
+    desk.fault("download", "not_found")
+    assert desk.run([first], engine={"drain_seconds": 0.1}).requests == {"pending": 1}
+    desk.heal()
+    report = desk.run([first, second], budget={})
+    assert report.requests == {"completed": 1, "not_sent": 1}
+    assert report.stopped == "over_budget"
+    assert "28 credits to buy and no cap; write budget:" in report.stop_reason
+    assert desk.bill["credits"] == CREDITS
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "cause"),
+    [(402, "Insufficient balance", "over_budget"), (401, "Authentication hook unauthorized", "refused")],
+)
+def test_a_refusal_of_the_account_is_no_failure_of_the_request(desk, status, message, cause):
+    """Many in flight at once: whoever was answered so is bought by the next run, and those that were accepted stay."""
+    requests = make_paid_requests(20)
+    desk.fault("create", "error_before", status=status, message=message, skip=5, times=20)
+    try:
+        report = desk.run(requests)
+    except LeonardoError:
+        report = None
+    bought = desk.bill["credits"] // CREDITS
+    assert bought < 20
+    left = [one for one in requests if desk.state(one) is RequestState.FREE]
+    assert len(left) == 20 - bought
+    for one in left:
+        events = [read_event(desk.store, info.key) for info in desk.store.list(request_folder(one.request_id))]
+        assert [event.why for event in events if isinstance(event, Released)] in ([], ["never_sent"])
+    if report is not None:
+        assert (report.stopped, report.requests) == (cause, {"completed": bought, "not_sent": 20 - bought})
+    else:
+        assert cause == "refused"
+    desk.heal()
+    assert desk.run(requests).requests == {"completed": 20 - bought}
+    assert desk.judge(requests).is_clean

@@ -1,0 +1,36 @@
+"""What a command does where nobody has said how much may be spent: it asks at a terminal, and refuses anywhere else."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import click
+
+from seedream_assets.core.budget import NO_CAP, Budget
+from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.core.errors import NoCapError
+
+
+def with_cap(declaration: DatasetDeclaration, *, credits: int, images: int, yes: bool) -> DatasetDeclaration:
+    """The dataset with a budget that somebody has decided on; the same where there is one, or nothing is to be bought.
+
+    Args:
+        declaration: Whose.
+        credits, images: The quote of what is to be bought now.
+        yes: Whether `--yes` was given: there is no cap for this run.
+
+    Raises:
+        NoCapError: Nobody is there to be asked, or the answer is no; nothing was bought.
+    """
+    if not declaration.budget.is_missing or not credits:
+        return declaration
+    if yes:
+        return replace(declaration, budget=Budget(unlimited=True))
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise NoCapError(f"{credits} credits to buy and {NO_CAP}; or give --yes for this run: nothing was bought")
+    question = f"{declaration.name} has no cap. Buy {images} images for {credits} credits, and no credit more?"
+    if not click.confirm(question, default=False, err=True):
+        raise NoCapError("nothing was bought")
+    # What was agreed to is the quote: whatever it turns out to cost, the run ends there.
+    return replace(declaration, budget=Budget(max_credits_per_run=credits))
