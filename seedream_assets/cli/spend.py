@@ -11,13 +11,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from seedream_assets.cli.exit_codes import COULD_NOT_RUN
 from seedream_assets.core.open_requests import OpenRequests
 from seedream_assets.core.spend import GROUPINGS, Bought, StillOpen, sum_spend
 from seedream_assets.generation.spend_history import read_history
 from seedream_assets.resources import ImageStoreResource
 from seedream_assets.storage.open_store import refuse_missing
-
-NOT_ALL_READ = 1
 
 
 @click.command("spend")
@@ -53,7 +52,7 @@ def command(store: str | None, by: tuple[str, ...], as_json: bool) -> None:
     for problem in problems:
         click.echo(f"not counted: {problem}", err=True)
     if problems:
-        raise click.exceptions.Exit(NOT_ALL_READ)
+        raise click.exceptions.Exit(COULD_NOT_RUN)
 
 
 def _print(rows: list[dict[str, Any]], by: tuple[str, ...]) -> None:

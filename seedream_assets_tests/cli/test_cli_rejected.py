@@ -7,7 +7,7 @@ from seedream_assets_tests.cli.conftest import DATASET, Desk
 
 BROKEN = "prompt_id,prompt,quantity,style,colour\nmug,A blue mug,0,,blue\ncup,,1,,white\n"
 DAYS = "prompt,day\nfirst a,2026-11-01\nfirst b,2026-11-01\nsecond,2026-11-02\n"
-DAILY = "name: tableware\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\n"
+DAILY = "name: tableware\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\nbudget: unlimited\n"
 BY_DAY = 'partitions: {by: daily, column: day, start: "2026-11-01"}\n'
 
 
