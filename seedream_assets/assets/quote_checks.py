@@ -7,6 +7,7 @@ import dagster as dg
 from seedream_assets.core.budget import NO_CAP, Budget
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.ledger import RequestState
+from seedream_assets.core.open_requests import OpenRequests
 from seedream_assets.core.plan_rows import outside_limits
 from seedream_assets.generation.budget_log import BudgetStanding, read_budget
 from seedream_assets.generation.deployment import Deployment
@@ -71,9 +72,15 @@ class QuoteChecks:
 
     def _within_budget(self, plan: Plan) -> dg.AssetCheckResult:
         budget = self._declaration.budget
-        asked = plan.quote.credits_to_buy
+        asked, still_open = plan.quote.credits_to_buy, plan.quote.open
         self._credits += asked
         facts: dict[str, int] = {"credits_to_buy": asked}
+        if still_open.requests:
+            facts |= {
+                "open_requests": still_open.requests,
+                "credits_held_back": still_open.credits_held,
+                "credits_if_unbought": still_open.credits_again,
+            }
         crossed: list[str] = []
         if self._credits != asked:
             facts["credits_to_buy_in_this_run"] = self._credits
@@ -100,9 +107,11 @@ class QuoteChecks:
             facts |= {"max_credits_per_day": budget.max_credits_per_day, "credits_committed_today": today}
             if self._credits and today + self._credits > budget.max_credits_per_day:
                 left_today = max(0, budget.max_credits_per_day - today)
-        return self._judged(crossed, left_today, facts)
+        return self._judged(crossed, left_today, facts, still_open)
 
-    def _judged(self, crossed: list[str], left_today: int | None, facts: dict[str, int]) -> dg.AssetCheckResult:
+    def _judged(
+        self, crossed: list[str], left_today: int | None, facts: dict[str, int], still_open: OpenRequests
+    ) -> dg.AssetCheckResult:
         """A cap of a run or of all runs blocks. A day's cap lets through what is left of the day: it is a rate."""
         if left_today is not None:
             crossed.append(
@@ -114,6 +123,8 @@ class QuoteChecks:
             told += "; what fits is bought, the rest by a run on another day (UTC)"
         elif crossed:
             told += "; raise the budget or want less: nothing was bought"
+        if still_open.requests:
+            told += f"; {still_open}"
         severity = dg.AssetCheckSeverity.WARN if in_part else dg.AssetCheckSeverity.ERROR
         return self._result(WITHIN_BUDGET, passed=not crossed, description=told, metadata=facts, severity=severity)
 

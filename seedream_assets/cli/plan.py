@@ -84,6 +84,7 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
             rejected=0,
             report=None,
             plan_hash=gate.hash if gate.plans else None,
+            open_requests=quote.open,
             seconds=time.monotonic() - began,
         )
         against_it = {"against": as_facts(*compared)} if compared else {}

@@ -12,6 +12,7 @@ from seedream_assets.cli.declared import this_person
 from seedream_assets.cli.terminal import ROWS_SHOWN, showing_progress, tell_rows
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError, SeedreamError, StoreRefused
+from seedream_assets.core.open_requests import OpenRequests
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.quote_table import place_rows
 from seedream_assets.core.run_report import RunReport, join_reports
@@ -155,6 +156,7 @@ def _tell_place(deployment: Deployment, planned: Mapping[str, Planned]) -> None:
 
 
 def _tell(planned: Mapping[str, Planned]) -> None:
+    still_open = OpenRequests.together(one.quote.open for one in planned.values())
     told = [one.quote for one in planned.values()]
     replacements = sum(quote.replacements for quote in told)
     replacing = f", {replacements} of them in place of rejected ones" if replacements else ""
@@ -165,6 +167,8 @@ def _tell(planned: Mapping[str, Planned]) -> None:
         f"{sum(one.rejected_rows for one in planned.values())} rows rejected",
         err=True,
     )
+    if still_open.requests:
+        click.echo(str(still_open), err=True)
 
 
 def buy_planned(

@@ -21,6 +21,7 @@ from seedream_assets.core.run_report import RunReport
 from seedream_assets.core.summary import add_up, describe, summarise
 from seedream_assets.generation.dataset import count_reused
 from seedream_assets.generation.deployment import Deployment
+from seedream_assets.generation.open_requests import open_in_manifest
 
 
 @click.command("run", epilog=described())
@@ -156,6 +157,7 @@ def run_partitions(
             rejected=bought.outcomes[partition].rejected,
             report=bought.reports[partition],
             plan_hash=bought.plan_hash,
+            open_requests=open_in_manifest(deployment, bought.outcomes[partition].manifest),
             seconds=time.monotonic() - began,
         )
         for partition, one in planned.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -48,7 +47,7 @@ def command(store: str | None, by: tuple[str, ...], as_json: bool) -> None:
         _print(rows, by)
         together = OpenRequests.together(still_open)
         if together.requests:
-            click.echo(f"{together.how_many(datetime.now(UTC))}: {together.what_hangs_on_it}; see: seedream ledger")
+            click.echo(f"{together}; see: seedream ledger")
     for problem in problems:
         click.echo(f"not counted: {problem}", err=True)
     if problems:

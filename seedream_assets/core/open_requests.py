@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from seedream_assets.core.run_report import format_seconds
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRequests:
     """Some open requests together.
+
+    As text: how many, since when, what they hold back, and what they may cost.
 
     Attributes:
         requests: How many.
@@ -40,12 +40,14 @@ class OpenRequests:
             credits_again=sum(one.credits_again for one in found),
         )
 
-    def how_many(self, now: datetime) -> str:
-        """How many and how long: 12 open requests, the oldest for 2 h 5 min."""
-        if self.since is None:
-            return _requests(self.requests)
-        seconds = max(0.0, (now - self.since).total_seconds())
-        return f"{_requests(self.requests)}, the oldest for {format_seconds(seconds)}"
+    def __str__(self) -> str:
+        since = f", {self.how_long}" if self.how_long else ""
+        return f"{self.requests} open request{'' if self.requests == 1 else 's'}{since}: {self.what_hangs_on_it}"
+
+    @property
+    def how_long(self) -> str:
+        """Since when the oldest is open; empty where that is not known."""
+        return f"the oldest since {self.since:%Y-%m-%d %H:%M} UTC" if self.since else ""
 
     @property
     def what_hangs_on_it(self) -> str:
@@ -58,5 +60,4 @@ class OpenRequests:
         )
 
 
-def _requests(count: int) -> str:
-    return f"{count} open request{'' if count == 1 else 's'}"
+NONE_OPEN = OpenRequests()

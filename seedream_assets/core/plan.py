@@ -19,6 +19,7 @@ from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.models import ModelCatalog, ModelSpec, credits_for
 from seedream_assets.core.plan_cuts import BegunRequests, Cuts, ExistingOf, StandingsOf, cuts_around
 from seedream_assets.core.plan_rows import outside_limits, request_in
+from seedream_assets.core.prices import DearPrices, dearest, kind_in
 from seedream_assets.core.prompt_faults import TEXT, IntArray
 
 PLAN_COLUMNS: Mapping[str, str] = {
@@ -167,6 +168,18 @@ def plan_requests(
     for error in outside_limits(plan, models).values():
         raise error
     return plan.astype({name: dtype for name, dtype in PLAN_COLUMNS.items() if str(plan[name].dtype) != dtype})
+
+
+def reckon_with(prices: DearPrices, plan: pd.DataFrame) -> pd.DataFrame:
+    """The plan with `credits` by what images cost of late, where that was more than the price list says."""
+    credits = plan["credits"].to_numpy()
+    for kind in prices:
+        model, width, height = kind_in(kind)
+        rows = ((plan["model"] == model) & (plan["width"] == width) & (plan["height"] == height)).to_numpy(
+            dtype=np.bool_
+        )
+        credits = np.where(rows, np.maximum(credits, dearest(prices, kind) * plan["count"].to_numpy()), credits)
+    return plan.assign(credits=credits) if prices else plan
 
 
 _SPEC_IN_PLAN = ("model", "prompt", "width", "height", "style", "prompt_enhance", "references")

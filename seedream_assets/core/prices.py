@@ -10,11 +10,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 ANSWERS_REMEMBERED = 100
+# More is no price, and sums over a million images have to stay numbers that a table can hold.
+MOST_CREDITS_AN_IMAGE = 1_000_000
 
 
 def kind_of(model: str, width: int, height: int) -> str:
     """What a price is known for: a model and a size, as it stands in the budget log."""
     return f"{model} {width}x{height}"
+
+
+def kind_in(kind: str) -> tuple[str, int, int]:
+    """Model, width and height of what `kind_of` gave."""
+    model, _, size = kind.rpartition(" ")
+    width, _, height = size.partition("x")
+    return model, int(width), int(height)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +52,8 @@ class PriceSeen:
     @classmethod
     def of(cls, asked: Asked, credits: int) -> PriceSeen:
         """What it says that a whole request counted as so many credits."""
-        return cls(kind=asked.kind, credits=-(-credits // asked.images), listed=asked.listed // asked.images)
+        each = min(-(-credits // asked.images), MOST_CREDITS_AN_IMAGE)
+        return cls(kind=asked.kind, credits=each, listed=asked.listed // asked.images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from types import MappingProxyType
 import pandas as pd
 
 from seedream_assets.core.ledger import RequestState
+from seedream_assets.core.open_requests import NONE_OPEN, OpenRequests
+from seedream_assets.core.prices import DearPrices, dearest, kind_of
 
 # No latency of Seedream is documented beyond "a few seconds"; the vendor's own recipe waits so long before it looks
 # (pages of 2026-10). Too long rather than too short, until this dataset has measured its own.
@@ -42,6 +44,8 @@ class Quote:
         credits_quoted: Price of every request of the plan, owned or not.
         credits_to_buy: Price of the requests to buy.
         credits_saved: Price of the owned images that were bought for other datasets.
+        dear_prices: Credits an image of the kinds that are to buy and were dearer of late than the price list says.
+        open: Of what is in flight, the requests of which it is not known whether they were bought.
     """
 
     wanted: int
@@ -57,14 +61,32 @@ class Quote:
     credits_saved: int
     bought_for: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     replacements: int = 0
+    dear_prices: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    open: OpenRequests = NONE_OPEN
 
     def owned_by_others(self, dataset: str) -> Mapping[str, int]:
         """Owned images by the other datasets that they were bought for: what `dataset` takes over for nothing."""
         return {name: images for name, images in self.bought_for.items() if name != dataset}
 
 
-def quote_plan(plan: pd.DataFrame, *, wanted: int, dataset: str, replacements: int = 0) -> Quote:
-    """The quote of a plan for a table of `dataset` that wants `wanted` images, of which so many are replacements."""
+def quote_plan(
+    plan: pd.DataFrame,
+    *,
+    wanted: int,
+    dataset: str,
+    replacements: int = 0,
+    prices: DearPrices = MappingProxyType({}),
+    open_requests: OpenRequests = NONE_OPEN,
+) -> Quote:
+    """The quote of a plan for a table.
+
+    Args:
+        plan: Columns as `PLAN_COLUMNS`, with credits by what is known of prices.
+        wanted: Images that the table wants, of which so many are `replacements`.
+        dataset: Whose table.
+        prices: What was reckoned with beyond the price list.
+        open_requests: Those of the plan of which it is not known whether they were bought.
+    """
     standing, images = plan["standing"], plan["wanted"]
     free = standing == RequestState.FREE.value
     completed = standing == RequestState.COMPLETED.value
@@ -86,7 +108,15 @@ def quote_plan(plan: pd.DataFrame, *, wanted: int, dataset: str, replacements: i
         credits_saved=round(saved),
         bought_for={str(name): int(count) for name, count in owned.items()},
         replacements=replacements,
+        dear_prices=_dear_among(plan[free], prices),
+        open=open_requests,
     )
+
+
+def _dear_among(plan: pd.DataFrame, prices: DearPrices) -> dict[str, int]:
+    kinds = plan[["model", "width", "height"]].drop_duplicates() if prices else plan.iloc[:0]
+    named = [kind_of(row["model"], row["width"], row["height"]) for row in kinds.to_dict("records")]
+    return {kind: dearest(prices, kind) for kind in named if kind in prices}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

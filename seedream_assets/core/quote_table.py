@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from seedream_assets.core.approval import Gate
 from seedream_assets.core.models import DOLLARS_PER_CREDIT
 from seedream_assets.core.partitions import UNPARTITIONED
+from seedream_assets.core.prices import ANSWERS_REMEMBERED
 from seedream_assets.core.quote import Pace, Quote
 from seedream_assets.core.run_report import format_seconds
 
@@ -111,6 +112,9 @@ def _ownership(quote: Quote, dataset: str) -> list[tuple[str, str, str]]:
         rows.append(("saved", f"{quote.credits_saved} credits", "price of what is taken over"))
     if quote.in_flight:
         rows.append(("in flight", _images(quote.in_flight), "sent, or may have been; the next run stores them"))
+    if quote.open.requests:
+        told = "; ".join(filter(None, (quote.open.how_long, quote.open.what_hangs_on_it)))
+        rows.append(("open", f"{quote.open.requests} request{'' if quote.open.requests == 1 else 's'}", told))
     if quote.ended_without_images:
         told = "final: they are not bought again unless their row changes"
         rows.append(("blocked or failed", _images(quote.ended_without_images), told))
@@ -130,7 +134,7 @@ def _price(quote: Quote, outlook: Outlook) -> list[tuple[str, str, str]]:
     pace = f"{outlook.slots} at a time ({outlook.slots_basis}), {outlook.pace.basis}"
     return [
         ("to buy", _images(quote.images_to_buy), f"in {quote.to_buy} requests"),
-        ("price", f"{quote.credits_to_buy} credits", "by the price list"),
+        ("price", f"{quote.credits_to_buy} credits", _basis(quote)),
         (
             "in dollars",
             f"about {dollars_for(quote.credits_to_buy):.2f}",
@@ -139,6 +143,13 @@ def _price(quote: Quote, outlook: Outlook) -> list[tuple[str, str, str]]:
         ("of the balance", *balance),
         ("time", f"about {format_seconds(outlook.seconds_for(quote))}", pace),
     ]
+
+
+def _basis(quote: Quote) -> str:
+    if not quote.dear_prices:
+        return "by the price list"
+    dear = ", ".join(f"{credits} an image of {kind}" for kind, credits in sorted(quote.dear_prices.items()))
+    return f"by the price list, and by the dearest of the last {ANSWERS_REMEMBERED} answers: {dear}"
 
 
 def _images(count: int) -> str:

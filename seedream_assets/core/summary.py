@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from seedream_assets.core.costs import add_costs, costs_as_json, costs_in_json, describe_costs
+from seedream_assets.core.open_requests import NONE_OPEN, OpenRequests
 from seedream_assets.core.partitions import UNPARTITIONED
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.run_report import RunReport, format_seconds
@@ -27,6 +29,9 @@ SUMMED = (
     "rejected_rows",
     "credits_quoted",
     "credits_to_buy",
+    "open_requests",
+    "credits_held_back",
+    "credits_if_unbought",
 )
 
 
@@ -42,6 +47,7 @@ def summarise(
     report: RunReport | None,
     seconds: float,
     plan_hash: str | None = None,
+    open_requests: OpenRequests = NONE_OPEN,
 ) -> dict[str, Any]:
     """The summary's fields, in the order they are printed.
 
@@ -55,6 +61,7 @@ def summarise(
         report: Of the run; None for a plan.
         plan_hash: The name of the plan, where the dataset asks for approvals.
         seconds: From the first byte read to the manifest.
+        open_requests: Those of which it is not known whether they were bought, before the run or after it.
     """
     return {
         "dataset": dataset,
@@ -74,6 +81,10 @@ def summarise(
         "rejected_rows": rejected_rows,
         "credits_quoted": quote.credits_quoted,
         "credits_to_buy": quote.credits_to_buy,
+        "open_requests": open_requests.requests,
+        "open_since": open_requests.since.isoformat() if open_requests.since else None,
+        "credits_held_back": open_requests.credits_held,
+        "credits_if_unbought": open_requests.credits_again,
         "plan_hash": plan_hash,
         **costs_as_json(report.costs if report else {}),
         "seconds": round(seconds, 3),
@@ -96,6 +107,7 @@ def add_up(
         "dataset": dataset,
         "partition": UNPARTITIONED,
         **counted,
+        "open_since": min((one["open_since"] for one in summaries if one["open_since"]), default=None),
         **costs_as_json(add_costs(costs_in_json(one) for one in summaries)),
         "seconds": round(seconds, 3),
         "partitions": list(summaries),
@@ -116,9 +128,21 @@ def describe(summary: Mapping[str, Any]) -> str:
         + ("; " + ", ".join(rest) if rest else ""),
         f"{summary['credits_quoted']} credits quoted, {summary['credits_to_buy']} to buy, {bought}",
     ]
+    if summary["open_requests"]:
+        lines.append(f"{_open_in(summary)}; see: seedream ledger")
     if summary["rejected"]:
         replaced = f"; {summary['replacements']} more were wanted in their place" if summary["replacements"] else ""
         lines.append(f"{summary['rejected']} stored images are rejected{replaced}")
     if summary["rejected_rows"]:
         lines.append(f"{summary['rejected_rows']} rows of the table were rejected")
     return "\n".join([*lines, f"took {format_seconds(summary['seconds'])}"])
+
+
+def _open_in(summary: Mapping[str, Any]) -> OpenRequests:
+    since = summary["open_since"]
+    return OpenRequests(
+        requests=summary["open_requests"],
+        since=datetime.fromisoformat(since) if since else None,
+        credits_held=summary["credits_held_back"],
+        credits_again=summary["credits_if_unbought"],
+    )

@@ -128,6 +128,24 @@ def booked_before_today(entries: Sequence[ObjectInfo], now: datetime, read: Call
     return entry_at(first_today - 1).booked if first_today else 0
 
 
+class PricesOfLate:
+    """What images of datasets cost of late where that was more than the price list, as far as this process has read it."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._known: dict[str, DearPrices] = {}
+
+    def of(self, dataset: str) -> DearPrices:
+        """By model and size, as the dataset's newest budget entry has it."""
+        if dataset not in self._known:
+            self._known[dataset] = read_budget(self._store, dataset, today=False).prices
+        return self._known[dataset]
+
+    def forget(self) -> None:
+        """Something was bought since: what was read may not be the newest any more."""
+        self._known.clear()
+
+
 def read_budget(store: ObjectStore, dataset: str, *, today: bool) -> BudgetStanding:
     """What all runs of a dataset have booked and reserved.
 

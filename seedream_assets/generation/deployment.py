@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from seedream_assets.core.models import ModelCatalog
+from seedream_assets.generation.budget_log import PricesOfLate
 from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.leonardo.settings import PRODUCTION_URL, LeonardoSettings, host_of
@@ -25,6 +26,7 @@ class Deployment:
         engine: Patience, recovery, memory.
         s3: How S3 is reached for prompt tables and reference images.
         standings: What the ledger showed already, for the stages that share this deployment.
+        prices: What images cost of late, the same.
     """
 
     store: ObjectStore
@@ -34,9 +36,11 @@ class Deployment:
     engine: EngineSettings = field(default_factory=EngineSettings)
     s3: S3Options | None = None
     standings: Standings = field(init=False, repr=False, compare=False)
+    prices: PricesOfLate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "standings", Standings(self.store))
+        object.__setattr__(self, "prices", PricesOfLate(self.store))
 
 
 def code_version() -> str:

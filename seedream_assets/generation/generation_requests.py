@@ -28,8 +28,10 @@ from seedream_assets.core.plan import (
     PLAN_COLUMNS,
     gather_wanted,
     plan_requests,
+    reckon_with,
 )
 from seedream_assets.core.plan_cuts import Existing
+from seedream_assets.core.prices import DearPrices
 from seedream_assets.core.prompt_faults import IntArray
 from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.core.replacements import NONE_REPLACED, Replacements
@@ -37,6 +39,7 @@ from seedream_assets.core.verification import LARGEST_REQUEST
 from seedream_assets.generation.approvals import keep_planned_sample, with_sample
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.ledger_store import final_key, read_event
+from seedream_assets.generation.open_requests import open_in_plan
 from seedream_assets.generation.prompts import PromptSnapshot
 from seedream_assets.generation.quality import judge_partition
 from seedream_assets.generation.versions import (
@@ -135,13 +138,29 @@ def make_plan(
     requests = plan_requests(
         wanted, models=deployment.models, standings_of=deployment.standings.begun, existing_of=existing_of
     )
+    prices = _prices_for(requests, declaration.name, deployment)
+    requests = reckon_with(prices, requests)
     if declaration.approval is not None:
         requests = with_sample(
             requests, declaration, partition, deployment.store, deployment.models, credits_beside=credits_beside
         )
-    quote = quote_plan(requests, wanted=snapshot.wanted + extra, dataset=declaration.name, replacements=extra)
+        requests = reckon_with(prices, requests)  # a sample is cut anew
+    quote = quote_plan(
+        requests,
+        wanted=snapshot.wanted + extra,
+        dataset=declaration.name,
+        replacements=extra,
+        prices=prices,
+        open_requests=open_in_plan(deployment.store, requests),
+    )
     pace = learn_pace(earlier) or DOCUMENTED_PACE
     return Plan(requests=requests, quote=quote, pace=pace, replacements=replacements, snapshot=snapshot.version)
+
+
+def _prices_for(requests: pd.DataFrame, dataset: str, deployment: Deployment) -> DearPrices:
+    """What images cost of late, where anything of the plan may be bought; else nothing has to be read."""
+    may_be_bought = requests["standing"].isin([RequestState.FREE.value, RequestState.OPEN.value])
+    return deployment.prices.of(dataset) if may_be_bought.any() else {}
 
 
 def _replacements(

@@ -205,6 +205,8 @@ def buy_partitions(
             except SeedreamError as failure:
                 error = failure
                 report = reports[0] if reports else replace(report, stopped="refused", stop_reason=str(failure))
+            finally:
+                deployment.prices.forget()
         not_begun = stream.finish(report.stopped, report.stop_reason)
     return BoughtPartitions(report=report, unplanned=unplanned, not_begun=tuple(not_begun), error=error)
 

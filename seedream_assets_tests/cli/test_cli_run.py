@@ -1,15 +1,17 @@
 """`seedream run` and `seedream plan`, as a data team types them."""
 
+import json
+
 import pandas as pd
 import pytest
 
 from seedream_assets.core.errors import DeclarationError, PromptTableError
-from seedream_assets_tests.cli.conftest import Desk
+from seedream_assets_tests.cli.conftest import DATASET, TABLE, Desk
 
 SUMMARY_FIELDS = [
     "dataset", "partition", "wanted", "stored", "reused", "blocked", "failed", "withheld", "uncertain", "over_budget",
     "awaiting_approval", "pending", "rejected", "replacements", "rejected_rows", "credits_quoted", "credits_to_buy",
-    "plan_hash", "cost", "costs", "seconds",
+    "open_requests", "open_since", "credits_held_back", "credits_if_unbought", "plan_hash", "cost", "costs", "seconds",
 ]  # fmt: skip
 
 
@@ -219,3 +221,49 @@ def test_a_variable_that_an_env_file_did_not_fill_in_buys_nothing(desk: Desk, mo
         assert result.exit_code != 0
         assert "a variable that nobody has filled in" in f"{result.exception} {result.stderr}"
     assert desk.emulator.account.bill()["credits"] == 0
+
+
+def reopen_one(desk: Desk) -> int:
+    """Take away what was known of one request after its intent: its answer was lost. Returns its credits."""
+    submitted = min((desk.store / "requests").glob("*/00-submitted-*.json"))
+    for event in submitted.parent.glob("00-*.json"):
+        if event.name != "00-intent.json":
+            event.unlink()
+    credits: int = json.loads((submitted.parent / "00-intent.json").read_text())["credits_reserved"]
+    return credits
+
+
+def test_open_requests_are_told_with_what_they_hold_back_and_may_cost(desk: Desk) -> None:
+    dataset = str(desk.write("dataset.yaml", DATASET + "recovery: {history_settle_seconds: 0.5, lease_seconds: 2}\n"))
+    desk.run_json("run", dataset)
+    (desk.store / "datasets/tableware/manifest/all.parquet").unlink()
+    credits = reopen_one(desk)
+    told = f"up to {credits} credits more if the open request turns out not to be bought"
+    quote = desk.run_json("plan", dataset)
+    assert (quote["open_requests"], quote["credits_held_back"], quote["credits_if_unbought"]) == (1, credits, credits)
+    assert quote["credits_to_buy"] == 0
+    assert quote["open_since"]
+    assert told in desk.run("plan", dataset).stdout
+    desk.emulator.account.add_fault("history", "error_before", times=None, status=404)
+    ran = desk.run("run", dataset)
+    assert ran.exit_code == 3
+    assert told in ran.stderr
+    assert f"1 open request, the oldest since {quote['open_since'][:10]}" in ran.stdout
+    assert told in ran.stdout
+    desk.emulator.account.clear_faults()
+    healed = desk.run_json("run", dataset)
+    assert (healed["open_requests"], healed["open_since"], healed["credits_if_unbought"]) == (0, None, 0)
+    assert desk.emulator.account.bill(details=False)["credits"] == 84
+
+
+def test_a_plan_reckons_with_what_images_cost_of_late(desk: Desk) -> None:
+    dataset = str(desk.folder / "dataset.yaml")
+    desk.emulator.account.add_fault("create", "price", times=None, credits_per_image=56)
+    ran = desk.run("run", dataset)
+    assert "168 credits were booked where 84 were quoted" in ran.stderr
+    desk.write("prompts.csv", TABLE.replace("A tea cup", "A green tea cup"))
+    assert desk.run_json("plan", dataset)["credits_to_buy"] == 56
+    shown = desk.run("plan", dataset).stdout
+    assert "by the dearest of the last 100 answers: 56 an image of seedream-4.0 256x192" in shown
+    desk.write("dataset.yaml", DATASET + "budget: {max_credits_per_run: 55}\n")
+    assert desk.run_json("run", dataset, exit_code=3)["over_budget"] == 1

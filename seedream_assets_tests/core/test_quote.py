@@ -7,6 +7,9 @@ import pytest
 
 from seedream_assets.core.approval import NO_GATE, Approval, Gate, plan_to_approve
 from seedream_assets.core.ledger import RequestState, Standing
+from seedream_assets.core.open_requests import NONE_OPEN, OpenRequests
+from seedream_assets.core.plan import reckon_with
+from seedream_assets.core.prices import DearPrice
 from seedream_assets.core.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.core.quote_table import Outlook, approval_rows, dollars_for, quote_rows
 from seedream_assets_tests.core.builders import NOON, OwnedRequests, make_paid_request, make_plan, make_prompts
@@ -68,8 +71,42 @@ def test_what_is_blocked_is_not_owned():
 
 def test_nothing_wanted_costs_nothing():
     quote = quote_of([])
-    counts = {getattr(quote, name) for name in Quote.__dataclass_fields__ if name != "bought_for"}
-    assert (counts, quote.bought_for) == ({0}, {})
+    others = ("bought_for", "dear_prices", "open")
+    counts = {getattr(quote, name) for name in Quote.__dataclass_fields__ if name not in others}
+    assert (counts, quote.bought_for, quote.dear_prices, quote.open) == ({0}, {}, {}, NONE_OPEN)
+
+
+def test_what_was_dearer_of_late_is_quoted_and_named():
+    wide, square = "seedream-4.0 2048x1024", "seedream-4.0 1024x1024"
+    prices = {wide: (DearPrice(credits=280), DearPrice(credits=56, answers_since=3)), square: (DearPrice(credits=99),)}
+    rows = [ROW | {"quantity": 3, "prompt_id": "1"}, ROW | {"width": 1024, "prompt": "owned", "prompt_id": "2"}]
+    owned = OwnedRequests()
+    owned.add(
+        make_paid_request(prompt="owned", width=1024), Standing(state=RequestState.COMPLETED, attempt=0), bought_for="s"
+    )
+    plan = reckon_with(prices, make_plan(make_prompts(rows), owned))
+    quote = quote_plan(plan, wanted=4, dataset="scenes", prices=prices)
+    assert (quote.credits_to_buy, quote.dear_prices) == (3 * 280, {wide: 280})
+    told = {what: (much, why) for what, much, why in quote_rows(quote, OUTLOOK, dataset="scenes")}
+    assert told["price"] == (
+        "840 credits",
+        f"by the price list, and by the dearest of the last 100 answers: 280 an image of {wide}",
+    )
+    cheap = quote_plan(make_plan(make_prompts(rows), owned), wanted=4, dataset="scenes")
+    assert {what: why for what, _much, why in quote_rows(cheap, OUTLOOK, dataset="scenes")}["price"] == (
+        "by the price list"
+    )
+
+
+def test_open_requests_are_told_with_what_they_may_still_cost():
+    plan = make_plan(make_prompts([ROW]), make_ledger(("a red chair", 1, RequestState.OPEN, "scenes")))
+    still_open = OpenRequests(requests=12, since=NOON, credits_held=336, credits_again=336)
+    quote = quote_plan(plan, wanted=1, dataset="scenes", open_requests=still_open)
+    rows = {what: (much, why) for what, much, why in quote_rows(quote, OUTLOOK, dataset="scenes")}
+    assert rows["to buy"] == ("nothing", "")
+    assert rows["open"][0] == "12 requests"
+    assert rows["open"][1].startswith("the oldest since ")
+    assert rows["open"][1].endswith("up to 336 credits more if 12 open requests turn out not to be bought")
 
 
 def test_the_table_gives_every_reason_and_leaves_out_what_is_nothing():

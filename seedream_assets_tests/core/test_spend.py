@@ -79,7 +79,7 @@ def test_open_requests_say_how_many_how_long_and_what_hangs_on_them():
     one = OpenRequests(requests=1, since=NOON, credits_held=28, credits_again=56)
     many = OpenRequests.together([one, OpenRequests(), OpenRequests(requests=11, since=NOON - timedelta(hours=2))])
     assert (many.requests, many.since, many.credits_held) == (12, NOON - timedelta(hours=2), 28)
-    assert many.how_many(NOON + timedelta(minutes=5)) == "12 open requests, the oldest for 2 h 5 min"
+    assert str(many).startswith("12 open requests, the oldest since 2026-11-23 10:00 UTC: 28 credits held back")
     assert many.what_hangs_on_it.endswith("up to 56 credits more if 12 open requests turn out not to be bought")
     assert one.what_hangs_on_it.endswith("up to 56 credits more if the open request turns out not to be bought")
     assert OpenRequests.together([]) == OpenRequests()
