@@ -14,12 +14,13 @@ from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.adoption import ComparedField
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import encode_event
+from seedream_assets.core.open_requests import OpenRequests
 from seedream_assets.generation.adopting import adopt_generation, end_deleted, retract_adoption
 from seedream_assets.generation.by_hand import (
     NotByHand,
     OpenRequest,
     find_request,
-    list_open,
+    list_for_a_person,
     release_all,
     release_request,
     show_request,
@@ -45,19 +46,29 @@ def _open(store: str | None) -> ObjectStore:
     return opened
 
 
-@click.group("ledger")
-def command() -> None:
-    """Look at what was bought, and settle what is uncertain."""
+@click.group("ledger", invoke_without_command=True)
+@_store_option
+@click.option("--json", "as_json", is_flag=True, help="Print the list as a list of objects.")
+@click.pass_context
+def command(context: click.Context, store: str | None, as_json: bool) -> None:
+    """Look at what was bought, and settle what is uncertain. Alone, it lists what needs a person: see `list`."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_command, store=store, as_json=as_json)
+    elif store is not None or as_json:
+        raise click.UsageError(
+            f"give --store and --json after the command: seedream ledger {context.invoked_subcommand} …"
+        )
 
 
 @command.command("list")
 @_store_option
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def list_command(store: str | None, as_json: bool) -> None:
-    """List requests of which it is not known whether they were bought."""
-    found = list_open(_open(store))
+    """List requests of which it is not known whether they were bought, and those that no run can go on with."""
+    found, held_up = list_for_a_person(_open(store))
     if as_json:
-        click.echo(json.dumps([_as_object(request) for request in found]))
+        others = [{**_NOTHING_KNOWN, "request_id": one.request_id, "reason": one.reason} for one in held_up]
+        click.echo(json.dumps([*(_as_object(request) for request in found), *others]))
         return
     for request in found:
         intent = request.intent
@@ -68,7 +79,18 @@ def list_command(store: str | None, as_json: bool) -> None:
             f"    {intent.width}x{intent.height}, seed {intent.seed}: {prompt!r}\n"
             f"    {request.reason}"
         )
-    click.echo(f"{len(found)} open requests" if found else "nothing is uncertain")
+    for one in held_up:
+        click.echo(f"{one.request_id[:12]}  held up: {one.reason}")
+    click.echo(str(_together(found)) if found else "nothing is uncertain")
+
+
+def _together(found: Sequence[OpenRequest]) -> OpenRequests:
+    return OpenRequests(
+        requests=len(found),
+        since=min(request.intent.at for request in found),
+        credits_held=sum(request.intent.credits_reserved for request in found),
+        credits_again=sum(request.intent.credits_reserved for request in found),
+    )
 
 
 @command.command("show")
@@ -218,6 +240,11 @@ def _show_compared(fields: Sequence[ComparedField]) -> None:
 def _tell(request_id: str, standing: Standing) -> None:
     more = f": {standing.why_untouched}" if standing.unknown else ""
     click.echo(f"{request_id[:12]} is {standing.state.value}, attempt {standing.attempt}{more}")
+
+
+_NOTHING_KNOWN = dict.fromkeys(
+    ("request_id", "dataset", "partition", "count", "credits_reserved", "at", "prompt", "width", "height", "seed")
+) | {"in_hands": False}
 
 
 def _as_object(request: OpenRequest) -> dict[str, Any]:

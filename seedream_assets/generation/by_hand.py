@@ -16,7 +16,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from seedream_assets.core.declaration import partition_in_key
-from seedream_assets.core.errors import ObjectNotFound, SeedreamError
+from seedream_assets.core.errors import ObjectNotFound, ObjectUnreadable, SeedreamError
 from seedream_assets.core.ledger import RequestState, Standing, fold, fold_all
 from seedream_assets.core.ledger_events import (
     REQUESTS_FOLDER,
@@ -55,8 +55,25 @@ class OpenRequest:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldUp:
+    """A request that no run goes on with before a person has done something about it.
+
+    Attributes:
+        reason: What is in the way, and what to do.
+    """
+
+    request_id: str
+    reason: str
+
+
 def list_open(store: ObjectStore) -> list[OpenRequest]:
     """Every request with an intent and no word whether it was bought, oldest first. One listing of the whole ledger."""
+    return list_for_a_person(store)[0]
+
+
+def list_for_a_person(store: ObjectStore) -> tuple[list[OpenRequest], list[HeldUp]]:
+    """The open requests, oldest first, and those that are held up. One listing of the whole ledger."""
     keys = (EventKey.parse(info.key) for info in store.list(REQUESTS_FOLDER + "/"))
     standings = fold_all(key for key in keys if key)
     still_open = [
@@ -64,8 +81,18 @@ def list_open(store: ObjectStore) -> list[OpenRequest]:
         for request_id, standing in standings.items()
         if standing.state is RequestState.OPEN
     ]
-    intents = [event for event in read_events(store, still_open) if isinstance(event, Intent)]
-    return sorted(_with_reasons(store, intents), key=lambda found: found.intent.at)
+    held_up = [
+        HeldUp(request_id=request_id, reason=standing.why_untouched)
+        for request_id, standing in standings.items()
+        if standing.state is RequestState.UNKNOWN
+    ]
+
+    def hold_up(error: ObjectUnreadable) -> None:
+        held_up.append(HeldUp(request_id=error.key.split("/")[1], reason=str(error)))
+
+    events = read_events(store, still_open, on_unreadable=hold_up)
+    intents = [event for event in events if isinstance(event, Intent)]
+    return sorted(_with_reasons(store, intents), key=lambda found: found.intent.at), held_up
 
 
 def find_request(store: ObjectStore, beginning: str) -> str:

@@ -36,6 +36,31 @@ def test_an_uncertain_request_is_listed_with_what_is_known_of_it(desk: Desk, unc
     assert '"event": "intent"' in desk.run("ledger", "show", uncertain[:10]).stdout
 
 
+def test_the_ledger_alone_lists_what_needs_a_person_and_what_hangs_on_it(desk: Desk, uncertain: str) -> None:
+    told = desk.run("ledger")
+    assert told.exit_code == 0, told.output
+    assert "1 open request, the oldest since" in told.stdout
+    assert "28 credits held back until it is known whether it was bought" in told.stdout
+    assert "up to 28 credits more if the open request turns out not to be bought" in told.stdout
+    assert desk.run("ledger", "--json").stdout == desk.run("ledger", "list", "--json").stdout
+    misplaced = desk.run("ledger", "--json", "list")
+    assert (misplaced.exit_code, "after the command" in misplaced.output) == (2, True)
+
+
+def test_a_request_that_no_run_can_go_on_with_is_listed_as_held_up(desk: Desk, uncertain: str) -> None:
+    folder = desk.store / "requests" / uncertain
+    (folder / "00-praised.json").write_text("{}", encoding="utf-8")
+    other = desk.store / "requests" / ("f" * 64)
+    other.mkdir()
+    (other / "00-intent.json").write_text("", encoding="utf-8")
+    told = desk.run("ledger").stdout
+    assert f"{uncertain[:12]}  held up: its ledger holds 00-praised.json" in told
+    assert f"{'f' * 12}  held up: " in told
+    rows = json.loads(desk.run("ledger", "--json").stdout)
+    assert {row["request_id"] for row in rows} == {uncertain, "f" * 64}
+    assert [row["prompt"] for row in rows] == [None, None]
+
+
 def test_an_adopted_generation_is_stored_by_the_next_run_and_paid_once(desk: Desk, uncertain: str) -> None:
     generation = desk.emulator.account.bill(details=True)["details"][0]["generation_id"]
     assert "is submitted" in desk.run("ledger", "adopt", uncertain[:10], generation).stdout

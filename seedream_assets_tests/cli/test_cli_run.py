@@ -265,5 +265,5 @@ def test_a_plan_reckons_with_what_images_cost_of_late(desk: Desk) -> None:
     assert desk.run_json("plan", dataset)["credits_to_buy"] == 56
     shown = desk.run("plan", dataset).stdout
     assert "by the dearest of the last 100 answers: 56 an image of seedream-4.0 256x192" in shown
-    desk.write("dataset.yaml", DATASET + "budget: {max_credits_per_run: 55}\n")
+    desk.write("dataset.yaml", DATASET.replace("unlimited", "{max_credits_per_run: 55}"))
     assert desk.run_json("run", dataset, exit_code=3)["over_budget"] == 1
