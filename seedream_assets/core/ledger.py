@@ -7,7 +7,7 @@ of the rules says what counts most: a result that is there, then a generation th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from seedream_assets.core.ledger_events import EventKey
@@ -30,6 +30,8 @@ class RequestState(StrEnum):
         return self in _FINAL
 
 
+# Events that come after the others, and change what those say; most requests have none.
+_LATER = frozenset({"retracted", "recollected", "unknown"})
 _FINAL = frozenset({RequestState.COMPLETED, RequestState.FAILED, RequestState.BLOCKED})
 
 
@@ -88,46 +90,40 @@ def fold(keys: Iterable[EventKey]) -> Standing:
     known = list(keys)
     if not known:
         return FRESH
+    if not any(key.event in _LATER for key in known):
+        return _folded(known, known)
     counting = in_force(known)
-    attempts: dict[int, set[str]] = {key.attempt: set() for key in known}
-    generations, retracted, unknown = set(), set(), set()
-    for key in counting:
-        attempts[key.attempt].add(key.event)
-        if key.event == "submitted" and key.generation:
-            generations.add(key.generation)
-        elif key.event == "unknown":
-            unknown.add(str(key.name))
-    if counting is not known:
-        retracted = {str(key.generation) for key in known if key.event == "retracted"}
-    state, attempt = _decided(attempts) if not unknown else (RequestState.UNKNOWN, _latest_begun(attempts))
-    return Standing(
-        state=state,
-        attempt=attempt,
-        generations=tuple(sorted(generations)),
-        retracted=tuple(sorted(retracted)),
-        recollected=_late(counting, attempt) if state.is_final and "recollected" in attempts[attempt] else (),
+    found = _folded(counting, known)
+    unknown = {str(key.name) for key in counting if key.event == "unknown"}
+    if unknown:
+        begun = [key.attempt for key in counting if key.event == "intent"]
+        found = replace(found, state=RequestState.UNKNOWN, attempt=max(begun, default=0))
+    late = [int(str(key.name)) for key in counting if key.event == "recollected" and key.attempt == found.attempt]
+    return replace(
+        found,
+        retracted=tuple(sorted({str(key.generation) for key in known if key.event == "retracted"})),
+        recollected=tuple(sorted(late)) if found.is_final else (),
         unknown=tuple(sorted(unknown)),
     )
 
 
-def _decided(attempts: Mapping[int, set[str]]) -> tuple[RequestState, int]:
-    """The state, and the attempt that it rests on, from what counts of each attempt."""
+def _folded(counting: Sequence[EventKey], known: Sequence[EventKey]) -> Standing:
+    """Rules 3 to 5, from the events that count; an attempt of which none does is one all the same."""
+    attempts: dict[int, set[str]] = {}
+    generations: set[str] = set()
+    for key in counting:
+        attempts.setdefault(key.attempt, set()).add(key.event)
+        if key.event == "submitted" and key.generation:
+            generations.add(key.generation)
+    owned = tuple(sorted(generations))
     for state in (RequestState.COMPLETED, RequestState.FAILED, RequestState.BLOCKED, RequestState.SUBMITTED):
         holding = [attempt for attempt, events in attempts.items() if state.value in events]
         if holding:
-            return state, min(holding)
-    latest = max(attempts)
-    if "released" in attempts[latest]:
-        return RequestState.FREE, latest + 1
-    return RequestState.OPEN, latest
-
-
-def _latest_begun(attempts: Mapping[int, set[str]]) -> int:
-    return max((attempt for attempt, events in attempts.items() if "intent" in events), default=0)
-
-
-def _late(keys: Iterable[EventKey], attempt: int) -> tuple[int, ...]:
-    return tuple(sorted(key.number for key in keys if key.attempt == attempt and key.number is not None))
+            return Standing(state=state, attempt=min(holding), generations=owned)
+    latest = max(attempts) if counting is known else max(key.attempt for key in known)
+    if "released" in attempts.get(latest, ()):
+        return Standing(state=RequestState.FREE, attempt=latest + 1, generations=owned)
+    return Standing(state=RequestState.OPEN, attempt=latest, generations=owned)
 
 
 def in_force(keys: Sequence[EventKey]) -> Sequence[EventKey]:

@@ -320,15 +320,13 @@ class EventKey:
     Attributes:
         event: `unknown` for what a later version may have written: whoever does not know it leaves the request alone.
         generation: Of a submit or its retraction, as ids stand in keys.
-        number: Of `recollected`.
-        name: The object's own name, where the event is unknown.
+        name: Where the event is unknown, the object's own name; of `recollected` its number.
     """
 
     request_id: str
     attempt: int
     event: EventName
     generation: str | None = field(default=None)
-    number: int | None = field(default=None)
     name: str | None = field(default=None)
 
     @classmethod
@@ -342,5 +340,4 @@ class EventKey:
             return cls(unknown["request_id"], int(unknown["attempt"]), "unknown", name=unknown["name"])
         # The pattern lets no other word pass.
         event: EventName = match["event"] or match["named"] or match["numbered"]  # type: ignore[assignment]
-        number = int(match["number"]) if match["number"] else None
-        return cls(match["request_id"], int(match["attempt"]), event, match["generation"], number)
+        return cls(match["request_id"], int(match["attempt"]), event, match["generation"], match["number"])

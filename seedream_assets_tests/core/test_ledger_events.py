@@ -110,7 +110,7 @@ def test_what_a_later_version_adds_is_passed_over(event):
 def test_the_key_of_an_event_tells_what_it_is(event):
     key = event_key(event)
     generation = id_in_key(event.generation_id) if isinstance(event, Submitted | Retracted) else None
-    number = event.number if isinstance(event, Recollected) else None
+    number = str(event.number) if isinstance(event, Recollected) else None
     assert EventKey.parse(key) == EventKey(event.request_id, event.attempt, event.event, generation, number)
     assert key.startswith(request_folder(event.request_id))
 

@@ -13,8 +13,8 @@ from seedream_assets.core.ledger_events import EventKey
 REQUEST_ID, OTHER_ID = "a" * 64, "b" * 64
 
 
-def key(attempt, event, generation=None, number=None, request_id=REQUEST_ID):
-    return EventKey(request_id, attempt, event, generation, number)
+def key(attempt, event, generation=None, name=None, request_id=REQUEST_ID):
+    return EventKey(request_id, attempt, event, generation, name)
 
 
 UNKNOWN = EventKey(REQUEST_ID, 0, "unknown", name="00-refunded.json")
@@ -22,7 +22,7 @@ RETRACTIONS = [key(0, "retracted", "g"), key(0, "retracted", "h"), key(1, "retra
 EVERY_EVENT = [
     *(key(0, event) for event in ("intent", "released", "completed", "failed")),
     *(key(0, "submitted", generation) for generation in ("g", "h")),
-    key(0, "recollected", number=1),
+    key(0, "recollected", name="1"),
     *(key(1, event) for event in ("intent", "completed")),
     key(1, "submitted", "g"),
     *RETRACTIONS,
@@ -77,7 +77,7 @@ def test_taking_back_frees_nothing_that_was_not_released():
 
 
 def test_late_images_change_no_state_and_are_told_where_the_end_that_they_complete_counts():
-    late = key(0, "recollected", number=1)
+    late = key(0, "recollected", name="1")
     for events, standing in STANDINGS.items():
         without = STANDINGS[events - {late}] if events != {late} else standing
         assert (standing.state, standing.attempt) == (without.state, without.attempt)
