@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from seedream_assets.cli.exit_codes import COULD_NOT_RUN, NOT_ALL_FINAL
 from seedream_assets.components.yaml_files import load_declaration
 from seedream_assets.core.adoption import ComparedField
 from seedream_assets.core.ledger import RequestState, Standing
@@ -177,6 +178,8 @@ def release_command(request_id: str | None, every: bool, reason: str, store: str
             _tell(name, found)
     free = sum(isinstance(found, Standing) and found.state is RequestState.FREE for found in released.values())
     click.echo(f"{free} of {len(released)} open requests released")
+    if free < len(released):
+        raise click.exceptions.Exit(NOT_ALL_FINAL)
 
 
 @command.command("recollect")
@@ -195,12 +198,15 @@ def recollect_command(request_id: str | None, dataset: Path | None, store: str |
     """
     declaration = load_declaration(dataset) if dataset else None
     opened = _open(store or (declaration.store if declaration else None))
+    problems: list[str] = []
     short = find_short(
         opened,
         request_id=find_request(opened, request_id) if request_id else None,
         dataset=declaration.name if declaration else None,
-        on_problem=lambda problem: click.echo(f"seedream: {problem}", err=True),
+        on_problem=problems.append,
     )
+    for problem in problems:
+        click.echo(f"seedream: {problem}", err=True)
     leonardo = LeonardoResource()
     overrides = declaration.leonardo if declaration else {}
     found = recollect_images(
@@ -211,13 +217,17 @@ def recollect_command(request_id: str | None, dataset: Path | None, store: str |
         declaration=declaration,
         on_recollection=(lambda _found: None) if as_json else _show_recollection,
     )
+    fetched, lacked = sum(one.fetched for one in found), sum(one.lacked for one in found)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found]))
-        return
-    fetched, lacked = sum(one.fetched for one in found), sum(one.lacked for one in found)
-    click.echo(f"{fetched} of {lacked} images fetched" if found else "no request ended short of what was paid for")
+    elif not found:
+        click.echo("no request ended short of what was paid for")
+    else:
+        click.echo(f"{fetched} of {lacked} images fetched")
     if fetched:
-        click.echo("they stand in the manifest when the dataset is run or materialised next")
+        click.echo("they stand in the manifest when the dataset is run or materialised next", err=as_json)
+    if problems or any(one.failed for one in found):
+        raise click.exceptions.Exit(COULD_NOT_RUN)
 
 
 def _show_recollection(found: Recollection) -> None:

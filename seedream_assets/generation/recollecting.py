@@ -63,6 +63,7 @@ class Recollection:
         lacked: Images that were not stored.
         fetched: Of these, those that are stored now.
         told: Why not all of them; None where none lacks any more.
+        failed: True where that could not be found out, or not be fetched; repeating it may help.
     """
 
     request_id: str
@@ -71,6 +72,7 @@ class Recollection:
     lacked: int
     fetched: int
     told: str | None
+    failed: bool = False
 
 
 def find_short(
@@ -257,10 +259,11 @@ class _Recollecting:
     sleep: Sleep
 
     async def recollect(self, short: ShortRequest) -> Recollection:
+        failed = False
         try:
             fetched, told = await self._fetch(short)
         except (LeonardoError, DownloadError, ValueError) as error:
-            fetched, told = 0, str(error)
+            fetched, told, failed = 0, str(error), True
         return Recollection(
             request_id=short.intent.request_id,
             dataset=short.intent.dataset,
@@ -268,6 +271,7 @@ class _Recollecting:
             lacked=len(missing_positions(short.ending)),
             fetched=fetched,
             told=told,
+            failed=failed,
         )
 
     async def _fetch(self, short: ShortRequest) -> tuple[int, str | None]:
