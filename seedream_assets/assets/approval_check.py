@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from seedream_assets.assets.contact_sheet import contact_sheet
+from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.sample_findings import SampleFindings, assess_sample
 from seedream_assets.generation.dataset import Outcome
@@ -29,11 +30,11 @@ CONFIG_SCHEMA = {
 }
 
 
-def approval_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
+def approval_spec(frame: AssetFrame) -> dg.AssetCheckSpec:
     """What `images` is declared with."""
-    return dg.AssetCheckSpec(
+    return frame.check_spec(
+        "images",
         PLAN_APPROVED,
-        asset=key,
         description="What is bought beyond the sample was approved, or is below what needs an approval.",
         blocking=True,
     )

@@ -22,8 +22,9 @@ def build_assets(
     """`prompts`, `generation_requests`, `images`, `dataset`."""
     frame = AssetFrame.of(declaration, owners=owners, description=description)
     with warnings.catch_warnings():
-        # `backfill_policy` is in beta in Dagster 1.13 and says so once per asset.
+        # `backfill_policy` is in beta in Dagster 1.13, and checks with partitions in preview; both say so once each.
         warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
         return [build_prompts(frame), build_generation_requests(frame), build_images(frame), build_dataset(frame)]
 
 

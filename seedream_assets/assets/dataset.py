@@ -36,7 +36,6 @@ SAMPLE_ROWS = 12
 
 def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
     """The fourth asset of a dataset."""
-    key = frame.key("dataset")
 
     @dg.asset(
         **frame.options(
@@ -46,12 +45,12 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
             after=("images",),
         ),
         check_specs=[
-            dg.AssetCheckSpec(
-                ALL_FINAL, asset=key, description="Every wanted image is stored, or final with its reason."
+            frame.check_spec(
+                "dataset", ALL_FINAL, description="Every wanted image is stored, or final with its reason."
             ),
-            dg.AssetCheckSpec(
+            frame.check_spec(
+                "dataset",
                 ALL_WHOLE,
-                asset=key,
                 description="Every stored image exists, is whole, and has the hash of the manifest.",
             ),
             *quality_check_specs(frame),

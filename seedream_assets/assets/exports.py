@@ -40,7 +40,10 @@ def check_name(name: str) -> str:
 
 
 def export_checks(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
-    """A check for every declared export that a consumer's library opens; the gallery is a page for people."""
+    """A check for every declared export that a consumer's library opens; the gallery is a page for people.
+
+    An export is of the whole dataset, and so is its check: it belongs to no partition.
+    """
     return [
         dg.AssetCheckSpec(
             check_name(choice.name),

@@ -63,6 +63,16 @@ class AssetFrame:
             "output_required": False,
         }
 
+    def check_spec(self, stage: str, name: str, *, description: str, blocking: bool = False) -> dg.AssetCheckSpec:
+        """A check of one partition at a time: what it found stands until that partition is looked at again."""
+        return dg.AssetCheckSpec(
+            name,
+            asset=self.key(stage),
+            description=description,
+            blocking=blocking,
+            partitions_def=self.partitions_def,
+        )
+
     def code_version(self, stage: str) -> str:
         """This package's version; for `prompts` also the declaration's, so that an edited YAML shows as not in sync."""
         if stage != "prompts":

@@ -44,7 +44,7 @@ def build_generation_requests(frame: AssetFrame) -> dg.AssetsDefinition:
             description="The plan: which requests are owned, which are to buy, and what they will cost. Spends nothing.",
             after=("prompts",),
         ),
-        check_specs=QuoteChecks.specs(key),
+        check_specs=QuoteChecks.specs(frame),
     )
     def generation_requests(
         context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource

@@ -42,7 +42,7 @@ def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
             after=("generation_requests",),
         ),
         pool=POOL,
-        check_specs=[approval_spec(frame.key("images"))] if asks_for_approval else None,
+        check_specs=[approval_spec(frame)] if asks_for_approval else None,
         config_schema=CONFIG_SCHEMA if asks_for_approval else {},
     )
     def images(

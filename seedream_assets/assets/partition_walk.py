@@ -3,6 +3,9 @@
 What comes after in the same run needs an output all the same, or Dagster skips it: one is given that carries Dagster's
 own mark for "the body has told its events" (1.13; a test holds the count of events).
 
+Checks are told partition by partition too, so that a day that failed stays failed when the next day is fine; over a range
+each has one more result, without a partition, that sums up the run.
+
 Dagster would write one event per partition at the end of a step, with the same metadata for all, and none where the
 step fails (1.13). So a range of partitions is told partition by partition, and stays told should the run die later.
 """
@@ -14,6 +17,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION as ALREADY_TOLD
 
 from seedream_assets.assets.frame import STAGES, AssetFrame
@@ -23,6 +29,7 @@ from seedream_assets.core.errors import (
     AuthenticationFailed,
     BalanceExhausted,
     DeclarationError,
+    PartitionKeyError,
     SeedreamError,
     StoreRefused,
 )
@@ -34,6 +41,8 @@ PROBLEMS_TOLD = 5
 SHEETS_SHOWN = 3
 # Metadata of a check that says the same for every partition of a range.
 SAME_FOR_ALL = ("how_to_approve", "plan_hash", "credits_to_approve")
+# Metadata of a check that a partition of a range leaves out: a range may have thousands.
+PICTURES = ("contact_sheet", "pictures")
 # Metadata of an observation: why a partition is not whole, and why a later stage left it out.
 NOT_WHOLE = "not_whole"
 LEFT_OUT = "left_out"
@@ -115,15 +124,40 @@ class Walk:
             self._problems[partition] = done.incomplete
         elif self._is_range:
             self._context.log_event(_event(self._key, partition, done))
+        if self._is_range:
+            self._tell_checks(partition, done.checks)
         self._told[partition] = replace(done, metadata={}) if self._is_range else done
         self.stopped = self.stopped or done.stopped
+
+    def _tell_checks(self, partition: str, results: tuple[dg.AssetCheckResult, ...]) -> None:
+        """The checks of one partition of a range, at once; Dagster keeps those of a step with one partition by itself."""
+        specs = {spec.name: spec for spec in self._context.assets_def.check_specs if spec.partitions_def is not None}
+        own = [result for result in results if result.check_name in specs]
+        if not own:
+            return
+        target = _latest_materialization(self._context, self._key, partition)
+        for result in own:
+            self._context.log_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=self._key,
+                    check_name=str(result.check_name),
+                    passed=result.passed,
+                    metadata={label: told for label, told in result.metadata.items() if label not in PICTURES},
+                    target_materialization_data=target,
+                    severity=result.severity,
+                    description=result.description,
+                    blocking=specs[str(result.check_name)].blocking,
+                    partition=partition,
+                )
+            )
 
     def refuse(self, partition: str, error: SeedreamError) -> None:
         """One partition could not be worked on; the others may be, unless the error concerns all of them."""
         self._error = self._error or error
         if self._is_range:
             self._context.log.warning("%s: %s", partition, error)
-        stopped = str(error) if isinstance(error, HOPELESS) else None
+        is_hopeless = isinstance(error, HOPELESS) and not isinstance(error, PartitionKeyError)
+        stopped = str(error) if is_hopeless else None
         self.tell(partition, Materialised(incomplete=str(error), stopped=stopped))
 
     def stop(self, reason: str, error: SeedreamError | None = None) -> None:
@@ -241,7 +275,7 @@ def _lost_before(context: dg.AssetExecutionContext, earlier: Mapping[dg.AssetKey
             ).records:
                 event = record.event_log_entry.dagster_event
                 seen = event.asset_observation_data.asset_observation if event else None
-                if seen is not None and seen.asset_key in here and seen.partition and NOT_WHOLE in seen.metadata:
+                if seen and seen.asset_key in here and seen.partition is not None and NOT_WHOLE in seen.metadata:
                     why = f"{here[seen.asset_key]}: {seen.metadata[NOT_WHOLE].value}"
                     lost.setdefault(seen.partition, why)
         left = {key: stage for key, stage in left.items() if key not in here}
@@ -256,6 +290,18 @@ def _event(key: dg.AssetKey, partition: str, done: Materialised) -> dg.AssetMate
         metadata=dict(done.metadata),
         tags={"dagster/data_version": done.data_version},
     )
+
+
+def _latest_materialization(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """What a check looked at, as Dagster wants it told; None where the partition was never materialised."""
+    asked = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+    for record in context.instance.fetch_materializations(asked, limit=1).records:
+        return AssetCheckEvaluationTargetMaterializationData(
+            run_id=record.event_log_entry.run_id, storage_id=record.storage_id, timestamp=record.timestamp
+        )
+    return None
 
 
 def join_checks(checks: Mapping[str, tuple[dg.AssetCheckResult, ...]]) -> Iterator[dg.AssetCheckResult]:

@@ -33,9 +33,9 @@ def build_prompts(frame: AssetFrame) -> dg.AssetsDefinition:
             description="The prompt table, read and checked: accepted rows, and rejected ones with what to do about them.",
         ),
         check_specs=[
-            dg.AssetCheckSpec(
+            frame.check_spec(
+                "prompts",
                 NO_REJECTED_ROWS,
-                asset=frame.key("prompts"),
                 description="Every row of the table is within the limits.",
             )
         ],

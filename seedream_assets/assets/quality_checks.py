@@ -44,9 +44,9 @@ def quality_check_specs(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
     """What the asset is declared with."""
     rules = frame.declaration.quality
     specs = [
-        dg.AssetCheckSpec(
+        frame.check_spec(
+            "dataset",
             check_name(name),
-            asset=frame.key("dataset"),
             description=MEANINGS.get(name, f"The team's own scorer {name} passes every stored image.")
             + _consequence(rule),
         )
@@ -54,9 +54,9 @@ def quality_check_specs(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
     ]
     if rules.withheld.severity != "ignore":
         specs.append(
-            dg.AssetCheckSpec(
+            frame.check_spec(
+                "dataset",
                 WITHHELD,
-                asset=frame.key("dataset"),
                 description=f"At most {rules.withheld.max_share:.0%} of the images were withheld, blocked or failed.",
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.core.budget import NO_CAP, Budget
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.ledger import RequestState
@@ -33,18 +34,18 @@ class QuoteChecks:
         return self._credits
 
     @staticmethod
-    def specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    def specs(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
         """What the asset is declared with."""
         return [
-            dg.AssetCheckSpec(
+            frame.check_spec(
+                "generation_requests",
                 WITHIN_LIMITS,
-                asset=key,
                 description="Every request to buy is within the limits of its model and of this deployment.",
                 blocking=True,
             ),
-            dg.AssetCheckSpec(
+            frame.check_spec(
+                "generation_requests",
                 WITHIN_BUDGET,
-                asset=key,
                 description="What is to buy is within the budget of one run, of this day, and of the dataset over all of its runs; "
                 "and there is a budget, or the YAML says that it is unlimited.",
                 blocking=True,

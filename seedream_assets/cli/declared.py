@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import click
 
 from seedream_assets.core.declaration import UNPARTITIONED, DatasetDeclaration
-from seedream_assets.core.errors import DeclarationError, PromptTableError
+from seedream_assets.core.errors import PartitionKeyError, PromptTableError
 from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.partition_keys import find_partitions
 from seedream_assets.leonardo.settings import host_of
@@ -54,7 +54,7 @@ def partitions_of(declaration: DatasetDeclaration, asked: Sequence[str], deploym
         for key in asked:
             try:
                 declaration.partitions.refuse_unless_key(key)
-            except DeclarationError as error:
+            except PartitionKeyError as error:
                 raise click.UsageError(str(error)) from error
         return list(dict.fromkeys(asked))
     found = find_partitions(declaration, deployment, now=datetime.now(UTC))

@@ -11,7 +11,7 @@ import pandas as pd
 from seedream_assets.cli.declared import this_person
 from seedream_assets.cli.terminal import ROWS_SHOWN, showing_progress, tell_rows
 from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import DeclarationError, SeedreamError, StoreRefused
+from seedream_assets.core.errors import DeclarationError, PartitionKeyError, SeedreamError, StoreRefused
 from seedream_assets.core.open_requests import OpenRequests
 from seedream_assets.core.quote import Quote
 from seedream_assets.core.quote_table import place_rows
@@ -98,7 +98,8 @@ def plan_partitions(
             plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside)
             version = write_plan(store, declaration, partition, plan)
         except SeedreamError as error:
-            if len(partitions) == 1 or isinstance(error, HOPELESS):
+            is_hopeless = isinstance(error, HOPELESS) and not isinstance(error, PartitionKeyError)
+            if len(partitions) == 1 or is_hopeless:
                 raise
             problems[partition] = str(error)
         else:

@@ -2,6 +2,7 @@
 
     SeedreamError
     ├── DeclarationError         the dataset's YAML or a resource's configuration is wrong
+    │   └── PartitionKeyError      no partition of this dataset can have this name; no other is concerned
     ├── PromptTableError         the table as a whole cannot be used (bad rows are data, not errors)
     ├── LimitError               a request is outside the model's or the deployment's limits
     ├── BudgetError              the money does not allow it, or the price is unknown
@@ -39,6 +40,10 @@ class SeedreamError(Exception):
 
 class DeclarationError(SeedreamError):
     """A dataset's declaration or a resource's configuration is wrong; nothing was read or spent."""
+
+
+class PartitionKeyError(DeclarationError):
+    """No partition of this dataset can have this name; nothing was read for it, and no other is concerned."""
 
 
 class PromptTableError(SeedreamError):

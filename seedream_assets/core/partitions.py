@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.errors import DeclarationError, PartitionKeyError
 from seedream_assets.core.prompt_faults import Fault
 from seedream_assets.core.time_windows import DEFAULT_FORMATS, NAMES, TIME_UNITS, TimeUnit, TimeWindows
 
@@ -99,17 +99,17 @@ class Partitions:
         """Refuse what no partition of this dataset can be called.
 
         Raises:
-            DeclarationError: It cannot; says why and what can.
+            PartitionKeyError: It cannot; says why and what can.
         """
         windows = self.windows
         if windows is not None and windows.find(key) is None:
             name = NAMES[windows.unit]
             example = windows.name(windows.first)
-            raise DeclarationError(f"partition {key!r} is no {name} of this dataset; the first is {example}")
+            raise PartitionKeyError(f"partition {key!r} is no {name} of this dataset; the first is {example}")
         if windows is not None and (begin := windows.find(key)) is not None and begin < windows.first:
-            raise DeclarationError(f"partition {key} is before the first one, {windows.name(windows.first)}")
+            raise PartitionKeyError(f"partition {key} is before the first one, {windows.name(windows.first)}")
         if self.is_dynamic and (fault := fault_of_key(key)):
-            raise DeclarationError(f"partition {key!r} cannot be one: allowed is {fault.allowed}; {fault.fix}")
+            raise PartitionKeyError(f"partition {key!r} cannot be one: allowed is {fault.allowed}; {fault.fix}")
 
 
 def normal_key(text: str) -> str:

@@ -105,7 +105,7 @@ class PromptReader:
             PromptTableError: A table is missing, broken, empty or has no prompt column; a partition has no table, or no
                 row of it and never had one; every row is rejected, or more than the dataset allows. A file that is one
                 partition's own may have no rows: that partition is empty.
-            DeclarationError: No partition of this dataset can have this name.
+            PartitionKeyError: No partition of this dataset can have this name.
         """
         declaration = self._declaration
         declaration.partitions.refuse_unless_key(partition)

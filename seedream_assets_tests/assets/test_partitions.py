@@ -211,3 +211,93 @@ def test_rows_that_belong_to_no_partition_are_told_in_every_one(world: World) ->
     result = world.run(assets, "prompts", partition="2026-11-03")
     assert not checks_of(result)["no_rejected_rows"].passed
     assert "yesterday" in metadata_of(result, "prompts")["rejected_rows"]
+
+
+COLOURS = [{"prompt": f"a {colour} hat", "colour": colour} for colour in ("red", "a/b", "..", "green")]
+BY_COLOUR = {"by": "column", "column": "colour"}
+
+
+@pytest.mark.parametrize("ghost", ["[x...y]", "../x", "", "x" * 201, "no\nkey", "ghost", ". ", "%2E"])
+def test_a_key_added_by_hand_that_may_not_be_one_stops_no_other(world: World, ghost: str) -> None:
+    assets = world.assets(COLOURS, partitions=BY_COLOUR)
+    # Not every key that may not be one is let in by Dagster's own way; those that were are in its tables.
+    add_key(world, ["red", ghost, "a/b", "..", "green"])
+    result = world.run(assets, partition_range=("red", "green"))
+    for stage in STAGES:
+        assert partitions_told(world, stage) == sorted(["red", "a/b", "..", "green"])
+    assert f"1 of 5 partitions are not whole:\n{ghost}: prompts: " in failure_of(result)
+    assert world.bill["credits"] == 4 * 28
+
+
+def add_key(world: World, keys: list[str]) -> None:
+    """Put keys where Dagster keeps them, past the checks of the version that happens to be installed."""
+    world.instance.event_log_storage.add_dynamic_partitions("shoes", keys)
+
+
+def status_of(world: World, stage: str, check: str, assets: list[dg.AssetsDefinition]) -> dict[str, str]:
+    """By partition, how a check stands; as Dagster's own views and automation conditions see it."""
+    key = dg.AssetCheckKey(dg.AssetKey(["shoes", stage]), check)
+    cut = assets[0].partitions_def
+    states = world.instance.event_log_storage.get_asset_check_state([(key, cut)])
+    with dg.partition_loading_context(effective_dt=datetime(2027, 1, 1, tzinfo=UTC)):
+        return {
+            partition: status.value
+            for status, subset in states[key].subsets.items()
+            for partition in subset.subset_value.get_partition_keys()
+        }
+
+
+def test_every_check_of_a_partition_has_the_partitions_of_its_asset(world: World) -> None:
+    more = {"approval": {"above_credits": 1000}, "quality": {"blank": {}, "near_duplicates": {}}}
+    specs = [spec for asset in world.assets(DAYS, partitions=DAILY, **more) for spec in asset.check_specs]
+    assert len(specs) > 9
+    assert {spec.name for spec in specs if spec.partitions_def is None} == set()
+    # What is of the whole dataset is of no partition: its exports, its bucket.
+    exported = [
+        spec for asset in world.assets(DAYS, partitions=DAILY, exports=["parquet"]) for spec in asset.check_specs
+    ]
+    assert {spec.name for spec in exported if spec.partitions_def is None} == {"export_parquet_opens"}
+    assert {spec.partitions_def for asset in world.assets(DAYS) for spec in asset.check_specs} == {None}
+
+
+def test_a_day_that_failed_stays_failed_after_the_next_day_was_fine(world: World) -> None:
+    rows = [{"prompt": "a", "day": "2026-11-01", "width": 5}, *DAYS]
+    assets = world.assets([{"width": "", **row} for row in rows], partitions=DAILY)
+    world.run(assets, "prompts", partition="2026-11-01")
+    world.run(assets, "prompts", partition="2026-11-03")
+    stand = {"2026-11-01": "FAILED", "2026-11-03": "SUCCEEDED"}
+    assert status_of(world, "prompts", "no_rejected_rows", assets) == stand
+    world.write_table([{"width": "", **row} for row in DAYS])
+    world.run(assets, "prompts", partition="2026-11-01")
+    assert status_of(world, "prompts", "no_rejected_rows", assets) == dict.fromkeys(stand, "SUCCEEDED")
+
+
+def test_each_day_of_a_range_has_its_own_result_and_the_run_has_one_for_all(world: World) -> None:
+    rows = [{"prompt": "bad", "day": "2026-11-03", "width": 5}, *DAYS]
+    assets = world.assets([{"width": "", **row} for row in rows], partitions=DAILY)
+    result = world.run(assets, partition_range=("2026-11-03", "2026-11-04"))
+    assert result.success, failure_of(result)
+    stand = {"2026-11-03": "FAILED", "2026-11-04": "SUCCEEDED"}
+    assert status_of(world, "prompts", "no_rejected_rows", assets) == stand
+    for stage, check in (
+        ("generation_requests", "quote_within_budget"),
+        ("dataset", "every_wanted_image_is_final"),
+        ("dataset", "no_exact_duplicates"),
+    ):
+        assert status_of(world, stage, check, assets) == dict.fromkeys(stand, "SUCCEEDED")
+    assert checks_of(result)["no_rejected_rows"].description == "1 of 2 partitions pass"
+    # And the next day alone changes nothing of what was found on the first.
+    world.run(assets, "prompts", partition="2026-11-04")
+    assert status_of(world, "prompts", "no_rejected_rows", assets) == stand
+
+
+def test_a_day_of_a_range_that_was_not_reached_has_no_good_result(world: World) -> None:
+    assets = world.assets(DAYS, partitions=DAILY)
+    world.run(assets, partition_range=FIRST_FOUR)  # the second has no rows
+    stand = status_of(world, "dataset", "every_wanted_image_is_final", assets)
+    assert {day for day, status in stand.items() if status == "SUCCEEDED"} == {
+        "2026-11-01",
+        "2026-11-03",
+        "2026-11-04",
+    }
+    assert stand.get("2026-11-02") != "SUCCEEDED"
