@@ -152,6 +152,7 @@ def test_nothing_stored_is_not_0_whether_or_not_it_was_paid_for(
     desk: Desk, dataset: str, prompt: str, paid: int
 ) -> None:
     desk.write("prompts.csv", ONE_ROW.format(prompt))
+    desk.write("dataset.yaml", Path(dataset).read_text() + "recovery: {settle_images_seconds: 0}\n")
     result = desk.run("run", dataset)
     assert (result.exit_code, bill(desk)) == (5, paid), result.output
     assert desk.run("run", dataset).exit_code == 5  # nothing to buy, and nothing there
