@@ -63,7 +63,7 @@ def parse_image(body: bytes) -> ImageFile:
         return PngFile.parse(body)
     if body.startswith(b"RIFF"):
         return WebpFile.parse(body)
-    raise MarkError(f"no JPEG, PNG or WebP: it begins with {body[:8]!r}")
+    raise MarkError(f"only JPEG, PNG and WebP carry marks; it begins with {body[:8]!r}")
 
 
 def mark_image(body: bytes, mark: Mark) -> bytes:

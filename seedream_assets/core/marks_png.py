@@ -11,9 +11,14 @@ from dataclasses import dataclass, replace
 
 from seedream_assets.core.errors import MarkError
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 _CREDENTIALS = b"caBX"
+_PICTURE = (b"IHDR", b"PLTE", b"IDAT")
+# Holds a broken chunk whole. By its letters: nobody needs it to show the picture, private, safe to copy.
+_WRAPPER = b"seEd"
+# Of grey and of RGB, by the header's colour type; a palette has one byte for each of its first colours.
+_TRANSPARENCY_BYTES = {0: 2, 2: 6}
 # An upstream packet that is compressed and longer than this is not unpacked.
 LONGEST_PACKET = 1024 * 1024
 
@@ -32,7 +37,7 @@ class PngFile:
         Raises:
             MarkError: Its chunks do not add up.
         """
-        if body[:8] != _SIGNATURE:
+        if body[:8] != PNG_SIGNATURE:
             raise MarkError("the PNG does not begin as one")
         whole, chunks, at = memoryview(body), [], 8
         while True:
@@ -45,6 +50,25 @@ class PngFile:
             at = end
             if _kind(chunks[-1]) == b"IEND":
                 return cls(tuple(chunks), whole[at:])
+
+    @staticmethod
+    def picture_alone(body: bytes) -> bytes:
+        """What makes the picture, also of a file that cannot be taken apart: header, colours, data, and an end.
+
+        Of what is cut nothing is taken. Transparency that is broken is left out, as by browsers.
+        """
+        whole, at = memoryview(body), 8
+        kept: list[memoryview] = []
+        while at + 12 <= len(body):
+            end = at + 12 + int.from_bytes(body[at : at + 4], "big")
+            kind = body[at + 4 : at + 8]
+            if end > len(body) or kind == b"IEND":
+                break
+            chunk = whole[at:end]
+            if kind in _PICTURE or (kind == b"tRNS" and _is_transparency(chunk, of=kept)):
+                kept.append(chunk)
+            at = end
+        return b"".join((PNG_SIGNATURE, *kept, _chunk(b"IEND", b"")))
 
     @property
     def xmp(self) -> bytes | None:
@@ -60,14 +84,19 @@ class PngFile:
         return _unpacked(text) if compressed else text
 
     def with_xmp(self, packet: bytes) -> PngFile:
-        """The same file with this packet, uncompressed: in the place of the one it has, else after the header."""
+        """The same file with this packet, uncompressed: in the place of the one it has, else after the header.
+
+        A note whose checksum is wrong makes some readers refuse the whole file. It goes, as it is, into a chunk that they
+        pass over.
+        """
         at = self._xmp_at()
-        if at is None:
-            chunk = _chunk(b"iTXt", XMP_KEYWORD + b"\x00\x00\x00\x00\x00" + packet)
-            return replace(self, chunks=(self.chunks[0], chunk, *self.chunks[1:]))
-        languages, _, _ = _parts(self.chunks[at])
+        head, rest = self.chunks[:1], self.chunks[1:]
+        languages = b"\x00\x00"
+        if at is not None:
+            languages, _, _ = _parts(self.chunks[at])
+            head, rest = self.chunks[:at], self.chunks[at + 1 :]
         chunk = _chunk(b"iTXt", XMP_KEYWORD + b"\x00\x00\x00" + languages + packet)
-        return replace(self, chunks=(*self.chunks[:at], chunk, *self.chunks[at + 1 :]))
+        return replace(self, chunks=(*map(_wrapped, head), chunk, *map(_wrapped, rest)))
 
     def without_xmp(self) -> PngFile:
         """The same file without its XMP packet."""
@@ -85,11 +114,14 @@ class PngFile:
 
     def to_bytes(self) -> bytes:
         """The file, byte for byte as it was taken apart where nothing was changed."""
-        return b"".join((_SIGNATURE, *self.chunks, self.rest))
+        return b"".join((PNG_SIGNATURE, *self.chunks, self.rest))
 
     def candidates(self) -> Iterator[bytes]:
-        """What the file may have been before a mark was put into it."""
+        """What the file may have been before a mark was put into it: with sound notes, or with broken ones."""
         yield self.to_bytes()
+        if any(_kind(chunk) == _WRAPPER for chunk in self.chunks):
+            chunks = (chunk[8:-4] if _kind(chunk) == _WRAPPER else chunk for chunk in self.chunks)
+            yield replace(self, chunks=tuple(chunks)).to_bytes()
 
     def _xmp_at(self) -> int | None:
         for at, chunk in enumerate(self.chunks):
@@ -100,6 +132,25 @@ class PngFile:
 
 def _kind(chunk: memoryview) -> bytes:
     return bytes(chunk[4:8])
+
+
+def _is_broken_note(chunk: memoryview) -> bool:
+    """Whether it is a chunk that nobody needs to show the picture, with a wrong checksum."""
+    return bool(chunk[4] & 0x20) and not _is_sound(chunk)
+
+
+def _wrapped(chunk: memoryview) -> memoryview:
+    return _chunk(_WRAPPER, bytes(chunk)) if _is_broken_note(chunk) else chunk
+
+
+def _is_transparency(chunk: memoryview, *, of: list[memoryview]) -> bool:
+    size = len(chunk) - 12
+    return bool(of) and _is_sound(chunk) and size == _TRANSPARENCY_BYTES.get(of[0][17], size)
+
+
+def _is_sound(chunk: memoryview) -> bool:
+    """Whether its checksum is right."""
+    return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
 
 
 def _chunk(kind: bytes, content: bytes) -> memoryview:

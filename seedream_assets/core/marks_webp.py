@@ -52,6 +52,22 @@ class WebpFile:
             raise MarkError("the WebP holds no picture")
         return cls(tuple(chunks), whole[end:])
 
+    @staticmethod
+    def picture_alone(body: bytes) -> bytes:
+        """What makes the picture, also of a file whose lengths are wrong: its chunks, padded, in a new container.
+
+        Of what is cut nothing is taken.
+        """
+        kept, at = [], 12
+        while at + 8 <= len(body):
+            size = int.from_bytes(body[at + 4 : at + 8], "little")
+            if at + 8 + size > len(body):
+                break
+            if body[at : at + 4] in (b"VP8X", b"ANIM", b"ANMF", b"ALPH", *_PICTURES):
+                kept.append(_chunk(body[at : at + 4], body[at + 8 : at + 8 + size]))
+            at += 8 + size + size % 2
+        return WebpFile(tuple(kept), memoryview(b"")).to_bytes()
+
     @property
     def xmp(self) -> bytes | None:
         """The XMP packet; None where there is none."""

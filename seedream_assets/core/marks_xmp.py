@@ -18,6 +18,8 @@ from seedream_assets.core.errors import MarkError
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 IPTC_EXTENSION = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 XMP = "http://ns.adobe.com/xap/1.0/"
+# Google's GContainer: which pictures a file holds one behind the other, and how long each is.
+CONTAINER_ITEM = "http://ns.google.com/photos/1.0/container/item/"
 OWN = "urn:seedream-assets:xmp:1:"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 GENERATED = f"{SOURCE_TYPE}trainedAlgorithmicMedia"
@@ -85,6 +87,7 @@ def join_packet(packet: bytes, mark: Mark) -> bytes:
         MarkError: The packet is not UTF-8, not XML, or carries a mark already.
     """
     text = _text_of(packet)
+    refuse_stated_length(packet)
     properties, about = _properties_in(text)
     if any(name.startswith(f"{{{OWN}}}") for name in properties):
         raise MarkError("the image carries a mark already")
@@ -96,6 +99,26 @@ def join_packet(packet: bytes, mark: Mark) -> bytes:
     if _ids_in(joined) is None:
         raise MarkError("the image's own XMP cannot be added to")
     return joined.encode()
+
+
+def refuse_stated_length(packet: bytes | None) -> None:
+    """Look for a container of several pictures that says how long the main one is: that, a mark would change.
+
+    The others' lengths, as gain maps have them, stay right wherever they begin.
+
+    Raises:
+        MarkError: It says so. A packet that cannot be read says nothing.
+    """
+    try:
+        items = list(_parsed(_text_of(packet or b"")).iter())
+    except MarkError:
+        return
+    for item in items:
+        told = {child.tag: child.text or "" for child in item} | dict(item.attrib)
+        if told.get(f"{{{CONTAINER_ITEM}}}Semantic", "").strip() == "Primary" and told.get(
+            f"{{{CONTAINER_ITEM}}}Length", ""
+        ).strip() not in ("", "0"):
+            raise MarkError("the image's own XMP says how long the main picture is, and a mark would change that")
 
 
 def part_packet(packet: bytes) -> bytes | None:

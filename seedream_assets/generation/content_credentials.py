@@ -23,13 +23,14 @@ from PIL import Image
 
 from seedream_assets.core.errors import DeclarationError, MarkError
 from seedream_assets.core.marks import has_credentials, parse_image
-from seedream_assets.core.marks_xmp import GENERATED, GENERATED_FROM_REFERENCES, Mark
+from seedream_assets.core.marks_jpeg import JpegFile
+from seedream_assets.core.marks_xmp import GENERATED, GENERATED_FROM_REFERENCES, Mark, refuse_stated_length
 from seedream_assets.core.provenance import C2paSigning
 
 INSTALL = "pip install 'seedream-assets[c2pa]'"
 # Our own facts in the manifest; C2PA wants such labels in reverse-domain form.
 OWN_ASSERTION = "org.seedream-assets.generation"
-_FORMATS = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"RI": "image/webp"}
+_FORMATS = {b"\xff\xd8": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 _SETTINGS = {
     "builder": {"thumbnail": {"enabled": False}},
     "verify": {"verify_after_sign": False, "verify_trust": False, "remote_manifest_fetch": False},
@@ -74,11 +75,25 @@ class ContentCredentials:
         Raises:
             MarkError: It could not be signed; `body` stays as good as it was.
         """
+        unsigned = parse_image(body).without_credentials() if has_credentials(provider_bytes) else parse_image(body)
+        if isinstance(unsigned, JpegFile):
+            refuse_stated_length(unsigned.xmp)
+        signed = self._signed(unsigned.to_bytes(), mark, provider_bytes)
+        if not isinstance(unsigned, JpegFile) or not unsigned.holds_several:
+            return signed
+        # Of a JPEG that holds several pictures the manifest lengthens the first one, and their index would be wrong. How
+        # much is known now: the index is put right before it is signed over, and looked at in what came out.
+        as_signed = unsigned.index_for(JpegFile.parse(signed))
+        signed_again = self._signed(as_signed.to_bytes(), mark, provider_bytes)
+        if not JpegFile.parse(signed_again).holds_the_pictures_of(unsigned):
+            raise MarkError("it could not be signed so that all of its pictures are found")
+        return signed_again
+
+    def _signed(self, unsigned: bytes, mark: Mark, provider_bytes: bytes) -> bytes:
         import c2pa
 
         signed = io.BytesIO()
         is_signed_already = has_credentials(provider_bytes)
-        unsigned = parse_image(body).without_credentials().to_bytes() if is_signed_already else body
         try:
             with (
                 c2pa.Context.from_dict(_SETTINGS) as context,
@@ -212,4 +227,7 @@ def _read(path: str, base: PurePath, name: str) -> bytes:
 
 
 def _format_of(body: bytes) -> str:
-    return _FORMATS[body[:2]]
+    found = next((content_type for begins, content_type in _FORMATS.items() if body.startswith(begins)), None)
+    if found is None:
+        raise MarkError("only JPEG, PNG and WebP are signed")
+    return found

@@ -259,6 +259,28 @@ def test_a_packet_that_unpacks_to_more_than_it_may_is_refused():
         mark_image(body, make_mark(body))
 
 
+@pytest.mark.parametrize("kind", [b"tIME", b"tEXt", b"tRNS", b"iTXt", b"abCd"])
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_broken_note_of_a_png_goes_along_where_readers_pass_over_it(kind, ahead):
+    plain = PICTURES["png"]()
+    note = chunk(kind, b"1234567")
+    note = note[:-1] + bytes([note[-1] ^ 1])
+    body = plain[:33] + note + plain[33:] if ahead else plain[:-12] + note + plain[-12:]
+    marked = mark_image(body, make_mark(body))
+    assert pixels(marked) == pixels(plain)  # which Pillow does not give of the file as it came
+    assert read_mark(marked).image_id == "0f" * 16
+    assert note in marked
+    assert unmark_image(marked) == body
+
+
+def test_a_chunk_of_the_same_name_as_the_wrapper_stays_what_it_is():
+    plain = PICTURES["png"]()
+    body = plain[:33] + chunk(b"seEd", b"somebody else's") + plain[33:]
+    marked = mark_image(body, make_mark(body))
+    assert pixels(marked) == pixels(plain)
+    assert unmark_image(marked) == body
+
+
 @every_picture
 def test_a_file_cut_or_changed_anywhere_is_refused_or_marked_without_harm(name):
     """Nothing but MarkError, and what is marked comes out as it went in."""

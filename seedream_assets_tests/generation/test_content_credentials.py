@@ -13,6 +13,7 @@ from seedream_assets.core.provenance import C2paSigning
 from seedream_assets.generation.content_credentials import OWN_ASSERTION, open_credentials
 from seedream_assets_tests.core.pictures import PICTURES
 from seedream_assets_tests.core.test_marks import make_mark, pixels
+from seedream_assets_tests.core.test_marks_of_several_pictures import pictures_in
 from seedream_assets_tests.generation.certificates import make_credentials, make_identity
 
 c2pa = pytest.importorskip("c2pa", reason="the extra seedream-assets[c2pa] is not installed")
@@ -115,6 +116,32 @@ def test_what_the_provider_signed_is_kept_as_the_parent(name):
     assert pixels(signed) == pixels(plain)
     with pytest.raises(MarkError, match=mark.source_sha256):
         unmark_image(signed)
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURES if "picture" in name or "gain map" in name])
+@pytest.mark.parametrize("by_provider", [False, True])
+def test_every_picture_of_a_jpeg_is_found_after_signing(name, by_provider):
+    plain = body = PICTURES[name]()
+    if by_provider:
+        body = make_credentials().sign(plain, make_mark(plain, image_id="upstream"), provider_bytes=plain)
+    mark = make_mark(body)
+    signed = make_credentials().sign(mark_image(body, mark), mark, provider_bytes=body)
+    assert read("jpeg", signed)["validation_state"] == "Trusted"
+    before, after = pictures_in(plain), pictures_in(signed)
+    assert [picture for picture, _ in after] == [picture for picture, _ in before]
+    assert [found for _, found in after[1:]] == [found for _, found in before[1:]]
+    assert after[0][1].endswith(b"\xff\xd9")
+    assert len(after[0][1]) - len(before[0][1]) == len(signed) - len(plain)
+    if not by_provider:
+        assert unmark_image(signed) == plain
+
+
+def test_a_jpeg_whose_index_of_pictures_is_wrong_is_not_signed():
+    body = PICTURES["jpeg with another picture"]()
+    at = body.index(b"MPF\x00") + 4 + 74
+    wrong = body[:at] + (10**6).to_bytes(4, "little") + body[at + 4 :]
+    with pytest.raises(MarkError, match="that is not there"):
+        make_credentials().sign(wrong, make_mark(wrong), provider_bytes=wrong)
 
 
 def write(folder, identity, key=None):
