@@ -16,7 +16,7 @@ import dagster as dg
 from pydantic import ConfigDict, Field
 
 from seedream_assets.core.errors import DeclarationError
-from seedream_assets.core.images import LARGEST_DECODED_PIXELS
+from seedream_assets.core.image_pixels import LARGEST_DECODED_PIXELS
 from seedream_assets.core.models import ModelCatalog, TighterLimits
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.leonardo.settings import MEBIBYTE, PRODUCTION_IMAGE_HOSTS, PRODUCTION_URL, LeonardoSettings

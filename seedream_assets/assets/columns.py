@@ -44,7 +44,7 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "provider_image_id": "Leonardo's id of the image.",
     "source_url": "Where the bytes came from.",
     "object_key": "Where the bytes are in the store.",
-    "format": "JPEG, PNG or WEBP, measured on the bytes.",
+    "format": "JPEG, PNG or WEBP, or what else came; measured on the bytes.",
     "width_px": "Measured on the bytes.",
     "height_px": "Measured on the bytes.",
     "size_bytes": "Of the file.",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from seedream_assets.assets.tables import plain, spread
-from seedream_assets.core.errors import ObjectNotFound
+from seedream_assets.core.errors import DownloadError, ObjectNotFound
 from seedream_assets.core.images import make_thumbnail
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -70,7 +70,7 @@ def _thumbnail(store: ObjectStore, key: str) -> bytes | None:
     """None where the image is gone or broken: the check says so, and the sheet goes on without it."""
     try:
         return make_thumbnail(store.read(key), longest_side_px=SIDE_PX, largest_bytes=THUMBNAIL_BYTES)
-    except (ObjectNotFound, OSError):
+    except (ObjectNotFound, DownloadError):
         return None
 
 

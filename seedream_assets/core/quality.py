@@ -18,7 +18,7 @@ from seedream_assets.core.near_duplicates import find_near_duplicates
 from seedream_assets.core.quality_rules import QualityRules, ScorerRule, Withheld
 
 # Raised when what is measured, or how, has changed: older measures are taken anew.
-MEASURES_VERSION = 1
+MEASURES_VERSION = 2
 MEASURE_COLUMNS: Mapping[str, str] = {
     "image_id": "string",
     "sha256": "string",

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from seedream_assets.core.image_formats import CONTENT_TYPES
 from seedream_assets.core.trace import Trace, TracedImage, TracedRow
 
 NAME = "urn:seedream-assets:"
@@ -129,7 +130,7 @@ def _image(
             "prov:generatedAtTime": _time(image.completed_at),
             "prov:atLocation": f"{store}/{image.object_key}",
             "schema:sha256": image.sha256,
-            "schema:encodingFormat": f"image/{str(image.format).lower()}",
+            "schema:encodingFormat": CONTENT_TYPES.get(str(image.format)),
             "schema:width": image.width_px,
             "schema:height": image.height_px,
             "schema:contentSize": image.size_bytes,

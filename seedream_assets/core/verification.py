@@ -22,7 +22,9 @@ import pandas as pd
 
 from seedream_assets.core.errors import DownloadError
 from seedream_assets.core.generation_requests import image_id_for
-from seedream_assets.core.images import EXTENSIONS, LARGEST_DECODED_PIXELS, inspect_image
+from seedream_assets.core.image_formats import EXTENSIONS
+from seedream_assets.core.image_pixels import LARGEST_DECODED_PIXELS
+from seedream_assets.core.images import inspect_image
 from seedream_assets.core.models import MODELS
 
 DifferenceKind = Literal["missing", "extra", "torn", "wrong_size", "wrong_hash"]

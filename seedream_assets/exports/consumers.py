@@ -16,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 # Up to this size a library loads an export as its users do; beyond, it streams: loading would copy all of it to disk.
 LOADED_WHOLE_BYTES = 1_000_000_000
 LIBRARIES: Mapping[str, tuple[str, ...]] = {
@@ -124,7 +126,13 @@ def _decode_with_datasets(datasets: Any, picture: Mapping[str, Any]) -> bytes:
 
 
 def _decode_with_webdataset(webdataset: Any, suffix: str, body: bytes) -> bytes:
-    webdataset.autodecode.imagehandler("pil")(suffix, body).load()
+    picture = webdataset.autodecode.imagehandler("pil")(suffix, body)
+    if picture is None:
+        # A suffix that the library does not know, such as avif: it hands out the bytes, and its users decode them.
+        with Image.open(io.BytesIO(body)) as opened:
+            opened.load()
+    else:
+        picture.load()
     return body
 
 

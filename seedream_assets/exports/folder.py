@@ -34,7 +34,7 @@ CONTENT_TYPES: Mapping[str, str] = {
 }
 # Copies and reads at one time. A copy by S3 takes 20 to 50 ms whatever the image's size.
 THREADS = 16
-_IMAGE_NAME = re.compile(r"(?:train|validation|test)/[0-9a-f]{32}\.[a-z]{3,4}")
+_IMAGE_NAME = re.compile(r"(?:train|validation|test)/[0-9a-f]{32}\.[a-z0-9]{2,6}")
 
 
 class ExportFolder:

@@ -17,10 +17,8 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
 
-from PIL import Image
-
 from seedream_assets.core.costs import QUOTED
-from seedream_assets.core.errors import ExportError, ObjectNotFound
+from seedream_assets.core.errors import DownloadError, ExportError, ObjectNotFound
 from seedream_assets.core.export_choice import ExportChoice
 from seedream_assets.exports.export import ExportedFile, ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.gallery_page import HTML, MARK, render_page
@@ -31,7 +29,7 @@ from seedream_assets.storage.read_ahead import read_ahead
 PAGE = "index.html"
 # Reading and writing wait for the network, decoding keeps a core busy outside of Python's lock. Each holds one image.
 WORKERS = 16
-BROKEN = (ObjectNotFound, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+BROKEN = (ObjectNotFound, DownloadError)
 
 
 class GalleryExport:

@@ -136,11 +136,15 @@ def _look(rows: ExportRows, choice: ExportChoice, local: LocalCopy, scratch: Pat
             if not local.whole and len(sampled[image.library]) >= 2 * SAMPLE:
                 continue
             sampled[image.library].add(image.image_id)
-            body = image.decode()
+            try:
+                body = image.decode()
+            except Exception as error:  # noqa: BLE001 - as below; the others are looked at all the same
+                problems.append(f"{image.library} cannot open {image.image_id}: {_words(error)}")
+                continue
             if body is not None and hashlib.sha256(body).hexdigest() != expected[image.image_id]:
                 problems.append(f"{image.library} hands out other bytes for {image.image_id} than the manifest's")
     except Exception as error:  # noqa: BLE001 - whatever a library raises is what its users would get
-        problems.append(f"cannot be opened: {type(error).__name__}: {' '.join(str(error).split())}"[:500])
+        problems.append(f"cannot be opened: {_words(error)}")
     else:
         for library, ids in sampled.items():
             found = {split: seen[library, split] for split in local.counts}
@@ -154,6 +158,10 @@ def _look(rows: ExportRows, choice: ExportChoice, local: LocalCopy, scratch: Pat
         min((len(ids) for ids in sampled.values()), default=0),
         problems,
     )
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 
 def _open(choice: ExportChoice, local: LocalCopy, scratch: Path) -> Iterator[Seen]:

@@ -39,7 +39,7 @@ class StoredImage:
     """Where an exported image lies in the dataset's store.
 
     Attributes:
-        suffix: Of its key, without the dot: jpg, png or webp.
+        suffix: Of its key, without the dot: jpg, png, webp or another of `core/image_formats`.
         sha256: Of the stored object, as the manifest has it.
     """
 

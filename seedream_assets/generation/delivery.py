@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from seedream_assets.core.errors import StoreError
+from seedream_assets.core.errors import DownloadError, StoreError
 from seedream_assets.core.generation_requests import GenerationRequest, image_id_for
 from seedream_assets.core.generations import GeneratedImage, Generation, order_images
 from seedream_assets.core.images import ImageFacts, image_key, inspect_image
@@ -84,7 +84,7 @@ class Delivery:
             )
         size = request.spec.width * request.spec.height * BYTES_PER_PIXEL
         async with self.memory.holding(size):
-            body, facts = await repeat(lambda: self._fetch(image.url), policy=self.policy, sleep=self.sleep)
+            body, facts = await self._fetch_patiently(image.url)
             marked = await asyncio.to_thread(
                 self.marking.mark,
                 body,
@@ -115,9 +115,30 @@ class Delivery:
             unmarked=kept.unmarked,
         )
 
-    async def _fetch(self, url: str) -> tuple[bytes, ImageFacts]:
-        body = await self.downloads.fetch(url)
-        return body, await asyncio.to_thread(inspect_image, body, largest_pixels=self.largest_pixels)
+    async def _fetch_patiently(self, url: str) -> tuple[bytes, ImageFacts]:
+        latest = b""
+
+        async def fetch() -> tuple[bytes, ImageFacts]:
+            nonlocal latest
+            latest = b""
+            latest = await self.downloads.fetch(url)
+            return latest, await self._inspect(latest)
+
+        try:
+            return await repeat(fetch, policy=self.policy, sleep=self.sleep)
+        except DownloadError as error:
+            if not latest or not error.may_retry:
+                raise
+            # It comes no better. A picture that is whole to its last pixel is kept, although its file's end is missing.
+            try:
+                return latest, await self._inspect(latest, end_may_lack=True)
+            except DownloadError:
+                raise error from None
+
+    async def _inspect(self, body: bytes, *, end_may_lack: bool = False) -> ImageFacts:
+        return await asyncio.to_thread(
+            inspect_image, body, largest_pixels=self.largest_pixels, end_may_lack=end_may_lack
+        )
 
     async def _keep(
         self,
@@ -151,7 +172,7 @@ class Delivery:
         # An earlier run stored this image: signed, so with other bytes than today's, or marked in another way; or the
         # image host serves other bytes today. What is stored stays.
         standing, head = await self.store.read(key), await self.store.head(key)
-        kept = await asyncio.to_thread(inspect_image, standing, largest_pixels=self.largest_pixels)
+        kept = await self._inspect(standing, end_may_lack=True)
         if kept.extension != facts.extension:
             raise StoreError(f"{key} holds a {kept.format} image; it was not written by this package")
         return key, await asyncio.to_thread(as_it_stands, standing, kept, head.metadata if head else {})

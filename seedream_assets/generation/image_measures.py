@@ -6,13 +6,11 @@ half the time of one whole decode (benchmarks/quality.py, 2026-11-24).
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 
 from PIL import Image, ImageStat
 
-from seedream_assets.core.images import EXTENSIONS
+from seedream_assets.core.image_pixels import decode_image
 
 # What the perceptual hash and the contrast are taken from.
 SIDE_PX = 256
@@ -35,14 +33,9 @@ def open_reduced(body: bytes, *, longest_side_px: int) -> Image.Image:
     """The picture in RGB, at least `longest_side_px` long where it has as many pixels; 0: whole.
 
     Raises:
-        OSError, SyntaxError, ValueError, Image.DecompressionBombError: It cannot be decoded.
+        DownloadError: It cannot be decoded.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(body), formats=tuple(EXTENSIONS)) as image:
-            if longest_side_px:
-                image.draft("RGB", (longest_side_px, longest_side_px))
-            return image.convert("RGB")
+    return decode_image(body, longest_side_px=longest_side_px)
 
 
 def measure_pixels(image: Image.Image) -> PixelMeasures:

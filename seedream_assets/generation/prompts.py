@@ -170,8 +170,9 @@ def _with_references(
     for source in reference_sources(checked.prompts):
         try:
             found = find_sources(source, base=base, options=deployment.s3)
-            bodies[source] = fetch(found[0], max_bytes=LARGEST_REFERENCE_BYTES)
-            hashes[source] = check_reference(bodies[source])
+            body = fetch(found[0], max_bytes=LARGEST_REFERENCE_BYTES)
+            hashes[source] = check_reference(body)
+            bodies[source] = body
         except (PromptTableError, DownloadError) as error:
             reasons[source] = str(error)
     if reasons:

@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import ObjectNotFound, StoreError
+from seedream_assets.core.errors import DownloadError, ObjectNotFound, StoreError
 from seedream_assets.core.parquet import PARQUET, from_parquet, to_parquet
 from seedream_assets.core.quality import (
     MEASURE_COLUMNS,
@@ -152,7 +152,7 @@ class _Measuring:
             return "missing in the store"
         except StoreError as error:
             return f"cannot be read: {error}"
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except DownloadError as error:
             return f"cannot be decoded: {error}"
 
     def _take(self, row: Mapping[Any, Any], found: tuple[PixelMeasures, Image.Image | None] | str) -> None:

@@ -11,9 +11,10 @@ import hashlib
 import json
 from collections import defaultdict
 
-from seedream_assets.core.errors import ObjectNotFound, ObjectUnreadable, StoreError
+from seedream_assets.core.errors import DownloadError, ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.core.generation_requests import GenerationSpec
-from seedream_assets.core.images import EXTENSIONS, inspect_image
+from seedream_assets.core.image_formats import EXTENSIONS, OWN_FORMATS
+from seedream_assets.core.images import ImageFacts, inspect_image
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.waiting import Sleep
 from seedream_assets.leonardo.client import LeonardoClient
@@ -23,6 +24,7 @@ from seedream_assets.storage.object_store import ObjectStore
 # The largest that Leonardo's pages speak of (about 25 MB, on the remove-bg page; no general figure is published).
 LARGEST_REFERENCE_BYTES = 25_000_000
 LARGEST_REFERENCE_PIXELS = 6000 * 6000
+_TAKEN = tuple(EXTENSIONS[name] for name in OWN_FORMATS)
 
 
 def check_reference(body: bytes) -> str:
@@ -31,7 +33,7 @@ def check_reference(body: bytes) -> str:
     Raises:
         DownloadError: Not a JPEG, PNG or WebP that decodes.
     """
-    return inspect_image(body, largest_pixels=LARGEST_REFERENCE_PIXELS).sha256
+    return _inspect(body).sha256
 
 
 def keep_reference(store: ObjectStore, body: bytes) -> str:
@@ -40,7 +42,7 @@ def keep_reference(store: ObjectStore, body: bytes) -> str:
     Raises:
         DownloadError: Not a JPEG, PNG or WebP that decodes.
     """
-    facts = inspect_image(body, largest_pixels=LARGEST_REFERENCE_PIXELS)
+    facts = _inspect(body)
     store.create(
         f"references/{facts.sha256}/image.{facts.extension}",
         body,
@@ -48,6 +50,15 @@ def keep_reference(store: ObjectStore, body: bytes) -> str:
         sha256=facts.sha256,
     )
     return facts.sha256
+
+
+def _inspect(body: bytes) -> ImageFacts:
+    facts = inspect_image(body, largest_pixels=LARGEST_REFERENCE_PIXELS)
+    if facts.format not in OWN_FORMATS:
+        raise DownloadError(
+            f"the image is {facts.format}, which Leonardo does not take; save it as JPEG, PNG or WebP", may_retry=False
+        )
+    return facts
 
 
 class ReferenceUploads:
@@ -87,7 +98,7 @@ class ReferenceUploads:
         folder = f"references/{sha256}/image."
         infos = await self._store.list(folder)
         extensions = [info.key.removeprefix(folder) for info in infos]
-        extension = next((extension for extension in extensions if extension in EXTENSIONS.values()), None)
+        extension = next((extension for extension in extensions if extension in _TAKEN), None)
         if extension is None:
             raise StoreError(f"the reference image {sha256} is not in the store; plan the dataset again")
         body = await self._store.read(folder + extension)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from seedream_assets.core.errors import DeclarationError
-from seedream_assets.core.images import LARGEST_DECODED_PIXELS
+from seedream_assets.core.image_pixels import LARGEST_DECODED_PIXELS
 
 PRODUCTION_URL = "https://cloud.leonardo.ai/api/rest"
 # Where production serves images from (documented and seen); add a host here when Leonardo moves.

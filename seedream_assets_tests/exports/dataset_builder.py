@@ -15,13 +15,13 @@ from PIL import Image
 
 from seedream_assets.core.declaration import partition_in_key
 from seedream_assets.core.export_choice import Card
+from seedream_assets.core.image_formats import CONTENT_TYPES, EXTENSIONS
 from seedream_assets.core.manifest import MANIFEST_COLUMNS, passenger_name
 from seedream_assets.core.parquet import PARQUET, to_parquet
 from seedream_assets.exports.export import ExportSource
 from seedream_assets.storage.object_store import ObjectStore
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
 
 
 @cache
@@ -76,9 +76,9 @@ class DatasetBuilder:
         body = given.pop("body", None) or picture(given.pop("picture", number), picture_format)
         prompt = given.get("prompt", f"prompt {number}")
         image_id = given.get("image_id", sha256(f"{self.name}/{number}".encode()).hexdigest()[:32])
-        key = f"images/{image_id[:2]}/{image_id}.{SUFFIXES[picture_format]}"
+        key = f"images/{image_id[:2]}/{image_id}.{EXTENSIONS[picture_format]}"
         if given.get("status", "stored") == "stored":
-            self.store.create(key, body, content_type=f"image/{picture_format.lower()}")
+            self.store.create(key, body, content_type=CONTENT_TYPES[picture_format])
         told: dict[str, Any] = dict.fromkeys(MANIFEST_COLUMNS)
         told |= {
             "image_id": image_id,
