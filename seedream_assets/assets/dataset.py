@@ -18,7 +18,7 @@ from seedream_assets.assets.quality_checks import quality_check_specs, quality_m
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.assets.versions import PLAN, versions_in_run
 from seedream_assets.core.column_lineage import manifest_lineage
-from seedream_assets.core.costs import QUOTED
+from seedream_assets.core.costs import costs_of_images, describe_costs, in_one_unit
 from seedream_assets.core.manifest import MANIFEST_COLUMNS
 from seedream_assets.core.parquet import to_parquet
 from seedream_assets.generation.dataset import Outcome, assemble_dataset
@@ -83,14 +83,17 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment, version
     ours, others = manifest[list(MANIFEST_COLUMNS)], manifest.drop(columns=list(MANIFEST_COLUMNS))
     # Rows that want the same picture share it, and its cost.
     once = manifest.drop_duplicates("image_id")
+    costs = costs_of_images(once)
+    amount, unit = in_one_unit(costs)
     return Materialised(
         metadata={
             "contact_sheet": dg.MetadataValue.md(contact_sheet(deployment.store, manifest)),
             "images_wanted": len(manifest),
             **{f"images_{status}": count for status, count in outcome.counts.items()},
             **quality_metadata(outcome.quality),
-            "cost_amount": round(float(once["cost_amount"].fillna(0).sum()), 4),
-            "cost_unit": ", ".join(sorted(once["cost_unit"].dropna().unique())) or "none",
+            "cost_amount": round(float(amount), 4),
+            "cost_unit": unit if costs else "none",
+            "costs": describe_costs(costs),
             "images_marked": int(once["marks"].notna().sum()),
             "images_not_marked_as_asked": int(once["unmarked"].notna().sum()),
             "cost_by_model_and_style": dg.MetadataValue.md(_cost_table(once)),
@@ -111,17 +114,16 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment, version
     )
 
 
-def _cost_table(manifest: pd.DataFrame) -> str:
-    """By model and style; where costs came in several units, or some were not told, each stands for itself."""
-    told = manifest.assign(is_stored=manifest["status"] == "stored")
+def _cost_table(images: pd.DataFrame) -> str:
+    """By model and style. The unit stands in the heading; where there are several, beside each amount."""
+    units = costs_of_images(images)
+    heading = f"cost, {next(iter(units)).lower()}" if len(units) == 1 else "cost"
     rows = []
-    for key, images in told.groupby(["model", "style"]):
-        untold = images[images["is_stored"] & images["cost_unit"].isna() & ~images["reused"]]
-        costs = images.groupby("cost_unit")["cost_amount"].sum().to_dict()
-        costs |= {QUOTED: untold["credits_quoted"].sum()} if len(untold) else {}
-        cost = " and ".join(f"{amount:.10g} {str(unit).lower()}" for unit, amount in costs.items())
-        rows.append((*key, len(images), int(images["is_stored"].sum()), cost or "nothing"))
-    return markdown_table(["model", "style", "images wanted", "stored", "cost"], rows)
+    for key, some in images.groupby(["model", "style"]):
+        costs = costs_of_images(some)
+        cost = f"{float(sum(costs.values())):.10g}" if len(units) == 1 else describe_costs(costs)
+        rows.append((*key, len(some), int((some["status"] == "stored").sum()), cost))
+    return markdown_table(["model", "style", "images wanted", "stored", heading], rows)
 
 
 def _check_final(frame: AssetFrame, outcome: Outcome) -> dg.AssetCheckResult:

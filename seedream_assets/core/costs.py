@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+import pandas as pd
+
 from seedream_assets.core.models import DOLLARS_PER_CREDIT
 
 Costs = Mapping[str, Decimal]
@@ -27,6 +29,18 @@ def add_costs(several: Iterable[Costs]) -> dict[str, Decimal]:
         for unit, amount in costs.items():
             total[unit] += amount
     return dict(total)
+
+
+def costs_of_images(images: pd.DataFrame) -> dict[str, Decimal]:
+    """By unit, what a manifest's images cost; those of which no cost was told as quoted, in `QUOTED`.
+
+    Args:
+        images: Each once, with `status`, `cost_amount`, `cost_unit`, `credits_quoted`, `reused`.
+    """
+    told = images[images["cost_unit"].notna()].groupby("cost_unit")["cost_amount"].sum()
+    costs = {str(unit): Decimal(str(amount)) for unit, amount in told.items()}
+    untold = images[(images["status"] == "stored") & images["cost_unit"].isna() & ~images["reused"].astype("bool")]
+    return costs | ({QUOTED: Decimal(str(untold["credits_quoted"].sum()))} if len(untold) else {})
 
 
 def in_one_unit(costs: Costs) -> tuple[Decimal, str]:

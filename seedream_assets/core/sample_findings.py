@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pandas as pd
 
-from seedream_assets.core.costs import CREDITS, add_costs, in_one_unit
+from seedream_assets.core.costs import CREDITS, QUOTED, add_costs, costs_of_images, in_one_unit
 
 _WITHOUT_IMAGE = ("blocked", "failed", "withheld")
 
@@ -92,9 +92,7 @@ def assess_sample(manifest: pd.DataFrame, sample: Collection[str]) -> SampleFind
 
 
 def _costs_of(images: pd.DataFrame) -> dict[str, Decimal]:
-    """By unit, as told. A stored image of which no cost was told counts as quoted, once any was told at all."""
-    told = images[images["cost_unit"].notna()].groupby("cost_unit")["cost_amount"].sum()
-    costs = {str(unit): Decimal(str(amount)) for unit, amount in told.items()}
-    untold = images[images["cost_unit"].isna() & (images["status"] == "stored")]
-    quoted = Decimal(str(untold["credits_quoted"].sum()))
+    """By unit, as told; what no answer told counts in credits as quoted, once any cost was told at all."""
+    costs = costs_of_images(images)
+    quoted = costs.pop(QUOTED, Decimal(0))
     return add_costs([costs, {CREDITS: quoted}]) if costs and quoted else costs

@@ -322,3 +322,14 @@ def test_a_refusal_of_the_account_is_no_failure_of_the_request(desk, status, mes
     desk.heal()
     assert desk.run(requests).requests == {"completed": 20 - bought}
     assert desk.judge(requests).is_clean
+
+
+def test_of_runs_that_begin_at_the_same_moment_each_can_be_surprised_once(start_desk):
+    desk = start_desk(credits_per_image=280, latency_seconds=0.1)
+    budget, surprise = {"max_credits_total": 1120}, 280 - CREDITS
+    shares = [make_paid_requests(30, words=words) for words in ("a cat", "a dog", "a cow")]
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda share: desk.run(share, budget=budget), shares))
+    assert desk.bill["credits"] <= 1120 + len(shares) * surprise
+    desk.run(shares[0], budget=budget)
+    assert last_entry(desk).committed == desk.bill["credits"]
