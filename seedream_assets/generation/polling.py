@@ -90,7 +90,7 @@ class Polling:
                 self.bulk.in_flight.note_pending(job, at=asked_at, polled=True)
                 unknown_since = min(unknown_since, asked_at) if generation is None else math.inf
                 if asked_at - unknown_since > UNKNOWN_FOR_SECONDS:
-                    return unknown(generation_id)
+                    return _unknown(request, generation_id)
 
     async def wait_for_images(self, request: GenerationRequest, generation: Generation) -> Generation | str:
         """Ask again after an end that need not be the last word, at growing intervals; the job needs no slot any more.
@@ -128,7 +128,7 @@ class Polling:
                 continue
             unknown_since = min(unknown_since, now)
             if now - unknown_since > UNKNOWN_FOR_SECONDS:
-                return unknown(generation.id)
+                return _unknown(request, generation.id)
         if generation.status is GenerationStatus.PENDING:
             return "it had ended, and is told to be under way again; the next run goes on polling"
         return generation
@@ -155,11 +155,11 @@ class Polling:
         return generation
 
 
-def unknown(generation_id: str) -> str:
+def _unknown(request: GenerationRequest, generation_id: str) -> str:
     """What to say of a paid job that its own id no longer finds."""
     return (
-        f"Leonardo does not know generation {generation_id} any more; was it deleted? Then `seedream ledger end` "
-        "ends its request"
+        f"Leonardo does not know generation {generation_id} any more; was it deleted? Then "
+        f"`seedream ledger end {request.request_id[:12]}` ends its request"
     )
 
 
