@@ -93,6 +93,15 @@ CASES = (
     FaultCase(name="jobs FAILED", api=(_on("create", "failed"),)),
     FaultCase(name="jobs nsfw", api=(_on("create", "nsfw", moderation=["NSFW"]),)),
     FaultCase(name="fewer images than asked for", api=(_on("create", "fewer_images"),)),
+    FaultCase(name="more images than asked for", api=(_on("create", "more_images"),)),
+    FaultCase(
+        name="images listed after COMPLETE",
+        api=(
+            _on("create", "late_images", 0.2, seconds=0.4),
+            _on("create", "late_images", 0.2, seconds=0.4, shown="no_url"),
+        ),
+    ),
+    FaultCase(name="FAILED before COMPLETE", api=(_on("create", "failed_first", 0.3, seconds=0.4),)),
     FaultCase(name="prompts blocked", api=(_on("create", "blocked"),)),
     FaultCase(name="image bodies cut", api=(_on("download", "cut", 0.2), _on("download", "truncated_image", 0.2))),
     FaultCase(name="image bodies empty", api=(_on("download", "empty", 0.2),)),

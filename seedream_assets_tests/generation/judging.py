@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from seedream_assets.core.errors import DownloadError, StoreError
 from seedream_assets.core.images import inspect_image
-from seedream_assets.core.ledger_events import Completed, decode_event, id_in_key
+from seedream_assets.core.ledger_events import Completed, Recollected, decode_event, id_in_key
 from seedream_assets.emulator.account import Account
 from seedream_assets.generation.budget_log import BudgetEntry
 from seedream_assets.generation.ledger_store import Standings
@@ -44,7 +44,9 @@ def judge(store: ObjectStore, account: Account, request_ids: Iterable[str], *, d
     for line in bill["details"]:
         job = account.job(line["generation_id"])
         assert job is not None
-        missing = len(job.indexes(time.time())) - stored[id_in_key(line["generation_id"])]
+        # What was made beyond what was asked for was not paid for.
+        paid = min(len(job.indexes(time.time())), job.order.quantity)
+        missing = paid - stored[id_in_key(line["generation_id"])]
         verdict.paid_not_stored += max(0, missing)
     for name, standing in Standings(store).of(request_ids).items():
         if not standing.is_final:
@@ -68,7 +70,7 @@ def _stored_images(store: ObjectStore, verdict: Judgement) -> Counter[str]:
             verdict.torn += 1
             verdict.notes.append(str(error))
             continue
-        if isinstance(event, Completed) and event.generation_id:
+        if isinstance(event, Completed | Recollected) and event.generation_id:
             for image in event.images:
                 if image.object_key is not None and _is_whole(store, image.object_key, image.sha256):
                     stored[id_in_key(event.generation_id)] += 1
