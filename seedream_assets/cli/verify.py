@@ -1,4 +1,4 @@
-"""`seedream verify dataset.yaml`: bucket against manifest, both ways. Reads only."""
+"""`seedream verify dataset.yaml`: bucket against manifest, both ways. Reads only, unless it is to repair."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import Any
 
 import click
 
+from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
 from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import ObjectUnreadable, SeedreamError
 from seedream_assets.core.run_report import format_seconds
+from seedream_assets.generation.repairing import Repair, repair_dataset
 from seedream_assets.generation.verification import Verification, load_manifests, verify_images
 from seedream_assets.resources import ImageStoreResource
 
@@ -24,16 +27,24 @@ SHOWN = 50
 @click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--partition", help="Compare this partition's manifest alone, and look for nothing extra.")
 @click.option("--deep", is_flag=True, help="Read every image and compare its hash; without it, list calls only.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Mend first what can be mended: build manifests anew, make unreadable objects of the ledger anew, fetch lost images "
+    "again from the account. Buys nothing; what stood there is kept under broken/.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, last on stdout.")
-def command(dataset: Path, partition: str | None, deep: bool, as_json: bool) -> None:
-    """Compare the bucket with the manifests of a dataset. Never writes.
+def command(dataset: Path, partition: str | None, deep: bool, repair: bool, as_json: bool) -> None:
+    """Compare the bucket with the manifests of a dataset. Never writes, but with --repair.
 
-    Exit codes, as of diff: 0, no difference; 1, differences; 2, it could not be verified.
+    Exit codes, as of diff: 0, no difference; 1, differences, or something that could not be mended; 2, it could not be
+    verified.
     """
     began = time.monotonic()
     try:
         declaration = load_declaration(dataset)
         store = ImageStoreResource().open(declaration.store)
+        repaired = _repair(declaration, partition, deep=deep) if repair else Repair()
         unreadable: list[ObjectUnreadable] = []
         found = verify_images(
             store,
@@ -46,9 +57,19 @@ def command(dataset: Path, partition: str | None, deep: bool, as_json: bool) -> 
         click.echo(f"seedream: {error}", err=True)
         raise click.exceptions.Exit(NOT_COMPARED) from error
     result = _as_object(found, dataset=declaration.name, partition=partition, seconds=time.monotonic() - began)
+    if repair:
+        result |= {"mended": repaired.mended, "not_mended": repaired.left}
+    for line in (*(f"mended: {one}" for one in repaired.mended), *(f"not mended: {one}" for one in repaired.left)):
+        click.echo(line, err=True)
     click.echo(json.dumps(result) if as_json else _told(found, result))
-    if found.differences:
+    if found.differences or repaired.left:
         raise click.exceptions.Exit(DIFFERENT)
+
+
+def _repair(declaration: DatasetDeclaration, partition: str | None, *, deep: bool) -> Repair:
+    deployment = deployment_of(declaration)
+    partitions = partitions_of(declaration, (partition,) if partition else (), deployment)
+    return repair_dataset(declaration, partitions, deployment, deep=deep)
 
 
 def _as_object(found: Verification, *, dataset: str, partition: str | None, seconds: float) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 
 from seedream_assets.core.generation_requests import GenerationRequest, GenerationSpec, Reference, image_id_for
@@ -22,14 +22,23 @@ def missing_positions(ending: FinalEvent) -> list[int]:
 def with_recollected(ending: FinalEvent, recollected: Collection[Recollected]) -> FinalEvent:
     """A request's end with the images that came late in their places; of two at one place the earlier event's.
 
-    An end without images becomes one with some; the others are withheld for the reason that it tells. When it ended and
-    what it cost stay as they were.
+    An image that was stored, was lost, and was fetched again under its key stands with its bytes as they are now. An end
+    without images becomes one with some; the others are withheld for the reason that it tells. When it ended and what it
+    cost stay as they were.
     """
-    late = {image.position: image for event in _latest_first(recollected) for image in event.images}
-    found = [position for position in missing_positions(ending) if position in late]
-    if not found:
+    events = sorted(recollected, key=lambda event: event.number)
+    late = {image.position: image for event in reversed(events) for image in event.images}
+    found = {position: late[position] for position in missing_positions(ending) if position in late}
+    stored = {image.position: image for image in _images_of(ending) if image.object_key is not None}
+    again = {
+        image.position: image
+        for event in events
+        for image in event.images
+        if image.position in stored and image.object_key == stored[image.position].object_key
+    }
+    if not found and not again:
         return ending
-    images = {image.position: image for image in _images_of(ending)} | {position: late[position] for position in found}
+    images = {image.position: image for image in _images_of(ending)} | found | again
     common = {field.name: getattr(ending, field.name) for field in fields(Completed) if field.name not in _OWN}
     return Completed(**common, images=tuple(images[place] for place in sorted(images)))
 
@@ -76,10 +85,6 @@ def _reference(told: Mapping[str, str]) -> Reference:
     if "sha256" in told:
         return Reference(sha256=told["sha256"], strength=told["strength"])
     return Reference(leonardo_id=told["id"], type=told["type"], strength=told["strength"])
-
-
-def _latest_first(events: Iterable[Recollected]) -> list[Recollected]:
-    return sorted(events, key=lambda event: event.number, reverse=True)
 
 
 def _images_of(ending: FinalEvent) -> tuple[LedgerImage, ...]:

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 
 from pydantic import TypeAdapter
 
-from seedream_assets.core.errors import StoreError
+from seedream_assets.core.errors import ObjectUnreadable
 from seedream_assets.core.ledger_events import Writer
 from seedream_assets.core.prices import DearPrice, DearPrices
 from seedream_assets.core.time_windows import utc_day
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 
 BUDGET_VERSION = 1
+MEND_LOG = (
+    "nothing is bought for this dataset until its budget log goes on: `seedream verify --repair` makes it go on with what "
+    "the ledger shows"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +98,16 @@ def decode_entry(body: bytes, key: str) -> BudgetEntry:
     """The entry under a key.
 
     Raises:
-        StoreError: It is none.
+        ObjectUnreadable: It is none.
     """
     try:
-        return _CODEC.validate_json(body)
+        entry = _CODEC.validate_json(body)
     except ValueError as error:
-        raise StoreError(f"{key} is not a budget entry; a dataset's budget log must not be edited") from error
+        raise ObjectUnreadable(key, found="is not a budget entry", remedy=MEND_LOG) from error
+    name = key.rpartition("/")[2].removesuffix(".json")
+    if name.isdecimal() and int(name) != entry.number:
+        raise ObjectUnreadable(key, found=f"holds entry {entry.number}, which is another", remedy=MEND_LOG)
+    return entry
 
 
 def booked_before_today(entries: Sequence[ObjectInfo], now: datetime, read: Callable[[str], bytes]) -> int:
@@ -115,17 +124,22 @@ def booked_before_today(entries: Sequence[ObjectInfo], now: datetime, read: Call
     midnight = utc_day(now)
 
     @cache
-    def entry_at(place: int) -> BudgetEntry:
-        return decode_entry(read(entries[place].key), entries[place].key)
+    def entry_at(place: int) -> BudgetEntry | None:
+        with suppress(ObjectUnreadable):
+            return decode_entry(read(entries[place].key), entries[place].key)
+        return None
 
     def is_today(place: int) -> bool:
-        return (entry_at(place).store_time or entries[place].last_modified) >= midnight
+        entry = entry_at(place)
+        return ((entry.store_time if entry else None) or entries[place].last_modified) >= midnight
 
     step = 1
     while step < len(entries) and is_today(len(entries) - step):
         step *= 2
     first_today = bisect_left(range(len(entries)), True, lo=max(0, len(entries) - step), key=is_today)
-    return entry_at(first_today - 1).booked if first_today else 0
+    # One that cannot be read is passed over for the one before it: more counts as today's then, never less.
+    before = (entry for place in range(first_today - 1, -1, -1) if (entry := entry_at(place)) is not None)
+    return next((entry.booked for entry in before), 0)
 
 
 class PricesOfLate:

@@ -98,6 +98,9 @@ class DatasetBudget:
         sign: This process, as it signs now.
         is_gone: Whether a process can no longer act.
         booked_for: What became of a request that a dead run had reserved for.
+
+    Attributes:
+        unreadable: The newest entry, where it cannot be read: nothing more is reserved then.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class DatasetBudget:
         self._is_gone = is_gone
         self._booked_for = booked_for
         self._last = _NOTHING_YET
+        self.unreadable: ObjectUnreadable | None = None
         self._seen: list[PriceSeen] = []
         self._prices: DearPrices = {}
 
@@ -130,7 +134,7 @@ class DatasetBudget:
         """Read the log and settle what dead runs left, as far as it is known what became of it."""
         entries = await self._store.list(self._folder)
         if entries:
-            self._stand_on(await self._read(entries[-1].key))
+            await self._read_on(entries[-1].key)
         await self._settle_for_the_dead()
 
     async def _settle_for_the_dead(self) -> bool:
@@ -155,11 +159,12 @@ class DatasetBudget:
         self._seen.append(seen)
         self._prices = learn(self._prices, [seen])
 
-    async def reserve(self, credits: Mapping[str, int]) -> tuple[int | None, CapReached | None]:
+    async def reserve(self, credits: Mapping[str, int]) -> tuple[int | None, CapReached | ObjectUnreadable | None]:
         """Reserve a block: as many of these requests, in their order, as the cap allows.
 
         Returns:
-            The block's number (None where nothing fits), and the cap where it cut something off.
+            The block's number (None where nothing fits), and the cap where it cut something off, or the log's entry that
+            cannot be read.
         """
         granted: dict[str, int] = {}
         refused: CapReached | None = None
@@ -177,6 +182,8 @@ class DatasetBudget:
             return replace(last, open={**last.open, last.number + 1: block}) if granted else None
 
         number = await self._append(decide)
+        if self.unreadable is not None:
+            return number, self.unreadable
         if refused is not None and not granted and await self._settle_for_the_dead():
             return await self.reserve(credits)
         return number, refused
@@ -263,7 +270,7 @@ class DatasetBudget:
             decide: What the next entry says, from the last one and the process that signs.
             seen: Prices that it tells beside those that this run has seen.
         """
-        while True:
+        while self.unreadable is None:
             now = await self._store.now()
             await self._look_at_the_day(now)
             last, writer, told = self._last, self._sign(), list(self._seen)
@@ -282,14 +289,19 @@ class DatasetBudget:
                 del self._seen[: len(told)]
                 self._stand_on(entry)
                 return entry.number
-            self._stand_on(await self._read(self._key(entry.number)))
+            await self._read_on(self._key(entry.number))
+        return None
 
     def _stand_on(self, entry: BudgetEntry) -> None:
         self._last = entry
         self._prices = learn(entry.prices, self._seen)
 
-    async def _read(self, key: str) -> BudgetEntry:
-        return decode_entry(await self._store.read(key), key)
+    async def _read_on(self, key: str) -> None:
+        """Stand on another's entry; where it cannot be read, nothing is appended or reserved any more."""
+        try:
+            self._stand_on(decode_entry(await self._store.read(key), key))
+        except ObjectUnreadable as error:
+            self.unreadable = error
 
     def _key(self, number: int) -> str:
         return f"{self._folder}{number:08d}.json"

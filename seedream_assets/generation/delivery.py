@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from seedream_assets.core.errors import DownloadError, StoreError
+from seedream_assets.core.errors import DownloadError, ObjectUnreadable, StoreError
 from seedream_assets.core.generation_requests import GenerationRequest, image_id_for
 from seedream_assets.core.generations import GeneratedImage, Generation, order_images
 from seedream_assets.core.images import ImageFacts, image_key, inspect_image
@@ -172,7 +172,14 @@ class Delivery:
         # An earlier run stored this image: signed, so with other bytes than today's, or marked in another way; or the
         # image host serves other bytes today. What is stored stays.
         standing, head = await self.store.read(key), await self.store.head(key)
-        kept = await self._inspect(standing, end_may_lack=True)
+        try:
+            kept = await self._inspect(standing, end_may_lack=True)
+        except DownloadError as error:
+            raise ObjectUnreadable(
+                key,
+                found=f"is no whole image: {error}",
+                remedy="`seedream verify --repair` makes room for the whole one",
+            ) from error
         if kept.extension != facts.extension:
             raise StoreError(f"{key} holds a {kept.format} image; it was not written by this package")
         return key, await asyncio.to_thread(as_it_stands, standing, kept, head.metadata if head else {})

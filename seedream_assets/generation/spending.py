@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from seedream_assets.core.budget import Booked, CapReached, Spending, book_cost
+from seedream_assets.core.errors import ObjectUnreadable
 from seedream_assets.core.generations import Cost
 from seedream_assets.core.prices import Asked, PriceSeen
 from seedream_assets.generation.dataset_budget import DatasetBudget
@@ -107,7 +108,7 @@ class Purse:
                     return
         yield
 
-    async def reserve(self, wanted: Mapping[str, Asked]) -> tuple[list[str], CapReached | None]:
+    async def reserve(self, wanted: Mapping[str, Asked]) -> tuple[list[str], CapReached | ObjectUnreadable | None]:
         """Reserve for these requests, in their order, as many as all caps allow.
 
         Returns:
@@ -121,10 +122,11 @@ class Purse:
                     self._give_back(request_id)
                 await self._correct_log()
             await self._write_settlements()
-            affordable, refused = self._affordable(missing)
+            affordable, refused_here = self._affordable(missing)
+            refused: CapReached | ObjectUnreadable | None = refused_here
             if affordable:
-                number, dataset_refused = await self._dataset.reserve(affordable)
-                refused = dataset_refused or refused
+                number, refused_there = await self._dataset.reserve(affordable)
+                refused = refused_there or refused_here
                 if number is not None:
                     self._take(number, wanted)
             return [request_id for request_id, asked in wanted.items() if self.holds(request_id, asked)], refused

@@ -72,3 +72,35 @@ def test_what_cannot_be_verified_is_neither_clean_nor_different(desk: Desk) -> N
     assert result.exit_code == 2
     assert "tableware has no manifest" in result.stderr
     assert not desk.store.exists()
+
+
+def test_what_is_broken_is_mended_and_nothing_is_bought(desk: Desk) -> None:
+    desk.run_json("run", dataset_of(desk))
+    first, second, _ = images_of(desk)
+    whole = second.read_bytes()
+    first.unlink()
+    second.write_bytes(whole[:100])
+    (end, *_) = sorted((desk.store / "requests").rglob("00-completed.json"))
+    end.write_bytes(b"")
+    (desk.store / "datasets/tableware/manifest/all.parquet").write_bytes(b"PAR1 torn")
+    before = desk.emulator.account.bill(details=False)["credits"]
+    result = desk.run("verify", dataset_of(desk))
+    assert result.exit_code == 1
+    assert "torn: datasets/tableware/manifest/all.parquet" in result.stdout
+    told = desk.run_json("verify", dataset_of(desk), "--repair")
+    assert told["clean"]
+    assert told["not_mended"] == []
+    assert len(told["mended"]) >= 3
+    assert second.read_bytes() == whole
+    assert desk.run_json("verify", dataset_of(desk), "--deep")["images"] == 3
+    assert desk.emulator.account.bill(details=False)["credits"] == before
+
+
+def test_what_cannot_be_mended_is_told_and_fails_a_ci_job(desk: Desk) -> None:
+    desk.run_json("run", dataset_of(desk))
+    images_of(desk)[0].unlink()
+    for generation in desk.emulator.account.bill(details=True)["details"]:
+        desk.emulator.account.delete(generation["generation_id"])
+    told = desk.run_json("verify", dataset_of(desk), "--repair", exit_code=1)
+    assert (told["missing"], told["mended"], len(told["not_mended"])) == (1, [], 1)
+    assert "any more" in told["not_mended"][0]

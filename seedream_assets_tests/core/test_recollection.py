@@ -60,6 +60,14 @@ def test_of_two_late_images_at_one_place_the_earlier_event_s_counts():
     assert keys_of(found)[:2] == ["images/late-0.jpg", "images/ten-1.jpg"]
 
 
+def test_an_image_that_was_fetched_again_under_its_key_stands_as_it_is_now():
+    ended = make_completed(REQUEST, withheld=[1])
+    one, two = (replace(ended.images[0], sha256=digit * 64) for digit in "12")
+    events = [replace(late(2), images=(two,)), replace(late(1), images=(one,)), late(3, 1)]
+    assert with_recollected(ended, events).images[0] == two
+    assert keys_of(with_recollected(ended, events))[1] == "images/late-1.jpg"
+
+
 def test_a_failed_request_whose_images_came_after_all_has_them_and_says_why_the_others_lack():
     ended = make_ended(Failed, REQUEST)
     rows = endings_of([with_recollected(ended, [late(1, 1)])])

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from seedream_assets.core.errors import StoreError
 from seedream_assets.core.ledger_events import Writer
 from seedream_assets.core.prices import Asked, DearPrice, PriceSeen
 from seedream_assets.generation.async_store import AsyncStore
@@ -159,12 +158,14 @@ def test_a_request_that_an_overslept_run_reserved_again_is_booked_once(folder_st
     act(folder_store, work)
 
 
-def test_a_log_that_was_edited_is_refused(folder_store):
+def test_nothing_is_reserved_on_a_log_that_was_edited(folder_store):
     folder_store.create("datasets/scenes/budget/00000001.json", b"{}", content_type="application/json")
 
     async def work(hands):
-        with pytest.raises(StoreError, match="must not be edited"):
-            await hands.opened("a")
+        number, refused = await (await hands.opened("a")).reserve({"request": 1})
+        assert number is None
+        assert "00000001.json is not a budget entry" in str(refused)
+        assert "verify --repair" in str(refused)
 
     act(folder_store, work)
 
