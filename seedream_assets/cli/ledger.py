@@ -101,7 +101,7 @@ def show_command(request_id: str, store: str | None) -> None:
     """Print every event of REQUEST_ID (its beginning is enough), in order."""
     opened = _open(store)
     whole = find_request(opened, request_id)
-    standing, events = show_request(opened, whole)
+    standing, events = show_request(opened, whole, on_unreadable=lambda error: click.echo(str(error), err=True))
     for event in events:
         click.echo(encode_event(event).decode(), nl=False)
     _tell(whole, standing)

@@ -150,9 +150,14 @@ class PricesOfLate:
         self._known: dict[str, DearPrices] = {}
 
     def of(self, dataset: str) -> DearPrices:
-        """By model and size, as the dataset's newest budget entry has it."""
+        """By model and size, as the dataset's newest budget entry has it; none where that cannot be read.
+
+        Nothing can be bought then either, and who buys is told why.
+        """
         if dataset not in self._known:
-            self._known[dataset] = read_budget(self._store, dataset, today=False).prices
+            self._known[dataset] = {}
+            with suppress(ObjectUnreadable):
+                self._known[dataset] = read_budget(self._store, dataset, today=False).prices
         return self._known[dataset]
 
     def forget(self) -> None:

@@ -11,7 +11,7 @@ import json
 import platform
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
 
@@ -108,7 +108,9 @@ def find_request(store: ObjectStore, beginning: str) -> str:
     return found[0]
 
 
-def show_request(store: ObjectStore, request_id: str) -> tuple[Standing, list[LedgerEvent]]:
+def show_request(
+    store: ObjectStore, request_id: str, *, on_unreadable: Callable[[ObjectUnreadable], None] | None = None
+) -> tuple[Standing, list[LedgerEvent]]:
     """Where a request stands, and its events in the order of their keys, without those that this version does not know.
 
     Raises:
@@ -118,7 +120,7 @@ def show_request(store: ObjectStore, request_id: str) -> tuple[Standing, list[Le
     if not keys:
         raise NotByHand(f"the ledger knows no request {request_id}")
     readable = [name for name, key in keys if key and key.event != "unknown"]
-    return fold(key for _, key in keys if key), list(read_events(store, readable))
+    return fold(key for _, key in keys if key), list(read_events(store, readable, on_unreadable=on_unreadable))
 
 
 def release_all(store: ObjectStore, reason: str) -> dict[str, Standing | NotByHand]:
@@ -129,6 +131,7 @@ def release_all(store: ObjectStore, reason: str) -> dict[str, Standing | NotByHa
         to something since it was listed.
     """
     found: dict[str, Standing | NotByHand] = {}
+    # One that cannot be read is decided by itself, with open eyes.
     for request in list_open(store):
         request_id = request.intent.request_id
         try:
@@ -151,11 +154,14 @@ def release_request(store: ObjectStore, request_id: str, reason: str) -> Standin
     """
 
     async def release(ledger: Ledger, async_store: AsyncStore) -> Standing:
-        intent = await open_and_abandoned(ledger, async_store, request_id)
+        try:
+            attempt = (await open_and_abandoned(ledger, async_store, request_id)).attempt
+        except ObjectUnreadable:
+            attempt = await _abandoned_for_its_age(ledger, async_store, request_id)
         await ledger.write(
             Released(
                 request_id=request_id,
-                attempt=intent.attempt,
+                attempt=attempt,
                 at=datetime.now(UTC),
                 writer=by_hand(),
                 why="by_hand",
@@ -179,6 +185,22 @@ async def open_and_abandoned(ledger: Ledger, store: AsyncStore, request_id: str)
     intent = await ledger.read_intent(request_id, standing.attempt)
     await refuse_in_hands(intent.writer, store, request_id)
     return intent
+
+
+async def _abandoned_for_its_age(ledger: Ledger, store: AsyncStore, request_id: str) -> int:
+    """The attempt of an open request whose intent cannot be read, so that nobody knows whose it is.
+
+    Raises:
+        NotByHand: It is so young that a run may still work on it.
+    """
+    attempt = (await ledger.standing(request_id)).attempt
+    written_at = await ledger.intent_written_at(request_id, attempt)
+    if written_at is not None and await store.now() - written_at < timedelta(seconds=LEASE_SECONDS):
+        raise NotByHand(
+            f"the intent of request {request_id} cannot be read and is younger than {LEASE_SECONDS:g} s, so a run may still "
+            "work on it; wait that long"
+        )
+    return attempt
 
 
 def not_to_be_decided(request_id: str, standing: Standing) -> NotByHand:

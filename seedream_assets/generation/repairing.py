@@ -20,7 +20,8 @@ from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DownloadError, LeonardoError, ObjectUnreadable, SeedreamError, StoreError
 from seedream_assets.core.generation_requests import GenerationRequest, image_id_for
 from seedream_assets.core.generations import Generation, GenerationStatus, order_images
-from seedream_assets.core.images import LARGEST_DECODED_PIXELS, inspect_image
+from seedream_assets.core.image_pixels import LARGEST_DECODED_PIXELS
+from seedream_assets.core.images import inspect_image
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import (
     Blocked,
@@ -392,7 +393,9 @@ class Mending:
             body, head = await self._store.read(info.key), await self._store.head(info.key)
             metadata = head.metadata if head else {}
             try:
-                facts = await asyncio.to_thread(inspect_image, body, largest_pixels=self._largest_pixels)
+                facts = await asyncio.to_thread(
+                    inspect_image, body, largest_pixels=self._largest_pixels, end_may_lack=True
+                )
             except DownloadError:
                 continue
             kept = await asyncio.to_thread(as_it_stands, body, facts, metadata)
@@ -420,7 +423,7 @@ class Mending:
             for info in await self._store.list(_objects_of(image_id_for(request.request_id, position))):
                 try:
                     body = await self._store.read(info.key)
-                    await asyncio.to_thread(inspect_image, body, largest_pixels=self._largest_pixels)
+                    await asyncio.to_thread(inspect_image, body, largest_pixels=self._largest_pixels, end_may_lack=True)
                 except DownloadError:
                     await self._make_room(info.key)
                     dropped.append(f"{info.key} was no image, and is fetched by the next run")

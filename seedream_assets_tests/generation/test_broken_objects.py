@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +13,8 @@ import pytest
 from seedream_assets.core.errors import ObjectUnreadable, StoreError
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.partitions import UNPARTITIONED
-from seedream_assets.generation.budget_log import budget_folder
+from seedream_assets.generation.budget_log import budget_folder, read_budget
+from seedream_assets.generation.by_hand import NotByHand, list_for_a_person, release_request, show_request
 from seedream_assets.generation.earlier_manifest import read_earlier
 from seedream_assets.generation.generation_requests import load_plan
 from seedream_assets.generation.images import buy_partitions, load_report
@@ -30,7 +33,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "torn": lambda body: body[: len(body) // 2],
     "foreign": lambda _body: b'{"event": "party", "at": 5}',
 }
-REMEDY = re.compile(r"run|delete|put back|made anew|read the table again|update", re.IGNORECASE)
+REMEDY = re.compile(r"repair|run|delete|put back|made anew|read the table again|update", re.IGNORECASE)
 
 
 @pytest.fixture
@@ -286,5 +289,25 @@ def test_a_broken_entry_of_the_budget_log_names_itself(dataset, damage):
     dataset.bring([MUG])
     (*_, newest) = keys_of(dataset.desk.store, budget_folder("scenes"))
     damage(dataset.desk.store, newest)
-    with pytest.raises(StoreError, match=re.escape(newest)):
-        dataset.bring([MUG, CUP])
+    with pytest.raises(ObjectUnreadable, match=re.escape(newest)) as caught:
+        read_budget(dataset.desk.store, "scenes", today=True)
+    assert REMEDY.search(str(caught.value))
+
+
+def test_a_person_can_release_an_open_request_whose_intent_cannot_be_read_once_no_run_can_have_it(desk, damage):
+    request, other = make_paid_request("a cat"), make_paid_request("a dog")
+    key = open_intent(desk, request)
+    open_intent(desk, other)
+    damage(desk.store, key)
+    unreadable: list[ObjectUnreadable] = []
+    (listed,), (held_up,) = list_for_a_person(desk.store)
+    assert (listed.intent.request_id, held_up.request_id) == (other.request_id, request.request_id)
+    assert key in held_up.reason
+    with pytest.raises(NotByHand, match="younger than 600 s"):
+        release_request(desk.store, request.request_id, "the account shows nothing")
+    old = time.time() - 700
+    os.utime(desk.store.uri(key).removeprefix("file://"), (old, old))
+    assert release_request(desk.store, request.request_id, "the account shows nothing").state is RequestState.FREE
+    _, events = show_request(desk.store, request.request_id, on_unreadable=unreadable.append)
+    assert [event.event for event in events] == ["released"]
+    assert desk.run([request]).requests == {"completed": 1}
