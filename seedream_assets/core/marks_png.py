@@ -25,7 +25,7 @@ LONGEST_PACKET = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PngFile:
-    """All chunks, whole, and what follows the last."""
+    """All chunks, whole, and what follows the last; without an end where the file has none."""
 
     chunks: tuple[memoryview, ...]
     rest: memoryview
@@ -34,15 +34,20 @@ class PngFile:
     def parse(cls, body: bytes) -> PngFile:
         """Take a file apart.
 
+        Behind the picture's data it may end anywhere: what is left of the last chunk is what follows.
+
         Raises:
             MarkError: Its chunks do not add up.
         """
         if body[:8] != PNG_SIGNATURE:
             raise MarkError("the PNG does not begin as one")
-        whole, chunks, at = memoryview(body), [], 8
+        whole, at = memoryview(body), 8
+        chunks: list[memoryview] = []
         while True:
             end = at + 12 + int.from_bytes(body[at : at + 4], "big")
             if end > len(body):
+                if body[at + 4 : at + 8] != b"IDAT" and any(_kind(chunk) == b"IDAT" for chunk in chunks):
+                    return cls(tuple(chunks), whole[at:])
                 raise MarkError(f"the PNG's chunk at byte {at} is longer than the file")
             chunks.append(whole[at:end])
             if _kind(chunks[0]) != b"IHDR":
@@ -86,8 +91,8 @@ class PngFile:
     def with_xmp(self, packet: bytes) -> PngFile:
         """The same file with this packet, uncompressed: in the place of the one it has, else after the header.
 
-        A note whose checksum is wrong makes some readers refuse the whole file. It goes, as it is, into a chunk that they
-        pass over.
+        A note whose checksum is wrong, and a file that ends without its end, make some readers refuse the whole. What is
+        broken goes, as it is, into a chunk that they pass over.
         """
         at = self._xmp_at()
         head, rest = self.chunks[:1], self.chunks[1:]
@@ -96,7 +101,10 @@ class PngFile:
             languages, _, _ = _parts(self.chunks[at])
             head, rest = self.chunks[:at], self.chunks[at + 1 :]
         chunk = _chunk(b"iTXt", XMP_KEYWORD + b"\x00\x00\x00" + languages + packet)
-        return replace(self, chunks=(*map(_wrapped, head), chunk, *map(_wrapped, rest)))
+        chunks = (*map(_wrapped, head), chunk, *map(_wrapped, rest))
+        if _kind(self.chunks[-1]) == b"IEND":
+            return replace(self, chunks=chunks)
+        return PngFile((*chunks, _chunk(_WRAPPER, bytes(self.rest)), _chunk(b"IEND", b"")), memoryview(b""))
 
     def without_xmp(self) -> PngFile:
         """The same file without its XMP packet."""
@@ -117,11 +125,12 @@ class PngFile:
         return b"".join((PNG_SIGNATURE, *self.chunks, self.rest))
 
     def candidates(self) -> Iterator[bytes]:
-        """What the file may have been before a mark was put into it: with sound notes, or with broken ones."""
+        """What the file may have been before a mark was put into it: sound, with broken notes, or without an end."""
         yield self.to_bytes()
         if any(_kind(chunk) == _WRAPPER for chunk in self.chunks):
-            chunks = (chunk[8:-4] if _kind(chunk) == _WRAPPER else chunk for chunk in self.chunks)
-            yield replace(self, chunks=tuple(chunks)).to_bytes()
+            chunks = tuple(chunk[8:-4] if _kind(chunk) == _WRAPPER else chunk for chunk in self.chunks)
+            yield replace(self, chunks=chunks).to_bytes()
+            yield replace(self, chunks=chunks[:-1]).to_bytes()
 
     def _xmp_at(self) -> int | None:
         for at, chunk in enumerate(self.chunks):

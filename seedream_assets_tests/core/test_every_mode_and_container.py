@@ -254,8 +254,10 @@ def test_a_mark_touches_no_pixel_and_other_formats_carry_none(container):
 
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_a_cut_file_is_refused_or_has_every_pixel(container):
-    whole = {key: body for key, body in bodies().items() if key[0] == container}
-    for key, body in whole.items():
+    whole = [(key, body) for key, body in bodies().items() if key[0] == container]
+    if container == "ICNS":
+        whole = whole[::4]  # of a million pixels each
+    for key, body in whole:
         pixels = np.asarray(decode_image(body))
         lengths = {*range(0, len(body), max(1, len(body) // 12)), *range(max(0, len(body) - 26), len(body), 3)}
         for length in sorted(lengths):

@@ -273,6 +273,19 @@ def test_a_broken_note_of_a_png_goes_along_where_readers_pass_over_it(kind, ahea
     assert unmark_image(marked) == body
 
 
+def test_a_png_without_its_end_gets_one_and_comes_out_as_it_was():
+    plain = PICTURES["png"]()
+    noted = plain[:-12] + chunk(b"tEXt", b"a\0" + b"b" * 40) + plain[-12:]
+    for body in (*(plain[:-missing] for missing in range(1, 13)), *(noted[:-missing] for missing in range(13, 60))):
+        marked = mark_image(body, make_mark(body))
+        assert pixels(marked) == pixels(plain)
+        assert read_mark(marked).image_id == "0f" * 16
+        assert unmark_image(marked) == body
+    for missing in range(13, 60):
+        with pytest.raises(MarkError, match="longer than the file"):
+            mark_image(plain[:-missing], make_mark(plain))
+
+
 def test_a_chunk_of_the_same_name_as_the_wrapper_stays_what_it_is():
     plain = PICTURES["png"]()
     body = plain[:33] + chunk(b"seEd", b"somebody else's") + plain[33:]
