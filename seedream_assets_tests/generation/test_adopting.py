@@ -18,6 +18,10 @@ from seedream_assets_tests.generation.living_dataset import LivingDataset
 @pytest.fixture
 def two(desk):
     """Two requests whose answers were lost, and the generations that they bought."""
+    return lose_two_answers(desk)
+
+
+def lose_two_answers(desk):
     requests = [make_paid_request("a cat"), make_paid_request("a dog")]
     desk.fault("create", "drop_after")
     desk.fault("history", "error_before")
@@ -57,8 +61,13 @@ def test_a_wrong_adoption_is_undone_before_its_images_are_stored(desk, two):
     assert desk.judge([cat, dog]).is_clean
 
 
-def test_a_wrong_adoption_is_undone_after_its_images_were_stored_and_the_right_ones_take_their_place(desk, two):
-    (cat, of_cat), (dog, of_dog) = two
+@pytest.mark.parametrize("on_s3", [False, True])
+def test_a_wrong_adoption_is_undone_after_its_images_were_stored_and_the_right_ones_take_their_place(
+    desk, request, on_s3
+):
+    if on_s3:
+        desk.store = request.getfixturevalue("s3_store")
+    (cat, of_cat), (dog, of_dog) = lose_two_answers(desk)
     adopt(desk, cat, of_dog, force=True)
     assert desk.run([cat]).requests == {"completed": 1}
     wrong = source_of(desk, cat)
