@@ -26,7 +26,6 @@ from seedream_assets.core.ledger_events import (
     request_folder,
 )
 from seedream_assets.core.models import MODELS, credits_for
-from seedream_assets.core.redaction import shown
 from seedream_assets.generation.adoptions import claim_generation, free_generation
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.by_hand import (
@@ -300,11 +299,8 @@ async def _look_up(leonardo: LeonardoSettings | None, generation_id: str) -> Gen
             if type(error) is not LeonardoRefused:
                 raise  # the key
             return None
-    if found is not None and found.id.casefold() != asked.casefold():
-        raise NotByHand(
-            f"Leonardo was asked for generation {generation_id} and told another: {shown(found.id) or 'one without an id'}"
-        )
-    return found
+    # Written down as the account spells it, so that it is known again.
+    return None if found is None else replace(found, id=found.id or asked)
 
 
 async def _all_keys(store: AsyncStore) -> list[EventKey]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from seedream_assets.core.errors import LeonardoUnavailable, RateLimited
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.generations import Generation, GenerationStatus
+from seedream_assets.core.run_report import format_seconds
 from seedream_assets.generation.bulk_polling import BulkPolling, tells_all
 from seedream_assets.generation.in_flight import Job
 from seedream_assets.generation.waiting import Clock, Sleep
@@ -43,6 +44,7 @@ class Polling:
         settle_images_seconds: How long a job whose images lack is asked again.
         pause: A wait that ends early when the run is to end.
         stopping: True once it is.
+        late: Jobs that are asked again, with the moment until which they are.
     """
 
     client: LeonardoClient
@@ -54,6 +56,7 @@ class Polling:
     settle_images_seconds: float
     pause: Sleep
     stopping: Callable[[], bool]
+    late: dict[str, float] = field(default_factory=dict)
 
     async def wait_for_end(self, request: GenerationRequest, generation_id: str, *, fresh: bool) -> Generation | str:
         """Wait until the job has ended: told by a look at the history, or else by its own polls. Failures are only polls.
@@ -105,7 +108,24 @@ class Polling:
         Returns:
             The job as it is final, or why it is left for the next run.
         """
-        began = asked_at = self.clock()
+        began = self.clock()
+        self.late[generation.id] = began + self._settle_seconds(generation)
+        try:
+            return await self._ask_again(request, generation, began)
+        finally:
+            self.late.pop(generation.id, None)
+
+    @property
+    def waiting(self) -> str | None:
+        """How many jobs are asked again, and for how long at the most; None where none is."""
+        if not self.late:
+            return None
+        left = format_seconds(max(0.0, max(self.late.values()) - self.clock()))
+        jobs = "1 finished job" if len(self.late) == 1 else f"{len(self.late)} finished jobs"
+        return f"{jobs} asked again for images that lack, for up to {left}"
+
+    async def _ask_again(self, request: GenerationRequest, generation: Generation, began: float) -> Generation | str:
+        asked_at = began
         unknown_since, failures, wait = math.inf, 0, FIRST_LATE_WAIT_SECONDS
         while generation.may_still_bring(request.count) and asked_at - began < self._settle_seconds(generation):
             left = self._settle_seconds(generation) - (self.clock() - began)

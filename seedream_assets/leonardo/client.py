@@ -143,7 +143,12 @@ class LeonardoClient:
         Raises:
             LeonardoError: As every read: `LeonardoUnavailable` and `RateLimited` may be repeated.
         """
-        return await self._read("GET", f"/v1/generations/{_in_path(generation_id)}", wire.read_generation)
+        found = await self._read("GET", f"/v1/generations/{_in_path(generation_id)}", wire.read_generation)
+        if found is not None and found.id and found.id.casefold() != generation_id.casefold():
+            raise LeonardoUnavailable(
+                f"asked for generation {generation_id}, Leonardo told another: {self._shown(found.id)}"
+            )
+        return found
 
     async def read_history(self, user_id: str, *, offset: int, limit: int) -> HistoryPage:
         """One page of the account's generations, web-app ones included. Order and largest page are not documented."""

@@ -241,3 +241,19 @@ def test_closing_a_client_closes_all_its_connections(emulator: RunningEmulator) 
         return client
 
     asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    ("told", "is_believed"), [(GENERATION_ID, True), (GENERATION_ID.upper(), True), ("", True), ("another", False)]
+)
+def test_what_is_told_of_another_job_is_not_taken_for_this_one(told: str, is_believed: bool) -> None:
+    reply = httpx.Response(200, json={"generations_by_pk": {"id": told, "status": "COMPLETE", "generated_images": []}})
+
+    async def act(client: LeonardoClient) -> Generation | None:
+        return await client.read_generation(GENERATION_ID)
+
+    if is_believed:
+        assert answered(act, reply) is not None
+    else:
+        with pytest.raises(LeonardoUnavailable, match="Leonardo told another: another"):
+            answered(act, reply)

@@ -165,7 +165,8 @@ def test_no_text_of_an_answer_that_is_kept_holds_the_key(spelling: str) -> None:
         lambda client: client.read_history("me", offset=0, limit=1), httpx.Response(200, json={"generations": [job]})
     )
     polled = answered(
-        lambda client: client.read_generation("g-1"), httpx.Response(200, json={"generations_by_pk": job})
+        lambda client: client.read_generation("g-1"),
+        httpx.Response(200, json={"generations_by_pk": job | {"id": "g-1"}}),
     )
     bought = answered(create, httpx.Response(200, json={"generate": {"generationId": spelling}}))
     assert polled is not None
