@@ -119,6 +119,11 @@ class Spending:
         """Booked and reserved together."""
         return self.booked + self.reserved
 
+    @property
+    def is_overdrawn(self) -> bool:
+        """True where more is committed than the cap allows: what was bought cost more than was reserved for it."""
+        return self.limit is not None and self.committed > self.limit
+
     def reserve(self, credits: int) -> Spending | CapReached:
         """The spending with `credits` more reserved, or the cap that this would cross."""
         if self.limit is not None and self.committed + credits > self.limit:

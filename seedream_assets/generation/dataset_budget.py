@@ -150,6 +150,11 @@ class DatasetBudget:
         """Credits booked and reserved by all runs, as last read."""
         return self._last.committed
 
+    @property
+    def is_overdrawn(self) -> bool:
+        """True where more is committed than a cap allows, as last read."""
+        return self._refusal(self.committed, 0) is not None
+
     def price(self, asked: Asked) -> int:
         """Credits to reserve for a request, by all that is known of its kind."""
         return price_of(self._prices, asked)

@@ -75,6 +75,7 @@ class Purse:
         self._block_of: dict[str, int] = {}
         self._answered: set[str] = set()
         self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._one_first = asyncio.Lock()
         self.costs: defaultdict[str, Decimal] = defaultdict(Decimal)
         self.booked_credits = 0
         self.quoted_credits = 0
@@ -99,12 +100,14 @@ class Purse:
     async def first_alone(self, kind: str) -> AsyncIterator[None]:
         """Hold up all requests of a model and size but one, until an answer to this run has told what they cost.
 
-        A request whose answer was lost, or that was refused, told nothing: the next one goes alone as well.
+        A request whose answer was lost, or that was refused, told nothing: the next one goes alone as well. And the
+        firsts of several kinds go one after the other: so never more than one price of a run is unknown.
         """
         if kind not in self._answered:
             async with self._alone[kind]:
                 if kind not in self._answered:
-                    yield
+                    async with self._one_first:
+                        yield
                     return
         yield
 
@@ -184,7 +187,10 @@ class Purse:
         return booked
 
     async def _reckon_anew(self, kind: str) -> None:
-        """A kind is dearer than was reserved for: what nobody has claimed of it asks again, what was claimed counts so."""
+        """A kind is dearer than was reserved for: what nobody has claimed of it asks again, what was claimed counts so.
+
+        Where a cap is crossed by that, everything asks again that nobody has claimed, of whatever kind.
+        """
         async with self._one_at_a_time:
             for request_id, reserved in list(self._reserved.items()):
                 price = self.price(reserved.asked)
@@ -195,6 +201,10 @@ class Purse:
                 else:
                     self._give_back(request_id)
             await self._correct_log()
+            if self._dataset.is_overdrawn or any(cap.is_overdrawn for cap in self._caps):
+                for request_id in self._reserved.keys() - self._kept:
+                    self._give_back(request_id)
+                await self._correct_log()
 
     async def _correct_log(self) -> None:
         await self._dataset.correct({number: block.counts for number, block in self._blocks.items()})

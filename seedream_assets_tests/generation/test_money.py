@@ -14,7 +14,7 @@ from seedream_assets.core.ledger_events import Released, request_folder
 from seedream_assets.core.models import ModelCatalog
 from seedream_assets.generation.budget_log import BudgetEntry
 from seedream_assets.generation.ledger_store import read_event
-from seedream_assets_tests.generation.desk import CREDITS, make_paid_requests
+from seedream_assets_tests.generation.desk import CREDITS, make_paid_request, make_paid_requests
 
 BUDGET = TypeAdapter(BudgetEntry)
 
@@ -198,6 +198,15 @@ def test_a_kind_is_a_model_and_a_size_and_the_first_of_each_goes_alone(start_des
         "seedream-4.0 64x48": 280,
         "seedream-4.0 96x48": 280,
     }
+
+
+@pytest.mark.parametrize("cap", [280, 300, 560, 600])
+def test_of_many_kinds_at_once_no_more_than_one_price_is_unknown(start_desk, cap):
+    desk = start_desk(credits_per_image=280, latency_seconds=0.1)
+    requests = [make_paid_request("a cat", width=64 + 8 * number) for number in range(12)]
+    desk.run(requests, budget={"max_credits_per_run": cap})
+    # The last one fits by the price list, and is charged ten times that.
+    assert desk.bill["credits"] <= (cap - CREDITS) // 280 * 280 + 280
 
 
 def test_where_the_first_answer_is_lost_the_next_request_goes_alone_as_well(start_desk):

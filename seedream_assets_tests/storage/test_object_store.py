@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from seedream_assets.core.errors import DeclarationError, ObjectNotFound
+from seedream_assets.core.errors import DeclarationError, ObjectNotFound, StoreError
 from seedream_assets.storage.object_metadata import MAX_METADATA_BYTES, SHA256_ENTRY
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.open_store import refuse_missing
 
 JSON = "application/json"
 
@@ -29,6 +30,13 @@ def keys_under(store: ObjectStore, prefix: str) -> list[str]:
 def test_what_is_created_can_be_read(store: ObjectStore) -> None:
     assert store.create("images/ab/abcd.png", b"\x89PNG", content_type="image/png")
     assert store.read("images/ab/abcd.png") == b"\x89PNG"
+
+
+def test_where_nothing_was_ever_written_there_is_no_store(store: ObjectStore) -> None:
+    with pytest.raises(StoreError, match="there is no store at .*: nothing was ever written there"):
+        refuse_missing(store)
+    put(store, "requests/a/00-intent.json")
+    refuse_missing(store)
 
 
 def test_an_empty_object_can_be_kept(store: ObjectStore) -> None:
