@@ -22,6 +22,7 @@ from seedream_assets.core.image_formats import CONTENT_TYPES, EXTENSIONS, OWN_FO
 from seedream_assets.core.image_pixels import decode_image, to_eight_bits
 from seedream_assets.core.images import inspect_image, make_thumbnail
 from seedream_assets.core.marks import mark_image, unmark_image
+from seedream_assets.core.quality_rules import Blank
 from seedream_assets.exports.gallery_thumbnails import make_webp_thumbnail
 from seedream_assets.generation.image_measures import measure_pixels, open_reduced
 from seedream_assets_tests.core.test_marks import make_mark
@@ -417,3 +418,15 @@ def test_a_file_with_broken_bytes_raises_nothing_but_our_own_errors(container):
                     look(bytes(broken))
                 except DownloadError:
                     continue
+
+
+@pytest.mark.parametrize(
+    ("container", "mode"), [("PNG", "I;16"), ("TIFF", "I;16B"), ("TIFF", "I"), ("TIFF", "F"), ("PPM", "I")]
+)
+def test_grey_of_many_bits_is_a_blank_frame_only_where_it_is_one(container, mode):
+    lively, blank = raw_picture(mode), Image.new(mode, (SIDE, SIDE), 1 if mode == "F" else 30_000)
+    for picture, is_blank in ((lively, False), (blank, True)):
+        written = io.BytesIO()
+        picture.save(written, container)
+        contrast = measure_pixels(open_reduced(written.getvalue(), longest_side_px=256)).contrast
+        assert (contrast < Blank().min_contrast) is is_blank
