@@ -24,7 +24,7 @@ BLUE = [{"prompt": "the sea", "colour": "blue"}]
 
 
 def declare(world: World, **attributes: Any) -> DatasetDeclaration:
-    declared = {"name": "shoes", "prompts": {"table": "prompts.csv"}, **attributes}
+    declared = {"name": "shoes", "prompts": {"table": "prompts.csv"}, "budget": "unlimited", **attributes}
     return ImageDataset.resolve_from_dict(declared).declaration(world.folder)
 
 
