@@ -28,7 +28,11 @@ from seedream_assets.generation.open_requests import open_in_manifest
 @click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--partition", multiple=True, help="A partition to work on; may be repeated. Default: all there are.")
 @click.option("--approve", "approved", metavar="HASH", help="The hash of the plan that you approve, for scripts.")
-@click.option("--yes", is_flag=True, help="Buy although the dataset has no cap; a terminal asks without it.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Buy although the dataset has no cap (a terminal asks without it), or through a new address of the account.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object, last on stdout.")
 def command(dataset: Path, partition: tuple[str, ...], approved: str | None, yes: bool, as_json: bool) -> None:
     """Bring a dataset to the declared state. Run again, it buys nothing that is owned."""
@@ -36,7 +40,7 @@ def command(dataset: Path, partition: tuple[str, ...], approved: str | None, yes
     declaration = load_declaration(dataset)
     if approved is not None and declaration.approval is None:
         raise click.UsageError(f"{declaration.name} asks for no approval; take --approve out")
-    deployment = deployment_of(declaration)
+    deployment = replace(deployment_of(declaration), accepts_origin=yes)
     keys = partitions_of(declaration, partition, deployment)
     ran = run_partitions(declaration, keys, deployment, approved=approved, yes=yes)
     report, summaries = ran.report, list(ran.summaries.values())

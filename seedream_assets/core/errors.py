@@ -16,6 +16,7 @@
     │   │   ├── BalanceExhausted
     │   │   └── PromptBlocked        moderation; never repeated unchanged
     │   └── SubmitUncertain        a paid POST was sent and no answer says what became of it
+    │       └── SubmitMisdirected    what answered is not Leonardo's API
     ├── DownloadError            an image could not be fetched, or what came is not the image
     ├── MarkError                an image cannot carry its mark, or give it back; its bytes stay as they are
     ├── StoreError               the object store failed
@@ -23,6 +24,7 @@
     │   ├── ObjectUnreadable       one object is not what stands under its key; what hangs on it waits
     │   ├── StoreUnavailable       may be repeated
     │   └── StoreRefused           the store cannot be used safely
+    │       └── AnotherAccount       what is in it was bought from another account
     ├── ExportError              the dataset cannot be written in this format, or not to this place
     └── Interrupted              a person or a supervisor asked the run to stop
 
@@ -146,6 +148,10 @@ class SubmitUncertain(LeonardoError):
     """A paid POST was sent, and no answer says whether it was accepted. It must never be repeated blindly."""
 
 
+class SubmitMisdirected(SubmitUncertain):
+    """What answered a paid POST is not Leonardo's API: a redirect, or a page. Every other request would fare the same."""
+
+
 class DownloadError(SeedreamError):
     """An image could not be fetched, or what came is not the image. The generation stays paid and may be fetched again."""
 
@@ -190,6 +196,10 @@ class StoreUnavailable(StoreError):
 
 class StoreRefused(StoreError):
     """The store cannot be used safely: no such bucket, no permission, no room, or no create-only writes."""
+
+
+class AnotherAccount(StoreRefused):
+    """The store belongs to another account than the key, or to another address; nothing was bought."""
 
 
 class ExportError(SeedreamError):

@@ -77,7 +77,11 @@ class _Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent(_Event):
-    """Written before the POST: what is about to be bought, for whom, and what it may cost."""
+    """Written before the POST: what is about to be bought, for whom, and what it may cost.
+
+    Attributes:
+        account: The Leonardo account that it is bought from; None in intents of earlier versions.
+    """
 
     event: Literal["intent"] = "intent"
     spec_id: str
@@ -97,6 +101,7 @@ class Intent(_Event):
     partition: str
     run_id: str
     dagster_run_id: str | None = None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,8 +247,9 @@ _CODEC: TypeAdapter[LedgerEvent] = TypeAdapter(Annotated[LedgerEvent, Field(disc
 
 
 def encode_event(event: LedgerEvent) -> bytes:
-    """The event as indented JSON."""
-    return _CODEC.dump_json(event, indent=1) + b"\n"
+    """The event as indented JSON. An intent that names no account keeps the bytes that it always had."""
+    left_out = {"account"} if isinstance(event, Intent) and event.account is None else None
+    return _CODEC.dump_json(event, indent=1, exclude=left_out) + b"\n"
 
 
 def decode_event(body: bytes, *, key: str) -> LedgerEvent:

@@ -99,6 +99,7 @@ class Progress:
         credits_spent, credits_projected: Booked so far; and with the price of what is still to be bought.
         seconds_left: At the rate of the latest minutes; None before a request is done, and while none is.
         outage: Since when Leonardo cannot be reached, and why; None while it can.
+        waiting: Which open requests are looked up, and for how long at the most; None where none is.
         stopping: Why nothing more is begun, once that is so.
     """
 
@@ -113,6 +114,7 @@ class Progress:
     seconds_left: float | None
     reasons: Mapping[str, int] = field(default_factory=dict)
     outage: str | None = None
+    waiting: str | None = None
     stopping: str | None = None
 
     @property
@@ -132,6 +134,7 @@ class Progress:
             f"{self.credits_spent} of about {self.credits_projected} credits",
             *([f"about {format_seconds(self.seconds_left)} left"] if self.seconds_left is not None else []),
             *([self.outage] if self.outage else []),
+            *([self.waiting] if self.waiting else []),
             *([f"stopping: {self.stopping}"] if self.stopping else []),
         ]
         return ", ".join(parts)
@@ -209,7 +212,13 @@ class Tally:
             self._listener.noted(request_id, reason)
 
     def progress(
-        self, *, seconds: float, credits_spent: int, outage: str | None = None, stopping: str | None = None
+        self,
+        *,
+        seconds: float,
+        credits_spent: int,
+        outage: str | None = None,
+        waiting: str | None = None,
+        stopping: str | None = None,
     ) -> Progress:
         """Where the run stands after `seconds`. Rates are those since some of the latest calls."""
         done = sum(self.requests.values())
@@ -229,5 +238,6 @@ class Tally:
             credits_projected=credits_spent + max(0, self.credits_to_buy),
             seconds_left=(self.total - done) * took / (done - done_before) if done > done_before else None,
             outage=outage,
+            waiting=waiting,
             stopping=stopping,
         )

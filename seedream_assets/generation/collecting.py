@@ -29,6 +29,7 @@ class Purchase:
     Attributes:
         request: As it was bought, which may be larger or smaller than planned.
         quoted: Its price by the price list, in credits.
+        account: Whose it is; None in a ledger of an earlier version.
     """
 
     request: GenerationRequest
@@ -36,6 +37,7 @@ class Purchase:
     submitted: Submitted
     buyer: Buyer
     quoted: int
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class Collecting:
             submitted=submits[0],
             buyer=Buyer.of(intent),
             quoted=self.quote(bought),
+            account=intent.account,
         )
 
     async def put_away(self, purchase: Purchase, generation: Generation | str) -> None:

@@ -24,6 +24,7 @@ class Deployment:
         leonardo: The account; None where nothing is bought (a plan needs no key).
         api: The API's host, for people; known without a key too.
         engine: Patience, recovery, memory.
+        accepts_origin: A person has said that the account is reached through this address too; see `store_account`.
         s3: How S3 is reached for prompt tables and reference images.
         standings: What the ledger showed already, for the stages that share this deployment.
         prices: What images cost of late, the same.
@@ -35,6 +36,7 @@ class Deployment:
     api: str = host_of(PRODUCTION_URL)
     engine: EngineSettings = field(default_factory=EngineSettings)
     s3: S3Options | None = None
+    accepts_origin: bool = False
     standings: Standings = field(init=False, repr=False, compare=False)
     prices: PricesOfLate = field(init=False, repr=False, compare=False)
 

@@ -196,6 +196,7 @@ def buy_partitions(
                 on_progress=on_progress,
                 on_report=reports.append,
                 on_ending=stream.ended,
+                accepts_origin=deployment.accepts_origin,
                 watch_parent=watch_parent,
                 at_step=at_step,
                 sleep=sleep,

@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import platform
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,8 +29,9 @@ LONGEST_SECONDS = 86_400.0
 UNREADABLE_SECONDS = 600.0
 # S3 gives whole seconds, and the answer that tells the store's time takes a moment to arrive.
 CLOCK_GRAIN_SECONDS = 2.0
-# What a killed process leaves behind is removed by whoever starts this much later.
-STALE_AFTER = timedelta(days=2)
+# What a killed process leaves behind is removed by whoever starts this much later. An open intent is judged by the age of
+# its owner's lease, so it stays for longer than the pause between two runs of a dataset.
+STALE_AFTER = timedelta(days=32)
 
 
 class LeaseLapsed(SeedreamError):
@@ -37,14 +39,26 @@ class LeaseLapsed(SeedreamError):
 
 
 class Lease:
-    """This process's lease. `start` it before the first intent, `stop` it when everything is put down."""
+    """This process's lease. `start` it before the first intent, `stop` it when everything is put down.
 
-    def __init__(self, store: AsyncStore, *, seconds: float, sleep: Sleep, clock: Clock) -> None:
+    It has lapsed as soon as any clock says so: a guest that is paused takes its clocks along, and the store's goes on.
+
+    Args:
+        clock: The machine's seconds since boot.
+        wall: The machine's time of day, as seconds; in a folder store it is the store's clock too.
+    """
+
+    def __init__(
+        self, store: AsyncStore, *, seconds: float, sleep: Sleep, clock: Clock, wall: Clock = time.time
+    ) -> None:
         self._store = store
         self._seconds = seconds
         self._sleep = sleep
         self._clock = clock
+        self._wall = wall
         self._renewed_at = float("-inf")
+        self._renewed_by_wall = float("-inf")
+        self._renewed_by_store: datetime | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._one_at_a_time = asyncio.Lock()
         self.engine_id = ""
@@ -68,7 +82,7 @@ class Lease:
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
-        self._renewed_at = float("-inf")
+        self._renewed_at = self._renewed_by_wall = float("-inf")
         try:
             await self._store.replace(_key(self.engine_id), self._body(given_back=True))
         except StoreError:
@@ -82,19 +96,35 @@ class Lease:
 
     def holds(self) -> bool:
         """True while nobody else may take over what this process has begun."""
-        return self._clock() - self._renewed_at < self._seconds
+        return self._age_seconds() < self._seconds
 
-    def refuse_if_lapsed(self, engine_id: str) -> None:
+    def refuse_if_lapsed(self, engine_id: str, *, store_time: datetime | None = None) -> None:
         """Called just before a paid request leaves.
 
         Args:
             engine_id: The name under which the request was claimed.
+            store_time: The store's clock, as the claim's own write or a question a moment ago has told it.
 
         Raises:
             LeaseLapsed: That lease has run out, or is about to.
         """
-        if engine_id != self.engine_id or self._clock() - self._renewed_at >= self._seconds * 0.9:
+        by_store = 0.0
+        if store_time is not None and self._renewed_by_store is not None:
+            by_store = (store_time - self._renewed_by_store).total_seconds()
+        if engine_id != self.engine_id or max(self._age_seconds(), by_store) >= self._seconds * 0.9:
             raise LeaseLapsed("this process was stopped for longer than its lease; it claims anew before it buys")
+
+    async def refuse_if_lapsed_by_store(self, engine_id: str) -> None:
+        """The same, for a request that has waited since it was claimed: the store is asked for its time.
+
+        Raises:
+            LeaseLapsed: That lease has run out, or is about to.
+            StoreError: The store does not answer.
+        """
+        self.refuse_if_lapsed(engine_id, store_time=await self._store.now())
+
+    def _age_seconds(self) -> float:
+        return max(self._clock() - self._renewed_at, self._wall() - self._renewed_by_wall)
 
     def writer(self) -> Writer:
         """Who signs the next event."""
@@ -104,9 +134,17 @@ class Lease:
 
     async def _take(self) -> None:
         engine_id = uuid4().hex
-        began = self._clock()
+        began, by_wall = self._clock(), self._wall()
         await self._store.replace(_key(engine_id), self._body(engine_id))
-        self.engine_id, self._renewed_at = engine_id, began
+        self._renewed_by_store = await self._taken_at(engine_id)
+        self.engine_id, self._renewed_at, self._renewed_by_wall = engine_id, began, by_wall
+
+    async def _taken_at(self, engine_id: str) -> datetime:
+        """When the store took the lease, by its own clock."""
+        head = await self._store.head(_key(engine_id))
+        if head is None:
+            raise StoreError(f"the lease {_key(engine_id)} is gone a moment after it was written")
+        return head.last_modified
 
     async def _renew_for_ever(self) -> None:
         while True:
@@ -117,14 +155,15 @@ class Lease:
     async def _renew(self) -> None:
         if not self.holds():
             return  # overslept: only `renew_if_lapsed` gives a new one, under a new name
-        began = self._clock()
+        began, by_wall = self._clock(), self._wall()
         try:
             await self._store.replace(_key(self.engine_id), self._body())
+            by_store = await self._taken_at(self.engine_id)
         except StoreError:
             return  # tried again in a third of the lease; if none gets through, the lease lapses and buying stops
         # A write that took so long that the lease ran out meanwhile comes too late: others may have seen it run out.
         if self.holds():
-            self._renewed_at = began
+            self._renewed_at, self._renewed_by_wall, self._renewed_by_store = began, by_wall, by_store
 
     async def _remove_stale(self) -> None:
         """Remove leases of processes that are long gone; whoever misses one takes its owner for gone just now.
@@ -209,6 +248,15 @@ async def look_at_lease(engine_id: str, store: AsyncStore, *, lease_seconds: flo
         seconds=seconds,
         given_back=given_back,
     )
+
+
+async def mark_as_gone(engine_id: str, store: AsyncStore) -> None:
+    """Put down that a process without a lease was found to be gone now, so that later runs know since when.
+
+    One that lives all the same, and whose lease somebody has removed, overwrites it with its next renewal.
+    """
+    facts = {"engine_id": engine_id, "lease_seconds": 0.0, "given_back": True}
+    await store.create(_key(engine_id), json.dumps(facts, indent=1).encode())
 
 
 async def is_gone(writer: Writer, store: AsyncStore, *, lease_seconds: float) -> bool:

@@ -104,6 +104,16 @@ class Ledger:
                 generation_id=key.generation,
             )
 
+    async def was_taken_for_not_bought(self, request_id: str, *, before: int) -> bool:
+        """True where an attempt before this one was released on the word of a history that did not show it."""
+        if before == 0:
+            return False
+        infos = await self._store.list(request_folder(request_id))
+        keys = [key for info in infos if (key := EventKey.parse(info.key))]
+        released = [key.attempt for key in keys if key.event == "released" and key.attempt < before]
+        events = [await self.read(f"{request_folder(request_id)}{attempt:02d}-released.json") for attempt in released]
+        return any(isinstance(event, Released) and event.why == "not_in_history" for event in events)
+
     async def intent_written_at(self, request_id: str, attempt: int) -> datetime | None:
         """When an intent was put down, by the store's clock; None where there is none."""
         head = await self._store.head(f"{request_folder(request_id)}{attempt:02d}-intent.json")

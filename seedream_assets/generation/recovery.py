@@ -1,69 +1,107 @@
 """Open intents: whose owner lives, is waited for; whose owner is gone, are looked up in the account's history.
 
 One look into the history serves every open intent that waits for it. An intent is adopted as soon as its generation
-shows, and released only when the history has had time to settle since the last moment at which the submit can have
-been sent. Where the history cannot be read, it stays open.
+shows. It is released only when one reading proves that nothing was bought (`core.recovery`). Else it stays open, and every
+later run looks again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from seedream_assets.core.errors import LeonardoError
-from seedream_assets.core.generations import Generation
-from seedream_assets.core.ledger import RequestState, Standing, fold_all, owners_of
-from seedream_assets.core.ledger_events import REQUESTS_FOLDER, EventKey, Intent, Released, Submitted
-from seedream_assets.core.recovery import CLOCK_SLACK, Adopt, Unclear, Verdict, judge
+from seedream_assets.core.ledger import RequestState, Standing
+from seedream_assets.core.ledger_events import Intent, Released, Submitted, id_in_key
+from seedream_assets.core.recovery import (
+    CLOCK_SLACK,
+    Adopt,
+    Known,
+    NotBought,
+    Reading,
+    Uncertain,
+    Verdict,
+    Window,
+    judge,
+    quiet_seconds_needed,
+)
+from seedream_assets.core.run_report import format_seconds
 from seedream_assets.generation.adoptions import claim_generation
 from seedream_assets.generation.async_store import AsyncStore
-from seedream_assets.generation.lease import Lease, is_gone, look_at_lease
+from seedream_assets.generation.history import AccountHistory, HistoryRead
+from seedream_assets.generation.lease import Lease, is_gone, look_at_lease, mark_as_gone
 from seedream_assets.generation.ledger_store import Ledger
+from seedream_assets.generation.ledger_view import LedgerReader, LedgerView
 from seedream_assets.generation.submitting import AtStep, signed
 from seedream_assets.generation.waiting import Clock, Sleep
-from seedream_assets.leonardo.client import LeonardoClient
-from seedream_assets.leonardo.retries import RetryPolicy, repeat
 
-HISTORY_PAGE = 50
 FIRST_LOOK_SECONDS = 0.5
 LONGEST_LOOK_SECONDS = 15.0
 MOST_SECONDS_BETWEEN_LOOKS = 5.0
+# A reading that goes on from look to look is given up for this run after so many.
+MOST_LOOKS_AT_ONE_READING = 20
+# What the history should show and does not is looked up by its id: so many at a look.
+MOST_LOOKED_UP = 10
+# A fresh job can take a moment to be found by its id; one that is not found later was deleted.
+UNKNOWN_FOR_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look into the account's history, and what the ledger says of it."""
+    """One look into the account's history, and what the ledger said after it.
+
+    Attributes:
+        began_at: When the reading began, by this process's clock.
+        read: The reading under way, to go on with.
+        looks: How many looks it took so far.
+    """
 
     began_at: float
-    history: tuple[Generation, ...]
-    reaches_end: bool
-    oldest: datetime | None
-    owners: Mapping[str, str]
+    reading: Reading
+    read: HistoryRead
+    view: LedgerView
     open_intents: tuple[Intent, ...]
-    failure: str | None = None
+    witnesses: Mapping[str, Intent]
+    looks: int = 1
 
-    def reaches_back_to(self, moment: datetime) -> bool:
-        """True when every generation since `moment` was read."""
-        return self.reaches_end or (self.oldest is not None and self.oldest < moment)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """One open intent that is looked up.
+
+    Attributes:
+        closed_at: When its window closed, by this process's clock.
+    """
+
+    intent: Intent
+    window: Window
+    closed_at: float
+    is_second_loss: bool
 
 
 class Recovery:
-    """Settles open intents of one store on one account."""
+    """Settles open intents of one store on one account.
+
+    Args:
+        account_id: The account; what another one has begun is left alone.
+        settle_seconds: How long a generation may take to show in the history.
+
+    Attributes:
+        longest_lag_seconds: How long the history was seen not to show what had been bought.
+    """
 
     def __init__(
         self,
         *,
         store: AsyncStore,
         ledger: Ledger,
-        client: LeonardoClient,
+        history: AccountHistory,
         lease: Lease,
-        user_id: str,
+        account_id: str,
         lease_seconds: float,
         settle_seconds: float,
-        pages: int,
-        policy: RetryPolicy,
         sleep: Sleep,
         clock: Clock,
         stopping: Callable[[], bool],
@@ -71,23 +109,24 @@ class Recovery:
     ) -> None:
         self._store = store
         self._ledger = ledger
-        self._client = client
+        self._reader = LedgerReader(store, ledger)
+        self._history = history
         self._lease = lease
-        self._user_id = user_id
+        self.account_id = account_id
         self._lease_seconds = lease_seconds
         self._settle_seconds = settle_seconds
-        self._pages = pages
-        self._policy = policy
         self._sleep = sleep
         self._clock = clock
         self._stopping = stopping
         self._at_step = at_step
-        self._intents: dict[tuple[str, int], Intent] = {}
-        self._retracted: dict[str, tuple[str, ...]] = {}
         # However many wait: a look reads pages of history and lists the ledger.
         self._look_every_seconds = min(MOST_SECONDS_BETWEEN_LOOKS, settle_seconds / 10)
         self._one_look = asyncio.Lock()
         self._latest: Look | None = None
+        self._earliest_offset = timedelta(0)
+        self._deleted: set[str] = set()
+        self._waits: dict[str, float] = {}
+        self.longest_lag_seconds = 0.0
 
     async def settle(self, request_id: str, attempt: int, *, ours: bool) -> Standing | str:
         """Find out what became of an open intent.
@@ -101,14 +140,45 @@ class Recovery:
             The request's new standing, or why it has to stay uncertain.
         """
         intent = await self._ledger.read_intent(request_id, attempt)
-        if not ours:
-            standing = await self._wait_for_owner(intent)
-            if standing is not None:
-                return standing
-        silent_since = self._clock() if ours else await self._silent_since(intent)
-        # An attempt that goes on after a retraction repeats an earlier intent, and was sent when that one was.
-        written_at = min(await self._ledger.intent_written_at(request_id, attempt) or intent.at, intent.at)
-        return await self._search(intent, written_at, settled_at=silent_since + self._settle_seconds)
+        if intent.account not in (None, self.account_id):
+            return f"begun with account {intent.account}; run once with a key of that account"
+        try:
+            if not ours:
+                standing = await self._wait_for_owner(intent)
+                if standing is not None:
+                    return standing
+            return await self._search(await self._search_for(intent, ours=ours))
+        finally:
+            self._waits.pop(request_id, None)
+
+    @property
+    def waiting(self) -> str | None:
+        """What is waited for, and for how long at the most; None where nothing is."""
+        if not self._waits:
+            return None
+        left = max(0.0, max(self._waits.values()) - self._clock())
+        number = len(self._waits)
+        requests = "1 open request is" if number == 1 else f"{number} open requests are"
+        until = f", for up to {format_seconds(left)}" if left else ""
+        return f"{requests} looked up in the account's history{until}"
+
+    async def shows_any(self, intents: Iterable[Intent], *, after: float) -> bool:
+        """True where one look, begun after this moment of our clock, shows that any of these was bought.
+
+        For requests that were refused a moment ago: a history that cannot be read, or that shows none, says False.
+        """
+        now = await self._store.now()
+        searches = [
+            _Search(
+                intent=intent,
+                window=Window(opened=min(intent.at, now), closed=now),
+                closed_at=after,
+                is_second_loss=False,
+            )
+            for intent in intents
+        ]
+        look = await self._look(since=min(search.window.opened for search in searches), began_after=after)
+        return any(isinstance(self._judge_once(look, search), Adopt) for search in searches)
 
     async def _wait_for_owner(self, intent: Intent) -> Standing | str | None:
         """The standing once the owner has put down more; None once the owner is gone; why not where we stop before."""
@@ -120,6 +190,7 @@ class Recovery:
                 return None if self._is_still(standing, intent) else standing
             if self._stopping():
                 return "in another run's hands"
+            self._waits[intent.request_id] = self._clock() + self._lease_seconds + self._settle_seconds
             await self._sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK_SECONDS, self._lease_seconds / 2)
             standing = await self._ledger.standing(intent.request_id)
@@ -130,58 +201,129 @@ class Recovery:
     def _is_still(standing: Standing, intent: Intent) -> bool:
         return standing.state is RequestState.OPEN and standing.attempt == intent.attempt
 
-    async def _silent_since(self, intent: Intent) -> float:
-        """By our clock, the last moment at which a gone owner can have sent its request: the end of its lease.
+    async def _search_for(self, intent: Intent, *, ours: bool) -> _Search:
+        """The window of an intent whose owner does not send any more.
 
-        The owner refuses to send after it. Where no lease is left, or its owner is known to be dead before it has run
-        out, the time counts from now.
+        It closed at the end of the owner's lease: the owner refuses to send after it. Where no lease is left, or its
+        owner is known to be dead before it has run out, the time counts from now.
         """
-        lease = await look_at_lease(intent.writer.engine_id, self._store, lease_seconds=self._lease_seconds)
-        return self._clock() - lease.silent_seconds
+        now, silent_seconds = await self._store.now(), 0.0
+        if not ours:
+            lease = await look_at_lease(intent.writer.engine_id, self._store, lease_seconds=self._lease_seconds)
+            silent_seconds = lease.silent_seconds
+            if lease.last_renewed is None:
+                await mark_as_gone(intent.writer.engine_id, self._store)
+        # An attempt that goes on after a retraction repeats an earlier intent, and was sent when that one was.
+        written_at = await self._ledger.intent_written_at(intent.request_id, intent.attempt) or intent.at
+        closed = now - timedelta(seconds=silent_seconds)
+        return _Search(
+            intent=intent,
+            window=Window.of(intent, written_at=written_at, closed=closed),
+            closed_at=self._clock() - silent_seconds,
+            is_second_loss=await self._ledger.was_taken_for_not_bought(intent.request_id, before=intent.attempt),
+        )
 
-    async def _search(self, intent: Intent, written_at: datetime, *, settled_at: float) -> Standing | str:
-        wait: float = FIRST_LOOK_SECONDS
+    async def _search(self, search: _Search) -> Standing | str:
+        intent, wait = search.intent, FIRST_LOOK_SECONDS
         needed_since = float("-inf")
+        earlier: Look | None = None
         while True:
-            look = await self._look(since=written_at, began_after=needed_since)
-            verdict = self._judge(look, intent, written_at)
-            settled = look.began_at >= settled_at
+            look = await self._look(since=search.window.opened, began_after=needed_since, earlier=earlier)
+            verdict = await self._judge(look, search)
             # Asked after the look: where somebody has released this attempt meanwhile, what the history shows may be
             # the next attempt's, whose intent was written before it was sent.
             standing = await self._ledger.standing(intent.request_id)
             if not self._is_still(standing, intent):
                 return standing
-            if isinstance(verdict, Adopt) and await self._adopt(intent, verdict):
-                return await self._ledger.standing(intent.request_id)
-            if settled or self._stopping():
-                if look.failure:
-                    return f"the account's history cannot be read: {look.failure}"
-                if isinstance(verdict, Unclear):
-                    return verdict.reason
-                if not settled:
-                    return "stopped before the account's history had settled"
-                if isinstance(verdict, Adopt):
-                    return (
-                        f"generation {verdict.generations[0].id} in the account's history is claimed by another request"
-                    )
-                return await self._release(intent)
-            pause = max(0.05, min(wait, settled_at - self._clock()))
-            wait = min(wait * 2, LONGEST_LOOK_SECONDS)
-            await self._sleep(pause)
+            if isinstance(verdict, NotBought):
+                return await self._release(search)
+            if isinstance(verdict, Adopt):
+                if await self._adopt(intent, verdict):
+                    return await self._ledger.standing(intent.request_id)
+                found = verdict.generations[0].id
+                verdict = Uncertain(reason=f"generation {found} in the account's history is claimed by another request")
+            if self._is_over(search, look, verdict):
+                return self._describe(search, look, verdict)
+            earlier = look if self._may_go_deeper(look, verdict) else None
+            if earlier is None:
+                settled_at = search.closed_at + self._quiet_needed()
+                self._waits[intent.request_id] = settled_at
+                await self._sleep(max(0.05, min(wait, settled_at - self._clock())))
+                wait = min(wait * 2, LONGEST_LOOK_SECONDS)
             needed_since = self._clock()
 
-    def _judge(self, look: Look, intent: Intent, written_at: datetime) -> Verdict:
-        if look.failure:
-            return Unclear(reason=look.failure)
+    def _is_over(self, search: _Search, look: Look, verdict: Uncertain) -> bool:
+        """True when looking again in this run would tell no more."""
+        if self._stopping():
+            return True
+        if self._may_go_deeper(look, verdict):
+            return False
+        # A history that is behind now is not waited for: its lag would grow with the wait.
+        return self._has_settled(search, look) or (bool(verdict.unshown) and self._is_quiet(search, look))
+
+    def _describe(self, search: _Search, look: Look, verdict: Uncertain) -> str:
+        if self._stopping() and not self._is_quiet(search, look):
+            return "stopped before the account's history had settled"
+        return verdict.reason
+
+    def _may_go_deeper(self, look: Look, verdict: Uncertain) -> bool:
+        return verdict.more_pages_help and look.read.may_go_on and look.looks < MOST_LOOKS_AT_ONE_READING
+
+    def _quiet_needed(self) -> float:
+        return quiet_seconds_needed(settle_seconds=self._settle_seconds, longest_lag_seconds=self.longest_lag_seconds)
+
+    def _has_settled(self, search: _Search, look: Look) -> bool:
+        return look.began_at - search.closed_at >= self._quiet_needed()
+
+    def _is_quiet(self, search: _Search, look: Look) -> bool:
+        return look.began_at - search.closed_at >= self._settle_seconds
+
+    async def _judge(self, look: Look, search: _Search) -> Verdict:
+        """What a look says of an intent; what it should have shown is looked up by its id, once."""
+        verdict = self._judge_once(look, search)
+        if isinstance(verdict, Uncertain) and verdict.unshown and self._is_quiet(search, look):
+            await self._look_up(look, verdict.unshown[:MOST_LOOKED_UP])
+            if self._deleted.issuperset(verdict.unshown[:1]):
+                return self._judge_once(look, search)
+        return verdict
+
+    def _judge_once(self, look: Look, search: _Search) -> Verdict:
+        intent, view = search.intent, look.view
+        acknowledged = dict(view.acknowledged_since(search.window.opened))
+        for name, sent in look.witnesses.items():
+            bought = view.acknowledged[name]
+            acknowledged[name] = replace(bought, intended_at=min(bought.intended_at, sent.at))
         return judge(
             intent,
-            written_at=written_at,
-            history=look.history,
-            reaches_back=look.reaches_back_to(written_at - CLOCK_SLACK),
-            # What a person has taken back from this request is not its own, even while nobody else has it.
-            owners={**look.owners, **dict.fromkeys(self._retracted.get(intent.request_id, ()), "retracted")},
-            rivals=look.open_intents,
+            window=search.window,
+            reading=look.reading,
+            known=Known(
+                # What a person has taken back from this request is not its own, even while nobody else has it.
+                owners={**view.owners, **dict.fromkeys(view.retracted.get(intent.request_id, ()), "retracted")},
+                acknowledged=acknowledged,
+                witnesses=look.witnesses,
+                deleted=frozenset(self._deleted),
+                rivals=look.open_intents,
+            ),
+            has_settled=self._has_settled(search, look),
+            is_second_loss=search.is_second_loss,
         )
+
+    async def _look_up(self, look: Look, names: Iterable[str]) -> None:
+        """Whether the account still knows generations that a reading should have shown: deleted, or late in the history."""
+        for name in names:
+            generation_id = await self._reader.generation_id(look.view, name)
+            age = (look.reading.store_now - look.view.acknowledged[name].known_at).total_seconds()
+            if generation_id is None or name in self._deleted:
+                continue
+            try:
+                found = await self._history.client.read_generation(generation_id)
+            except LeonardoError:
+                continue
+            if found is not None:
+                self.longest_lag_seconds = max(self.longest_lag_seconds, age)
+            elif age > UNKNOWN_FOR_SECONDS:
+                self._deleted.add(name)
 
     async def _adopt(self, intent: Intent, verdict: Adopt) -> bool:
         """Take the generations found as the intent's own; False where another request was faster with all of them."""
@@ -195,78 +337,69 @@ class Recovery:
             adopted = True
         return adopted
 
-    async def _release(self, intent: Intent) -> Standing:
+    async def _release(self, search: _Search) -> Standing:
+        intent = search.intent
         header = signed(intent.request_id, intent.attempt, self._lease.writer())
-        reason = f"not in the account's history {self._settle_seconds:g} s after its last possible submit"
+        quiet = self._clock() - search.closed_at
+        reason = (
+            f"not in the account's history {quiet:.0f} s after its last possible submit, and what was bought since is"
+        )
         self._at_step("before_release", intent.request_id)
         await self._ledger.write(Released(**header, why="not_in_history", reason=reason))
         self._at_step("after_release", intent.request_id)
         return await self._ledger.standing(intent.request_id)
 
-    async def _look(self, *, since: datetime, began_after: float) -> Look:
-        """A look into the history that began after this moment; one at a time, shared by all that wait."""
+    async def _look(self, *, since: datetime, began_after: float, earlier: Look | None = None) -> Look:
+        """A look into the history that began after this moment; one at a time, shared by all that wait.
+
+        Args:
+            since: By the store's clock, how far back it has to reach.
+            began_after: By this process's clock.
+            earlier: A look whose reading is to go on; the time at which that began stays.
+        """
         async with self._one_look:
             latest = self._latest
-            fresh = latest is not None and latest.began_at >= began_after
-            if latest is None or not fresh or not (latest.failure or latest.reaches_back_to(since - CLOCK_SLACK)):
-                if latest is not None:
-                    await self._sleep(max(0.0, latest.began_at + self._look_every_seconds - self._clock()))
-                latest = self._latest = await self._look_now(since - CLOCK_SLACK)
-            return latest
+            if earlier is not None and latest is not None and latest.read is earlier.read and latest is not earlier:
+                return latest  # somebody else has gone on with the same reading meanwhile
+            is_fresh = earlier is None and latest is not None and latest.began_at >= began_after
+            if latest is not None and is_fresh and self._is_enough(latest.reading, since):
+                return latest
+            if latest is not None:
+                await self._sleep(max(0.0, latest.began_at + self._look_every_seconds - self._clock()))
+            self._latest = await self._look_now(self._by_history(since), earlier)
+            return self._latest
 
-    async def _look_now(self, since: datetime) -> Look:
-        began_at = self._clock()
-        found: dict[str, Generation] = {}
-        reaches_end, failure, offset = False, None, 0
-        try:
-            for _page in range(self._pages):
-                batch = await self._read_page(offset=offset)
-                found.update((generation.id, generation) for generation in batch)
-                times = [generation.created_at for generation in batch if generation.created_at]
-                # The largest page is the server's secret, so a short page is not the end; an empty one is.
-                if reaches_end := not batch:
-                    break
-                # Newest first in what was seen, but not documented: stop early only where the page is in that order.
-                if times and times == sorted(times, reverse=True) and times[-1] < since:
-                    break
-                # New generations push the others down while pages are read: some come twice, even whole pages, and none
-                # is missed.
-                offset += len(batch)
-        except LeonardoError as error:
-            failure = str(error)
+    def _is_enough(self, reading: Reading, since: datetime) -> bool:
+        return reading.failure is not None or reading.reaches_back_to(self._by_history(since))
+
+    def _by_history(self, since: datetime) -> datetime:
+        """A moment as the history may tell it, at the earliest: what was learned of its clock only widens the search."""
+        return since + self._earliest_offset - CLOCK_SLACK
+
+    async def _look_now(self, since: datetime, earlier: Look | None) -> Look:
+        read = await self._history.read(since=since, earlier=earlier.read if earlier else None)
         # The ledger is read after the history: whatever request a generation belongs to, its intent is in the ledger.
-        owners, intents = await self._read_ledger()
-        oldest = min((item.created_at for item in found.values() if item.created_at), default=None)
-        return Look(
-            began_at=began_at,
-            history=tuple(found.values()),
-            reaches_end=reaches_end,
-            oldest=oldest,
-            owners=owners,
-            open_intents=intents,
-            failure=failure,
+        view, reading = await self._reader.view(), read.as_reading()
+        open_intents = await self._reader.open_intents(view)
+        sizes = {(intent.width, intent.height) for intent in open_intents}
+        look = Look(
+            began_at=read.began_at,
+            reading=reading,
+            read=read,
+            view=view,
+            open_intents=open_intents,
+            witnesses=await self._reader.witnesses(view, reading.generations, sizes=sizes),
+            looks=earlier.looks + 1 if earlier else 1,
         )
+        self._learn_from(look)
+        return look
 
-    async def _read_page(self, *, offset: int) -> list[Generation]:
-        async def read() -> list[Generation]:
-            page = await self._client.read_history(self._user_id, offset=offset, limit=HISTORY_PAGE)
-            return list(page.generations)
-
-        return await repeat(read, policy=self._policy, sleep=self._sleep)
-
-    async def _read_ledger(self) -> tuple[Mapping[str, str], tuple[Intent, ...]]:
-        """Who owns which generation, and every open intent: one listing, and one read per open intent."""
-        infos = await self._store.list(REQUESTS_FOLDER + "/")
-        keys = [key for info in infos if (key := EventKey.parse(info.key))]
-        owners = owners_of(keys)
-        standings = fold_all(keys)
-        self._retracted = {request: found.retracted for request, found in standings.items() if found.retracted}
-        still_open = [
-            (request, found.attempt) for request, found in standings.items() if found.state is RequestState.OPEN
-        ]
-        # An intent never changes: each is read once, however often the history is looked at.
-        known = {key: self._intents[key] for key in still_open if key in self._intents}
-        new = [key for key in still_open if key not in known]
-        read = await asyncio.gather(*(self._ledger.read_intent(request, attempt) for request, attempt in new))
-        self._intents = known | dict(zip(new, read, strict=True))
-        return owners, tuple(self._intents.values())
+    def _learn_from(self, look: Look) -> None:
+        """How far the history's clock was seen to be behind the store's."""
+        reading = look.reading
+        if reading.api_now is not None:
+            self._earliest_offset = min(self._earliest_offset, reading.api_now - reading.store_now)
+        for entry in reading.generations:
+            bought = look.view.acknowledged.get(id_in_key(entry.id))
+            if bought is not None and entry.created_at is not None and bought.tells_time:
+                self._earliest_offset = min(self._earliest_offset, entry.created_at - bought.known_at)

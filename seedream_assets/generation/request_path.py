@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from seedream_assets.core.errors import BalanceExhausted, SubmitUncertain
+from seedream_assets.core.errors import BalanceExhausted, SubmitMisdirected, SubmitUncertain
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.generations import Generation
 from seedream_assets.core.ledger import RequestState, Standing
@@ -113,10 +113,12 @@ class RequestPath:
         reference_ids = await self.submits.upload_references(request)
         async with self.places:
             async with self.purse.first_alone(self.asks_for(request).kind):
+                # Nothing is claimed ahead of its turn: what a killed run leaves open may really be on its way.
+                turn = await self.submits.take_turn()
                 await self.lease.renew_if_lapsed()
                 if not await self._may_spend(request):
                     return None
-                claim = await self._claim(errand, attempt, reference_ids)
+                claim = await self._claim(errand, attempt, turn=turn, reference_ids=reference_ids)
                 if isinstance(claim, Standing):
                     return claim, False
                 sent = await self._send(claim)
@@ -149,7 +151,9 @@ class RequestPath:
             return False
         return True
 
-    async def _claim(self, errand: Errand, attempt: int, reference_ids: Mapping[str, str]) -> Claim | Standing:
+    async def _claim(
+        self, errand: Errand, attempt: int, *, turn: float, reference_ids: Mapping[str, str]
+    ) -> Claim | Standing:
         """The intent; or where the request stands, when it is somebody else's.
 
         From here on the reservation is kept, whatever happens, until it is known whether the request was bought.
@@ -157,7 +161,7 @@ class RequestPath:
         request = errand.request
         self.purse.keep(request.request_id)
         reserved = self.purse.reserved_for(request.request_id)
-        claim = await self.submits.claim(request, attempt, credits=reserved, reference_ids=reference_ids)
+        claim = await self.submits.claim(request, attempt, credits=reserved, turn=turn, reference_ids=reference_ids)
         if claim is None:
             self.purse.let_go(request.request_id)
             standing = await self.ledger.standing(request.request_id)
@@ -185,6 +189,8 @@ class RequestPath:
         try:
             sent = await self._uncut(self.submits.send(claim))
         except SubmitUncertain as error:
+            if isinstance(error, SubmitMisdirected):
+                self.stop.request("refused", f"nothing more is bought: {error.message}", nothing_left=True)
             self._stop_if_too_much(self.breaker.failed("uncertain", error.message))
             return Standing(state=RequestState.OPEN, attempt=claim.attempt)
         except LeaseLapsed:
@@ -290,6 +296,11 @@ class RequestPath:
         purchase = await self.collecting.look_up(request, attempt)
         if purchase is None:
             self.collecting.leave(request.request_id, "its adoption was taken back meanwhile; the next run goes on")
+            return
+        if purchase.account not in (None, self.recovery.account_id):
+            self.collecting.leave(
+                request.request_id, f"bought with account {purchase.account}; run once with a key of that account"
+            )
             return
         async with self.places:
             generation = await self.polling.wait_for_end(

@@ -13,6 +13,7 @@ from seedream_assets.core.generations import Account, Cost
 from seedream_assets.core.ledger_events import FinalEvent
 from seedream_assets.core.models import ModelCatalog, credits_for
 from seedream_assets.core.run_report import Progress, RunReport, Tally, TallyListener
+from seedream_assets.core.store_account import StoreAccount
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.breaker import Breaker
 from seedream_assets.generation.bulk_polling import BulkPolling
@@ -22,6 +23,7 @@ from seedream_assets.generation.dataset_budget import DatasetBudget, told_by
 from seedream_assets.generation.delivery import Delivery
 from seedream_assets.generation.engine import Engine
 from seedream_assets.generation.errand import Demand
+from seedream_assets.generation.history import AccountHistory
 from seedream_assets.generation.in_flight import InFlight
 from seedream_assets.generation.lease import Lease, is_gone
 from seedream_assets.generation.ledger_store import Ledger
@@ -30,10 +32,12 @@ from seedream_assets.generation.patience import Patience
 from seedream_assets.generation.polling import Polling
 from seedream_assets.generation.recovery import Recovery
 from seedream_assets.generation.references import ReferenceUploads
+from seedream_assets.generation.refusals import Refusals
 from seedream_assets.generation.request_path import RequestPath
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.generation.spending import Purse
 from seedream_assets.generation.stop import StopRun, pause, signals_stop, watch_parent
+from seedream_assets.generation.store_account import refuse_another_account
 from seedream_assets.generation.submitting import AtStep, Buyer, Submits
 from seedream_assets.generation.waiting import Clock, Sleep, running_seconds
 from seedream_assets.leonardo.client import LeonardoClient
@@ -65,6 +69,7 @@ class RunOrder:
         marking: What is written into the images.
         on_progress: Called every `settings.progress_seconds`, and once at the end.
         on_report: Called with the report when the run has ended, also where it ends with an error.
+        accepts_origin: The store may be bought for through another address of its account than so far.
         watch_parent: Stop when the process that started this one is gone: Dagster's step under a killed run worker.
         at_step: Called at the named points of each request, for tests that kill a process there.
     """
@@ -87,6 +92,7 @@ class RunOrder:
     on_progress: Callable[[Progress], None] = lambda _progress: None
     on_report: Callable[[RunReport], None] = lambda _report: None
     on_ending: Callable[[FinalEvent], None] = lambda _event: None
+    accepts_origin: bool = False
     watch_parent: bool = False
     at_step: AtStep = lambda _step, _request_id: None
     sleep: Sleep = asyncio.sleep
@@ -123,10 +129,14 @@ async def _run(order: RunOrder) -> RunReport:
         downloads = await stack.enter_async_context(ImageDownloads(order.leonardo))
         account = await repeat(client.read_account, policy=READ_POLICY, sleep=order.sleep)
         lease = Lease(lease_store, seconds=order.settings.lease_seconds, sleep=order.sleep, clock=order.clock)
+        mine = StoreAccount.of(account.user_id, order.leonardo.base_url)
+        await refuse_another_account(store, mine, accepts_origin=order.accepts_origin)
         await lease.start()
         stack.push_async_callback(lease.stop)
         purse = await _open_purse(order, store, lease, account)
-        engine = _build_engine(order, store, client, downloads, account, lease, purse, tally, stop)
+        ledger = Ledger(store, on_ending=order.on_ending)
+        recovery = _build_recovery(order, store, client, ledger, lease, account, stop)
+        engine = _build_engine(order, store, client, downloads, account, ledger, lease, recovery, purse, tally, stop)
 
         def report_progress() -> None:
             order.on_progress(
@@ -134,6 +144,7 @@ async def _run(order: RunOrder) -> RunReport:
                     seconds=order.clock() - began,
                     credits_spent=purse.booked_credits,
                     outage=client.reachability.outage,
+                    waiting=recovery.waiting,
                     stopping=stop.reason,
                 )
             )
@@ -179,7 +190,9 @@ def _build_engine(
     client: LeonardoClient,
     downloads: ImageDownloads,
     account: Account,
+    ledger: Ledger,
     lease: Lease,
+    recovery: Recovery,
     purse: Purse,
     tally: Tally,
     stop: StopRun,
@@ -188,7 +201,7 @@ def _build_engine(
     slots = min(settings.slots, account.slots or settings.slots)
     at_leonardo = min(slots + settings.queue_ahead, slots * PENDING_FOR_EACH_SLOT)
     patience = Patience()
-    ledger, breaker = Ledger(store, on_ending=order.on_ending), Breaker()
+    breaker = Breaker()
     path = RequestPath(
         ledger=ledger,
         lease=lease,
@@ -209,23 +222,16 @@ def _build_engine(
             interruption=stop.interruption,
             pause=lambda seconds: pause(seconds, stop=stop, sleep=order.sleep),
             stopping=lambda: stop.buys_no_more,
+            doubt=Refusals(
+                recovery=recovery,
+                settle_seconds=settings.history_settle_seconds,
+                pause=lambda seconds: pause(seconds, stop=stop, sleep=order.sleep),
+                clock=order.clock,
+            ),
+            account_id=account.user_id,
             at_step=order.at_step,
         ),
-        recovery=Recovery(
-            store=store,
-            ledger=ledger,
-            client=client,
-            lease=lease,
-            user_id=account.user_id,
-            lease_seconds=settings.lease_seconds,
-            settle_seconds=settings.history_settle_seconds,
-            pages=settings.history_pages,
-            policy=READ_POLICY,
-            sleep=order.sleep,
-            clock=order.clock,
-            stopping=lambda: stop.is_interrupted,
-            at_step=order.at_step,
-        ),
+        recovery=recovery,
         polling=Polling(
             client=client,
             bulk=BulkPolling(
@@ -283,6 +289,39 @@ def _build_engine(
         # Twice the places: while one lot is at Leonardo, another is downloaded, verified and stored.
         room=2 * at_leonardo,
         drain_seconds=settings.drain_seconds,
+        at_step=order.at_step,
+    )
+
+
+def _build_recovery(
+    order: RunOrder,
+    store: AsyncStore,
+    client: LeonardoClient,
+    ledger: Ledger,
+    lease: Lease,
+    account: Account,
+    stop: StopRun,
+) -> Recovery:
+    settings = order.settings
+    return Recovery(
+        store=store,
+        ledger=ledger,
+        history=AccountHistory(
+            client=client,
+            store=store,
+            user_id=account.user_id,
+            pages=settings.history_pages,
+            policy=READ_POLICY,
+            sleep=order.sleep,
+            clock=order.clock,
+        ),
+        lease=lease,
+        account_id=account.user_id,
+        lease_seconds=settings.lease_seconds,
+        settle_seconds=settings.history_settle_seconds,
+        sleep=order.sleep,
+        clock=order.clock,
+        stopping=lambda: stop.is_interrupted,
         at_step=order.at_step,
     )
 

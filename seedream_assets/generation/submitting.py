@@ -6,17 +6,19 @@ This is the only place that spends.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from seedream_assets.core.errors import (
     Interrupted,
+    LeonardoError,
     LeonardoRefused,
     LeonardoUnavailable,
     PromptBlocked,
     RateLimited,
+    SubmitUncertain,
 )
 from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.ledger_events import Blocked, Intent, Released, Submitted, Writer
@@ -54,13 +56,30 @@ class Claim:
 
     Attributes:
         engine_id: The lease that it was claimed under; sent under no other.
+        written_at: When the store took the intent, by its own clock: no other clock may say that the lease still holds.
+        turn: The account's rate had its turn for it at this moment.
         reference_ids: Leonardo's ids of the spec's uploaded reference images, by content hash.
     """
 
     request: GenerationRequest
     attempt: int
     engine_id: str
+    intent: Intent
+    written_at: datetime
+    turn: float
     reference_ids: Mapping[str, str]
+
+
+class Doubt(Protocol):
+    """Says whether a refusal is true: `refusals`."""
+
+    async def stands(self, error: LeonardoRefused, intent: Intent) -> bool:
+        """Whether a refusal proves that the request was not accepted."""
+        ...
+
+    async def stands_again(self, intent: Intent) -> bool:
+        """Whether a request that was refused for now twice was not accepted."""
+        ...
 
 
 # Named points of a run, for tests that stop or kill a process there.
@@ -91,6 +110,8 @@ class Submits:
         interruption: Ends when the run is asked to end.
         stopping: True once nothing more may be bought.
         pause: A wait between two tries.
+        doubt: Asked before anything rests on a refusal.
+        account_id: Stands in every intent.
 
     Attributes:
         account_refusal: A refusal that concerns the account, not the request (key, balance); every other request
@@ -111,11 +132,15 @@ class Submits:
         interruption: Callable[[], Awaitable[None]],
         pause: Callable[[float], Awaitable[None]],
         stopping: Callable[[], bool],
+        doubt: Doubt,
+        account_id: str,
         at_step: AtStep,
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._lease = lease
+        self._doubt = doubt
+        self._account_id = account_id
         self._references = references
         self._models = models
         self.buyer_of = buyer_of
@@ -136,32 +161,52 @@ class Submits:
         """
         return await self._references.ids_for(request.spec)
 
+    async def take_turn(self) -> float:
+        """Wait until the account's rate allows one more create, or the run ends. Nothing is claimed ahead of it."""
+        return await self._client.take_turn(unless=self._interruption)
+
     async def claim(
-        self, request: GenerationRequest, attempt: int, *, credits: int, reference_ids: Mapping[str, str]
+        self, request: GenerationRequest, attempt: int, *, credits: int, turn: float, reference_ids: Mapping[str, str]
     ) -> Claim | None:
-        """Put down the intent. None: another writer's stands there, and what becomes of it is theirs to say."""
+        """Put down the intent, as the last thing before it is sent.
+
+        Returns:
+            None: another writer's stands there, and what becomes of it is theirs to say.
+        """
         self._at_step("before_intent", request.request_id)
         intent = self._intent(request, attempt, credits=credits)
         if not await self._ledger.write(intent):
             return None
         self._at_step("after_intent", request.request_id)
-        return Claim(request=request, attempt=attempt, engine_id=intent.writer.engine_id, reference_ids=reference_ids)
+        return Claim(
+            request=request,
+            attempt=attempt,
+            engine_id=intent.writer.engine_id,
+            intent=intent,
+            written_at=await self._ledger.intent_written_at(request.request_id, attempt) or intent.at,
+            turn=turn,
+            reference_ids=reference_ids,
+        )
 
     async def send(self, claim: Claim) -> Submitted | Blocked | Released:
         """Send a claimed request, once, and put down what became of it.
 
         A refusal that may pass (429) and a connection that was never made are tried again, as long as the pause
-        between allows. Everything else is put down and final for this attempt.
+        between allows: each time with a turn of its own, and a look at the lease by the store's clock. Everything else is
+        put down and final for this attempt.
 
         Raises:
             SubmitUncertain: Sent, and not known. The intent stays open.
             LeaseLapsed: Others may have taken over; not sent, and released.
         """
+        refused = 0
         for tries in count(1):
             try:
                 return await self._send_once(claim)
             except (RateLimited, LeonardoUnavailable) as error:
                 policy = self._busy_policy if isinstance(error, RateLimited) else self._policy
+                refused += isinstance(error, RateLimited)
+                await self._doubt_refusal_for_now(claim, error, refused)
                 if tries >= policy.attempts:
                     return await self.release(claim, f"gave up after {tries} tries: {error}")
                 # The same spread for everyone: which half of the step a client gets is drawn from the request's id.
@@ -172,7 +217,25 @@ class Submits:
             except LeaseLapsed as error:
                 await self.release(claim, str(error))
                 raise
+            try:
+                claim = replace(claim, turn=await self.take_turn())
+                await self._lease.refuse_if_lapsed_by_store(claim.engine_id)
+            except LeaseLapsed as error:
+                await self.release(claim, str(error))
+                raise
         raise AssertionError("the loop returns or raises")
+
+    async def _doubt_refusal_for_now(self, claim: Claim, error: LeonardoError, refused: int) -> None:
+        """Before a request that was refused with a 429 is sent again: was it accepted all the same?
+
+        The first 429 of a run is held against the history; after that a look comes before each third sending.
+        """
+        if not isinstance(error, RateLimited):
+            return
+        if not await self._doubt.stands(error, claim.intent) or (
+            refused > 1 and not await self._doubt.stands_again(claim.intent)
+        ):
+            raise SubmitUncertain(_may_be_untrue(error), status=error.status, code=error.code) from error
 
     async def release(
         self, claim: Claim, reason: str, *, why: Literal["refused", "never_sent"] = "never_sent"
@@ -191,14 +254,16 @@ class Submits:
                 request,
                 model=self._models.find(request.spec.model),
                 reference_ids=claim.reference_ids,
+                turn=claim.turn,
                 may_send=lambda: self._refuse_to_send_now(claim),
-                interruption=self._interruption,
             )
-        except PromptBlocked as error:
-            return await self._put_down_blocked(claim, error)
         except RateLimited:
             raise
         except LeonardoRefused as error:
+            if not await self._doubt.stands(error, claim.intent):
+                raise SubmitUncertain(_may_be_untrue(error), status=error.status, code=error.code) from error
+            if isinstance(error, PromptBlocked):
+                return await self._put_down_blocked(claim, error)
             if type(error) is LeonardoRefused:
                 return await self.release(claim, f"refused by Leonardo: {error}", why="refused")
             # The account's fault (balance, key) and not the request's: a later run may buy it as it is.
@@ -220,7 +285,7 @@ class Submits:
         self._at_step("before_post", claim.request.request_id)
         if self._stopping() or self.account_refusal is not None:
             raise Interrupted("the run was stopped before this request was sent")
-        self._lease.refuse_if_lapsed(claim.engine_id)
+        self._lease.refuse_if_lapsed(claim.engine_id, store_time=claim.written_at)
 
     async def _put_down_blocked(self, claim: Claim, error: PromptBlocked) -> Blocked:
         request, buyer = claim.request, self.buyer_of(claim.request.request_id)
@@ -258,10 +323,15 @@ class Submits:
             partition=buyer.partition,
             run_id=buyer.run_id,
             dagster_run_id=buyer.dagster_run_id,
+            account=self._account_id,
         )
 
     def _signed(self, claim: Claim) -> dict[str, Any]:
         return signed(claim.request.request_id, claim.attempt, self._lease.writer())
+
+
+def _may_be_untrue(error: LeonardoError) -> str:
+    return f"refused, and the account's history shows that such a refusal need not be true: {error.message}"
 
 
 def signed(request_id: str, attempt: int, writer: Writer) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from seedream_assets.core.errors import (
     LeonardoRefused,
     LeonardoUnavailable,
     RateLimited,
+    SubmitMisdirected,
     SubmitUncertain,
 )
 from seedream_assets.core.generation_requests import GenerationRequest
@@ -97,8 +98,8 @@ class LeonardoClient:
         *,
         model: ModelSpec,
         reference_ids: Mapping[str, str],
+        turn: float,
         may_send: Callable[[], None] = lambda: None,
-        interruption: Callable[[], Awaitable[None]] | None = None,
     ) -> Submission:
         """Buy a request: the one call that spends. It is sent once.
 
@@ -106,17 +107,17 @@ class LeonardoClient:
             request: Inside the model's limits.
             model: Its specification.
             reference_ids: Leonardo's ids of the spec's uploaded reference images, by content hash.
+            turn: What `take_turn` gave.
             may_send: Called before connecting, and again just before the body leaves. What it raises stops the
                 request unsent and comes out as it is.
-            interruption: Ends the wait for the account's rate early; `may_send` has to refuse then.
 
         Raises:
             LeonardoUnavailable: The connection was never made; nothing was sent.
             LeonardoRefused: The answer proves that nothing was accepted.
             SubmitUncertain: Sent, and no answer says what became of it. Never to be repeated blindly.
+            SubmitMisdirected: Of these, where what answered is not Leonardo's API: a redirect, or a page.
         """
         body = wire.create_body(request, model=model, reference_ids=reference_ids)
-        sent_at = await self._pace.before_create(unless=interruption)
         may_send()
 
         async def last_look(event: str, _info: Mapping[str, Any]) -> None:
@@ -134,8 +135,19 @@ class LeonardoClient:
         try:
             return self._read_submission(answer)
         except RateLimited as error:
-            self._pace.note_refused(sent_at=sent_at, retry_after_seconds=error.retry_after_seconds)
+            self._pace.note_refused(sent_at=turn, retry_after_seconds=error.retry_after_seconds)
             raise
+
+    async def take_turn(self, *, unless: Callable[[], Awaitable[None]] | None = None) -> float:
+        """Wait until the account's rate allows one more create. Nothing is claimed ahead of it.
+
+        Args:
+            unless: Ends when nothing is to be sent any more; then this ends too.
+
+        Returns:
+            The moment, for `create`.
+        """
+        return await self._pace.before_create(unless=unless)
 
     async def read_generation(self, generation_id: str) -> Generation | None:
         """Poll a job; None where Leonardo knows none of this id.
@@ -208,11 +220,14 @@ class LeonardoClient:
         submission = wire.read_submission(reply)
         if submission is not None and 200 <= answer.status < 300:
             return submission
-        if submission is None and isinstance(failure, LeonardoRefused):
+        is_documented = reply is not None and not 300 <= answer.status < 400
+        if submission is None and is_documented and isinstance(failure, LeonardoRefused):
             raise failure
+        is_page = reply is None and answer.body.strip() and answer.status < httpx.codes.INTERNAL_SERVER_ERROR
+        kind = SubmitMisdirected if is_page or 300 <= answer.status < 400 else SubmitUncertain
         found = failure or LeonardoError("an answer without a generation id", status=answer.status)
         named = f"; it names {self._shown(submission.generation_id)}" if submission else ""
-        raise SubmitUncertain(
+        raise kind(
             f"the submit was sent and the answer does not say whether it was accepted: {found.message}{named}",
             status=found.status,
             code=found.code,

@@ -17,19 +17,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from itertools import product
 from typing import NamedTuple
 
 from seedream_assets.core.ledger import RequestState, Standing, fold
 from seedream_assets.core.ledger_events import EventKey
-from seedream_assets.core.recovery import Adopt, judge
-from seedream_assets_tests.core.builders import NOON, make_generation, make_intent
+from seedream_assets.core.recovery import Acknowledged, Adopt, Known, Reading, Uncertain, Window, judge
+from seedream_assets_tests.core.builders import NOON, make_generation, make_intent, make_paid_request
 
 LEASE = 2
 SETTLE = 2
 MOST_ATTEMPTS = 3
 INTENT = make_intent()
+OTHER = make_intent(make_paid_request(prompt="a red chair, seen from above"))
 Keys = frozenset[EventKey]
 
 
@@ -105,15 +107,32 @@ def generation_name(number: int) -> str:
 
 @cache
 def verdict_of(seen: tuple[int, ...], ledger: Keys) -> tuple[str, ...] | None:
-    """What `judge` says of a history that shows these generations: those to adopt; None for not bought."""
+    """What `judge` says of a history that shows these generations: those to adopt; None for not bought.
+
+    The history proves itself here: what is bought later shows in it. `disbelief_protocol` has the others.
+    """
+    later = NOON + timedelta(hours=1)
     verdict = judge(
         INTENT,
-        written_at=NOON,
-        history=[make_generation(INTENT, id=generation_name(number)) for number in seen],
-        reaches_back=True,
-        owners={event.generation: event.request_id for event in ledger if event.generation},
-        rivals=(INTENT,),
+        window=Window(opened=NOON, closed=NOON),
+        reading=Reading(
+            generations=(
+                make_generation(OTHER, id="witness", created_at=later),
+                *(make_generation(INTENT, id=generation_name(number)) for number in seen),
+            ),
+            reaches_end=True,
+            store_now=later,
+        ),
+        known=Known(
+            owners={event.generation: event.request_id for event in ledger if event.generation}
+            | {"witness": OTHER.request_id},
+            acknowledged={"witness": Acknowledged(intended_at=later, known_at=later)},
+            witnesses={"witness": OTHER},
+            rivals=(INTENT,),
+        ),
+        has_settled=True,
     )
+    assert not isinstance(verdict, Uncertain), verdict
     return tuple(found.id for found in verdict.generations) if isinstance(verdict, Adopt) else None
 
 

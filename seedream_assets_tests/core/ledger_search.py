@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Hashable, Iterable
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from seedream_assets.core.ledger import RequestState
+from seedream_assets_tests.core.disbelief_protocol import DisbeliefProtocol
+from seedream_assets_tests.core.disbelief_protocol import Rules as DisbeliefRules
+from seedream_assets_tests.core.disbelief_protocol import World as DisbeliefWorld
 from seedream_assets_tests.core.ledger_protocol import Keys, Protocol, Rules, World, generation_name, key, verdict_of
 
-MOST_STATES = 300_000
+MOST_STATES = 400_000
+State = TypeVar("State", bound=Hashable)
 INVARIANTS = ("billed twice", "billed and lost")
 
 
@@ -31,17 +35,37 @@ class Search(NamedTuple):
 
 def search(rules: Rules, *, invariants: Collection[str] = INVARIANTS) -> Search:
     """Look at every state, breadth first, up to the first that breaks one of these invariants."""
-    protocol, judged = Protocol(rules), _Invariants(rules)
-    came_from: dict[World, tuple[World, str] | None] = {World(): None}
+    judged = _Invariants(rules)
+
+    def broken_in(world: World) -> str:
+        broken = judged.broken_in(world)
+        return broken if broken in invariants else ""
+
+    return search_states(World(), Protocol(rules).moves, broken_in)
+
+
+def search_disbelief(rules: DisbeliefRules) -> Search:
+    """Look at every state of the other model, up to the first in which the request was billed twice."""
+
+    def broken_in(world: DisbeliefWorld) -> str:
+        return "billed twice" if sum(job.is_ours for job in world.jobs) > 1 else ""
+
+    return search_states(DisbeliefWorld(), DisbeliefProtocol(rules).moves, broken_in)
+
+
+def search_states(
+    first: State, moves: Callable[[State], Iterable[tuple[str, State]]], broken_in: Callable[[State], str]
+) -> Search:
+    """Every state that can be reached from the first, up to the first that is broken."""
+    came_from: dict[State, tuple[State, str] | None] = {first: None}
     kinds: set[str] = set()
-    frontier = [World()]
+    frontier = [first]
     while frontier:
-        reached: list[World] = []
+        reached: list[State] = []
         for world in frontier:
-            broken = judged.broken_in(world)
-            if broken in invariants:
+            if broken := broken_in(world):
                 return Search(len(came_from), broken, _path(came_from, world), frozenset(kinds))
-            for name, after in protocol.moves(world):
+            for name, after in moves(world):
                 kinds.add(name.split(": ")[-1])
                 if after not in came_from:
                     came_from[after] = (world, name)
@@ -51,7 +75,7 @@ def search(rules: Rules, *, invariants: Collection[str] = INVARIANTS) -> Search:
     return Search(len(came_from), "", (), frozenset(kinds))
 
 
-def _path(came_from: dict[World, tuple[World, str] | None], world: World) -> tuple[str, ...]:
+def _path(came_from: dict[State, tuple[State, str] | None], world: State) -> tuple[str, ...]:
     names: list[str] = []
     step = came_from[world]
     while step is not None:

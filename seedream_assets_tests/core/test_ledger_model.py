@@ -1,14 +1,16 @@
 """Claims about the protocol as a whole, in every state that it can reach: nobody pays twice, nothing paid for is lost.
 
-The model, and what it assumes of the history, the leases and the store, stands in `ledger_protocol`. A model that
-cannot fail proves nothing: each rule is broken in turn, and the search must find where that leads.
+One model has processes that die anywhere (`ledger_protocol`), the other a world that differs from what was expected
+(`disbelief_protocol`); what each assumes of the history, the leases and the store stands there. A model that cannot fail
+proves nothing: each rule is broken in turn, and the search must find where that leads.
 """
 
 import pytest
 
 from seedream_assets.core.ledger import RequestState, Standing, fold
+from seedream_assets_tests.core.disbelief_protocol import Rules as DisbeliefRules
 from seedream_assets_tests.core.ledger_protocol import SETTLE, Keys, Rules
-from seedream_assets_tests.core.ledger_search import Search, search
+from seedream_assets_tests.core.ledger_search import Search, search, search_disbelief
 
 EVERY_KIND_OF_MOVE = (
     "adopts ('g0',)",
@@ -97,3 +99,28 @@ def test_a_broken_rule_pays_twice(rules: Rules, culprit: str):
 )
 def test_buying_without_knowing_pays_twice(rules: Rules):
     assert search(rules, invariants=("billed twice",)).broken == "billed twice"
+
+
+@pytest.mark.parametrize("accounts", ["AA", "AB"])
+def test_whatever_the_history_shows_a_request_is_billed_at_most_once(accounts: str):
+    found = search_disbelief(DisbeliefRules(accounts=accounts))
+    assert (found.broken, found.path) == ("", ())
+    assert found.states > 50_000
+    assert {"sees 1, adopts", "sees 1, releases", "sees 0, leaves it uncertain", "does not send"} <= found.moves
+
+
+@pytest.mark.parametrize(
+    ("rules", "culprit"),
+    [
+        pytest.param(DisbeliefRules(needs_a_witness=False), "sees 0, releases", id="no witness"),
+        pytest.param(DisbeliefRules(one_reading=False), "sees 1, releases", id="stale knowledge"),
+        pytest.param(DisbeliefRules(knows_its_account=False, accounts="AB"), "sees 1, releases", id="no account"),
+        pytest.param(DisbeliefRules(claims_after_its_turn=False), "process 0 freezes", id="claim before the turn"),
+        pytest.param(DisbeliefRules(asks_the_store=False), "process 0 freezes", id="its own clock alone"),
+        pytest.param(DisbeliefRules(lets_it_settle=False), "sees 1, releases", id="not settled"),
+    ],
+)
+def test_believing_without_proof_pays_twice(rules: DisbeliefRules, culprit: str):
+    found = search_disbelief(rules)
+    assert found.broken == "billed twice"
+    assert any(culprit in move for move in found.path)

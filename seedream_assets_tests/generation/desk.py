@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from seedream_assets.core.models import ModelCatalog
 from seedream_assets.core.run_report import Progress, RunReport
 from seedream_assets.emulator.server import RunningEmulator
 from seedream_assets.generation.errand import Demand
+from seedream_assets.generation.lease import CLOCK_GRAIN_SECONDS
 from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.generation.run import RunOrder, run_generation
 from seedream_assets.generation.settings import EngineSettings
@@ -58,14 +60,11 @@ class Desk:
         demands = list(demands)
         engine = {"lease_seconds": 5.0, "history_settle_seconds": 0.3, "drain_seconds": 2.0, "progress_seconds": 60.0}
         engine["settle_images_seconds"] = 0.3
-        leonardo = {"creates_per_minute": 100_000, "requests_per_minute": 100_000, "answer_seconds": 5.0}
+        leonardo = {"api_key": self.emulator.key, "base_url": self.emulator.base_url}
+        leonardo |= {"creates_per_minute": 100_000, "requests_per_minute": 100_000, "answer_seconds": 5.0}
         values: dict[str, Any] = {
             "store": self.store,
-            "leonardo": LeonardoSettings(
-                api_key=self.emulator.key,
-                base_url=self.emulator.base_url,
-                **(leonardo | changes.pop("leonardo", {})),
-            ),
+            "leonardo": LeonardoSettings(**(leonardo | changes.pop("leonardo", {}))),
             "settings": EngineSettings(**(engine | changes.pop("engine", {}))),
             "models": ModelCatalog(),
             "budget": Budget(**changes.pop("budget", {"unlimited": True})),
@@ -87,6 +86,14 @@ class Desk:
         """The account, without a limit of its own."""
         rates = {"creates_per_minute": 100_000, "requests_per_minute": 100_000}
         return LeonardoSettings(api_key=self.emulator.key, base_url=self.emulator.base_url, **rates)
+
+    def run_with_witness(self, requests: Iterable[GenerationRequest], **changes: Any) -> RunReport:
+        """Run, buy something else that the history will show, and run again."""
+        wanted = list(requests)
+        self.run(wanted, **changes)
+        time.sleep(CLOCK_GRAIN_SECONDS + 0.1)  # or it may have been sent before that run's end
+        self.run([make_paid_request(f"a witness of {wanted[0].request_id}")])
+        return self.run(wanted, **changes)
 
     def demands(self, requests: Iterable[GenerationRequest]) -> list[Demand]:
         wanted = list(requests)

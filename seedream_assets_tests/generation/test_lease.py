@@ -11,7 +11,14 @@ import pytest
 from seedream_assets.core.errors import StoreRefused, StoreUnavailable
 from seedream_assets.core.ledger_events import Writer
 from seedream_assets.generation.async_store import AsyncStore
-from seedream_assets.generation.lease import UNREADABLE_SECONDS, Lease, LeaseLapsed, is_gone, look_at_lease
+from seedream_assets.generation.lease import (
+    UNREADABLE_SECONDS,
+    Lease,
+    LeaseLapsed,
+    is_gone,
+    look_at_lease,
+    mark_as_gone,
+)
 
 SECONDS = 60.0
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -259,6 +266,53 @@ def test_a_lease_that_cannot_be_read_counts_as_long_as_any_may_be(store, clock, 
     with_lease(store, clock, work)
 
 
+@pytest.mark.parametrize(("seconds", "lapsed"), [(53.9, False), (54, True)])
+@pytest.mark.parametrize("which", ["boot", "wall", "store"])
+def test_a_lease_has_lapsed_as_soon_as_any_clock_says_so(store, clock, which, seconds, lapsed):
+    """A guest that is paused takes its own clocks along; the store's goes on."""
+    wall = Clock()
+
+    async def run():
+        async_store = AsyncStore(store, threads=1, sleep=asyncio.sleep)
+        lease = Lease(async_store, seconds=SECONDS, sleep=asyncio.sleep, clock=clock, wall=wall)
+        await lease.start()
+        try:
+            claimed = store.time
+            if which == "boot":
+                clock.now += seconds
+            elif which == "wall":
+                wall.now += seconds
+            else:
+                claimed += timedelta(seconds=seconds)
+            if lapsed:
+                with pytest.raises(LeaseLapsed):
+                    lease.refuse_if_lapsed(lease.engine_id, store_time=claimed)
+            else:
+                lease.refuse_if_lapsed(lease.engine_id, store_time=claimed)
+            store.time = claimed
+            if which == "store" and lapsed:
+                with pytest.raises(LeaseLapsed):
+                    await lease.refuse_if_lapsed_by_store(lease.engine_id)
+            await lease.renew_if_lapsed()
+        finally:
+            await lease.stop()
+            async_store.close()
+
+    asyncio.run(run())
+
+
+def test_a_process_found_without_a_lease_is_gone_since_then(store, clock):
+    async def work(_lease, async_store):
+        await mark_as_gone("unknown", async_store)
+        store.dates["leases/unknown.json"] = store.time
+        store.time += timedelta(seconds=100)
+        await mark_as_gone("unknown", async_store)
+        seen = await look_at_lease("unknown", async_store, lease_seconds=SECONDS)
+        assert (seen.has_run_out, seen.silent_seconds) == (True, 98.0)
+
+    with_lease(store, clock, work)
+
+
 def test_the_owner_s_lease_counts_with_the_owner_s_length(store, clock):
     async def work(lease, async_store):
         store.time += timedelta(seconds=30)
@@ -285,7 +339,7 @@ def test_a_process_of_this_machine_that_is_no_more_is_gone_at_once(store, clock)
 @pytest.mark.parametrize("may_delete", [True, False])
 def test_leases_of_processes_long_gone_are_removed_where_that_is_allowed(store, clock, may_delete):
     store.replace("leases/old.json", b"{}", content_type="application/json")
-    store.time += timedelta(days=3)
+    store.time += timedelta(days=33)
     store.may_delete = may_delete
 
     async def work(lease, _async_store):

@@ -6,30 +6,51 @@ from datetime import UTC, datetime
 
 from seedream_assets.core.generations import HistoryPage
 from seedream_assets.core.ledger import RequestState
-from seedream_assets.core.ledger_events import Released, Writer
+from seedream_assets.core.ledger_events import Released, Submitted, Writer
 from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.history import AccountHistory
 from seedream_assets.generation.lease import Lease
 from seedream_assets.generation.ledger_store import Ledger
 from seedream_assets.generation.recovery import Recovery
 from seedream_assets.leonardo.retries import RetryPolicy
-from seedream_assets_tests.core.builders import make_generation, make_intent
+from seedream_assets_tests.core.builders import make_generation, make_intent, make_paid_request
 
 DEAD = Writer(engine_id="dead", nonce="n", host="another machine", boot_id="b", pid=7)
 
 
-class History:
-    """An account's history; `before_answer` happens while it is read."""
+WITNESS = make_paid_request(prompt="bought later")
 
-    def __init__(self, generations=(), before_answer=None):
+
+class History:
+    """An account's history; `before_answer` happens while it is read.
+
+    With a witness, something is bought, acknowledged and shown when it is read for the first time.
+    """
+
+    def __init__(self, generations=(), before_answer=None, *, witness=False):
         self.generations = list(generations)
         self.before_answer = before_answer
+        self.witness = witness
         self.reads = 0
 
     async def read_history(self, _user_id, *, offset, limit):
         self.reads += 1
         if offset == 0 and self.before_answer is not None:
             await self.before_answer()
+        if self.witness:
+            await self.buy_a_witness()
         return HistoryPage(generations=tuple(self.generations[offset : offset + limit]))
+
+    async def buy_a_witness(self):
+        self.witness = False
+        bought = make_intent(WITNESS, writer=DEAD, at=datetime.now(UTC))
+        await self.ledger.write(bought)
+        header = {"request_id": bought.request_id, "attempt": 0, "at": datetime.now(UTC), "writer": DEAD}
+        await self.ledger.write(Submitted(**header, generation_id="witness"))
+        self.generations.insert(0, found(bought, id="witness"))
+
+    async def read_generation(self, generation_id):
+        return next((one for one in self.generations if one.id == generation_id), None)
 
 
 class GrowingHistory(History):
@@ -39,6 +60,16 @@ class GrowingHistory(History):
         page = await super().read_history(user_id, offset=offset, limit=min(limit, 3))
         if self.reads <= 12:
             self.generations.insert(0, found(open_intent(), id=f"web-{self.reads}", seed=1))
+        return page
+
+
+class ShrinkingHistory(History):
+    """Somebody deletes the newest generation after each page: everything moves up by one."""
+
+    async def read_history(self, user_id, *, offset, limit):
+        page = await super().read_history(user_id, offset=offset, limit=min(limit, 3))
+        if len(self.generations) > 4:
+            del self.generations[1]
         return page
 
 
@@ -57,7 +88,7 @@ def settle(folder_store, history, intents, *, settle_seconds=0.2, **options):
 
     async def run():
         store = AsyncStore(folder_store, threads=4, sleep=sleep)
-        ledger = Ledger(store)
+        ledger = history.ledger = Ledger(store)
         lease = Lease(store, seconds=60, sleep=asyncio.sleep, clock=time.monotonic)
         await lease.start()
         for intent in intents:
@@ -65,19 +96,24 @@ def settle(folder_store, history, intents, *, settle_seconds=0.2, **options):
         recovery = Recovery(
             store=store,
             ledger=ledger,
-            client=history,
+            history=AccountHistory(
+                client=history,
+                store=store,
+                user_id="user",
+                pages=options.get("pages", 10),
+                policy=RetryPolicy(attempts=1),
+                sleep=sleep,
+                clock=time.monotonic,
+            ),
             lease=lease,
-            user_id="user",
+            account_id="user",
             lease_seconds=60,
             settle_seconds=settle_seconds,
-            pages=10,
-            policy=RetryPolicy(attempts=1),
             sleep=sleep,
             clock=time.monotonic,
             stopping=options.get("stopping", lambda: False),
             at_step=lambda _step, _request_id: None,
         )
-        history.ledger = ledger
         try:
             asked = (recovery.settle(intent.request_id, intent.attempt, ours=False) for intent in intents)
             return await asyncio.gather(*asked)
@@ -135,24 +171,76 @@ def test_looks_into_the_history_are_shared_and_spaced(folder_store):
     from seedream_assets_tests.generation.desk import make_paid_requests
 
     intents = [open_intent(request=request) for request in make_paid_requests(30)]
-    history = History()
+    history = History(witness=True)
     standings = settle(folder_store, history, intents, settle_seconds=1.0)
     assert {standing.state for standing in standings} == {RequestState.FREE}
-    # At most one look in a tenth of the settling time, however many wait.
-    assert history.reads <= 14
+    # A look reads three pages; were they not shared, each of thirty would look several times.
+    assert history.reads < 3 * 30
 
 
 def test_a_history_that_grows_while_it_is_read_is_read_to_its_end(folder_store):
     intent = open_intent()
-    history = GrowingHistory([found(intent, id=f"web-{number}", seed=1) for number in range(-4, 0)])
+    history = GrowingHistory([found(intent, id=f"web-{number}", seed=1) for number in range(-4, 0)], witness=True)
     (standing,) = settle(folder_store, history, [intent])
     assert standing.state is RequestState.FREE
 
 
+def test_an_entry_that_moves_up_because_others_are_deleted_is_not_missed(folder_store):
+    intent = open_intent()
+    others = [found(intent, id=f"web-{number}", seed=1) for number in range(8)]
+    history = ShrinkingHistory([*others, found(intent, id="own")], witness=True)
+    (standing,) = settle(folder_store, history, [intent])
+    assert standing.generations == ("own",)
+
+
 def test_a_history_that_knows_no_offset_proves_nothing(folder_store):
     intent = open_intent()
-    (told,) = settle(folder_store, StubbornHistory([found(intent, id="web", seed=1)]), [intent])
+    (told,) = settle(folder_store, StubbornHistory([found(intent, id="web", seed=1)], witness=True), [intent])
     assert "could not be read back" in told
+
+
+def test_one_page_a_look_is_enough_to_come_to_the_end(folder_store):
+    intent = open_intent()
+    history = GrowingHistory([found(intent, id=f"web-{number}", seed=1) for number in range(-4, 0)], witness=True)
+    history.reads = 100  # it does not grow any more
+    (standing,) = settle(folder_store, history, [intent], pages=1)
+    assert standing.state is RequestState.FREE
+
+
+def test_what_another_account_began_is_left_to_it(folder_store):
+    intent = open_intent(account="another")
+    history = History([found(intent)])
+    (told,) = settle(folder_store, history, [intent])
+    assert told == "begun with account another; run once with a key of that account"
+    assert history.reads == 0
+
+
+def test_an_open_intent_that_cannot_be_read_holds_up_no_other(folder_store):
+    intent = open_intent()
+    broken = f"requests/{'e' * 64}/00-intent.json"
+    folder_store.create(broken, b"", content_type="application/json")
+    (standing,) = settle(folder_store, History(witness=True), [intent])
+    assert standing.state is RequestState.FREE
+
+
+def test_a_generation_that_the_account_has_deleted_need_not_be_shown(folder_store):
+    """And one that it still knows by its id says that the history is behind."""
+    intent = open_intent()
+    bought = make_paid_request(prompt="bought at the same time")
+
+    async def acknowledge():
+        if history.reads == 1:
+            header = {"request_id": bought.request_id, "attempt": 0, "at": datetime.now(UTC), "writer": DEAD}
+            await history.ledger.write(make_intent(bought, writer=DEAD, at=datetime.now(UTC)))
+            await history.ledger.write(Submitted(**header, generation_id="behind"))
+
+    class Behind(History):
+        async def read_generation(self, generation_id):
+            return found(intent, id=generation_id)
+
+    history = Behind(before_answer=acknowledge, witness=True)
+    (told,) = settle(folder_store, history, [intent])
+    assert "does not show generation behind" in told
 
 
 def test_a_run_that_is_asked_to_end_does_not_wait_for_the_history_to_settle(folder_store):

@@ -88,17 +88,17 @@ def test_nobody_takes_over_from_an_owner_whose_lease_runs(desk):
         took_over.append((step, datetime.now(UTC)))
 
     began = datetime.now(UTC)
-    assert desk.run([request], at_step=note).requests == {"completed": 1}
+    assert desk.run_with_witness([request], at_step=note).requests == {"completed": 1}
     posted = next(moment for step, moment in took_over if step == "before_post")
     # Its lease of one second, the grain of the store's clock, and the settling of the history.
     assert (posted - began).total_seconds() > 1.0 + 2.0 + 0.3
-    assert desk.bill["generations"] == 1
+    assert desk.bill["generations"] == 2
 
 
 def test_an_owner_whose_lease_has_run_out_is_taken_over(desk):
     request = make_paid_request("a cat")
     claim_elsewhere(desk, request, seconds_ago=30)
-    assert desk.run([request]).requests == {"completed": 1}
+    assert desk.run_with_witness([request]).requests == {"completed": 1}
     assert desk.standing(request).attempt == 1
 
 

@@ -55,7 +55,7 @@ def make_paid_request(
 
 async def create(client: LeonardoClient, request: GenerationRequest | None = None, **options: Any) -> Submission:
     options = {"model": SEEDREAM_4_0, "reference_ids": {}, **options}
-    return await client.create(request or make_paid_request(), **options)
+    return await client.create(request or make_paid_request(), turn=await client.take_turn(), **options)
 
 
 def run(act: Coroutine[Any, Any, Result]) -> Result:

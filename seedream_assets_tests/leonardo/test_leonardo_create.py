@@ -17,6 +17,7 @@ from seedream_assets.core.errors import (
     LeonardoUnavailable,
     PromptBlocked,
     RateLimited,
+    SubmitMisdirected,
     SubmitUncertain,
 )
 from seedream_assets.emulator.server import RunningEmulator
@@ -121,9 +122,6 @@ def test_every_create_has_a_connection_of_its_own() -> None:
         ({"kind": "rate_limit", "retry_after": 7}, RateLimited),
         ({"kind": "error_before", "status": 422, "message": "bad dimensions"}, LeonardoRefused),
         ({"kind": "error_before", "status": 413, "message": "too large"}, LeonardoRefused),
-        ({"kind": "html", "status": 403}, LeonardoRefused),
-        ({"kind": "redirect"}, LeonardoRefused),
-        ({"kind": "redirect", "status": 307}, LeonardoRefused),
         ({"kind": "blocked", "shape": "object"}, PromptBlocked),
         ({"kind": "blocked", "shape": "array"}, PromptBlocked),
         ({"kind": "blocked", "shape": "flat"}, PromptBlocked),
@@ -151,9 +149,35 @@ def test_the_emulators_own_refusals_are_understood(start: StartEmulator) -> None
     assert (billed(poor), billed(strict)) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "html", "status": 403},
+        {"kind": "html", "status": 200},
+        {"kind": "redirect"},
+        {"kind": "redirect", "status": 307},
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_not_leonardo_s_proves_nothing_and_says_so(
+    emulator: RunningEmulator, fault: dict[str, Any]
+) -> None:
+    emulator.account.add_fault("create", **fault)
+    with pytest.raises(SubmitMisdirected):
+        with_client(create, make_settings(emulator.base_url))
+
+
+@pytest.mark.parametrize("fault", [{"kind": "html", "status": 502}, {"kind": "empty"}], ids=str)
+def test_a_server_s_fault_is_no_misdirection(emulator: RunningEmulator, fault: dict[str, Any]) -> None:
+    emulator.account.add_fault("create", **fault)
+    with pytest.raises(SubmitUncertain) as caught:
+        with_client(create, make_settings(emulator.base_url))
+    assert type(caught.value) is SubmitUncertain
+
+
 def test_a_redirect_is_not_followed_and_gets_no_key(emulator: RunningEmulator) -> None:
     emulator.account.add_fault("create", "redirect")
-    with pytest.raises(LeonardoRefused, match="redirect to http://localhost:.* not followed"):
+    with pytest.raises(SubmitMisdirected, match="redirect to http://localhost:.* not followed"):
         with_client(create, make_settings(emulator.base_url))
     bill = emulator.account.bill()
     assert (bill["violations"], emulator.account.counts["download"]) == ([], 0)
