@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "Hand a dataset over: ImageFolder, WebDataset, Parquet, Croissant, gallery; proven by opening it.",
     "ledger": "Look at what was bought, and settle what is uncertain.",
     "plan": "Quote a dataset without spending.",
+    "reconcile": "Compare the account's history with the ledger, both ways; buys nothing.",
     "run": "Bring a dataset to the declared state: read, plan, buy, store, write the manifest.",
     "spend": "What was bought in a store, over all time, from its ledger.",
     "trace": "Tell where an image comes from, or which images a prompt row has.",

@@ -1,0 +1,130 @@
+"""`seedream reconcile dataset.yaml`: the account's history against the ledger, both ways. Reads only, unless it is to adopt."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from seedream_assets.cli.declared import deployment_of
+from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
+from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.core.errors import SeedreamError
+from seedream_assets.core.reconcile import NotInLedger, Reconciliation
+from seedream_assets.core.redaction import shown
+from seedream_assets.generation.reconciling import adopt_planned, reconcile
+
+DAYS = 7
+LONGEST_PROMPT = 60
+SHOWN = 50
+_MOMENTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
+
+
+@click.command("reconcile")
+@click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--since", type=click.DateTime(_MOMENTS), help=f"The first moment, in UTC.  [default: {DAYS} days ago]")
+@click.option("--adopt", is_flag=True, help="Give generations that equal a planned request to it; then compare again.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, last on stdout.")
+def command(dataset: Path, since: datetime | None, adopt: bool, as_json: bool) -> None:
+    """Compare the account's history with the ledger of DATASET's store, both ways. Buys nothing.
+
+    Generations that no request owns were made in the web app, with another store, or by a request whose answer was lost;
+    the whole store is compared, not this dataset alone. Exit codes, as of diff: 0, no difference; 1, differences, or a
+    history that could not be read back so far; 2, it could not be compared.
+    """
+    beginning = since.replace(tzinfo=UTC) if since else datetime.now(UTC) - timedelta(days=DAYS)
+    adopted: list[str] = []
+    left: list[str] = []
+    try:
+        declaration = load_declaration(dataset)
+        deployment = deployment_of(declaration)
+        found = reconcile(deployment, since=beginning)
+        if adopt:
+            adopted, left = adopt_planned(deployment, found)
+            found = reconcile(deployment, since=beginning) if adopted or left else found
+    except SeedreamError as error:
+        click.echo(f"seedream: {error}", err=True)
+        raise click.exceptions.Exit(NOT_COMPARED) from error
+    for line in (*(f"adopted: {one}" for one in adopted), *(f"not adopted: {one}" for one in left)):
+        click.echo(line, err=True)
+    click.echo(json.dumps(_as_object(found) | {"adopted": adopted, "not_adopted": left}) if as_json else told(found))
+    if not found.agrees or left:
+        raise click.exceptions.Exit(DIFFERENT)
+
+
+def _as_object(found: Reconciliation) -> dict[str, Any]:
+    return {
+        "since": found.since.isoformat(),
+        "whole": found.whole,
+        "agrees": found.agrees,
+        "account": found.account,
+        "balance": None if found.balance is None else float(found.balance),
+        "balance_unit": found.balance_unit,
+        "agreeing": found.agreeing,
+        "open_requests": found.open_requests,
+        "not_in_ledger": [_generation(one) for one in found.not_in_ledger],
+        "not_in_account": [
+            {"request_id": one.request_id, "generation_id": one.generation_id, "since": one.since.isoformat()}
+            for one in found.not_in_account
+        ],
+        "images": sum(len(one.generation.images) for one in found.not_in_ledger),
+        "amount": found.credits_not_in_ledger,
+        "unit": "CREDITS",
+    }
+
+
+def _generation(one: NotInLedger) -> dict[str, Any]:
+    generation, planned = one.generation, one.planned
+    return {
+        "generation_id": generation.id,
+        "created_at": generation.created_at.isoformat() if generation.created_at else None,
+        "status": generation.status.value,
+        "prompt": shown(generation.prompt),
+        "width": generation.width,
+        "height": generation.height,
+        "seed": generation.seed,
+        "images": len(generation.images),
+        "credits_estimated": one.credits,
+        "planned_request": planned.request.request_id if planned else None,
+        "dataset": planned.dataset if planned else None,
+        "partition": planned.partition if planned else None,
+    }
+
+
+def told(found: Reconciliation) -> str:
+    """The comparison for a person."""
+    lines = []
+    for one in found.not_in_ledger[:SHOWN]:
+        generation = one.generation
+        when = f"{generation.created_at:%Y-%m-%d %H:%M:%S} UTC" if generation.created_at else "at a time not told"
+        planned = f"; equals planned request {one.planned.request.request_id[:12]}: --adopt" if one.planned else ""
+        lines.append(
+            f"not in the ledger: {generation.id}, {when}, {generation.status.value}, {len(generation.images)} images, "
+            f"about {one.credits} credits: {_short(generation.prompt)!r}{planned}"
+        )
+    lines += [
+        f"not in the account: {one.generation_id} of request {one.request_id[:12]}, "
+        f"in the ledger since {one.since:%Y-%m-%d %H:%M:%S} UTC"
+        for one in found.not_in_account[:SHOWN]
+    ]
+    more = max(0, len(found.not_in_ledger) - SHOWN) + max(0, len(found.not_in_account) - SHOWN)
+    lines += [f"… and {more} more; --json lists all"] if more else []
+    if found.open_requests:
+        lines.append(f"{found.open_requests} requests are open; see: seedream ledger")
+    if not found.whole:
+        lines.append("the history could not be read back so far (recovery.history_pages); more may differ")
+    balance = "not told" if found.balance is None else f"{found.balance.normalize():f} {found.balance_unit.lower()}"
+    lines.append(
+        f"account {found.account} since {found.since:%Y-%m-%d %H:%M} UTC: {found.agreeing} generations in both, "
+        f"{len(found.not_in_ledger)} not in the ledger (about {found.credits_not_in_ledger} credits), "
+        f"{len(found.not_in_account)} not in the account; balance now {balance}"
+    )
+    return "\n".join(lines)
+
+
+def _short(prompt: str) -> str:
+    line = shown(prompt)
+    return line if len(line) <= LONGEST_PROMPT else line[: LONGEST_PROMPT - 1] + "…"
