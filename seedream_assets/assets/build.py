@@ -6,6 +6,7 @@ import warnings
 
 import dagster as dg
 
+from seedream_assets.assets.account_check import build_account_check, build_reconcile_schedule
 from seedream_assets.assets.automation import build_schedule, build_sensor
 from seedream_assets.assets.bucket_check import build_bucket_check, build_verify_schedule
 from seedream_assets.assets.dataset import build_dataset
@@ -31,8 +32,9 @@ def build_assets(
 def build_checks(declaration: DatasetDeclaration) -> tuple[list[dg.AssetChecksDefinition], list[dg.ScheduleDefinition]]:
     """The checks that run on their own, and their schedules."""
     frame = AssetFrame.of(declaration, owners=[], description=None)
-    schedule = build_verify_schedule(frame)
-    return [build_bucket_check(frame)], [schedule] if schedule else []
+    checks = (build_bucket_check(frame), build_account_check(frame))
+    schedules = (build_verify_schedule(frame), build_reconcile_schedule(frame))
+    return [check for check in checks if check], [schedule for schedule in schedules if schedule]
 
 
 def build_automation(declaration: DatasetDeclaration) -> tuple[list[dg.ScheduleDefinition], list[dg.SensorDefinition]]:

@@ -41,6 +41,7 @@ SECTIONS: tuple[Place, ...] = (
     ("prompts",),
     ("provenance",),
     ("verify",),
+    ("reconcile",),
     ("card",),
     ("image_store",),
 )

@@ -1,4 +1,4 @@
-"""The shape of the YAML's checks: `verify`, `quality`, `regenerate`. Their ranges are checked by core's values."""
+"""The shape of the YAML's checks: `verify`, `reconcile`, `quality`, `regenerate`. Their ranges are checked by core's values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import dagster as dg
 
 from seedream_assets.components.schema import Described, GivenModel
-from seedream_assets.core.declaration import Verify
+from seedream_assets.core.declaration import Reconcile, Verify
 from seedream_assets.core.errors import DeclarationError
 from seedream_assets.core.quality_rules import (
     Blank,
@@ -50,6 +50,25 @@ class VerifyModel(GivenModel):
         """
         refuse_unless_cron("verify.schedule", self.schedule)
         return Verify(**self.given())
+
+
+class ReconcileModel(GivenModel):
+    """When the check `account_matches_ledger` runs by itself, and how far back it looks."""
+
+    schedule: Annotated[
+        str | None,
+        Described(description="Cron, in UTC. Declares a schedule, off until it is turned on.", examples=["0 4 * * 1"]),
+    ] = None
+    days: Annotated[int | None, Described(description="How far back. Default: 7.")] = None
+
+    def declared(self) -> Reconcile:
+        """The plain value.
+
+        Raises:
+            DeclarationError: The schedule is no cron expression, or there are no days.
+        """
+        refuse_unless_cron("reconcile.schedule", self.schedule)
+        return Reconcile(**self.given())
 
 
 def refuse_unless_cron(place: str, schedule: str | None) -> None:

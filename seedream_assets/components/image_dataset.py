@@ -13,6 +13,7 @@ import dagster as dg
 from seedream_assets.assets.build import build_assets, build_automation, build_checks
 from seedream_assets.components.checks_schema import (
     QualityModel,
+    ReconcileModel,
     RegenerateModel,
     VerifyModel,
     refuse_unless_cron,
@@ -114,6 +115,9 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
     verify: Annotated[
         VerifyModel | None, dg.Resolver.default(description="The check of the bucket against the manifests.")
     ] = None
+    reconcile: Annotated[
+        ReconcileModel | None, dg.Resolver.default(description="The check of the account against the ledger.")
+    ] = None
     quality: Annotated[
         QualityModel | None, dg.Resolver.default(description="Checks of what was bought, and what is rejected.")
     ] = None
@@ -163,6 +167,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             schedule=self.schedule,
             sensor=Sensor(**self.sensor.given()) if self.sensor else None,
             verify=self.verify.declared() if self.verify else Verify(),
+            reconcile=self.reconcile.declared() if self.reconcile else None,
             exports=read_choices(self.exports or ()),
             card=read_card(self.card, description=self.description, owners=self.owners or ()),
             quality=self.quality.declared() if self.quality else QualityRules(),

@@ -41,6 +41,23 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reconcile:
+    """When the account's history is compared with the ledger, and how far back.
+
+    Attributes:
+        schedule: Cron, in UTC; None: no schedule is declared.
+        days: At least one.
+    """
+
+    schedule: str | None = None
+    days: int = 7
+
+    def __post_init__(self) -> None:
+        if self.days < 1:
+            raise DeclarationError(f"reconcile.days: got {self.days}, allowed is 1 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sensor:
     """How a dataset's tables are watched.
 
@@ -70,6 +87,7 @@ class DatasetDeclaration:
         store: `s3://bucket/prefix` or `file:///…`; None for the deployment's.
         schedule: Cron, in the partitions' timezone (UTC where there are none); None: no schedule is declared.
         sensor: How the tables are watched; None: no sensor is declared.
+        reconcile: The check of the account against the ledger; None: there is none.
         provenance: What is written into the images.
         exports, card: What it is handed over as, and what its owner says of it there.
         leonardo, engine: Where this dataset needs its own: fields of `LeonardoResource`, and of `EngineSettings`.
@@ -88,6 +106,7 @@ class DatasetDeclaration:
     approval: Approval | None = None
     provenance: Provenance = field(default_factory=Provenance)
     verify: Verify = field(default_factory=Verify)
+    reconcile: Reconcile | None = None
     exports: tuple[ExportChoice, ...] = ()
     card: Card = field(default_factory=Card)
     quality: QualityRules = field(default_factory=QualityRules)
