@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.schema import unless_unresolved
 from seedream_assets.components.seedream_resources import SeedreamResources
-from seedream_assets.components.yaml_documents import Place, YamlDocument, YamlError, read_documents
+from seedream_assets.components.yaml_documents import Place, YamlDocument, YamlError, read_documents, read_text
 from seedream_assets.core.budget import NO_CAP
-from seedream_assets.core.errors import LimitError, SeedreamError
+from seedream_assets.core.errors import DeclarationError, LimitError, SeedreamError
 
 Component = type[ImageDataset] | type[SeedreamResources]
 COMPONENTS: Mapping[str, Component] = {
@@ -71,8 +71,8 @@ def examine_yaml_files(paths: Iterable[Path]) -> tuple[list[YamlError], list[Yam
     first_named: dict[str, str] = {}
     for path in paths:
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(path)
+        except DeclarationError as error:
             errors.append(YamlError(path=path, line=1, message=f"cannot be read: {error}"))
             continue
         documents, found = read_documents(text, path)

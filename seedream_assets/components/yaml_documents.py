@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from seedream_assets.core.errors import DeclarationError
+
 Place = tuple[str | int, ...]
+# A declaration has a few kilobytes and some hundred values. Aliases can unfold a few lines to billions.
+LARGEST_BYTES = 1 << 18
+MOST_VALUES = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -55,14 +60,35 @@ class YamlDocument:
         return YamlError(path=self.path, line=self.line(place), message=message)
 
 
+def read_text(path: Path) -> str:
+    """What a YAML file holds.
+
+    Raises:
+        DeclarationError: It cannot be read, or is longer than a declaration is; the reason, without the path.
+    """
+    try:
+        with path.open("rb") as file:
+            body = file.read(LARGEST_BYTES + 1)
+        if len(body) <= LARGEST_BYTES:
+            return body.decode()
+    except OSError as error:
+        raise DeclarationError(str(error.strerror)) from error
+    except UnicodeDecodeError as error:
+        raise DeclarationError(str(error)) from error
+    raise DeclarationError(f"it has more than {LARGEST_BYTES} bytes, which is the most allowed")
+
+
 def read_documents(text: str, path: Path) -> tuple[list[YamlDocument], list[YamlError]]:
-    """The documents of a text, empty ones left out, and what is wrong with it as YAML: syntax, keys given twice."""
+    """The documents of a text, empty ones left out, and what is wrong with it as YAML: syntax, keys given twice.
+
+    A text whose aliases unfold to more than `MOST_VALUES` values, or in a circle, is wrong as well.
+    """
     documents: list[YamlDocument] = []
     errors: list[YamlError] = []
     try:
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
             lines: dict[Place, int] = {}
-            for place, line, is_repeated in _walk(node, ()):
+            for place, line, is_repeated in _counted(_walk(node, ())):
                 if is_repeated:
                     errors.append(YamlError(path=path, line=line, message=f"{_told(place)} is given twice"))
                 lines.setdefault(place, line)
@@ -72,10 +98,19 @@ def read_documents(text: str, path: Path) -> tuple[list[YamlDocument], list[Yaml
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         errors.append(YamlError(path=path, line=mark.line + 1 if mark else 1, message=f"not YAML: {error.problem}"))
+    except RecursionError:
+        errors.append(YamlError(path=path, line=1, message="not YAML: it is nested without end, or far too deep"))
     except (yaml.YAMLError, ValueError) as error:
         # A character that YAML does not allow; a date that does not exist.
         errors.append(YamlError(path=path, line=1, message=f"not YAML: {' '.join(str(error).split())}"))
     return documents, errors
+
+
+def _counted(places: Iterable[tuple[Place, int, bool]]) -> Iterator[tuple[Place, int, bool]]:
+    for number, place in enumerate(places):
+        if number >= MOST_VALUES:
+            raise yaml.YAMLError(f"more than {MOST_VALUES} values, with what its aliases stand for")
+        yield place
 
 
 def _walk(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int, bool]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seedream_assets.components.check import examine
 from seedream_assets.components.image_dataset import ImageDataset
-from seedream_assets.components.yaml_documents import YamlError, read_documents
+from seedream_assets.components.yaml_documents import YamlError, read_documents, read_text
 from seedream_assets.core.declaration import DatasetDeclaration
 from seedream_assets.core.errors import DeclarationError
 
@@ -37,10 +37,9 @@ def load_declarations(path: Path) -> list[DatasetDeclaration]:
         DeclarationError: The file cannot be read, holds no dataset, or holds errors: all of them, each with its line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DeclarationError(f"{path} cannot be read: {reason}") from error
+        text = read_text(path)
+    except DeclarationError as error:
+        raise DeclarationError(f"{path} cannot be read: {error}") from error
     return declarations_of(text, path)
 
 

@@ -6,9 +6,7 @@ Not here: fetching the bytes, and checking what the cells hold (`prompt_table`).
 from __future__ import annotations
 
 import codecs
-import gzip
 import re
-import zlib
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
@@ -16,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.core.errors import PromptTableError
+from seedream_assets.core.prompt_bounds import unpack_gzip
 from seedream_assets.core.prompt_cells import Texts
 from seedream_assets.core.prompt_columns import BROKEN_ROW, RESERVED, ROW_NUMBER, TABLE, check_header
 from seedream_assets.core.prompt_delimited import parse_delimited
@@ -72,13 +71,13 @@ def parse_prompt_file(body: bytes, name: str, *, may_be_empty: bool = False) -> 
 
     Raises:
         PromptTableError: The file is broken, empty, of an unknown format, not UTF-8, or has a name twice in its
-            header.
+            header; or it would become larger in memory than `prompt_bounds` allows.
     """
     address = name.split("?")[0].split("#")[0] if "://" in name else name
     label = PurePosixPath(address).name or address
     suffixes = [suffix.lower() for suffix in PurePosixPath(label).suffixes]
     if body.startswith(_GZIP):
-        body = _unpacked(body, label)
+        body = unpack_gzip(body, label)
     if not body or body.isspace():
         raise PromptTableError(f"{label}: the file is empty; a table has a header and at least one row")
     suffix = next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
@@ -111,13 +110,6 @@ def join_prompt_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(labelled, ignore_index=True) if labelled else pd.DataFrame()
 
 
-def _unpacked(body: bytes, label: str) -> bytes:
-    try:
-        return gzip.decompress(body)
-    except (OSError, EOFError, zlib.error) as error:
-        raise PromptTableError(f"{label}: the gzip file is broken ({error}); pack it again") from error
-
-
 def _parsed(body: bytes, label: str, suffix: str) -> Parsed:
     kind = _KINDS.get(suffix)
     content = next((kind for first, kind in _FIRST_BYTES.items() if body.startswith(first)), None)
@@ -141,7 +133,7 @@ def _parsed(body: bytes, label: str, suffix: str) -> Parsed:
     if start.startswith(b"[") and kind != "text":
         raise PromptTableError(f"{label}: the content is a JSON list; save it as JSON Lines, one object per line")
     is_json = kind == "JSON Lines" or (kind is None and start.startswith(b"{"))
-    return parse_json_lines(text, label) if is_json else parse_delimited(text)
+    return parse_json_lines(text, label) if is_json else parse_delimited(text, label)
 
 
 def _utf8(body: bytes, label: str) -> bytes:

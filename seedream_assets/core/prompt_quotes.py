@@ -17,6 +17,7 @@ from seedream_assets.core.prompt_faults import BoolArray, IntArray
 Characters = npt.NDArray[np.uint8]
 _QUOTE, _NEWLINE, _RETURN = 0x22, 0x0A, 0x0D
 _CHARACTERS_AT_ONCE = 1 << 20
+_FEW_QUOTES = 4_000_000
 
 
 class Quoting(Enum):
@@ -25,6 +26,14 @@ class Quoting(Enum):
     NONE = "none opens a cell: each is part of the text"
     OF_LINES = "they wrap whole cells, and none of these holds a line end"
     OF_CELLS = "they wrap whole cells, some of which hold line ends"
+
+
+def too_many_quotes(text: bytes | memoryview) -> bool:
+    """Whether the places of all quotes would take several times the memory of the text; real tables have far fewer."""
+    characters = np.frombuffer(text, dtype=np.uint8)
+    pieces = range(0, len(characters), _CHARACTERS_AT_ONCE)
+    quotes = sum(int((characters[at : at + _CHARACTERS_AT_ONCE] == _QUOTE).sum()) for at in pieces)
+    return quotes > max(_FEW_QUOTES, len(characters) // 2)
 
 
 def quoting(characters: Characters, delimiter: int) -> Quoting | None:

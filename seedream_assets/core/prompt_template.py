@@ -11,14 +11,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from seedream_assets.core.errors import DeclarationError, PromptTableError
 from seedream_assets.core.prompt_faults import Fault
+from seedream_assets.core.prompt_sandbox import MOST_CHARACTERS, MOST_WORK, BoundedEnvironment, TooMuch
 
 WHOLE_ROW = "row"
 # What an expression in a template can raise besides Jinja's own errors: 1 / 0, 'a' + 1, [][5], '%d' % 'a'.
 _EXPRESSION_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
+LONGEST_TEMPLATE = 100_000
+LONGEST_RENDERED = 100_000
+MOST_RENDERED = 1 << 30
 
 
 class EmptyCell(StrictUndefined):
@@ -39,14 +42,19 @@ class PromptTemplate:
     """
 
     def __init__(self, source: str) -> None:
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-        del environment.globals["lipsum"], environment.filters["random"]
+        if len(source) > LONGEST_TEMPLATE:
+            raise DeclarationError(f"template: it has {len(source)} characters; allowed are {LONGEST_TEMPLATE}")
+        self._environment = BoundedEnvironment()
+        self._environment.source_size = max(1, len(source))
         try:
-            self._template: Template = environment.from_string(source)
-            names = meta.find_undeclared_variables(environment.parse(source))
+            self._template: Template = self._environment.from_string(source)
+            names = meta.find_undeclared_variables(self._environment.parse(source))
         except TemplateSyntaxError as error:
             raise DeclarationError(f"template, line {error.lineno}: {error.message}") from error
-        self.names = frozenset(names - set(environment.globals))
+        except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
+            # Nested deeper than Python can; a number of more digits than it reads.
+            raise DeclarationError(f"template: it cannot be compiled ({type(error).__name__}: {error})") from error
+        self.names = frozenset(names - set(self._environment.globals))
 
     def columns(self, columns: Mapping[str, str]) -> dict[str, str]:
         """The table's column behind each name that the template uses.
@@ -72,7 +80,11 @@ class PromptTemplate:
         Args:
             cells: The texts of the columns that `columns` named, one per row, None where empty.
             row_count: How many rows there are, which no cells say when the template uses none.
+
+        Raises:
+            PromptTableError: The prompts of all rows together are longer than `MOST_RENDERED` characters.
         """
+        characters = 0
         empty = {name: EmptyCell(hint=f"the cell {name!r} is empty", name=name) for name in cells}
         with_row = WHOLE_ROW in self.names and WHOLE_ROW not in cells
         prompts: list[str | Fault] = []
@@ -80,12 +92,30 @@ class PromptTemplate:
             row: dict[str, Any] = {
                 name: empty[name] if text is None else text for name, text in zip(cells, texts, strict=True)
             }
-            prompts.append(self._render_row({**row, WHOLE_ROW: row} if with_row else row))
+            prompt = self._render_row({**row, WHOLE_ROW: row} if with_row else row)
+            prompts.append(prompt)
+            characters += len(prompt) if isinstance(prompt, str) else 0
+            if characters > MOST_RENDERED:
+                raise PromptTableError(
+                    f"the template makes more than {MOST_RENDERED} characters of the first {len(prompts)} rows; shorten "
+                    "it, or split the table"
+                )
         return prompts
 
     def _render_row(self, row: dict[str, Any]) -> str | Fault:
         try:
-            return self._template.render(row)
+            self._environment.begin_row()
+            return _bounded(self._template.render(row))
+        except (TooMuch, RecursionError, MemoryError) as error:
+            told = (
+                str(error) if isinstance(error, TooMuch) else "it calls itself without end, or asks for too much memory"
+            )
+            return Fault(
+                "template",
+                f"a prompt of at most {LONGEST_RENDERED} characters, texts of {MOST_CHARACTERS} on the way, {MOST_WORK} "
+                "steps for a row",
+                f"{told}; shorten what the template makes of this row",
+            )
         except UndefinedError as error:
             return Fault(
                 "template",
@@ -94,3 +124,9 @@ class PromptTemplate:
             )
         except _EXPRESSION_ERRORS as error:
             return Fault("template", "a row that the template can be applied to", f"{type(error).__name__}: {error}")
+
+
+def _bounded(prompt: str) -> str:
+    if len(prompt) > LONGEST_RENDERED:
+        raise TooMuch(f"it makes a prompt of {len(prompt)} characters")
+    return prompt

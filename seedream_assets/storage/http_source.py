@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 import httpx
 
 from seedream_assets.core.errors import PromptTableError
+from seedream_assets.core.prompt_bounds import most_unpacked, too_packed
 from seedream_assets.core.redaction import without_credentials
 from seedream_assets.storage.source_file import SourceFile, too_large
 
@@ -155,11 +156,19 @@ def _body(answer: httpx.Response, url: httpx.URL, max_bytes: int, in_time: Calla
     announced = answer.headers.get("Content-Length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
         raise too_large(_shown(url), max_bytes)
+    packed = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if packed not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise PromptTableError(
+            f"cannot fetch {_shown(url)}: {url.host} packs it as {packed[:40]!r}, which was not asked for; give the "
+            "address of a file that is served as it is, or copy it to S3"
+        )
     body = bytearray()
     for chunk in answer.iter_bytes():
         body += chunk
         if len(body) > max_bytes:
             raise too_large(_shown(url), max_bytes)
+        if len(body) > most_unpacked(answer.num_bytes_downloaded):
+            raise too_packed(_shown(url), answer.num_bytes_downloaded, "as the server packs it unpacks")
         if not in_time():
             raise PromptTableError(
                 f"cannot fetch {_shown(url)}: only {len(body)} bytes came in {WHOLE_SECONDS:.0f} s; copy it to S3"

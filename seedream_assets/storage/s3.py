@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedream_assets.core.errors import ObjectNotFound, StoreRefused, StoreUnavailable
+from seedream_assets.core.errors import ObjectNotFound, StoreError, StoreRefused, StoreUnavailable
 from seedream_assets.core.redaction import shown
 from seedream_assets.storage.create_only_probe import prove_create_only
 from seedream_assets.storage.keys import OWN_FOLDERS, PROBE_FOLDER, as_folder, check_key, check_prefix
@@ -39,6 +39,10 @@ _TAKEN_STATUSES = (409, 412)
 
 class _Unsettled(Exception):
     """Only the store itself can tell what became of a write."""
+
+
+class LargerThanAsked(StoreError):
+    """An object has more bytes than its reader has room for."""
 
 
 class _BodyBroke(StoreUnavailable):
@@ -164,15 +168,19 @@ class S3Store:
                 return
         copy_through(source, source_key, self, key)
 
-    def read(self, key: str) -> bytes:
-        """See `ObjectStore.read`."""
-        return self._read_whole(key)
+    def read(self, key: str, *, most_bytes: int | None = None) -> bytes:
+        """See `ObjectStore.read`.
+
+        Raises:
+            LargerThanAsked: The object has more than `most_bytes`; none of them was read.
+        """
+        return self._read_whole(key, most_bytes)
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         """See `ObjectStore.read_range`."""
         if stop <= start:
             return b""
-        return self._read_whole(key, Range=f"bytes={start}-{stop - 1}")
+        return self._read_whole(key, None, Range=f"bytes={start}-{stop - 1}")
 
     def head(self, key: str) -> ObjectHead | None:
         """See `ObjectStore.head`."""
@@ -252,17 +260,22 @@ class S3Store:
     def _full(self, key: str) -> str:
         return self._folder + check_key(key)
 
-    def _read_whole(self, key: str, **more: Any) -> bytes:
+    def _read_whole(self, key: str, most_bytes: int | None, **more: Any) -> bytes:
         for attempt in range(1, self._options.rounds):
             try:
-                return self._read_once(key, **more)
+                return self._read_once(key, most_bytes, **more)
             except _BodyBroke:
                 self._back_off(attempt)
-        return self._read_once(key, **more)
+        return self._read_once(key, most_bytes, **more)
 
-    def _read_once(self, key: str, **more: Any) -> bytes:
+    def _read_once(self, key: str, most_bytes: int | None, **more: Any) -> bytes:
         with self._translated("read", key):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._full(key), **more)
+            if most_bytes is not None and answer["ContentLength"] > most_bytes:
+                answer["Body"].close()
+                raise LargerThanAsked(
+                    f"{self.uri(key)} has {answer['ContentLength']} bytes; asked was for {most_bytes}"
+                )
             try:
                 return answer["Body"].read()
             except BotoCoreError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from seedream_assets.core.errors import DeclarationError, PromptTableError, StoreError
 from seedream_assets.core.redaction import without_credentials
-from seedream_assets.storage.s3 import S3Store
+from seedream_assets.storage.s3 import LargerThanAsked, S3Store
 from seedream_assets.storage.s3_client import S3Options, make_s3_client
 from seedream_assets.storage.source_file import SourceFile, too_large
 
@@ -86,9 +86,8 @@ def matches(pattern: Sequence[str], parts: Sequence[str]) -> bool:
 
 def _read(store: S3Store, key: str, max_bytes: int) -> bytes:
     try:
-        body = store.read(key)
+        return store.read(key, most_bytes=max_bytes)
+    except LargerThanAsked as error:  # it has grown since it was found
+        raise too_large(store.uri(key), max_bytes) from error
     except StoreError as error:
         raise PromptTableError(str(error)) from error
-    if len(body) > max_bytes:  # it has grown since it was found
-        raise too_large(store.uri(key), max_bytes)
-    return body

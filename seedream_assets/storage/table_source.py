@@ -7,6 +7,7 @@ at; the web is in `http_source`, S3 in `s3_source`. Nothing is ever written.
 from __future__ import annotations
 
 import glob
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from seedream_assets.storage.s3_client import S3Options
 
 MAX_TABLE_BYTES = 2 * 1024**3
+_PIECE_BYTES = 1 << 20
 
 _ALLOWED = "allowed are a path, s3://bucket/key, https://…, a glob of paths or of s3:// keys, and a list of these"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -143,7 +145,10 @@ def _version_on_disk(path: Path) -> str:
 def _read_from_disk(path: Path, max_bytes: int) -> bytes:
     try:
         with path.open("rb") as file:
-            body = file.read(max_bytes + 1)
+            # Of what is there, and not of what is allowed: a read of n bytes takes n bytes of memory first.
+            body = file.read(min(os.fstat(file.fileno()).st_size, max_bytes) + 1)
+            while len(body) <= max_bytes and (more := file.read(_PIECE_BYTES)):  # it grows, or has no size of its own
+                body += more
     except FileNotFoundError as error:
         raise PromptTableError(f"there is no file {path} any more") from error
     except OSError as error:

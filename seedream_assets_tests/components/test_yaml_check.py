@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seedream_assets.components.check import check_yaml_files
+from seedream_assets.components.yaml_documents import LARGEST_BYTES, MOST_VALUES
 
 BROKEN = """\
 # a comment
@@ -149,6 +150,22 @@ def test_what_is_no_dataset_is_told(tmp_path: Path, text: str) -> None:
 def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     (error,) = check_yaml_files([tmp_path / "nothing.yaml"])
     assert "cannot be read" in error.message
+
+
+def test_a_file_longer_than_a_declaration_is_one_error_and_read_no_further(tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text("name: a\nprompts: {table: a.csv}\n# " + "x" * LARGEST_BYTES)
+    assert [error.message for error in check_yaml_files([path])] == [
+        f"cannot be read: it has more than {LARGEST_BYTES} bytes, which is the most allowed"
+    ]
+    path.write_text("name: a\nprompts: {table: a.csv}\n# " + "x" * (LARGEST_BYTES - 40))
+    assert check_yaml_files([path]) == []
+
+
+def test_aliases_are_values_and_so_many_of_them_are_allowed(tmp_path: Path) -> None:
+    assert lines_and_messages(tmp_path, "name: &n a\nprompts: {table: a.csv}\ndescription: *n\n") == []
+    (line, message), *_ = lines_and_messages(tmp_path, f"name: a\nx: [{'a, ' * MOST_VALUES}a]\n")
+    assert (line, message) == (1, f"not YAML: more than {MOST_VALUES} values, with what its aliases stand for")
 
 
 def test_variables_of_the_projects_own_are_not_called_errors(tmp_path: Path) -> None:

@@ -93,3 +93,49 @@ def test_nothing_random_and_nothing_outside_can_be_reached(template):
         assert render(template, prompt="a").rejected["rule"].tolist() == ["template"]
     except PromptTableError as refused:
         assert "lipsum" in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("template", "cells", "prompt"),
+    [
+        ("{% set n = namespace(x=0) %}{% for i in range(5) %}{% set n.x = n.x + i %}{% endfor %}{{ n.x }}", {}, "10"),
+        ("{% set n = namespace(x='a') %}{% set n.x = n.x ~ 'b' %}{{ n.x }}", {}, "ab"),
+        ("{{ article | truncate(20, true) }}", {"article": "word " * 100_000}, "word word word wo..."),
+        ("{{ article[:4] }}", {"article": "word " * 100_000}, "word"),
+        ("{{ prompt.replace('cat', 'dog') | replace('a ', 'the ') }}", {"prompt": "a cat"}, "the dog"),
+        ("{{ ['a', 'b'] | join(', ') }} {{ ', '.join(['c', 'd']) }}", {}, "a, b c, d"),
+        ("{{ '%s of %03d' % ('a', 7) }} {{ '{:>4}'.format('x') }} {{ '%s' | format('y') }}", {}, "a of 007    x y"),
+        ("{{ prompt | wordwrap(10) | indent(2) }}", {"prompt": "a cat on a mat"}, "a cat on a\n  mat"),
+        ("{% for w in prompt.split() | reverse %}{{ loop.index }}{{ w }}{{ '' if loop.last else ' ' }}{% endfor %}",
+         {"prompt": "a b c"}, "1c 2b 3a"),
+        ("{% macro light(x) %}{{ x }} light{% endmacro %}{{ light('soft') }}", {}, "soft light"),
+        ("{% for x in [1, [2]] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}", {}, "12"),
+        ("{{ {'a': 1}['a'] + 2 ** 10 }} {{ 2 * 'ab' }} {{ prompt == 'a' }}", {"prompt": "a"}, "1025 abab True"),
+        ("{{ words | map('upper') | join('-') }}", {"words": "ab"}, "A-B"),
+        ("{% set t %}{{ prompt }}!{% endset %}{{ t }}", {"prompt": "a"}, "a!"),
+    ],
+)  # fmt: skip
+def test_what_templates_need_is_within_the_bounds(template, cells, prompt):
+    checked = render(template, **{"prompt": "a", **cells})
+    assert checked.rejected["fix"].tolist() == []
+    assert checked.prompts["prompt"].tolist() == [prompt]
+
+
+def test_the_row_that_asks_for_too_much_is_rejected_and_the_others_go_on():
+    frame = pd.DataFrame({"prompt": ["a", "b", "c"], "times": ["2", "10000000000", "3"]})
+    rules = TableRules(template="{{ prompt * (times | int) }}")
+    checked = check_prompt_table(frame, rules, ModelCatalog())
+    assert checked.prompts["prompt"].tolist() == ["aa", "ccc"]
+    assert checked.rejected["row_number"].tolist() == [2]
+    assert "a text or a list of more than 1000000" in checked.rejected["fix"][0]
+
+
+@pytest.mark.parametrize(("length", "rule"), [(100_000, "prompt_length"), (100_001, "template")])
+def test_a_prompt_is_told_with_its_length_up_to_the_longest_that_is_kept(length, rule):
+    assert render(f"{{{{ prompt * {length} }}}}", prompt="a").rejected["rule"].tolist() == [rule]
+
+
+def test_the_budget_is_one_row_s():
+    frame = pd.DataFrame({"prompt": [f"p{n}" for n in range(30)]})
+    rules = TableRules(template="{% for i in range(90000) %}{% if i == 0 %}{{ prompt }}{% endif %}{% endfor %}")
+    assert check_prompt_table(frame, rules, ModelCatalog()).rejected.empty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -91,6 +92,15 @@ def test_a_file_that_is_too_large_or_gone_is_refused(tmp_path: Path) -> None:
     (tmp_path / "prompts.csv").unlink()
     with pytest.raises(PromptTableError, match=r"no file .* any more"):
         fetch(source)
+
+
+def test_a_file_of_unknown_size_is_read_to_its_end(tmp_path: Path) -> None:
+    """Some files say that they have no bytes, as those below /proc."""
+    (source,) = find_sources("/proc/self/status", base=tmp_path)
+    assert source.size_bytes == 0
+    assert b"VmRSS" in fetch(source)
+    with pytest.raises(PromptTableError, match="larger than the 100 bytes"):
+        fetch(source, max_bytes=100)
 
 
 # --- in S3
@@ -263,6 +273,23 @@ def test_a_failed_fetch_says_why_and_hides_the_query(web: str, path: str, says: 
 def test_a_file_larger_than_allowed_is_refused_announced_or_not(web: str, path: str) -> None:
     with pytest.raises(PromptTableError, match="larger than the 12 bytes"):
         from_web(f"{web}{path}", max_bytes=12)
+
+
+def packed_by(name: str, body: bytes) -> httpx.MockTransport:
+    return answering(lambda _request: httpx.Response(200, headers={"Content-Encoding": name}, content=body))
+
+
+def test_what_a_server_packs_unasked_is_unpacked_as_far_as_its_size_allows() -> None:
+    address = "https://example.com/a.csv"
+    packed = gzip.compress(b"prompt\na cup\n")
+    assert from_web(address, transport=packed_by("gzip", packed)) == b"prompt\na cup\n"
+    bomb = gzip.compress(b"a cup on a table\n" * 4_000_000)
+    with pytest.raises(
+        PromptTableError, match="as the server packs it unpacks to more than the 33554432 bytes allowed"
+    ):
+        from_web(address, max_bytes=10**9, transport=packed_by("gzip", bomb))
+    with pytest.raises(PromptTableError, match=r"example.com packs it as 'zstd', which was not asked for"):
+        from_web(address, transport=packed_by("zstd", packed))
 
 
 def test_the_log_does_not_show_the_query(web: str, caplog: pytest.LogCaptureFixture) -> None:
