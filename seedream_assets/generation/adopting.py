@@ -37,6 +37,7 @@ from seedream_assets.generation.by_hand import (
     run_by_hand,
 )
 from seedream_assets.generation.ledger_store import Ledger, final_key
+from seedream_assets.generation.store_account import is_known_account
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.retries import RetryPolicy, repeat
 from seedream_assets.leonardo.settings import LeonardoSettings
@@ -74,11 +75,13 @@ def adopt_generation(
         NotByHand: The request is neither open nor released, or a run works on it; the account does not know the generation; it is
             another request's; or it differs and `force` is not given. Nothing was written.
         DeclarationError: There is no key.
+        AnotherAccount: The store is bought from another account than the key's.
         LeonardoError: Leonardo did not tell.
     """
 
     async def adopt(ledger: Ledger, async_store: AsyncStore) -> Standing:
         intent = await _adoptable(ledger, async_store, request_id)
+        await _is_right_account(leonardo, async_store)
         generation = await _look_up(leonardo, generation_id)
         if generation is None:
             raise NotByHand(
@@ -217,6 +220,7 @@ def end_deleted(
         NotByHand: The request is not submitted, a run works on it, the account still knows the generation, or does not
             know the others either. Nothing was written.
         DeclarationError: There is no key.
+        AnotherAccount: The store is bought from another account than the key's.
         LeonardoError: Leonardo did not tell.
     """
 
@@ -230,8 +234,9 @@ def end_deleted(
         submits = await ledger.read_submitted(request_id, standing.attempt)
         for writer in (intent.writer, *(submit.writer for submit in submits)):
             await refuse_in_hands(writer, async_store, request_id)
+        is_right = await _is_right_account(leonardo, async_store)
         await _refuse_if_known(leonardo, request_id, submits)
-        if not force and not await _is_right_account(leonardo, async_store, standing):
+        if not force and not is_right and not await _knows_others(leonardo, async_store, standing):
             raise NotByHand(
                 f"this key finds no other generation of {store.url} either, so it may be another account's; "
                 "if it is the right one, add --force"
@@ -254,7 +259,14 @@ async def _refuse_if_known(leonardo: LeonardoSettings | None, request_id: str, s
             )
 
 
-async def _is_right_account(leonardo: LeonardoSettings | None, store: AsyncStore, standing: Standing) -> bool:
+async def _is_right_account(leonardo: LeonardoSettings | None, store: AsyncStore) -> bool:
+    """True where the store says that it is this key's account's; False where it is from before stores said so."""
+    async with _client(leonardo) as client:
+        account = await repeat(client.read_account, policy=RetryPolicy(), sleep=asyncio.sleep)
+    return await is_known_account(store, account.user_id)
+
+
+async def _knows_others(leonardo: LeonardoSettings | None, store: AsyncStore, standing: Standing) -> bool:
     """True where the key finds another generation that this store has bought. Ids are in order of time."""
     others = sorted(owners_of(await _all_keys(store)).keys() - set(standing.generations), reverse=True)
     for generation_id in others[:MOST_WITNESSES]:
@@ -283,16 +295,20 @@ def _ended(intent: Intent, submitted: Submitted, reason: str) -> Failed:
     )
 
 
-async def _look_up(leonardo: LeonardoSettings | None, generation_id: str) -> Generation | None:
-    """A generation as the account shows it now; None where it knows none of this id, or calls it no id at all."""
+def _client(leonardo: LeonardoSettings | None) -> LeonardoClient:
     if leonardo is None:
         raise DeclarationError(
             "no Leonardo key: set LEONARDO_API_KEY; the generation is looked up before anything is written"
         )
+    return LeonardoClient(leonardo)
+
+
+async def _look_up(leonardo: LeonardoSettings | None, generation_id: str) -> Generation | None:
+    """A generation as the account shows it now; None where it knows none of this id, or calls it no id at all."""
     asked = generation_id.strip()
     if not asked:
         return None
-    async with LeonardoClient(leonardo) as client:
+    async with _client(leonardo) as client:
         try:
             found = await repeat(lambda: client.read_generation(asked), policy=RetryPolicy(), sleep=asyncio.sleep)
         except LeonardoRefused as error:

@@ -61,6 +61,11 @@ class Engine:
         self._in_work: set[asyncio.Task[None]] = set()
         self._latest: Errand | None = None
 
+    @property
+    def waiting(self) -> str | None:
+        """What is waited for that has ended and is not whole yet; None where nothing is."""
+        return self._path.polling.waiting
+
     async def run(self, demands: Iterable[Demand]) -> None:
         """See every demand to its end, or stop cleanly. What became of each is in the ledger and in the tally.
 

@@ -35,6 +35,7 @@ from seedream_assets.generation.ledger_store import Ledger, read_endings, read_e
 from seedream_assets.generation.marking import C2PA, Marking
 from seedream_assets.generation.marking_settings import open_marking
 from seedream_assets.generation.settings import EngineSettings
+from seedream_assets.generation.store_account import is_known_account
 from seedream_assets.generation.waiting import Sleep
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
@@ -184,6 +185,8 @@ def recollect_images(
 
     Raises:
         DeclarationError: There is no key, or what the images are to be signed with cannot be used.
+        AnotherAccount: The store is bought from another account than the key's.
+        LeonardoError: The account cannot be read.
         StoreError: The store failed.
     """
     if not short:
@@ -210,6 +213,8 @@ async def _recollect_all(
     ledger, places = Ledger(async_store), asyncio.Semaphore(AT_ONCE)
     try:
         async with LeonardoClient(leonardo) as client, ImageDownloads(leonardo) as downloads:
+            account = await repeat(client.read_account, policy=RetryPolicy(), sleep=sleep)
+            await is_known_account(async_store, account.user_id)
             recollecting = _Recollecting(
                 ledger=ledger,
                 client=client,

@@ -8,7 +8,7 @@ later run looks again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -238,7 +238,7 @@ class Recovery:
             if isinstance(verdict, NotBought):
                 return await self._release(search)
             if isinstance(verdict, Adopt):
-                if await self._adopt(intent, verdict):
+                if await self._adopt(intent, verdict, taken_back=standing.retracted):
                     return await self._ledger.standing(intent.request_id)
                 found = verdict.generations[0].id
                 verdict = Uncertain(reason=f"generation {found} in the account's history is claimed by another request")
@@ -325,11 +325,16 @@ class Recovery:
             elif age > UNKNOWN_FOR_SECONDS:
                 self._deleted.add(name)
 
-    async def _adopt(self, intent: Intent, verdict: Adopt) -> bool:
-        """Take the generations found as the intent's own; False where another request was faster with all of them."""
+    async def _adopt(self, intent: Intent, verdict: Adopt, *, taken_back: Collection[str]) -> bool:
+        """Take the generations found as the intent's own; False where another request was faster with all of them.
+
+        What a person has taken back from it since the look is not taken again.
+        """
         adopted = False
         for generation in verdict.generations:
-            if not await claim_generation(self._store, generation.id, intent.request_id):
+            if id_in_key(generation.id) in taken_back or not await claim_generation(
+                self._store, generation.id, intent.request_id
+            ):
                 continue
             self._at_step("after_adoption", intent.request_id)
             header = signed(intent.request_id, intent.attempt, self._lease.writer())

@@ -144,7 +144,7 @@ async def _run(order: RunOrder) -> RunReport:
                     seconds=order.clock() - began,
                     credits_spent=purse.booked_credits,
                     outage=client.reachability.outage,
-                    waiting=recovery.waiting,
+                    waiting="; ".join(filter(None, (recovery.waiting, engine.waiting))) or None,
                     stopping=stop.reason,
                 )
             )

@@ -35,3 +35,23 @@ async def refuse_another_account(store: AsyncStore, mine: StoreAccount, *, accep
             "LEONARDO_BASE_URL; where that is meant, say so once with `seedream run … --yes`"
         )
     await store.create(mine.origin_key, mine.encode())
+
+
+async def is_known_account(store: AsyncStore, account: str) -> bool:
+    """True where the store says that it is this account's; False where it says nothing yet. Writes nothing.
+
+    For what a person does by hand: another account does not know this one's generations, which proves nothing of them.
+
+    Raises:
+        AnotherAccount: The store is another account's.
+        ObjectUnreadable: `account.json` cannot be read.
+    """
+    if await store.head(ACCOUNT_KEY) is None:
+        return False
+    theirs = decode_account(await store.read(ACCOUNT_KEY), ACCOUNT_KEY)
+    if theirs.account != account:
+        raise AnotherAccount(
+            f"the images in {store.store.url} are bought from account {theirs.account}, and this key is of account {account}: "
+            "use a key of that account"
+        )
+    return True

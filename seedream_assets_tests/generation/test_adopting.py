@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from seedream_assets.core.errors import AnotherAccount
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Retracted, Submitted, encode_event, event_key
+from seedream_assets.core.store_account import ACCOUNT_KEY
 from seedream_assets.generation.adopting import adopt_generation, end_deleted, retract_adoption
 from seedream_assets.generation.by_hand import NotByHand, release_request, show_request
 from seedream_assets.generation.ledger_store import final_key, read_event
@@ -205,6 +207,10 @@ def test_a_deleted_generation_is_ended_only_with_the_right_account_s_key(desk, s
     submitted = next(event for event in show_request(desk.store, stuck.request_id)[1] if isinstance(event, Submitted))
     make_old(desk.store, submitted)
     stranger = start_desk(user_id="00000000-0000-4000-8000-00000000beef").leonardo
+    with pytest.raises(AnotherAccount, match="use a key of that account"):
+        end_deleted(desk.store, stuck.request_id, "gone", stranger, force=True)
+    # A store from before stores said whose they are.
+    desk.store.delete(ACCOUNT_KEY)
     with pytest.raises(NotByHand, match="may be another account"):
         end_deleted(desk.store, stuck.request_id, "gone", stranger)
     with pytest.raises(NotByHand, match="knows generation"):
@@ -214,6 +220,14 @@ def test_a_deleted_generation_is_ended_only_with_the_right_account_s_key(desk, s
     with pytest.raises(NotByHand, match="is failed, not submitted"):
         end_deleted(desk.store, stuck.request_id, "gone", desk.leonardo)
     assert desk.run([stuck]).requests == {}
+
+
+def test_with_another_account_s_key_nothing_is_adopted(two, desk, start_desk):
+    (cat, of_cat), _ = two
+    stranger = start_desk(user_id="00000000-0000-4000-8000-00000000beef").leonardo
+    with pytest.raises(AnotherAccount):
+        adopt_generation(desk.store, cat.request_id, of_cat, stranger, force=True)
+    assert desk.state(cat) is RequestState.OPEN
 
 
 def make_old(store, submitted):

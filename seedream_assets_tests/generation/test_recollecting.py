@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from seedream_assets.core.errors import AnotherAccount
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Recollected
 from seedream_assets.generation.by_hand import NotByHand, show_request
@@ -131,3 +132,10 @@ def test_an_api_that_is_away_is_told_for_each_and_changes_nothing(desk):
     (found,) = recollect(desk, request)
     assert (found.fetched, "does not know generation" in str(found.told)) == (0, True)
     assert desk.standing(request).recollected == ()
+
+
+def test_another_account_s_key_proves_nothing_of_this_one_s_images(desk, start_desk):
+    request = ended_short(desk, shown="empty")
+    stranger = start_desk(user_id="00000000-0000-4000-8000-00000000beef").leonardo
+    with pytest.raises(AnotherAccount):
+        recollect_images(desk.store, find_short(desk.store, request_id=request.request_id), stranger)
