@@ -113,7 +113,7 @@ class Desk:
     def judge(self, requests: Iterable[GenerationRequest]) -> Judgement:
         """After one more run with nothing to do, which settles what earlier ones left in the dataset's log."""
         self.run([])
-        return judge(self.store, self.emulator.account, [one.request_id for one in requests], dataset=DATASET)
+        return judge(self.store, self.emulator.account, [one.request_id for one in requests])
 
     @property
     def bill(self) -> dict[str, Any]:

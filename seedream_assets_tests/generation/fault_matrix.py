@@ -25,6 +25,7 @@ from seedream_assets.core.models import ModelCatalog
 from seedream_assets.core.run_report import RunReport
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
+from seedream_assets.generation.lease import CLOCK_GRAIN_SECONDS
 from seedream_assets.generation.run import RunOrder, run_generation
 from seedream_assets.generation.settings import EngineSettings
 from seedream_assets.leonardo.settings import LeonardoSettings
@@ -32,7 +33,7 @@ from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import NO_METADATA, ObjectStore
 from seedream_assets.storage.s3 import S3Store
 from seedream_assets.storage.s3_client import S3Options
-from seedream_assets_tests.generation.judging import Judgement, judge
+from seedream_assets_tests.generation.judging import Judgement, judge, release_what_was_not_billed
 from seedream_assets_tests.generation.killed_process import make_requests, open_demands
 from seedream_assets_tests.storage.faulty_proxy import Fault, Refusal, SeenRequest, running_faulty_proxy
 from seedream_assets_tests.storage.s3_server import S3Server
@@ -253,12 +254,18 @@ class FaultMatrix:
             heal()
             runs = 1
             while open_demands(store, requests) and runs < MOST_RUNS:
+                if runs == MOST_RUNS // 2:
+                    release_what_was_not_billed(store, emulator.account, requests)
+                # What is bought later, and shown, tells of what is not shown that it was not bought.
+                time.sleep(CLOCK_GRAIN_SECONDS + 0.2)
+                witness = make_requests((f"{case.name} witness {runs}",), 1)
+                self._see(store, emulator.base_url, emulator.key, witness, CREDITS * MOST_RUNS, dataset="witness")
                 self._see(store, emulator.base_url, emulator.key, requests, price)
                 runs += 1
             # One more, with nothing to do: it settles in the dataset's log what earlier runs left open.
             self._see(store, emulator.base_url, emulator.key, [], price)
             bill = emulator.account.bill(details=False)
-            verdict = judge(store, emulator.account, [request.request_id for request in requests], dataset="faults")
+            verdict = judge(store, emulator.account, [request.request_id for request in requests])
         return Result(
             name=case.name,
             seen=seen,
@@ -271,7 +278,15 @@ class FaultMatrix:
         )
 
     @staticmethod
-    def _see(store: ObjectStore, base_url: str, key: str, requests: list[GenerationRequest], price: int) -> str:
+    def _see(
+        store: ObjectStore,
+        base_url: str,
+        key: str,
+        requests: list[GenerationRequest],
+        price: int,
+        *,
+        dataset: str = "faults",
+    ) -> str:
         demands = open_demands(store, requests)
         reports: list[RunReport] = []
         order = RunOrder(
@@ -296,7 +311,7 @@ class FaultMatrix:
             models=ModelCatalog(),
             # Exactly the price of the plan: whatever is counted twice cannot be bought.
             budget=Budget(max_credits_total=price),
-            dataset="faults",
+            dataset=dataset,
             partition="all",
             demands=iter(demands),
             total=len(demands),

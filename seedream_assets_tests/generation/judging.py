@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter
 
 from seedream_assets.core.errors import DownloadError, StoreError
+from seedream_assets.core.generation_requests import GenerationRequest
 from seedream_assets.core.images import inspect_image
+from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Completed, Recollected, decode_event, id_in_key
 from seedream_assets.emulator.account import Account
 from seedream_assets.generation.budget_log import BudgetEntry
+from seedream_assets.generation.by_hand import release_request
 from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -36,8 +39,8 @@ class Judgement:
         return not (self.billed_twice or self.paid_not_stored or self.torn or self.stuck or self.credits_off)
 
 
-def judge(store: ObjectStore, account: Account, request_ids: Iterable[str], *, dataset: str) -> Judgement:
-    """Compare what is stored with what the account has billed."""
+def judge(store: ObjectStore, account: Account, request_ids: Iterable[str]) -> Judgement:
+    """Compare what is stored, and the budget logs of all datasets, with what the account has billed."""
     bill = account.bill(details=True)
     verdict = Judgement(billed_twice=bill["duplicates"])
     stored = _stored_images(store, verdict)
@@ -52,12 +55,33 @@ def judge(store: ObjectStore, account: Account, request_ids: Iterable[str], *, d
         if not standing.is_final:
             verdict.stuck += 1
             verdict.notes += [info.key for info in store.list(f"requests/{name}/")] or [f"{name} was never begun"]
-    entries = list(store.list(f"datasets/{dataset}/budget/"))
-    committed = _BUDGET.validate_json(store.read(entries[-1].key)).committed if entries else 0
+    committed = sum(_committed(store, dataset) for dataset in store.list_folders("datasets/"))
     verdict.credits_off = abs(committed - bill["credits"])
     if bill["violations"] or bill["auth_leaks"]:
         verdict.notes.append(f"violations: {bill['violations']}, key shown to others: {bill['auth_leaks']}")
     return verdict
+
+
+def _committed(store: ObjectStore, dataset: str) -> int:
+    entries = list(store.list(f"datasets/{dataset}/budget/"))
+    return _BUDGET.validate_json(store.read(entries[-1].key)).committed if entries else 0
+
+
+def release_what_was_not_billed(store: ObjectStore, account: Account, requests: Iterable[GenerationRequest]) -> int:
+    """What a person does who has looked into the account: release open requests of which it shows nothing.
+
+    For those whose answer was lost twice, which no run buys again on the same day. Returns how many.
+    """
+    billed = {line["prompt"] for line in account.bill(details=True)["details"]}
+    wanted = {request.request_id: request for request in requests}
+    still_open = [
+        name
+        for name, standing in Standings(store).of(wanted).items()
+        if standing.state is RequestState.OPEN and wanted[name].spec.prompt not in billed
+    ]
+    for name in still_open:
+        release_request(store, name, "the account shows nothing of it")
+    return len(still_open)
 
 
 def _stored_images(store: ObjectStore, verdict: Judgement) -> Counter[str]:

@@ -67,6 +67,7 @@ class ChildOrder:
     kill_after_seconds: float = 0.0
     stop_instead: bool = False
     max_credits_total: int | None = None
+    dataset: str = "killed"
     lease_seconds: float = 1.0
     settle_seconds: float = 0.8
     drain_seconds: float = 3.0
@@ -120,7 +121,7 @@ def run_child(order: ChildOrder) -> None:
             ),
             models=ModelCatalog(),
             budget=Budget(max_credits_total=order.max_credits_total, unlimited=order.max_credits_total is None),
-            dataset="killed",
+            dataset=order.dataset,
             partition="all",
             demands=iter(demands),
             total=len(demands),

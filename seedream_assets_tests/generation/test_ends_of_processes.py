@@ -68,7 +68,7 @@ def assert_everything_is_well(desk, order):
     settling = start(run_child, ChildOrder(**{**vars(order), "prompts": ()}))
     settling.join(20)
     ids = [request.request_id for request in make_requests(order.prompts, order.images)]
-    verdict = judge(desk.store, desk.emulator.account, ids, dataset="killed")
+    verdict = judge(desk.store, desk.emulator.account, ids)
     assert verdict.is_clean, verdict
 
 
