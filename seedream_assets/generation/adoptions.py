@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 
-from seedream_assets.core.errors import ObjectNotFound
+from seedream_assets.core.errors import ObjectNotFound, ObjectUnreadable
 from seedream_assets.core.ledger_events import id_in_key
 from seedream_assets.generation.async_store import AsyncStore
 
@@ -22,9 +22,26 @@ async def claim_generation(store: AsyncStore, generation_id: str, request_id: st
     """Make a generation found in the history a request's own; False where it is another request's already.
 
     Equal bytes count as one's own write: whoever adopts it for the same request succeeds.
+
+    Raises:
+        ObjectUnreadable: Somebody has adopted it, and whose it is cannot be read.
     """
-    number = await _retractions(store, generation_id)
-    return await store.create(_adoption_key(generation_id, number), _facts(generation_id, request_id))
+    key = _adoption_key(generation_id, await _retractions(store, generation_id))
+    if await store.create(key, _facts(generation_id, request_id)):
+        return True
+    try:
+        told = json.loads(await store.read(key))
+        is_told = isinstance(told, dict) and isinstance(told.get("request_id"), str)
+    except ValueError:
+        is_told = False
+    if not is_told:
+        raise ObjectUnreadable(
+            key,
+            found="does not tell which request has adopted this generation",
+            remedy=f"see with `seedream trace {generation_id}` whether one owns it; where none does, delete this object, and "
+            "the next run adopts it anew",
+        )
+    return False
 
 
 async def free_generation(store: AsyncStore, generation_id: str, request_id: str) -> bool:

@@ -26,6 +26,7 @@ from seedream_assets.core.reconcile import (
     find_not_in_account,
     find_not_in_ledger,
 )
+from seedream_assets.core.store_account import StoreAccount
 from seedream_assets.generation.adopting import adopt_generation
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.by_hand import NotByHand, by_hand
@@ -34,6 +35,7 @@ from seedream_assets.generation.deployment import Deployment
 from seedream_assets.generation.lease import is_gone
 from seedream_assets.generation.ledger_store import Ledger
 from seedream_assets.generation.run import READ_POLICY
+from seedream_assets.generation.store_account import is_known_account, refuse_another_account
 from seedream_assets.generation.submitting import signed
 from seedream_assets.generation.waiting import Sleep
 from seedream_assets.leonardo.client import LeonardoClient
@@ -58,6 +60,7 @@ def reconcile(deployment: Deployment, *, since: datetime, sleep: Sleep = asyncio
     Raises:
         DeclarationError: There is no key.
         LeonardoError: The account or its history cannot be read.
+        AnotherAccount: The store is another account's.
         StoreError: The ledger cannot be listed.
     """
     if deployment.leonardo is None:
@@ -71,6 +74,7 @@ async def _reconcile(
     store = deployment.store
     async with LeonardoClient(leonardo) as client:
         account = await repeat(client.read_account, policy=READ_POLICY, sleep=sleep)
+        await _refuse_another(store, account.user_id)
         history, whole = await _read_history(
             client, account.user_id, since=since, pages=deployment.engine.history_pages, sleep=sleep
         )
@@ -95,6 +99,14 @@ async def _reconcile(
         not_in_ledger=tuple(not_in_ledger),
         not_in_account=tuple(find_not_in_account(owned, shown=shown, found=found)),
     )
+
+
+async def _refuse_another(store: ObjectStore, account: str) -> None:
+    async_store = AsyncStore(store, threads=1, sleep=asyncio.sleep)
+    try:
+        await is_known_account(async_store, account)
+    finally:
+        async_store.close()
 
 
 async def _read_history(
@@ -192,7 +204,7 @@ def adopt_planned(deployment: Deployment, found: Reconciliation) -> tuple[list[s
         name = f"generation {one.generation.id} for request {one.planned.request.request_id[:12]}"
         try:
             if one.planned.standing.state is RequestState.FREE:
-                asyncio.run(_begin_by_hand(deployment, one, one.planned))
+                asyncio.run(_begin_by_hand(deployment, one, one.planned, account=found.account))
             adopt_generation(deployment.store, one.planned.request.request_id, one.generation.id, deployment.leonardo)
         except NotByHand as error:
             if one.planned.standing.state is RequestState.FREE:
@@ -203,7 +215,7 @@ def adopt_planned(deployment: Deployment, found: Reconciliation) -> tuple[list[s
     return adopted, left
 
 
-async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Planned) -> None:
+async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Planned, *, account: str) -> None:
     """Reserve and write the intent of a request that was bought without one.
 
     Raises:
@@ -214,6 +226,9 @@ async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Pl
     store = AsyncStore(deployment.store, threads=4, sleep=asyncio.sleep)
     try:
         ledger = Ledger(store)
+        if deployment.leonardo is not None:
+            mine = StoreAccount.of(account, deployment.leonardo.base_url)
+            await refuse_another_account(store, mine, accepts_origin=deployment.accepts_origin)
         budget = DatasetBudget(
             store,
             dataset=planned.dataset,
@@ -247,6 +262,7 @@ async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Pl
             dataset=planned.dataset,
             partition=planned.partition,
             run_id=RUN_ID,
+            account=account,
         )
         if not await ledger.write(intent):
             await budget.settle({number: 0})

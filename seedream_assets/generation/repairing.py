@@ -54,6 +54,7 @@ from seedream_assets.generation.marking import as_it_stands
 from seedream_assets.generation.marking_settings import open_marking
 from seedream_assets.generation.run import DOWNLOAD_POLICY, READ_POLICY
 from seedream_assets.generation.set_aside import set_aside
+from seedream_assets.generation.store_account import is_known_account, read_store_account
 from seedream_assets.generation.verification import Verification, load_manifests, verify_images
 from seedream_assets.generation.waiting import Sleep
 from seedream_assets.leonardo.client import LeonardoClient
@@ -95,6 +96,7 @@ def repair_dataset(
 
     Raises:
         StoreError: The store failed.
+        AnotherAccount: The store is another account's; what needs no account was mended.
     """
     repair = Repair()
     asyncio.run(mend_budget_log(deployment, declaration.name, repair.mended, repair.left))
@@ -150,9 +152,13 @@ async def _mend_all(
     async with AsyncExitStack() as stack:
         store = AsyncStore(deployment.store, threads=deployment.engine.store_threads, sleep=sleep)
         stack.callback(store.close)
+        found = list(_find_broken(declaration, planned, deployment.store, lost))
         client, delivery = None, None
         if deployment.leonardo is not None:
             client = await stack.enter_async_context(LeonardoClient(deployment.leonardo))
+            if found:
+                account = await repeat(client.read_account, policy=READ_POLICY, sleep=sleep)
+                await is_known_account(store, account.user_id)
             delivery = Delivery(
                 store=store,
                 downloads=await stack.enter_async_context(ImageDownloads(deployment.leonardo)),
@@ -183,7 +189,6 @@ async def _mend_all(
                 except (LeonardoError, DownloadError, NotMended, ObjectUnreadable) as error:
                     repair.left.append(f"request {broken.request.request_id[:12]}: {error}")
 
-        found = _find_broken(declaration, planned, deployment.store, lost)
         await asyncio.gather(*(mend(one) for one in found))
 
 
@@ -323,6 +328,7 @@ class Mending:
         count = ending.count if ending else await self._count_by_account(submits, planned=request.count)
         spec, listed = request.spec, credits_for(self._deployment.models.find(request.spec.model), count)
         held = await self._store.call(lambda store: reservation_of(store, self._broken.dataset, self._request_id))
+        owner = await read_store_account(self._store)
         return Intent(
             **self._header(await self._written_at(key), writer=held.writer if held else None),
             spec_id=spec.spec_id,
@@ -341,6 +347,7 @@ class Mending:
             dataset=ending.dataset if ending else self._broken.dataset,
             partition=self._broken.partition,
             run_id=ending.run_id if ending else "repaired",
+            account=owner.account if owner else None,
         )
 
     async def _count_by_account(self, submits: Sequence[Submitted], *, planned: int) -> int:

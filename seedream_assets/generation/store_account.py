@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seedream_assets.core.errors import AnotherAccount
+from seedream_assets.core.errors import AnotherAccount, ObjectNotFound
 from seedream_assets.core.store_account import ACCOUNT_KEY, StoreAccount, decode_account
 from seedream_assets.generation.async_store import AsyncStore
 
@@ -37,6 +37,18 @@ async def refuse_another_account(store: AsyncStore, mine: StoreAccount, *, accep
     await store.create(mine.origin_key, mine.encode())
 
 
+async def read_store_account(store: AsyncStore) -> StoreAccount | None:
+    """Whose a store is; None where it is nobody's yet.
+
+    Raises:
+        ObjectUnreadable: `account.json` cannot be read.
+    """
+    try:
+        return decode_account(await store.read(ACCOUNT_KEY), ACCOUNT_KEY)
+    except ObjectNotFound:
+        return None
+
+
 async def is_known_account(store: AsyncStore, account: str) -> bool:
     """True where the store says that it is this account's; False where it says nothing yet. Writes nothing.
 
@@ -46,9 +58,9 @@ async def is_known_account(store: AsyncStore, account: str) -> bool:
         AnotherAccount: The store is another account's.
         ObjectUnreadable: `account.json` cannot be read.
     """
-    if await store.head(ACCOUNT_KEY) is None:
+    theirs = await read_store_account(store)
+    if theirs is None:
         return False
-    theirs = decode_account(await store.read(ACCOUNT_KEY), ACCOUNT_KEY)
     if theirs.account != account:
         raise AnotherAccount(
             f"the images in {store.store.url} are bought from account {theirs.account}, and this key is of account {account}: "

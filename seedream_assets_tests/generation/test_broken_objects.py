@@ -311,3 +311,20 @@ def test_a_person_can_release_an_open_request_whose_intent_cannot_be_read_once_n
     _, events = show_request(desk.store, request.request_id, on_unreadable=unreadable.append)
     assert [event.event for event in events] == ["released"]
     assert desk.run([request]).requests == {"completed": 1}
+
+
+def test_an_adoption_that_cannot_be_read_leaves_its_request_uncertain_until_it_is_deleted(desk, damage):
+    request, other = make_paid_request("a cat"), make_paid_request("a dog")
+    open_intent(desk, request)
+    (job,) = desk.emulator.account.bill(details=True)["details"]
+    key = f"adoptions/{job['generation_id']}.json"
+    desk.store.create(key, json.dumps({"request_id": "0" * 64}).encode(), content_type="application/json")
+    damage(desk.store, key)
+    report = desk.run([request, other])
+    assert report.requests == {"completed": 1, "pending": 1}
+    assert key in report.notes[request.request_id]
+    assert REMEDY.search(report.notes[request.request_id])
+    assert desk.bill["generations"] == 2
+    desk.store.delete(key)
+    assert desk.run([request]).requests == {"completed": 1}
+    assert (desk.bill["generations"], desk.bill["duplicates"]) == (2, 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.core.errors import AnotherAccount, DeclarationError
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Intent, Submitted
 from seedream_assets.core.partitions import UNPARTITIONED
@@ -154,6 +154,7 @@ def test_a_generation_that_equals_a_request_that_nobody_began_is_given_to_it_and
     intent = read_event(dataset.desk.store, f"requests/{row['request_id']}/00-intent.json")
     assert isinstance(intent, Intent)
     assert (intent.run_id, intent.writer.engine_id, intent.dataset) == ("reconcile", "by-hand", "scenes")
+    assert intent.account == found.account
     submitted = read_event(dataset.desk.store, f"requests/{row['request_id']}/00-submitted-{job.generation_id}.json")
     assert isinstance(submitted, Submitted)
     assert submitted.adopted
@@ -234,3 +235,15 @@ def test_a_history_that_cannot_be_read_back_so_far_is_no_proof(dataset):
 def test_without_a_key_it_is_refused(dataset):
     with pytest.raises(DeclarationError, match="LEONARDO_API_KEY"):
         reconcile(replace(dataset.deployment, leonardo=None), since=YESTERDAY)
+
+
+def test_a_store_is_not_held_against_another_account(dataset, start_desk):
+    dataset.bring([MUG])
+    other = start_desk(user_id="99999999-2222-4333-8444-555555555555")
+    before = {info.key for info in dataset.desk.store.list("")}
+    elsewhere = replace(
+        dataset.deployment, leonardo=LivingDataset(desk=other, folder=dataset.folder).deployment.leonardo
+    )
+    with pytest.raises(AnotherAccount, match="use a key of that account"):
+        reconcile(elsewhere, since=YESTERDAY, sleep=short_sleep)
+    assert {info.key for info in dataset.desk.store.list("")} == before
