@@ -75,6 +75,14 @@ class Account:
         with self._lock:
             self.settings = self.settings.changed(settings)
 
+    def age(self, seconds: float) -> None:
+        """Let everything that was made be older, as though so much time had passed since."""
+        with self._lock:
+            for job in self._in_order:
+                job.created_at -= seconds
+                job.starts_at -= seconds
+                job.ends_at -= seconds
+
     # Who may ask, and how often
 
     def count(self, what: str) -> None:
@@ -158,6 +166,11 @@ class Account:
         """Find a generation that has not been deleted."""
         job = self._jobs.get(generation_id.lower())
         return None if job is None or job.deleted else job
+
+    def jobs(self) -> list[Job]:
+        """Every generation of the account, oldest first, deleted ones and web-app ones included."""
+        with self._lock:
+            return list(self._in_order)
 
     def delete(self, generation_id: str) -> Job | None:
         """Hide a generation. Its slot stays busy and its price stays paid: neither is documented otherwise."""

@@ -43,7 +43,7 @@ def judge(store: ObjectStore, account: Account, request_ids: Iterable[str]) -> J
     """Compare what is stored, and the budget logs of all datasets, with what the account has billed."""
     bill = account.bill(details=True)
     verdict = Judgement(billed_twice=bill["duplicates"])
-    stored = _stored_images(store, verdict)
+    stored = stored_images(store, verdict)
     for line in bill["details"]:
         job = account.job(line["generation_id"])
         assert job is not None
@@ -84,7 +84,7 @@ def release_what_was_not_billed(store: ObjectStore, account: Account, requests: 
     return len(still_open)
 
 
-def _stored_images(store: ObjectStore, verdict: Judgement) -> Counter[str]:
+def stored_images(store: ObjectStore, verdict: Judgement) -> Counter[str]:
     """Whole images of completed requests, by generation; everything that cannot be read is torn."""
     stored: Counter[str] = Counter()
     for info in store.list("requests/"):

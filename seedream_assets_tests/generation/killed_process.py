@@ -105,7 +105,7 @@ def run_child(order: ChildOrder) -> None:
         machine = order.machine
         platform.node = lambda: machine  # type: ignore[assignment]
     if order.kill_at == "any_time":
-        _later(order.kill_after_seconds, order)
+        kill_later(order.kill_after_seconds, order)
     store = open_child_store(order.store, order.environment)
     demands = open_demands(store, make_requests(order.prompts, order.images))
     run_generation(
@@ -125,7 +125,7 @@ def run_child(order: ChildOrder) -> None:
             partition="all",
             demands=iter(demands),
             total=len(demands),
-            at_step=_Killer(order),
+            at_step=Killer(order),
             watch_parent=order.watch_parent,
             sleep=short_sleep,
         )
@@ -165,8 +165,8 @@ def run_orphan(order: ChildOrder, pid_file: str) -> None:
     signal.pause()
 
 
-class _Killer:
-    """Ends this process at its step."""
+class Killer:
+    """Ends or stops this process at the step that its order names."""
 
     def __init__(self, order: ChildOrder) -> None:
         self._order = order
@@ -180,10 +180,11 @@ class _Killer:
         if step == self._order.kill_at and turn == self._order.kill_turn:
             _end(self._order)
         if step == "before_post" and self._order.kill_at == "in_post" and turn == self._order.kill_turn:
-            _later(self._order.kill_after_seconds, self._order)
+            kill_later(self._order.kill_after_seconds, self._order)
 
 
-def _later(seconds: float, order: ChildOrder) -> None:
+def kill_later(seconds: float, order: ChildOrder) -> None:
+    """End or stop this process after so many seconds."""
     timer = threading.Timer(seconds, _end, (order,))
     timer.daemon = True
     timer.start()
