@@ -355,6 +355,16 @@ def test_the_price_may_change_from_one_generation_to_the_next(start: StartEmulat
     assert caller.bill()["credits"] == 392
 
 
+def test_what_was_made_can_be_made_older(start: StartEmulator) -> None:
+    caller = start(latency_seconds=100, latency_sigma=0)
+    caller.create_id("the older one")
+    caller.account.age(3600)
+    caller.create_id("the younger one")
+
+    assert [entry["createdAt"] for entry in caller.history()] == ["2026-11-22T09:14:03.512", "2026-11-22T08:14:03.512"]
+    assert [job.status(caller.clock()) for job in caller.account.jobs()] == ["COMPLETE", "PENDING"]
+
+
 # ---- changing it
 
 
