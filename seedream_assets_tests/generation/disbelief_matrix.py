@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Submitted, decode_event, id_in_key
@@ -470,6 +471,6 @@ def running_disbelief_matrix(*, requests: int, lost: float, s3: bool) -> Iterato
     if not s3:
         yield DisbeliefMatrix(requests=requests, lost=lost, s3=None)
         return
-    with running_s3_server() as server:
-        os.environ.update(server.environment)  # the server that children are forked from makes its client once
+    # The process that children are forked from makes its client once, by its environment.
+    with running_s3_server() as server, mock.patch.dict(os.environ, server.environment):
         yield DisbeliefMatrix(requests=requests, lost=lost, s3=server)

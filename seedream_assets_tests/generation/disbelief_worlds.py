@@ -263,3 +263,51 @@ OWN = (
 """More of our own."""
 
 WORLDS = (*TABLE, *OWN)
+
+SHORT = tuple(
+    world
+    for world in WORLDS
+    if world.name
+    in (
+        "only the very first answer is lost",
+        "size rounded to 16",
+        "another seed",
+        "seed null",
+        "local time, 5 h behind",
+        "time with a zone",
+        "time in milliseconds",
+        "clock 6 min behind",
+        "createdAt 6 min behind",
+        "prompt spaced",
+        "prompt cut",
+        "prompt empty",
+        "model by its name",
+        "never lists what the API made",
+        "a lag that differs",
+        "oldest first",
+        "pages of 10",
+        "pages of 5 that ignore the offset",
+        "every other page is stale",
+        "web app with the same prompts",
+        "accepted and answered 302",
+        "accepted and answered 400, flat",
+        "accepted and answered 403 as a page",
+        "accepted and answered 429, flat",
+        "images 2 s late, partial",
+        "FAILED 2 s before COMPLETE",
+        "one image too many",
+        "56 where 28 is quoted",
+        "56, and a cap on each run",
+        "cost told: zero",
+        "cost told: tiny",
+        "a store that was copied",
+        "a paused guest",
+        "a new key for the same account",
+        "told rightly at first, otherwise later",
+        "one seed for all rows",
+        "requests lost, and a day passes",
+        "refusals that are true and some that are not",
+        "answers lost twice",
+    )
+)
+"""One of each kind, for a test of a few minutes."""

@@ -1,7 +1,10 @@
-"""The kill matrix and the fault matrix, reduced; `benchmarks/` runs them in full."""
+"""The kill, fault and disbelief matrices, reduced; `benchmarks/` runs them in full."""
 
 import pytest
 
+from seedream_assets_tests.generation.disbelief_matrix import make_case as make_doubtful_case
+from seedream_assets_tests.generation.disbelief_matrix import running_disbelief_matrix
+from seedream_assets_tests.generation.disbelief_worlds import SHORT
 from seedream_assets_tests.generation.fault_matrix import CASES, FaultMatrix
 from seedream_assets_tests.generation.kill_matrix import make_case, running_kill_matrix
 
@@ -24,3 +27,15 @@ def test_whatever_goes_wrong_nothing_is_billed_twice_and_nothing_paid_is_lost(ca
         monkeypatch.setenv(name, value)
     result = FaultMatrix(requests=60, s3=s3_server).run(case)
     assert result.verdict.is_clean, result
+
+
+@pytest.fixture(scope="module")
+def disbelief():
+    with running_disbelief_matrix(requests=10, lost=0.25, s3=True) as matrix:
+        yield matrix
+
+
+@pytest.mark.parametrize("case", [make_doubtful_case(seed, SHORT) for seed in range(len(SHORT))], ids=str)
+def test_whatever_the_account_tells_nothing_is_bought_twice_or_given_up(case, disbelief):
+    outcome = disbelief.run_case(case)
+    assert outcome.is_clean, outcome
