@@ -47,7 +47,8 @@ def any_error(envelope: str, status: int, message: str, code: str, retry_after: 
     """Send an error in one of the three envelopes: `flat`, a bare `array`, or an `object` with errors."""
     content: object = {"error": message, "path": "$", "code": code}
     if envelope != "flat":
-        error = _graphql_error(message, code, None, status)
+        # What comes with HTTP 200 names the status that it should have had.
+        error = _graphql_error(message, code, None, status if status >= 400 else 400)
         content = [error] if envelope == "array" else {"errors": [error], "data": None}
     headers = () if retry_after is None else (("Retry-After", str(max(1, -int(-retry_after // 1)))),)
     return Answer(status, json.dumps(content).encode(), headers=headers)

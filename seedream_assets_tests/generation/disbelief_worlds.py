@@ -86,9 +86,10 @@ def _answered(name: str, kind: str, **options: Any) -> World:
     return World(name=name, faults=(strikes(kind, **options),))
 
 
-def _refused(status: int, envelope: str = "flat", **options: Any) -> World:
-    name = f"accepted and answered {status}, {envelope}{' ' + str(options) if options else ''}"
-    return _answered(name, "error_after", status=status, envelope=envelope, **options)
+def _refused(status: int, message: str, envelope: str = "flat", code: str = "unexpected", **options: Any) -> World:
+    name = f"accepted and answered {status} {message}" + (f", {envelope}" if envelope != "flat" else "")
+    how = {"status": status, "message": message, "envelope": envelope, "code": code, **options}
+    return _answered(name + (", Retry-After" if "retry_after" in options else ""), "error_after", **how)
 
 
 def _images(name: str, *, images: int = 1, marker: str = "", **account: Any) -> World:
@@ -156,12 +157,22 @@ _ANSWERS = (
         _answered(f"accepted and answered {status}", "redirect_after", status=status)
         for status in (301, 302, 303, 307, 308)
     ),
-    *(_refused(status) for status in (400, 402, 403, 404, 413, 422)),
-    _refused(401, code="access-denied"),
-    *(_refused(status, "array", code="VALIDATION_ERROR") for status in (200, 400)),
-    *(_refused(status, "object", code="BAD_REQUEST") for status in (200, 403)),
-    _refused(429),
-    _refused(429, retry_after=1),
+    _refused(400, "invalid dimensions", code="bad-request"),
+    _refused(400, "unexpected variable"),
+    _refused(401, "Authentication hook unauthorized this request", code="access-denied"),
+    _refused(402, "Insufficient balance"),
+    _refused(403, "forbidden"),
+    _refused(403, "content moderation filter: mug"),
+    _refused(404, "Endpoint not found", code="not-found"),
+    _refused(413, "payload too large"),
+    _refused(422, "invalid prompt", code="validation-failed"),
+    _refused(200, "Validation failed", "array", "VALIDATION_ERROR"),
+    _refused(400, "Validation failed", "array", "VALIDATION_ERROR"),
+    _refused(200, "Bad request", "object", "BAD_REQUEST"),
+    _refused(403, "Bad request", "object", "BadRequestException"),
+    _refused(500, "Service Error"),
+    _refused(429, "Too many requests"),
+    _refused(429, "Too many requests", retry_after=1),
     *(
         _answered(f"accepted and answered {status} as a page", "html_after", status=status)
         for status in (200, 403, 502)
@@ -242,8 +253,8 @@ OWN = (
     World(
         name="refusals that are true and some that are not",
         faults=(
-            strikes("error_before", status=400, code="bad-request"),
-            strikes("error_after", status=400, code="bad-request"),
+            strikes("error_before", status=400, code="bad-request", message="invalid dimensions"),
+            strikes("error_after", status=400, code="bad-request", message="invalid dimensions"),
         ),
     ),
     World(
@@ -290,9 +301,11 @@ SHORT = tuple(
         "every other page is stale",
         "web app with the same prompts",
         "accepted and answered 302",
-        "accepted and answered 400, flat",
+        "accepted and answered 400 invalid dimensions",
+        "accepted and answered 200 Validation failed, array",
+        "accepted and answered 403 content moderation filter: mug",
         "accepted and answered 403 as a page",
-        "accepted and answered 429, flat",
+        "accepted and answered 429 Too many requests",
         "images 2 s late, partial",
         "FAILED 2 s before COMPLETE",
         "one image too many",
