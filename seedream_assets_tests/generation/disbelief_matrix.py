@@ -33,7 +33,7 @@ from seedream_assets.emulator.server import RunningEmulator, running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
 from seedream_assets.generation.ledger_store import Standings
 from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets_tests.generation.disbelief_process import DoubtingOrder, run_doubting
+from seedream_assets_tests.generation.disbelief_process import UNEXPECTED, DoubtingOrder, run_doubting
 from seedream_assets_tests.generation.disbelief_worlds import HOUR, QUOTED_CREDITS, WORLDS, World
 from seedream_assets_tests.generation.judging import Judgement, stored_images
 from seedream_assets_tests.generation.killed_process import fork_server, open_child_store
@@ -86,7 +86,7 @@ class Outcome:
         caps_crossed: Credits beyond what the cap and the world allow.
         wrong_account: Generations of the account that was second on this store.
         wrong_picture: Generations that a request took for its own and that are another's.
-        hung: Runs that did not end.
+        broken: Runs that did not end, ended with a traceback, or told of an error that nobody foresaw.
         lost: Generations that no answer has told the ledger of.
         adopted: Of these, owned by their requests in the end.
         must_adopt: The world asks for all of them.
@@ -100,7 +100,7 @@ class Outcome:
     caps_crossed: int = 0
     wrong_account: int = 0
     wrong_picture: int = 0
-    hung: int = 0
+    broken: int = 0
     lost: int = 0
     adopted: int = 0
     must_adopt: bool = False
@@ -126,7 +126,7 @@ ZEROS = (
     "caps_crossed",
     "wrong_account",
     "wrong_picture",
-    "hung",
+    "broken",
     "not_adopted",
 )
 
@@ -355,13 +355,14 @@ class _Play:
     def _end(self, process: Any, told: Any) -> None:
         process.join(RUN_SECONDS)
         if process.is_alive():
-            self._outcome.hung += 1
+            self._outcome.broken += 1
             process.kill()
             process.join()
         words = "killed" if process.exitcode == -signal.SIGKILL else f"exit code {process.exitcode}"
         with contextlib.suppress(EOFError):
             words = told.recv() if told.poll() else words
         told.close()
+        self._outcome.broken += process.exitcode not in (0, -signal.SIGKILL) or f"e.g. {UNEXPECTED}" in words
         self._outcome.runs += 1
         self._outcome.told.append(words)
 

@@ -31,6 +31,8 @@ from seedream_assets_tests.generation.killed_process import (
 )
 
 DATASET = "disbelief"
+# How the engine begins to tell of an error that nobody foresaw.
+UNEXPECTED = "unexpected "
 # Neither is a multiple of 16.
 WIDTH, HEIGHT = 72, 56
 SLOTS = 6
@@ -145,5 +147,7 @@ def _in_words(reports: list[RunReport], raised: str) -> str:
     for report in reports:
         words += [f"{count} {outcome}" for outcome, count in sorted(report.requests.items()) if count]
         words += [f"stopped: {report.stop_reason}"] if report.stopped else []
-        words += [f"e.g. {note}" for note in list(report.notes.values())[:1]]
+        # A mistake of the package goes first: nothing else is told of so seldom.
+        notes = sorted(report.notes.values(), key=lambda note: not note.startswith(UNEXPECTED))
+        words += [f"e.g. {note}" for note in notes[:1]]
     return "; ".join(filter(None, [*words, raised])) or "nothing to do"
