@@ -42,7 +42,9 @@ from seedream_assets_tests.storage.s3_server import S3Server, running_s3_server
 MOST_RUNS = 8
 RUN_SECONDS = 60.0
 LEASE_SECONDS = 1.0
-SETTLE_SECONDS = 0.6
+SETTLE_SECONDS = 1.2
+# Of a history that is as quick as a refusal's look assumes: a twelfth of the settling.
+LAG_SECONDS = 0.03
 OTHER_USER_ID = "99999999-2222-4333-8444-555555555555"
 KEYS = ("d3300000-5eed-4ea0-8000-00000000c0de", "d3300000-5eed-4ea0-8000-00000000c0df")
 # Where the first run may be killed: with requests on their way, or claimed and not sent, or answered and not put down.
@@ -226,7 +228,7 @@ class _Play:
         case, world = self._case, self._world
         quick = {
             "latency_seconds": 0.08,
-            "history_lag_seconds": 0.1,
+            "history_lag_seconds": LAG_SECONDS,
             "creates_per_minute": 0,
             "requests_per_minute": 0,
             "picture_bytes": 1024,

@@ -77,8 +77,8 @@ def _telling(name: str, *, must_adopt: bool = False, **telling: Any) -> World:
     return World(name=name, account={"telling": Telling(**telling)}, must_adopt=must_adopt)
 
 
-def _listing(name: str, *, must_adopt: bool = False, limit: int = 50, lag: float = 0.1, **listing: Any) -> World:
-    account = {"listing": Listing(**listing), "history_limit": limit, "history_lag_seconds": lag}
+def _listing(name: str, *, must_adopt: bool = False, limit: int = 50, **listing: Any) -> World:
+    account = {"listing": Listing(**listing), "history_limit": limit}
     return World(name=name, account=account, must_adopt=must_adopt)
 
 
