@@ -39,6 +39,8 @@ from seedream_assets.generation.waiting import Clock, Sleep
 
 FIRST_LOOK_SECONDS = 0.5
 LONGEST_LOOK_SECONDS = 15.0
+# How long one run waits for a history, in times of its settling; what needs longer is judged by a later run.
+MOST_SETTLINGS_WAITED = 2
 MOST_SECONDS_BETWEEN_LOOKS = 5.0
 # A reading that goes on from look to look is given up for this run after so many.
 MOST_LOOKS_AT_ONE_READING = 20
@@ -246,7 +248,7 @@ class Recovery:
                 return self._describe(search, look, verdict)
             earlier = look if self._may_go_deeper(look, verdict) else None
             if earlier is None:
-                settled_at = search.closed_at + self._quiet_needed()
+                settled_at = search.closed_at + self._longest_wait()
                 self._waits[intent.request_id] = settled_at
                 await self._sleep(max(0.05, min(wait, settled_at - self._clock())))
                 wait = min(wait * 2, LONGEST_LOOK_SECONDS)
@@ -258,8 +260,10 @@ class Recovery:
             return True
         if self._may_go_deeper(look, verdict):
             return False
-        # A history that is behind now is not waited for: its lag would grow with the wait.
-        return self._has_settled(search, look) or (bool(verdict.unshown) and self._is_quiet(search, look))
+        # A history that is behind now is not waited for: its lag would grow with the wait. Nor is one that was seen to be
+        # far behind, for ten times as long: a later run looks again.
+        waited = look.began_at - search.closed_at >= self._longest_wait()
+        return waited or (bool(verdict.unshown) and self._is_quiet(search, look))
 
     def _describe(self, search: _Search, look: Look, verdict: Uncertain) -> str:
         if self._stopping() and not self._is_quiet(search, look):
@@ -271,6 +275,9 @@ class Recovery:
 
     def _quiet_needed(self) -> float:
         return quiet_seconds_needed(settle_seconds=self._settle_seconds, longest_lag_seconds=self.longest_lag_seconds)
+
+    def _longest_wait(self) -> float:
+        return min(self._quiet_needed(), MOST_SETTLINGS_WAITED * self._settle_seconds)
 
     def _has_settled(self, search: _Search, look: Look) -> bool:
         return look.began_at - search.closed_at >= self._quiet_needed()

@@ -114,6 +114,7 @@ def settle(folder_store, history, intents, *, settle_seconds=0.2, **options):
             stopping=options.get("stopping", lambda: False),
             at_step=lambda _step, _request_id: None,
         )
+        recovery.longest_lag_seconds = options.get("lag_seconds", 0.0)
         try:
             asked = (recovery.settle(intent.request_id, intent.attempt, ours=False) for intent in intents)
             return await asyncio.gather(*asked)
@@ -249,6 +250,16 @@ def test_a_run_that_is_asked_to_end_does_not_wait_for_the_history_to_settle(fold
     (told,) = settle(folder_store, History(), [intent], settle_seconds=30.0, stopping=lambda: True)
     assert told == "stopped before the account's history had settled"
     assert time.monotonic() - began < 2
+    assert keys(folder_store, intent) == ["00-intent.json"]
+
+
+def test_a_history_that_was_seen_far_behind_is_not_waited_for_by_the_run(folder_store):
+    """Found by the disbelief matrix: ten times the age of what it never showed would be hours."""
+    intent = open_intent()
+    began = time.monotonic()
+    (told,) = settle(folder_store, History(witness=True), [intent], lag_seconds=1000.0)
+    assert told == "the account's history has not had the time to show it"
+    assert time.monotonic() - began < 5
     assert keys(folder_store, intent) == ["00-intent.json"]
 
 
