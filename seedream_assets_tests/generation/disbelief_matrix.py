@@ -297,10 +297,11 @@ class _Play:
         time.sleep(max(world.account.get("images_late_seconds", 0.0), world.account.get("failed_first_seconds", 0.0)))
         bills = [one.account.bill() for one in self._accounts]
         lines = [line for bill in bills for line in bill["details"]]
-        outcome.billed_twice = len(lines) - len({line["request"] for line in lines})
+        bought = Counter(line["request"] for line in lines)
+        outcome.billed_twice = sum(max(0, number - world.most_bought) for number in bought.values())
         outcome.wrong_account = min(bill["generations"] for bill in bills) if len(bills) == 2 else 0
         committed = sum(bill["credits"] for bill in bills)
-        allowed = (self._plan.max_credits_total or 0) + world.surprise * self._case.processes
+        allowed = (self._plan.max_credits_total or 0) * world.most_bought + world.surprise * self._case.processes
         outcome.caps_crossed += max(0, committed - allowed)
         self._judge_owned(lines)
         self._judge_stored(lines)
@@ -325,6 +326,7 @@ class _Play:
         by_order = {(request.spec.prompt, request.seed): request for request in self._plan.requests()}
         jobs = {job.generation_id: job for one in self._accounts for job in one.account.jobs()}
         complete: Counter[str] = Counter()
+        missing: Counter[str] = Counter()
         for line in lines:
             job, request = jobs[line["generation_id"]], by_order[line["prompt"], line["seed"]]
             there = min(request.count, len(job.indexes(time.time())))
@@ -332,7 +334,10 @@ class _Play:
             complete[request.request_id] = max(complete[request.request_id], found)
             waits = standings[request.request_id].state in (RequestState.OPEN, RequestState.SUBMITTED)
             if found < there and not waits and not job.deleted:
-                self._outcome.paid_lost += there - found
+                missing[request.request_id] += there - found
+        if self._world.most_bought > 1:  # what was bought a second time is paid for and not wanted
+            missing -= complete
+        self._outcome.paid_lost = missing.total()
         self._outcome.stored = sum(complete[request.request_id] == request.count for request in by_order.values())
 
     # Runs

@@ -52,6 +52,8 @@ class World:
         passes: Seconds that pass between the first run and the next; only a folder can be made older.
         paused: A process is a guest of a machine that is paused, and whose clock since boot stands still meanwhile.
         new_key: The account's key is another from the second run on.
+        most_bought: Generations of one request that the rules cannot prevent: a kind of refusal that was found true once
+            is believed for the rest of the run, so a lie of that kind can pay for a request a second time.
     """
 
     name: str
@@ -71,6 +73,7 @@ class World:
     passes: float = 0.0
     paused: bool = False
     new_key: bool = False
+    most_bought: int = 1
 
 
 def _telling(name: str, *, must_adopt: bool = False, **telling: Any) -> World:
@@ -256,10 +259,12 @@ OWN = (
             strikes("error_before", status=400, code="bad-request", message="invalid dimensions"),
             strikes("error_after", status=400, code="bad-request", message="invalid dimensions"),
         ),
+        most_bought=2,
     ),
     World(
         name="429s that are true and some that are not",
         faults=(strikes("rate_limit", 2.0), strikes("error_after", status=429, message="Too many requests")),
+        most_bought=2,
     ),
     World(name="answers lost twice", faults=(strikes("drop_after", 2.5),)),
     World(

@@ -188,6 +188,6 @@ def test_runs_in_two_namespaces_over_one_store_buy_everything_once(isolated, sta
     assert [process.wait(90) for process in (first, second)] == [0, 0]
     subprocess.run(command_for(isolated, "run", json.dumps(asdict(order) | {"prompts": []})), check=True)
     ids = [request.request_id for request in make_requests(order.prompts, order.images)]
-    verdict = judge(desk.store, desk.emulator.account, ids, dataset="killed")
+    verdict = judge(desk.store, desk.emulator.account, ids)
     assert verdict.is_clean, verdict
     assert desk.bill["generations"] == 30
