@@ -164,7 +164,8 @@ def judge(
     window: Window,
     reading: Reading,
     known: Known,
-    has_settled: bool,
+    quiet_seconds: float,
+    needed_seconds: float,
     is_second_loss: bool = False,
 ) -> Verdict:
     """What one reading of the history says of one open intent.
@@ -174,7 +175,8 @@ def judge(
         window: When its request can have reached Leonardo.
         reading: Of the account that the intent was bought from.
         known: The ledger, read after the history: whatever request a generation belongs to, its intent stands there.
-        has_settled: True where the reading began `quiet_seconds_needed` after the window had closed.
+        quiet_seconds: How long after the window had closed the reading began, by the most cautious clock.
+        needed_seconds: How long that has to be: `quiet_seconds_needed`.
         is_second_loss: True where an earlier attempt of this request was taken for not bought on a history's word.
     """
     if reading.failure:
@@ -189,7 +191,18 @@ def judge(
     candidates = [entry for entry in free if _may_be(intent, entry, trust)]
     if candidates:
         return Uncertain(reason=_describe_candidate(intent, candidates[0], trust))
-    return _not_bought(window, reading, known, entries, has_settled=has_settled, is_second_loss=is_second_loss)
+    if window.is_moved:
+        return Uncertain(
+            reason="its intent reached this store long after it was written: the store was copied or restored, or the "
+            "writer's clock was wrong. It is not bought again by itself"
+        )
+    if quiet_seconds < needed_seconds:
+        return Uncertain(reason="the account's history has not had the time to show it")
+    return (
+        _doubt_reading(window, reading, known, entries, quiet_seconds)
+        or _doubt_witnesses(window, reading, known, entries, is_second_loss=is_second_loss)
+        or NotBought()
+    )
 
 
 class _Entries:
@@ -294,22 +307,14 @@ def _fits_twin(intent: Intent, rival: Intent, entry: Generation, trust: _Trust) 
     return _plain(intent.prompt) != _plain(entry.prompt) or _plain(rival.prompt) == _plain(entry.prompt)
 
 
-def _not_bought(
-    window: Window, reading: Reading, known: Known, entries: _Entries, *, has_settled: bool, is_second_loss: bool
-) -> Verdict:
-    """Whether this reading proves by itself that what it does not show was not bought."""
-    if window.is_moved:
-        return Uncertain(
-            reason="its intent reached this store long after it was written: the store was copied or restored, or the "
-            "writer's clock was wrong. It is not bought again by itself"
-        )
-    if not has_settled:
-        return Uncertain(reason="the account's history has not had the time to show it")
+def _doubt_reading(
+    window: Window, reading: Reading, known: Known, entries: _Entries, quiet_seconds: float
+) -> Uncertain | None:
+    """Why this reading does not show everything that it would have to show; None where it does."""
     missing = [
-        name
-        for name, bought in known.acknowledged.items()
-        if bought.known_at >= window.opened and name not in entries.shown and name not in known.deleted
+        name for name, bought in known.acknowledged.items() if _should_show(bought, window, reading, quiet_seconds)
     ]
+    missing = [name for name in missing if name not in entries.shown and name not in known.deleted]
     if missing:
         return Uncertain(
             reason=f"the account's history does not show generation {missing[0]}, which Leonardo has acknowledged, so what "
@@ -327,6 +332,19 @@ def _not_bought(
         return Uncertain(
             reason="the account's history could not be read back to the time of the submit", more_pages_help=True
         )
+    return None
+
+
+def _should_show(bought: Acknowledged, window: Window, reading: Reading, quiet_seconds: float) -> bool:
+    """True for what was bought since the window opened, unless it is so young that its lag would not count yet."""
+    age_seconds = (reading.store_now - bought.known_at).total_seconds()
+    return bought.known_at >= window.opened and age_seconds > 0 and LAGS_TO_WAIT * age_seconds > quiet_seconds
+
+
+def _doubt_witnesses(
+    window: Window, reading: Reading, known: Known, entries: _Entries, *, is_second_loss: bool
+) -> Uncertain | None:
+    """Why what the reading shows is too old to speak of the time after the window; None where it is not."""
     sent_after = any(
         known.acknowledged[id_in_key(entry.id)].intended_at > window.closed for entry, _intent in entries.witnesses
     )
@@ -341,7 +359,7 @@ def _not_bought(
             reason="the account's history shows nothing yet that was bought after it; the next image that is bought will "
             "tell, or a run a day later"
         )
-    return NotBought()
+    return None
 
 
 def _is_a_day_later(window: Window, reading: Reading) -> bool:

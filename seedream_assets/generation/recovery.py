@@ -312,7 +312,8 @@ class Recovery:
                 deleted=frozenset(self._deleted),
                 rivals=look.open_intents,
             ),
-            has_settled=self._has_settled(search, look),
+            quiet_seconds=look.began_at - search.closed_at,
+            needed_seconds=self._quiet_needed(),
             is_second_loss=search.is_second_loss,
         )
 

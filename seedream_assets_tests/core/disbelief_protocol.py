@@ -137,7 +137,8 @@ def verdict_of(
             },
             witnesses=dict.fromkeys(others, OTHER),
         ),
-        has_settled=began - closed >= SETTLE or not rules.lets_it_settle,
+        quiet_seconds=(began - closed) * TICK.total_seconds(),
+        needed_seconds=SETTLE * TICK.total_seconds() if rules.lets_it_settle else 0.0,
         is_second_loss=key(0, "released") in ledger,
     )
 

@@ -130,7 +130,8 @@ def verdict_of(seen: tuple[int, ...], ledger: Keys) -> tuple[str, ...] | None:
             witnesses={"witness": OTHER},
             rivals=(INTENT,),
         ),
-        has_settled=True,
+        quiet_seconds=1.0,
+        needed_seconds=1.0,
     )
     assert not isinstance(verdict, Uncertain), verdict
     return tuple(found.id for found in verdict.generations) if isinstance(verdict, Adopt) else None

@@ -58,7 +58,7 @@ def judged(
     owners: dict[str, str] | None = None,
     rivals: tuple[Intent, ...] = (),
     reaches_end: bool = True,
-    has_settled: bool = True,
+    quiet_seconds: float = 600.0,
     is_second_loss: bool = False,
     window: Window | None = None,
     store_now=NOON + 10 * MINUTE,
@@ -78,7 +78,8 @@ def judged(
         window=window or Window(opened=NOON, closed=CLOSED),
         reading=Reading(generations=shown, reaches_end=reaches_end, store_now=store_now, api_now=api_now),
         known=replace(ledger, **known),
-        has_settled=has_settled,
+        quiet_seconds=quiet_seconds,
+        needed_seconds=120.0,
         is_second_loss=is_second_loss,
     )
 
@@ -267,6 +268,18 @@ def test_everything_acknowledged_since_has_to_be_shown_unless_it_was_deleted(nam
         assert verdict == NotBought()
 
 
+@pytest.mark.parametrize(
+    ("age", "expected"), [(60.1, "uncertain"), (60.0, "not bought"), (0.0, "not bought"), (-5.0, "not bought")]
+)
+def test_what_was_bought_a_moment_ago_may_still_be_missing(age, expected):
+    """A tenth of the time that the lost one had to show, and what was bought while the history was read."""
+    now = NOON + 10 * MINUTE
+    entry, bought, known = make_witness()
+    young = Acknowledged(intended_at=NOON, known_at=now - timedelta(seconds=age))
+    verdict = judged(OFF, witnesses=[(entry, bought, known)], acknowledged={"witness": known, "young": young})
+    assert word_for(verdict) == expected
+
+
 def test_what_was_acknowledged_before_the_window_need_not_be_shown():
     before = {"old": Acknowledged(intended_at=NOON - MINUTE, known_at=NOON - MOMENT)}
     entry, bought, known = make_witness()
@@ -274,7 +287,8 @@ def test_what_was_acknowledged_before_the_window_need_not_be_shown():
 
 
 def test_nothing_is_believed_before_the_history_has_settled():
-    assert word_for(judged(OFF, witnesses=[make_witness()], has_settled=False)) == "uncertain"
+    assert word_for(judged(OFF, witnesses=[make_witness()], quiet_seconds=119.9)) == "uncertain"
+    assert word_for(judged(OFF, witnesses=[make_witness()], quiet_seconds=120.0)) == "not bought"
     assert quiet_seconds_needed(settle_seconds=120, longest_lag_seconds=0) == 120
     assert quiet_seconds_needed(settle_seconds=120, longest_lag_seconds=12.1) == 121
 
@@ -367,7 +381,8 @@ def test_a_history_that_cannot_be_read_proves_nothing():
         window=Window(opened=NOON, closed=NOON),
         reading=Reading(generations=(make_generation(OFF),), reaches_end=True, store_now=NOON, failure="HTTP 503"),
         known=Known(),
-        has_settled=True,
+        quiet_seconds=600.0,
+        needed_seconds=120.0,
     )
     assert verdict == Uncertain(reason="the account's history cannot be read: HTTP 503")
 
