@@ -106,15 +106,15 @@ class Ledger:
                 adopted=True,
             )
 
-    async def was_taken_for_not_bought(self, request_id: str, *, before: int) -> bool:
-        """True where an attempt before this one was released on the word of a history that did not show it."""
+    async def released_why(self, request_id: str, *, before: int) -> frozenset[str]:
+        """Why attempts before this one were released."""
         if before == 0:
-            return False
+            return frozenset()
         infos = await self._store.list(request_folder(request_id))
         keys = [key for info in infos if (key := EventKey.parse(info.key))]
         released = [key.attempt for key in keys if key.event == "released" and key.attempt < before]
         events = [await self.read(f"{request_folder(request_id)}{attempt:02d}-released.json") for attempt in released]
-        return any(isinstance(event, Released) and event.why == "not_in_history" for event in events)
+        return frozenset(event.why for event in events if isinstance(event, Released))
 
     async def intent_written_at(self, request_id: str, attempt: int) -> datetime | None:
         """When an intent was put down, by the store's clock; None where there is none."""

@@ -182,6 +182,33 @@ class Recovery:
         look = await self._look(since=min(search.window.opened for search in searches), began_after=after)
         return any(isinstance(self._judge_once(look, search), Adopt) for search in searches)
 
+    async def look_again(self, request_id: str, attempt: int) -> Standing | None:
+        """Before a request is bought anew: was what a server or a history denied bought all the same?
+
+        Args:
+            request_id: Whose.
+            attempt: The attempt that is about to begin.
+
+        Returns:
+            The standing, where an earlier attempt was adopted after all; None where it may be bought.
+        """
+        if not {"refused", "not_in_history"} & await self._ledger.released_why(request_id, before=attempt):
+            return None
+        intent, now = await self._ledger.read_intent(request_id, attempt - 1), await self._store.now()
+        search = _Search(
+            intent=intent,
+            window=Window(opened=min(intent.at, now), closed=now),
+            closed_at=self._clock(),
+            is_second_loss=True,
+        )
+        look = await self._look(since=search.window.opened, began_after=self._clock())
+        verdict = self._judge_once(look, search)
+        standing = await self._ledger.standing(request_id)
+        if isinstance(verdict, Adopt) and standing.attempt == attempt:
+            await self._adopt(intent, verdict, taken_back=standing.retracted)
+            standing = await self._ledger.standing(request_id)
+        return None if standing.state is RequestState.FREE else standing
+
     async def _wait_for_owner(self, intent: Intent) -> Standing | str | None:
         """The standing once the owner has put down more; None once the owner is gone; why not where we stop before."""
         wait: float = FIRST_LOOK_SECONDS
@@ -222,7 +249,8 @@ class Recovery:
             intent=intent,
             window=Window.of(intent, written_at=written_at, closed=closed),
             closed_at=self._clock() - silent_seconds,
-            is_second_loss=await self._ledger.was_taken_for_not_bought(intent.request_id, before=intent.attempt),
+            is_second_loss="not_in_history"
+            in await self._ledger.released_why(intent.request_id, before=intent.attempt),
         )
 
     async def _search(self, search: _Search) -> Standing | str:
@@ -278,9 +306,6 @@ class Recovery:
 
     def _longest_wait(self) -> float:
         return min(self._quiet_needed(), MOST_SETTLINGS_WAITED * self._settle_seconds)
-
-    def _has_settled(self, search: _Search, look: Look) -> bool:
-        return look.began_at - search.closed_at >= self._quiet_needed()
 
     def _is_quiet(self, search: _Search, look: Look) -> bool:
         return look.began_at - search.closed_at >= self._settle_seconds

@@ -110,6 +110,8 @@ class RequestPath:
         if not await errand.may_be_claimed(self.ledger):
             self._leave_unbought(request.request_id, BORDERS_MOVED)
             return None
+        if attempt and (found := await self._bought_all_the_same(errand, attempt)):
+            return found, False
         reference_ids = await self.submits.upload_references(request)
         async with self.places:
             async with self.purse.first_alone(self.asks_for(request).kind):
@@ -138,6 +140,14 @@ class RequestPath:
             generation = await self.polling.wait_for_end(request, sent.generation_id, fresh=True)
         await self._put_away(purchase, generation, room=room)
         return None
+
+    async def _bought_all_the_same(self, errand: Errand, attempt: int) -> Standing | None:
+        """What was denied before and is found in the history now is booked, and not bought again."""
+        found = await self.recovery.look_again(errand.request.request_id, attempt)
+        if found is not None and found.attempt < attempt:
+            for submitted in await self.ledger.read_submitted(errand.request.request_id, found.attempt):
+                await self._book(errand, submitted)
+        return found
 
     async def _may_spend(self, request: GenerationRequest) -> bool:
         """True where the run goes on and credits are reserved; else the request is counted as not sent."""

@@ -46,6 +46,18 @@ def test_a_refusal_that_is_true_stands_after_one_look(desk, status):
     assert desk.bill["requests"]["history"] <= 3
 
 
+def test_a_refusal_that_was_untrue_is_found_out_before_the_request_is_bought_again(desk):
+    """The first of its kind was true, so the kind was believed; the next run looks again."""
+    requests = make_paid_requests(3)
+    desk.fault("create", "error_before", status=400, message="no", times=1)
+    desk.fault("create", "error_after", status=400, message="no")
+    assert desk.run(requests).requests == {"failed": 3}
+    desk.heal()
+    assert desk.run(requests).requests == {"completed": 3}
+    assert desk.bill["generations"] == 3
+    assert desk.judge(requests).is_clean
+
+
 def test_a_refusal_stands_where_the_history_cannot_be_read(desk):
     desk.fault("create", "error_before", status=422, message="no")
     desk.fault("history", "error_before", status=503)
