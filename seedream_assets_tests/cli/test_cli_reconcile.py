@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seedream_assets.emulator.jobs import Job, Order
-from seedream_assets_tests.cli.conftest import Desk
+from seedream_assets_tests.cli.conftest import DATASET, Desk
 
 
 def dataset_of(desk: Desk) -> str:
@@ -54,6 +54,7 @@ def test_differences_are_listed_and_fail_a_ci_job(desk: Desk) -> None:
 
 
 def test_what_equals_a_planned_request_is_given_to_it(desk: Desk) -> None:
+    desk.write("dataset.yaml", DATASET + "recovery: {lease_seconds: 2, history_settle_seconds: 0.5}\n")
     desk.emulator.account.add_fault("create", "drop_after", times=1)
     desk.emulator.account.add_fault("history", "error_before", status=500)
     desk.run("run", dataset_of(desk))

@@ -1,6 +1,7 @@
 """Claims about single moments of recovery that no test over a whole run meets reliably."""
 
 import asyncio
+import json
 import time
 from datetime import UTC, datetime
 
@@ -154,7 +155,8 @@ def test_the_next_attempt_s_generation_is_not_adopted_for_this_one(folder_store)
 
 def test_a_generation_that_another_request_has_claimed_is_left_to_it(folder_store):
     intent = open_intent()
-    folder_store.create("adoptions/generation-1.json", b"{}", content_type="application/json")
+    theirs = json.dumps({"generation_id": "generation-1", "request_id": "b" * 64}).encode()
+    folder_store.create("adoptions/generation-1.json", theirs, content_type="application/json")
     (told,) = settle(folder_store, History([found(intent)]), [intent])
     assert told == "generation generation-1 in the account's history is claimed by another request"
 
