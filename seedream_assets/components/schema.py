@@ -49,7 +49,8 @@ class PromptsModel(dg.Model, dg.Resolvable):
         ),
     ] = None
     max_rejected: Annotated[
-        int | float | str | None,
+        # A truth is let through, so that it is refused there, and does not become 1.
+        bool | int | float | str | None,
         Described(
             description="Rows that may be rejected, as a number or a share; where there are more, nothing is read, "
             "planned or bought. Default: all but the last one.",

@@ -40,6 +40,8 @@ _FIRST_BYTES = {
     b"%PDF": "PDF",
 }
 _GZIP = b"\x1f\x8b"
+# What Git LFS leaves in place of a file that was not fetched.
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _BYTE_ORDER_MARKS = {  # the longer ones first: UTF-32's begins with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -111,6 +113,8 @@ def join_prompt_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _parsed(body: bytes, label: str, suffix: str) -> Parsed:
+    if body.startswith(_LFS_POINTER):
+        raise PromptTableError(f"{label}: this is a Git LFS pointer, and not the table; fetch it with: git lfs pull")
     kind = _KINDS.get(suffix)
     content = next((kind for first, kind in _FIRST_BYTES.items() if body.startswith(first)), None)
     readable = content in (None, "Parquet", "Excel")

@@ -40,6 +40,7 @@ _READ_IN_PIECES = ("xl/worksheets/", "xl/sharedStrings", "xl/media/")
 _MOST_LOOKS = 1_000
 _EXCEL_ERRORS = frozenset({"#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#N/A"})
 # What openpyxl was seen to raise when single bytes of a workbook were changed, besides its own error.
+_EVERY_WORKBOOK_HAS = "[Content_Types].xml"
 _BROKEN_WORKBOOK = (
     InvalidFileException,
     zipfile.BadZipFile,
@@ -247,6 +248,8 @@ def parse_excel(body: bytes, name: str) -> Parsed:
         sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
         rows = _sheet_rows(sheets[0], name, len(body)) if sheets else []
     except _BROKEN_WORKBOOK as error:
+        if isinstance(error, KeyError) and _EVERY_WORKBOOK_HAS in str(error):
+            raise PromptTableError(f"{name}: this is a ZIP archive, and no Excel file; unpack it") from error
         raise PromptTableError(
             f"{name}: the Excel file cannot be read ({_first_line(error)}); save it again"
         ) from error

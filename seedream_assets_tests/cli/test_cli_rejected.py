@@ -48,10 +48,12 @@ def test_more_rejected_rows_than_allowed_stop_a_run_before_it_buys(desk: Desk, l
         assert "1 of 3 rows are rejected, and prompts.max_rejected allows" in str(result.exception)
 
 
-def test_a_limit_that_is_none_is_told_with_its_line(desk: Desk) -> None:
-    desk.write("dataset.yaml", DATASET.replace("{table: prompts.csv}", "\n  table: prompts.csv\n  max_rejected: 150%"))
+@pytest.mark.parametrize(("limit", "shown"), [("150%", "'150%'"), ("true", "True"), ("1.0", "1.0")])
+def test_a_limit_that_is_none_is_told_with_its_line(desk: Desk, limit: str, shown: str) -> None:
+    limited = DATASET.replace("{table: prompts.csv}", f"\n  table: prompts.csv\n  max_rejected: {limit}")
+    desk.write("dataset.yaml", limited)
     told = desk.run("check", str(desk.folder))
-    assert "dataset.yaml:4: prompts.max_rejected: got '150%', allowed is a number of rows" in told.output
+    assert f"dataset.yaml:4: prompts.max_rejected: got {shown}, allowed is a number of rows" in told.output
     assert isinstance(desk.run("run", str(desk.folder / "dataset.yaml")).exception, DeclarationError)
 
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import zipfile
 from datetime import datetime
 
 import openpyxl
@@ -21,6 +22,16 @@ from seedream_assets.core.prompt_columns import BROKEN_ROW, ROW_NUMBER, TABLE
 from seedream_assets.core.prompt_delimited import _read_carefully, parse_delimited
 from seedream_assets.core.prompt_formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.core.prompt_table import TableRules, check_prompt_table
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+def _zipped() -> bytes:
+    """A table in an archive, as a browser's download may be."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("prompts.csv", "prompt\na\n")
+    return packed.getvalue()
 
 
 def cells(body: bytes | str, name: str = "a.csv") -> list[dict[str, object]]:
@@ -155,6 +166,11 @@ def test_a_gz_name_on_plain_text_is_read():
         pytest.param(b"PAR1 broken", "a.parquet", "Parquet file cannot be read", id="broken Parquet"),
         pytest.param(b"prompt\na\n", "a.parquet", "Parquet file cannot be read", id="text named Parquet"),
         pytest.param(b"PK\x03\x04 broken", "a.xlsx", "Excel file cannot be read", id="broken Excel"),
+        pytest.param(_zipped(), "a.xlsx", "ZIP archive, and no Excel file; unpack it", id="ZIP named Excel"),
+        pytest.param(_zipped(), "a.zip", "ZIP archive, and no Excel file; unpack it", id="ZIP"),
+        pytest.param(LFS_POINTER, "a.csv", "Git LFS pointer.*git lfs pull", id="LFS pointer named CSV"),
+        pytest.param(LFS_POINTER, "a.parquet", "Git LFS pointer", id="LFS pointer named Parquet"),
+        pytest.param(gzip.compress(LFS_POINTER), "a.csv.gz", "Git LFS pointer", id="packed LFS pointer"),
         pytest.param(b"PK\x03\x04 zip", "a.csv", "content is Excel, allowed is", id="Excel named CSV"),
         pytest.param(b"PAR1", "a.csv", "content is Parquet", id="Parquet named CSV"),
         pytest.param(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a.xlsx", "password-protected", id="locked Excel"),
