@@ -193,8 +193,8 @@ def judge(
         return Uncertain(reason=_describe_candidate(intent, candidates[0], trust))
     if window.is_moved:
         return Uncertain(
-            reason="its intent reached this store long after it was written: the store was copied or restored, or the "
-            "writer's clock was wrong. It is not bought again by itself"
+            reason="its intent reached this store long after it was written: an adoption was taken back, the store was copied "
+            "or restored, or the writer's clock was wrong. It is not bought again by itself"
         )
     if quiet_seconds < needed_seconds:
         return Uncertain(reason="the account's history has not had the time to show it")

@@ -29,6 +29,7 @@ from seedream_assets.core.models import MODELS, credits_for
 from seedream_assets.generation.adoptions import claim_generation, free_generation
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.by_hand import (
+    LEASE_SECONDS,
     NotByHand,
     by_hand,
     not_to_be_decided,
@@ -36,6 +37,8 @@ from seedream_assets.generation.by_hand import (
     refuse_in_hands,
     run_by_hand,
 )
+from seedream_assets.generation.dataset_budget import DatasetBudget, told_by
+from seedream_assets.generation.lease import is_gone
 from seedream_assets.generation.ledger_store import Ledger, final_key
 from seedream_assets.generation.store_account import is_known_account
 from seedream_assets.leonardo.client import LeonardoClient
@@ -45,6 +48,7 @@ from seedream_assets.storage.object_store import ObjectStore
 
 OnCompared = Callable[[Sequence[ComparedField]], None]
 DELETED = "deleted in the account"
+RUN_ID = "adopt"
 # A generation can take a moment to be found.
 FOUND_AFTER_SECONDS = 60.0
 # Other generations of the store that are looked for, to see that the key is the right account's.
@@ -73,7 +77,8 @@ def adopt_generation(
 
     Raises:
         NotByHand: The request is neither open nor released, or a run works on it; the account does not know the generation; it is
-            another request's; or it differs and `force` is not given. Nothing was written.
+            another request's; or it differs and `force` is not given. Nothing was written. Or the budget log cannot be
+            read, and what was released could not be counted again; the generation is claimed, and repeating it goes on.
         DeclarationError: There is no key.
         AnotherAccount: The store is bought from another account than the key's.
         LeonardoError: Leonardo did not tell.
@@ -105,6 +110,8 @@ def adopt_generation(
                 f"generation {generation.id} is claimed by another request; if that was a mistake, repeat the "
                 "`seedream ledger retract` that was to take it back"
             )
+        if (await ledger.standing(request_id)).state is RequestState.FREE:
+            await _book_again(ledger, async_store, intent)
         await ledger.write(
             Submitted(
                 request_id=request_id,
@@ -128,6 +135,27 @@ async def _adoptable(ledger: Ledger, store: AsyncStore, request_id: str) -> Inte
     intent = await ledger.read_intent(request_id, standing.attempt - 1)
     await refuse_in_hands(intent.writer, store, request_id)
     return intent
+
+
+async def _book_again(ledger: Ledger, store: AsyncStore, intent: Intent) -> None:
+    """Count what was released, and so given back to its dataset's caps, as bought after all; no cap is asked, it is spent.
+
+    Before it is adopted: cut off in between, it counts although nobody has it yet, and never the other way round.
+    """
+    budget = DatasetBudget(
+        store,
+        dataset=intent.dataset,
+        run_id=RUN_ID,
+        limit=None,
+        sign=by_hand,
+        is_gone=lambda writer: is_gone(writer, store, lease_seconds=LEASE_SECONDS),
+        booked_for=told_by(ledger, MODELS),
+    )
+    await budget.open()
+    number, unreadable = await budget.reserve({intent.request_id: intent.credits_reserved})
+    if number is None:
+        raise NotByHand(str(unreadable))
+    await budget.settle({number: intent.credits_reserved})
 
 
 def retract_adoption(store: ObjectStore, request_id: str, generation_id: str, reason: str) -> Standing:

@@ -63,8 +63,8 @@ class Engine:
 
     @property
     def waiting(self) -> str | None:
-        """What is waited for that has ended and is not whole yet; None where nothing is."""
-        return self._path.polling.waiting
+        """What is waited for before a refusal is believed, or until what has ended is whole; None where nothing is."""
+        return "; ".join(filter(None, (self._path.submits.waiting, self._path.polling.waiting))) or None
 
     async def run(self, demands: Iterable[Demand]) -> None:
         """See every demand to its end, or stop cleanly. What became of each is in the ledger and in the tally.

@@ -44,10 +44,12 @@ MOST_SETTLINGS_WAITED = 2
 MOST_SECONDS_BETWEEN_LOOKS = 5.0
 # A reading that goes on from look to look is given up for this run after so many.
 MOST_LOOKS_AT_ONE_READING = 20
-# What the history should show and does not is looked up by its id: so many at a look.
+# What the history should show and does not is looked up by its id: so many at a time, and so many gone ones in a run.
 MOST_LOOKED_UP = 10
+MOST_DELETED = 500
 # A fresh job can take a moment to be found by its id; one that is not found later was deleted.
 UNKNOWN_FOR_SECONDS = 60.0
+BY_HAND = "a person can decide: `seedream ledger adopt`, `seedream ledger release`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,7 +298,7 @@ class Recovery:
     def _describe(self, search: _Search, look: Look, verdict: Uncertain) -> str:
         if self._stopping() and not self._is_quiet(search, look):
             return "stopped before the account's history had settled"
-        return verdict.reason
+        return f"{verdict.reason}; {BY_HAND}"
 
     def _may_go_deeper(self, look: Look, verdict: Uncertain) -> bool:
         return verdict.more_pages_help and look.read.may_go_on and look.looks < MOST_LOOKS_AT_ONE_READING
@@ -311,12 +313,16 @@ class Recovery:
         return look.began_at - search.closed_at >= self._settle_seconds
 
     async def _judge(self, look: Look, search: _Search) -> Verdict:
-        """What a look says of an intent; what it should have shown is looked up by its id, once."""
+        """What a look says of an intent; what it should have shown is looked up by its id, until one is not gone."""
         verdict = self._judge_once(look, search)
-        if isinstance(verdict, Uncertain) and verdict.unshown and self._is_quiet(search, look):
-            await self._look_up(look, verdict.unshown[:MOST_LOOKED_UP])
-            if self._deleted.issuperset(verdict.unshown[:1]):
-                return self._judge_once(look, search)
+        while isinstance(verdict, Uncertain) and verdict.unshown and self._is_quiet(search, look):
+            asked = verdict.unshown[:MOST_LOOKED_UP]
+            await self._look_up(look, asked)
+            if not self._deleted.issuperset(asked):
+                return verdict  # one is there, or not known: the history is behind
+            verdict = self._judge_once(look, search)
+            if len(self._deleted) >= MOST_DELETED:
+                break
         return verdict
 
     def _judge_once(self, look: Look, search: _Search) -> Verdict:

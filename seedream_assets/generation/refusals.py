@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from seedream_assets.core.errors import LeonardoRefused
 from seedream_assets.core.ledger_events import Intent
+from seedream_assets.core.run_report import format_seconds
 from seedream_assets.generation.recovery import Recovery
 from seedream_assets.generation.waiting import Clock
 
@@ -48,6 +49,16 @@ class Refusals:
         self._pause = pause
         self._clock = clock
         self._kinds: dict[Kind, _Held] = {}
+        self._looks = 0
+
+    @property
+    def waiting(self) -> str | None:
+        """What is waited for before a refusal is believed; None where nothing is."""
+        if not self._looks:
+            return None
+        wait = format_seconds(self._wait_seconds)
+        requests = "a refused request is" if self._looks == 1 else f"{self._looks} refused requests are"
+        return f"{requests} looked up in the account's history, {wait} after the refusal, before it is believed"
 
     async def stands(self, error: LeonardoRefused, intent: Intent) -> bool:
         """Whether a refusal proves that the request was not accepted.
@@ -79,5 +90,13 @@ class Refusals:
             raise
 
     async def _look(self, intents: list[Intent]) -> bool:
-        await self._pause(max(self._first_wait_seconds, self._recovery.longest_lag_seconds))
-        return await self._recovery.shows_any(intents, after=self._clock())
+        self._looks += 1
+        try:
+            await self._pause(self._wait_seconds)
+            return await self._recovery.shows_any(intents, after=self._clock())
+        finally:
+            self._looks -= 1
+
+    @property
+    def _wait_seconds(self) -> float:
+        return max(self._first_wait_seconds, self._recovery.longest_lag_seconds)

@@ -81,6 +81,11 @@ class Doubt(Protocol):
         """Whether a request that was refused for now twice was not accepted."""
         ...
 
+    @property
+    def waiting(self) -> str | None:
+        """What is waited for before a refusal is believed; None where nothing is."""
+        ...
+
 
 # Named points of a run, for tests that stop or kill a process there.
 Step = Literal[
@@ -161,6 +166,11 @@ class Submits:
         """
         return await self._references.ids_for(request.spec)
 
+    @property
+    def waiting(self) -> str | None:
+        """What is waited for before a refusal is believed; None where nothing is."""
+        return self._doubt.waiting
+
     async def take_turn(self) -> float:
         """Wait until the account's rate allows one more create, or the run ends. Nothing is claimed ahead of it."""
         return await self._client.take_turn(unless=self._interruption)
@@ -228,7 +238,8 @@ class Submits:
     async def _doubt_refusal_for_now(self, claim: Claim, error: LeonardoError, refused: int) -> None:
         """Before a request that was refused with a 429 is sent again: was it accepted all the same?
 
-        The first 429 of a run is held against the history; after that a look comes before each third sending.
+        The first 429 of a run is held against the history; after the second of a request, a look comes
+        before it is sent again.
         """
         if not isinstance(error, RateLimited):
             return

@@ -10,10 +10,11 @@ from seedream_assets.core.ledger import RequestState
 from seedream_assets.core.ledger_events import Retracted, Submitted, encode_event, event_key
 from seedream_assets.core.store_account import ACCOUNT_KEY
 from seedream_assets.generation.adopting import adopt_generation, end_deleted, retract_adoption
+from seedream_assets.generation.budget_log import read_budget
 from seedream_assets.generation.by_hand import NotByHand, release_request, show_request
 from seedream_assets.generation.ledger_store import final_key, read_event
 from seedream_assets.generation.marking import SOURCE_ENTRY
-from seedream_assets_tests.generation.desk import make_paid_request, make_paid_requests
+from seedream_assets_tests.generation.desk import CREDITS, DATASET, make_paid_request, make_paid_requests
 from seedream_assets_tests.generation.living_dataset import LivingDataset
 
 
@@ -117,6 +118,27 @@ def test_what_was_released_and_turns_up_after_all_is_adopted_and_not_bought_agai
     other = make_paid_request("a cow")
     with pytest.raises(NotByHand, match="is free, not open"):
         adopt(desk, other, of_cat)
+
+
+def committed(desk):
+    return read_budget(desk.store, DATASET, today=False).committed
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_what_was_released_and_is_adopted_counts_against_the_caps_again_and_once(desk, two, is_settled):
+    (cat, of_cat), (dog, of_dog) = two
+    adopt(desk, dog, of_dog)
+    release_request(desk.store, cat.request_id, "not seen in the account")
+    if is_settled:
+        assert desk.run([dog]).requests == {"completed": 1}
+        assert committed(desk) == CREDITS
+    adopt(desk, cat, of_cat)
+    assert committed(desk) == 2 * CREDITS
+    cow = make_paid_request("a cow")
+    report = desk.run([dog, cat, cow], budget={"max_credits_total": 3 * CREDITS - 1})
+    assert (report.requests["completed"], report.requests["not_sent"]) == (1 if is_settled else 2, 1)
+    assert desk.run([cow], budget={"max_credits_total": 3 * CREDITS}).requests == {"completed": 1}
+    assert committed(desk) == desk.bill["credits"] == 3 * CREDITS
 
 
 def test_a_retraction_leaves_what_was_released_released(desk, two):

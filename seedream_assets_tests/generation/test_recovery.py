@@ -2,17 +2,21 @@
 
 import asyncio
 import json
+import os
 import time
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from seedream_assets.core.generations import HistoryPage
 from seedream_assets.core.ledger import RequestState
-from seedream_assets.core.ledger_events import Released, Submitted, Writer
+from seedream_assets.core.ledger_events import Released, Submitted, Writer, encode_event, event_key
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.history import AccountHistory
 from seedream_assets.generation.lease import Lease
 from seedream_assets.generation.ledger_store import Ledger
-from seedream_assets.generation.recovery import Recovery
+from seedream_assets.generation.recovery import MOST_LOOKED_UP, Recovery
 from seedream_assets.leonardo.retries import RetryPolicy
 from seedream_assets_tests.core.builders import make_generation, make_intent, make_paid_request
 
@@ -158,7 +162,7 @@ def test_a_generation_that_another_request_has_claimed_is_left_to_it(folder_stor
     theirs = json.dumps({"generation_id": "generation-1", "request_id": "b" * 64}).encode()
     folder_store.create("adoptions/generation-1.json", theirs, content_type="application/json")
     (told,) = settle(folder_store, History([found(intent)]), [intent])
-    assert told == "generation generation-1 in the account's history is claimed by another request"
+    assert told.startswith("generation generation-1 in the account's history is claimed by another request; ")
 
 
 def test_an_adoption_that_was_cut_short_is_carried_on(folder_store):
@@ -244,6 +248,21 @@ def test_a_generation_that_the_account_has_deleted_need_not_be_shown(folder_stor
     history = Behind(before_answer=acknowledge, witness=True)
     (told,) = settle(folder_store, history, [intent])
     assert "does not show generation behind" in told
+
+
+def test_however_many_the_account_has_deleted_none_of_them_need_be_shown(folder_store):
+    intent = replace(open_intent(), at=datetime.now(UTC) - timedelta(minutes=3))
+    two_minutes_ago = time.time() - 120
+    for number in range(2 * MOST_LOOKED_UP + 1):
+        bought = make_intent(make_paid_request(prompt=f"deleted {number}"), writer=DEAD, at=datetime.now(UTC))
+        header = {"request_id": bought.request_id, "attempt": 0, "at": datetime.now(UTC), "writer": DEAD}
+        for event in (bought, Submitted(**header, generation_id=f"deleted-{number}")):
+            folder_store.create(event_key(event), encode_event(event), content_type="application/json")
+            os.utime(
+                url2pathname(urlsplit(folder_store.uri(event_key(event))).path), (two_minutes_ago, two_minutes_ago)
+            )
+    (standing,) = settle(folder_store, History(witness=True), [intent])
+    assert standing.state is RequestState.FREE
 
 
 def test_a_run_that_is_asked_to_end_does_not_wait_for_the_history_to_settle(folder_store):
