@@ -25,7 +25,7 @@ from seedream_assets.core.ledger_events import (
     id_in_key,
     request_folder,
 )
-from seedream_assets.core.models import MODELS, credits_for
+from seedream_assets.core.models import MODELS, ModelCatalog, credits_for
 from seedream_assets.generation.adoptions import claim_generation, free_generation
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.by_hand import (
@@ -149,7 +149,7 @@ async def _book_again(ledger: Ledger, store: AsyncStore, intent: Intent) -> None
         limit=None,
         sign=by_hand,
         is_gone=lambda writer: is_gone(writer, store, lease_seconds=LEASE_SECONDS),
-        booked_for=told_by(ledger, MODELS),
+        booked_for=told_by(ledger, ModelCatalog()),
     )
     await budget.open()
     number, unreadable = await budget.reserve({intent.request_id: intent.credits_reserved})
