@@ -113,10 +113,24 @@ def test_whatever_the_history_shows_a_request_is_billed_at_most_once(accounts: s
     ("rules", "culprit"),
     [
         pytest.param(DisbeliefRules(needs_a_witness=False), "sees 0, releases", id="no witness"),
-        pytest.param(DisbeliefRules(one_reading=False), "sees 1, releases", id="stale knowledge"),
-        pytest.param(DisbeliefRules(knows_its_account=False, accounts="AB"), "sees 1, releases", id="no account"),
-        pytest.param(DisbeliefRules(claims_after_its_turn=False), "process 0 freezes", id="claim before the turn"),
-        pytest.param(DisbeliefRules(asks_the_store=False), "process 0 freezes", id="its own clock alone"),
+        pytest.param(
+            DisbeliefRules(one_reading=False), "sees 1, releases", id="stale knowledge", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            DisbeliefRules(knows_its_account=False, accounts="AB"),
+            "sees 1, releases",
+            id="no account",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            DisbeliefRules(claims_after_its_turn=False),
+            "process 0 freezes",
+            id="claim before the turn",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            DisbeliefRules(asks_the_store=False), "process 0 freezes", id="its own clock alone", marks=pytest.mark.slow
+        ),
         pytest.param(DisbeliefRules(lets_it_settle=False), "sees 1, releases", id="not settled"),
     ],
 )
