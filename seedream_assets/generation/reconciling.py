@@ -228,7 +228,8 @@ async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Pl
         ledger = Ledger(store)
         if deployment.leonardo is not None:
             mine = StoreAccount.of(account, deployment.leonardo.base_url)
-            await refuse_another_account(store, mine, accepts_origin=deployment.accepts_origin)
+            async with LeonardoClient(deployment.leonardo) as client:
+                await refuse_another_account(store, client, mine, accepts_origin=deployment.accepts_origin)
         budget = DatasetBudget(
             store,
             dataset=planned.dataset,

@@ -166,23 +166,16 @@ class Recovery:
         until = f", for up to {format_seconds(left)}" if left else ""
         return f"{requests} looked up in the account's history{until}"
 
-    async def shows_any(self, intents: Iterable[Intent], *, after: float) -> bool:
-        """True where one look, begun after this moment of our clock, shows that any of these was bought.
+    async def shows(self, intent: Intent, *, after: float) -> bool:
+        """True where a look, begun after this moment of our clock, shows that a request was bought.
 
-        For requests that were refused a moment ago: a history that cannot be read, or that shows none, says False.
+        For one that was refused a moment ago: a history that cannot be read, or that does not show it, says False.
         """
         now = await self._store.now()
-        searches = [
-            _Search(
-                intent=intent,
-                window=Window(opened=min(intent.at, now), closed=now),
-                closed_at=after,
-                is_second_loss=False,
-            )
-            for intent in intents
-        ]
-        look = await self._look(since=min(search.window.opened for search in searches), began_after=after)
-        return any(isinstance(self._judge_once(look, search), Adopt) for search in searches)
+        window = Window(opened=min(intent.at, now), closed=now)
+        search = _Search(intent=intent, window=window, closed_at=after, is_second_loss=False)
+        look = await self._look(since=window.opened, began_after=after)
+        return isinstance(self._judge_once(look, search), Adopt)
 
     async def look_again(self, request_id: str, attempt: int) -> Standing | None:
         """Before a request is bought anew: was what a server or a history denied bought all the same?

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from seedream_assets.core.errors import LeonardoRefused
 from seedream_assets.core.ledger_events import Intent
@@ -21,14 +20,6 @@ from seedream_assets.generation.waiting import Clock
 Kind = tuple[int | None, str | None]
 # What was accepted takes a moment to show.
 SHORTEST_WAIT_SECONDS = 10.0
-
-
-@dataclass(slots=True)
-class _Held:
-    """A kind of refusal. `verdict` says whether it is believed; until it is known, what is held up waits for it."""
-
-    verdict: asyncio.Future[bool]
-    intents: list[Intent] = field(default_factory=list)
 
 
 class Refusals:
@@ -48,7 +39,8 @@ class Refusals:
         self._first_wait_seconds = min(SHORTEST_WAIT_SECONDS, settle_seconds / 12)
         self._pause = pause
         self._clock = clock
-        self._kinds: dict[Kind, _Held] = {}
+        # Whether each kind is believed; until that is known, what is held up waits for it.
+        self._kinds: dict[Kind, asyncio.Future[bool]] = {}
         self._looks = 0
 
     @property
@@ -68,32 +60,38 @@ class Refusals:
             intent: Of the request that was refused.
         """
         kind = error.status, error.code
-        held = self._kinds.get(kind)
-        if held is None:
-            held = self._kinds[kind] = _Held(asyncio.get_running_loop().create_future())
-            held.intents.append(intent)
-            await self._find_out(held)
-        elif not held.verdict.done():
-            held.intents.append(intent)
-        return await asyncio.shield(held.verdict)
+        verdict = self._kinds.get(kind)
+        if verdict is None:
+            verdict = self._kinds[kind] = asyncio.get_running_loop().create_future()
+            await self._find_out(intent, verdict)
+        elif not verdict.done():
+            # Refused while the look was under way or waited for: that look may have come too early for this one.
+            return await asyncio.shield(verdict) and await self.stands_again(intent, wait_seconds=self._wait_seconds)
+        return await asyncio.shield(verdict)
 
-    async def stands_again(self, intent: Intent) -> bool:
-        """Whether a request that was refused twice was not accepted: one more look, shared by all that wait for one."""
-        return not await self._look([intent])
+    async def stands_again(self, intent: Intent, *, wait_seconds: float | None = None) -> bool:
+        """Whether a request that was refused twice was not accepted: one more look, shared by all that wait for one.
 
-    async def _find_out(self, held: _Held) -> None:
+        Args:
+            intent: Its intent.
+            wait_seconds: Before the look; None: a fifth of the first wait, or the longest lag seen.
+        """
+        short = max(self._first_wait_seconds / 5, self._recovery.longest_lag_seconds)
+        return not await self._look(intent, short if wait_seconds is None else wait_seconds)
+
+    async def _find_out(self, intent: Intent, verdict: asyncio.Future[bool]) -> None:
         try:
-            held.verdict.set_result(not await self._look(held.intents))
+            verdict.set_result(not await self._look(intent, self._wait_seconds))
         except BaseException:
             # The run ends, or the store is away: nothing was found out, and nothing may be believed.
-            held.verdict.set_result(False)
+            verdict.set_result(False)
             raise
 
-    async def _look(self, intents: list[Intent]) -> bool:
+    async def _look(self, intent: Intent, wait_seconds: float) -> bool:
         self._looks += 1
         try:
-            await self._pause(self._wait_seconds)
-            return await self._recovery.shows_any(intents, after=self._clock())
+            await self._pause(wait_seconds)
+            return await self._recovery.shows(intent, after=self._clock())
         finally:
             self._looks -= 1
 

@@ -46,9 +46,10 @@ from seedream_assets.leonardo.retries import RetryPolicy, repeat
 from seedream_assets.leonardo.settings import LeonardoSettings
 from seedream_assets.storage.object_store import ObjectStore
 
-# A submit is tried about ten minutes against 429 and closed doors; a download about two against a host that is away.
+# A submit is tried about ten minutes against closed doors, and up to half an hour against 429s, each of which but the
+# first is looked up in the history before the next try; a download about two against a host that is away.
 SUBMIT_POLICY = RetryPolicy(attempts=24, first_wait_seconds=1.0)
-BUSY_POLICY = RetryPolicy(attempts=400, first_wait_seconds=1.0, longest_wait_seconds=2.0)
+BUSY_POLICY = RetryPolicy(attempts=120, first_wait_seconds=1.0, longest_wait_seconds=2.0)
 DOWNLOAD_POLICY = RetryPolicy(attempts=9)
 READ_POLICY = RetryPolicy()
 MOST_REASONS = 20
@@ -130,7 +131,7 @@ async def _run(order: RunOrder) -> RunReport:
         account = await repeat(client.read_account, policy=READ_POLICY, sleep=order.sleep)
         lease = Lease(lease_store, seconds=order.settings.lease_seconds, sleep=order.sleep, clock=order.clock)
         mine = StoreAccount.of(account.user_id, order.leonardo.base_url)
-        await refuse_another_account(store, mine, accepts_origin=order.accepts_origin)
+        await refuse_another_account(store, client, mine, accepts_origin=order.accepts_origin)
         await lease.start()
         stack.push_async_callback(lease.stop)
         purse = await _open_purse(order, store, lease, account)

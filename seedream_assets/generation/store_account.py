@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from seedream_assets.core.errors import AnotherAccount, ObjectNotFound
+from seedream_assets.core.ledger_events import REQUESTS_FOLDER, Submitted
 from seedream_assets.core.store_account import ACCOUNT_KEY, StoreAccount, decode_account
 from seedream_assets.generation.async_store import AsyncStore
+from seedream_assets.generation.ledger_store import Ledger
+from seedream_assets.leonardo.client import LeonardoClient
+
+# An older store that does not say whose it is: of the latest that were bought for it, the account must know one.
+MOST_ASKED_FOR = 5
 
 
-async def refuse_another_account(store: AsyncStore, mine: StoreAccount, *, accepts_origin: bool) -> None:
+async def refuse_another_account(
+    store: AsyncStore, client: LeonardoClient, mine: StoreAccount, *, accepts_origin: bool
+) -> None:
     """Make the store this account's where it is nobody's yet; refuse another account's.
 
     Args:
         store: Where images are kept.
+        client: With the key, to ask for generations of an older store.
         mine: The account behind the key, and the address that it is reached by.
         accepts_origin: A person has said that this address leads to the same account; kept, and not asked again.
 
     Raises:
         AnotherAccount: The store is another account's, or this account was reached by another address so far.
         ObjectUnreadable: `account.json` cannot be read.
+        LeonardoError: The account could not be asked.
     """
+    if not accepts_origin and await store.head(ACCOUNT_KEY) is None:
+        await _refuse_a_store_of_strangers(store, client, mine)
     if await store.create(ACCOUNT_KEY, mine.encode()):
         return
     theirs = decode_account(await store.read(ACCOUNT_KEY), ACCOUNT_KEY)
@@ -35,6 +47,23 @@ async def refuse_another_account(store: AsyncStore, mine: StoreAccount, *, accep
             "LEONARDO_BASE_URL; where that is meant, say so once with `seedream run … --yes`"
         )
     await store.create(mine.origin_key, mine.encode())
+
+
+async def _refuse_a_store_of_strangers(store: AsyncStore, client: LeonardoClient, mine: StoreAccount) -> None:
+    """Of a store that does not say whose it is and holds what was bought, the account has to know something."""
+    dated = [(info.last_modified, info.key) for info in await store.list(f"{REQUESTS_FOLDER}/")]
+    submits = sorted(((at, key) for at, key in dated if "-submitted-" in key), reverse=True)[:MOST_ASKED_FOR]
+    ledger = Ledger(store)
+    for _at, key in submits:
+        event = await ledger.read(key)
+        if isinstance(event, Submitted) and await client.read_generation(event.generation_id) is not None:
+            return
+    if submits:
+        raise AnotherAccount(
+            f"the store {store.store.url} does not say which account its images were bought from, and account {mine.account} "
+            f"knows none of the latest {len(submits)} generations: use a key of the account that bought them; where it "
+            "is this one, and they were deleted in it, say so once with `seedream run … --yes`"
+        )
 
 
 async def read_store_account(store: AsyncStore) -> StoreAccount | None:

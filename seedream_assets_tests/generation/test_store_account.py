@@ -76,6 +76,18 @@ def test_another_account_is_refused_before_it_spends(desk, start_desk):
     assert desk.bill["generations"] == 1
 
 
+def test_an_older_store_belongs_to_an_account_that_knows_what_was_bought_for_it(desk, start_desk):
+    desk.run(make_paid_requests(3))
+    desk.store.delete("account.json")
+    other = Desk(store=desk.store, emulator=start_desk(user_id=OTHER_USER_ID).emulator)
+    with pytest.raises(AnotherAccount, match="knows none of the latest 3 generations"):
+        other.run(make_paid_requests(1, words="a dog"))
+    assert other.bill["generations"] == 0
+    assert desk.run(make_paid_requests(1, words="a dog")).requests == {"completed": 1}
+    with pytest.raises(AnotherAccount, match="are bought from account"):
+        other.run(make_paid_requests(1, words="a dog"), accepts_origin=True)
+
+
 def test_a_new_address_of_the_account_is_asked_for_once(desk):
     known = StoreAccount(account=DEMO_USER_ID, origin="https://gateway.example")
     desk.store.create("account.json", known.encode(), content_type="application/json")

@@ -27,8 +27,9 @@ def test_a_fresh_request_costs_three_small_writes_and_an_owned_one_next_to_nothi
     declared.run()
     calls = store.take()
     assert of_requests(calls) == {
-        # Planning and buying each ask once where every request stands, and so does the manifest.
-        "list requests": 3 * prompts,
+        # Planning and buying each ask once where every request stands, and so does the manifest; and the first run over a
+        # store looks once whether anything was bought for it.
+        "list requests": 3 * prompts + 1,
         "create requests": 3 * prompts,
         "create images": prompts,
         # The store's time of the claim: no other clock may say that the lease still holds.
