@@ -6,8 +6,6 @@ same: such a seed is no chance. A row's own seed proves nothing here.
 
 from __future__ import annotations
 
-import html
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +17,7 @@ from seedream_assets.core.generations import Generation, GenerationStatus
 from seedream_assets.core.ledger import RequestState, Standing
 from seedream_assets.core.ledger_events import id_in_key
 from seedream_assets.core.models import ModelCatalog
+from seedream_assets.core.recovery import plain_prompt
 
 DifferenceKind = Literal["not_in_ledger", "not_in_account"]
 # What the server calls a model is not what a create says: an estimate of a model that nobody planned takes this one.
@@ -148,7 +147,7 @@ def is_equal(planned: Planned, generation: Generation, models: ModelCatalog) -> 
         and generation.seed == request.seed == derived_seed(request.request_id, model)
         and (generation.width, generation.height) == (request.spec.width, request.spec.height)
         and len(generation.images) == request.count
-        and _words(generation.prompt) == _words(request.spec.prompt)
+        and plain_prompt(generation.prompt) == plain_prompt(request.spec.prompt)
     )
 
 
@@ -171,7 +170,3 @@ def _estimate(generation: Generation, planned: Planned | None, models: ModelCata
     model = models.get(planned.request.spec.model if planned else USUAL_MODEL)
     price = model.price.credits_per_image if model is not None and model.price is not None else 0
     return price * len(generation.images)
-
-
-def _words(prompt: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", html.unescape(prompt)).casefold().split())

@@ -279,7 +279,7 @@ def _is_certain(intent: Intent, entry: Generation, trust: _Trust, entries: _Entr
         return False
     if _has_own_derived_seed(intent, entry):
         return _has_size(intent, entry) or is_alike(intent.prompt, entry.prompt)
-    same_prompt = _plain(intent.prompt) == _plain(entry.prompt)
+    same_prompt = plain_prompt(intent.prompt) == plain_prompt(entry.prompt)
     return same_prompt and not (trust.size and _has_other_size(intent, entry)) and entries.is_surely_in_window(entry)
 
 
@@ -304,7 +304,9 @@ def _fits_twin(intent: Intent, rival: Intent, entry: Generation, trust: _Trust) 
     if rival.request_id == intent.request_id or rival.seed != entry.seed or not _may_be(rival, entry, trust):
         return False
     # A prompt that stands word for word is its owner's, and not another's that was cut or rewritten.
-    return _plain(intent.prompt) != _plain(entry.prompt) or _plain(rival.prompt) == _plain(entry.prompt)
+    return plain_prompt(intent.prompt) != plain_prompt(entry.prompt) or plain_prompt(rival.prompt) == plain_prompt(
+        entry.prompt
+    )
 
 
 def _doubt_reading(
@@ -402,10 +404,10 @@ def _has_other_size(intent: Intent, entry: Generation) -> bool:
 
 def is_alike(sent: str, shown: str) -> bool:
     """True when two prompts are one but for their spelling, or one is the beginning of the other."""
-    first, second = sorted((_plain(sent), _plain(shown)), key=len)
+    first, second = sorted((plain_prompt(sent), plain_prompt(shown)), key=len)
     return first == second or (len(first) >= SHORTEST_BEGINNING_CHARACTERS and second.startswith(first))
 
 
-def _plain(prompt: str) -> str:
+def plain_prompt(prompt: str) -> str:
     """A prompt without what may change on its way: Unicode forms, escapes, case, white space."""
     return " ".join(unicodedata.normalize("NFKC", html.unescape(prompt)).casefold().split())
