@@ -33,6 +33,7 @@ from seedream_assets.generation.earlier_manifest import PREVIOUS, read_earlier
 from seedream_assets.generation.gate import gate_of
 from seedream_assets.generation.generation_requests import Plan, make_plan
 from seedream_assets.generation.prompts import PromptReader, PromptSnapshot
+from seedream_assets.generation.store_account import describe_another_account
 
 
 @click.command("plan")
@@ -143,9 +144,10 @@ def _compare(
 def _crossed(
     declaration: DatasetDeclaration, deployment: Deployment, credits_to_buy: int, reading: AccountReading
 ) -> list[str]:
-    """The caps that would stop a run before its end, the account's balance among them."""
+    """What would stop a run before its end: another account's key, the caps, the account's balance among them."""
     budget = declaration.budget
-    crossed = []
+    other = reading.account and describe_another_account(deployment.store, reading.account.user_id)
+    crossed = [other] if other else []
     if budget.max_credits_per_run is not None and credits_to_buy > budget.max_credits_per_run:
         crossed.append(f"the budget of one run, {budget.max_credits_per_run} credits, stops before the end")
     if reading.balance_credits is not None and credits_to_buy > reading.balance_credits:

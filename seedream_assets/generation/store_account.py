@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from seedream_assets.core.errors import AnotherAccount, ObjectNotFound
+from seedream_assets.core.errors import AnotherAccount, ObjectNotFound, StoreError
 from seedream_assets.core.ledger_events import REQUESTS_FOLDER, Submitted
 from seedream_assets.core.store_account import ACCOUNT_KEY, StoreAccount, decode_account
 from seedream_assets.generation.async_store import AsyncStore
 from seedream_assets.generation.ledger_store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.storage.object_store import ObjectStore
 
 # An older store that does not say whose it is: of the latest that were bought for it, the account must know one.
 MOST_ASKED_FOR = 5
@@ -76,6 +77,20 @@ async def read_store_account(store: AsyncStore) -> StoreAccount | None:
         return decode_account(await store.read(ACCOUNT_KEY), ACCOUNT_KEY)
     except ObjectNotFound:
         return None
+
+
+def describe_another_account(store: ObjectStore, account: str) -> str | None:
+    """Why a run with this account's key would be refused, for a quote; None where it would not be, or cannot be told."""
+    try:
+        theirs = decode_account(store.read(ACCOUNT_KEY), ACCOUNT_KEY)
+    except StoreError:
+        return None
+    if theirs.account == account:
+        return None
+    return (
+        f"the images in {store.url} are bought from account {theirs.account}, and this key is of account {account}: a run is "
+        "refused before it buys"
+    )
 
 
 async def is_known_account(store: AsyncStore, account: str) -> bool:

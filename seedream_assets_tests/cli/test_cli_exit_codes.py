@@ -194,3 +194,13 @@ def test_the_help_and_the_documents_have_the_same_table(desk: Desk) -> None:
     for code, meaning in MEANINGS.items():
         assert f"{code} {' '.join(meaning.split())}" in told
         assert f"| {code} | {meaning} |" in document
+
+
+def test_a_plan_with_a_key_of_another_account_says_that_a_run_would_be_refused(desk: Desk, dataset: str) -> None:
+    (desk.store / "account.json").parent.mkdir(exist_ok=True)
+    (desk.store / "account.json").write_text('{"version": 1, "account": "theirs", "origin": "http://127.0.0.1"}')
+    planned = desk.run("plan", dataset)
+    assert planned.exit_code == 3
+    assert "bought from account theirs" in planned.stdout
+    assert desk.run("run", dataset).exit_code == 1
+    assert bill(desk) == 0
