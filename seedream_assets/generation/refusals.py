@@ -59,38 +59,40 @@ class Refusals:
             error: The refusal.
             intent: Of the request that was refused.
         """
+        stands, _ = await self._judge(error, intent)
+        return stands
+
+    async def still_stands(self, error: LeonardoRefused, intent: Intent) -> bool:
+        """The same, for a request that is to be sent again: a look comes before each sending, shared by all that wait."""
+        stands, has_looked = await self._judge(error, intent)
+        return stands and (has_looked or not await self._shows(intent))
+
+    async def _judge(self, error: LeonardoRefused, intent: Intent) -> tuple[bool, bool]:
+        """Whether the refusal stands, and whether a look has been taken for this very request."""
         kind = error.status, error.code
         verdict = self._kinds.get(kind)
         if verdict is None:
             verdict = self._kinds[kind] = asyncio.get_running_loop().create_future()
             await self._find_out(intent, verdict)
-        elif not verdict.done():
-            # Refused while the look was under way or waited for: that look may have come too early for this one.
-            return await asyncio.shield(verdict) and await self.stands_again(intent, wait_seconds=self._wait_seconds)
-        return await asyncio.shield(verdict)
-
-    async def stands_again(self, intent: Intent, *, wait_seconds: float | None = None) -> bool:
-        """Whether a request that was refused twice was not accepted: one more look, shared by all that wait for one.
-
-        Args:
-            intent: Its intent.
-            wait_seconds: Before the look; None: a fifth of the first wait, or the longest lag seen.
-        """
-        short = max(self._first_wait_seconds / 5, self._recovery.longest_lag_seconds)
-        return not await self._look(intent, short if wait_seconds is None else wait_seconds)
+            return verdict.result(), True
+        if verdict.done():
+            return verdict.result(), False
+        # Refused while the look was under way or waited for: that look may have come too early for this one.
+        return await asyncio.shield(verdict) and not await self._shows(intent), True
 
     async def _find_out(self, intent: Intent, verdict: asyncio.Future[bool]) -> None:
         try:
-            verdict.set_result(not await self._look(intent, self._wait_seconds))
+            verdict.set_result(not await self._shows(intent))
         except BaseException:
             # The run ends, or the store is away: nothing was found out, and nothing may be believed.
             verdict.set_result(False)
             raise
 
-    async def _look(self, intent: Intent, wait_seconds: float) -> bool:
+    async def _shows(self, intent: Intent) -> bool:
+        """Whether the history shows that the request was bought, once it has had time to show it."""
         self._looks += 1
         try:
-            await self._pause(wait_seconds)
+            await self._pause(self._wait_seconds)
             return await self._recovery.shows(intent, after=self._clock())
         finally:
             self._looks -= 1

@@ -77,8 +77,8 @@ class Doubt(Protocol):
         """Whether a refusal proves that the request was not accepted."""
         ...
 
-    async def stands_again(self, intent: Intent) -> bool:
-        """Whether a request that was refused for now twice was not accepted."""
+    async def still_stands(self, error: LeonardoRefused, intent: Intent) -> bool:
+        """The same, for a request that is to be sent again: a look comes before each sending."""
         ...
 
     @property
@@ -209,14 +209,13 @@ class Submits:
             SubmitUncertain: Sent, and not known. The intent stays open.
             LeaseLapsed: Others may have taken over; not sent, and released.
         """
-        refused = 0
         for tries in count(1):
             try:
                 return await self._send_once(claim)
             except (RateLimited, LeonardoUnavailable) as error:
                 policy = self._busy_policy if isinstance(error, RateLimited) else self._policy
-                refused += isinstance(error, RateLimited)
-                await self._doubt_refusal_for_now(claim, error, refused)
+                if isinstance(error, RateLimited):
+                    await self._doubt_refusal_for_now(claim, error)
                 if tries >= policy.attempts:
                     return await self.release(claim, f"gave up after {tries} tries: {error}")
                 # The same spread for everyone: which half of the step a client gets is drawn from the request's id.
@@ -235,17 +234,13 @@ class Submits:
                 raise
         raise AssertionError("the loop returns or raises")
 
-    async def _doubt_refusal_for_now(self, claim: Claim, error: LeonardoError, refused: int) -> None:
+    async def _doubt_refusal_for_now(self, claim: Claim, error: RateLimited) -> None:
         """Before a request that was refused with a 429 is sent again: was it accepted all the same?
 
-        The first 429 of a run is held against the history; after the second of a request, a look comes
-        before it is sent again.
+        Raises:
+            SubmitUncertain: It may have been.
         """
-        if not isinstance(error, RateLimited):
-            return
-        if not await self._doubt.stands(error, claim.intent) or (
-            refused > 1 and not await self._doubt.stands_again(claim.intent)
-        ):
+        if not await self._doubt.still_stands(error, claim.intent):
             raise SubmitUncertain(_may_be_untrue(error), status=error.status, code=error.code) from error
 
     async def release(

@@ -298,10 +298,10 @@ class _Play:
         bills = [one.account.bill() for one in self._accounts]
         lines = [line for bill in bills for line in bill["details"]]
         bought = Counter(line["request"] for line in lines)
-        outcome.billed_twice = sum(max(0, number - world.most_bought) for number in bought.values())
+        outcome.billed_twice = sum(number - 1 for number in bought.values())
         outcome.wrong_account = min(bill["generations"] for bill in bills) if len(bills) == 2 else 0
         committed = sum(bill["credits"] for bill in bills)
-        allowed = (self._plan.max_credits_total or 0) * world.most_bought + world.surprise * self._case.processes
+        allowed = (self._plan.max_credits_total or 0) + world.surprise * self._case.processes
         outcome.caps_crossed += max(0, committed - allowed)
         self._judge_owned(lines)
         self._judge_stored(lines)
@@ -335,8 +335,6 @@ class _Play:
             waits = standings[request.request_id].state in (RequestState.OPEN, RequestState.SUBMITTED)
             if found < there and not waits and not job.deleted:
                 missing[request.request_id] += there - found
-        if self._world.most_bought > 1:  # what was bought a second time is paid for and not wanted
-            missing -= complete
         self._outcome.paid_lost = missing.total()
         self._outcome.stored = sum(complete[request.request_id] == request.count for request in by_order.values())
 

@@ -52,8 +52,6 @@ class World:
         passes: Seconds that pass between the first run and the next; only a folder can be made older.
         paused: A process is a guest of a machine that is paused, and whose clock since boot stands still meanwhile.
         new_key: The account's key is another from the second run on.
-        most_bought: Generations of one request that the rules cannot prevent: a 429 that was found true once is believed
-            for the rest of the run, so on one that is not a request is sent a second time; before a third it is looked up.
     """
 
     name: str
@@ -73,7 +71,6 @@ class World:
     passes: float = 0.0
     paused: bool = False
     new_key: bool = False
-    most_bought: int = 1
 
 
 def _telling(name: str, *, must_adopt: bool = False, **telling: Any) -> World:
@@ -263,7 +260,6 @@ OWN = (
     World(
         name="429s that are true and some that are not",
         faults=(strikes("rate_limit", 2.0), strikes("error_after", status=429, message="Too many requests")),
-        most_bought=2,
     ),
     World(name="answers lost twice", faults=(strikes("drop_after", 2.5),)),
     World(
@@ -271,9 +267,9 @@ OWN = (
         account={"credits_per_image": 56},
         later={"credits_per_image": 28},
         cap=560,
-        surprise=560,
+        surprise=28,
     ),
-    World(name="a price that changes", account={"price_cycle": (28, 56)}, faults=(), cap=560, surprise=6 * 28),
+    World(name="a price that changes", account={"price_cycle": (28, 56)}, faults=(), cap=560, surprise=28),
 )
 """More of our own."""
 
