@@ -10,6 +10,9 @@ WORKERS ?= 4
 # Those that start daemons and kill processes keep a core busy each.
 SLOW_WORKERS ?= 2
 
+# Rooms in which most modules decide and few act.
+RULES := config prompts planning ledger budget leonardo images approval
+
 .PHONY: help install demo dev test test-slow coverage check format lock clean
 
 help:  ## list the commands
@@ -36,8 +39,8 @@ test: install  ## the tests, in a few minutes
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 coverage: install  ## branches of the rules and of the paid API that their tests reach; fails below 95 %
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q seedream_assets_tests/core seedream_assets_tests/leonardo \
-		--cov=seedream_assets.core --cov=seedream_assets.leonardo --cov-report=term:skip-covered --cov-fail-under=95
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(RULES:%=seedream_assets_tests/%) \
+		$(RULES:%=--cov=seedream_assets.%) --cov-report=term:skip-covered --cov-fail-under=95
 
 test-slow: install  ## the slow matrices: processes killed, faults injected, daemons started
 	@$(BIN)/python -m pytest -n $(SLOW_WORKERS) --dist worksteal -m slow

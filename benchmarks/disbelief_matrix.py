@@ -16,14 +16,14 @@ import threading
 import time
 from collections import defaultdict
 
-from seedream_assets_tests.generation.disbelief_matrix import (
+from seedream_assets_tests.purchase.disbelief_matrix import (
     ZEROS,
     Case,
     Outcome,
     make_case,
     running_disbelief_matrix,
 )
-from seedream_assets_tests.generation.disbelief_worlds import WORLDS
+from seedream_assets_tests.purchase.disbelief_worlds import WORLDS
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ import time
 from multiprocessing import Queue, get_context
 from pathlib import Path
 
-from seedream_assets.core.export_choice import FORMAT_OPTIONS, ExportChoice
+from seedream_assets.config.exports import FORMAT_OPTIONS, ExportChoice
 from seedream_assets.exports.export import ExportTarget
 from seedream_assets.exports.formats import find_export
 from seedream_assets.storage.folder import FolderStore

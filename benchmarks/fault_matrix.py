@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from seedream_assets_tests.generation.fault_matrix import CASES, FaultMatrix, Result
+from seedream_assets_tests.purchase.fault_matrix import CASES, FaultMatrix, Result
 from seedream_assets_tests.storage.s3_server import running_s3_server
 
 ZEROS = ("billed_twice", "paid_not_stored", "torn", "stuck", "credits_off")

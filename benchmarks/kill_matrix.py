@@ -14,7 +14,7 @@ import threading
 import time
 from collections import defaultdict
 
-from seedream_assets_tests.generation.kill_matrix import Case, Outcome, make_case, running_kill_matrix
+from seedream_assets_tests.purchase.kill_matrix import Case, Outcome, make_case, running_kill_matrix
 
 COUNTS = ("kills", "runs", "hung", "by_hand")
 ZEROS = ("billed_twice", "paid_not_stored", "torn", "stuck", "credits_off")

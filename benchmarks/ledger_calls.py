@@ -16,7 +16,7 @@ from pathlib import Path
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
 from seedream_assets.storage.folder import FolderStore
-from seedream_assets_tests.generation.counted_store import CountedStore, declare
+from seedream_assets_tests.purchase.counted_store import CountedStore, declare
 
 
 def main() -> int:

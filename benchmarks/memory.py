@@ -87,9 +87,9 @@ def _load(folder: str) -> tuple[Any, Any]:
 
 
 def _plan(folder: str) -> None:
-    from seedream_assets.core.partitions import UNPARTITIONED
-    from seedream_assets.generation.generation_requests import make_plan, write_plan
-    from seedream_assets.generation.prompts import read_prompts, write_snapshot
+    from seedream_assets.config.partitions import UNPARTITIONED
+    from seedream_assets.planning.stage import make_plan, write_plan
+    from seedream_assets.prompts.stage import read_prompts, write_snapshot
 
     declaration, deployment = _load(folder)
     snapshot = read_prompts(declaration, UNPARTITIONED, deployment)
@@ -116,9 +116,9 @@ class _SlowStore:
 
 
 def _buy(folder: str, requests: int, store_seconds: float) -> dict[str, float]:
-    from seedream_assets.core.partitions import UNPARTITIONED
-    from seedream_assets.generation.endings import Endings
-    from seedream_assets.generation.images import buy_images
+    from seedream_assets.config.partitions import UNPARTITIONED
+    from seedream_assets.purchase.endings import Endings
+    from seedream_assets.purchase.stage import buy_images
 
     declaration, deployment = _load(folder)
     if store_seconds:

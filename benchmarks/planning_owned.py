@@ -29,15 +29,15 @@ def make_owned(requests: str, root: str) -> dict[str, Any]:
 
 
 def _fill(requests: int, root: Path, store: Any, put: Callable[[str, bytes], object]) -> None:
-    from seedream_assets.core.declaration import UNPARTITIONED
-    from seedream_assets.core.ledger_events import Submitted, encode_event, event_key
-    from seedream_assets.core.parquet import iterate_rows, to_parquet
-    from seedream_assets.core.plan import read_plan
-    from seedream_assets.generation.deployment import Deployment
-    from seedream_assets.generation.generation_requests import make_plan
-    from seedream_assets.generation.prompts import read_prompts
-    from seedream_assets_tests.core.builders import NOON, WRITER, make_intent
-    from seedream_assets_tests.core.manifest_builders import make_completed
+    from seedream_assets.config.dataset import UNPARTITIONED
+    from seedream_assets.config.deployment import Deployment
+    from seedream_assets.ledger.events import Submitted, encode_event, event_key
+    from seedream_assets.planning.plan import read_plan
+    from seedream_assets.planning.stage import make_plan
+    from seedream_assets.prompts.stage import read_prompts
+    from seedream_assets.storage.parquet import iterate_rows, to_parquet
+    from seedream_assets_tests.support.builders import NOON, WRITER, make_intent
+    from seedream_assets_tests.support.manifest_builders import make_completed
 
     root.mkdir(parents=True, exist_ok=True)
     table = root / "prompts.parquet"
@@ -56,10 +56,10 @@ def _fill(requests: int, root: Path, store: Any, put: Callable[[str, bytes], obj
 def run_owned(root: str) -> dict[str, Any]:
     """`seedream run` without a key: where anything were to be bought, it would fail."""
     from seedream_assets.cli.run import run_dataset
-    from seedream_assets.core.declaration import UNPARTITIONED
-    from seedream_assets.generation.deployment import Deployment
+    from seedream_assets.config.dataset import UNPARTITIONED
+    from seedream_assets.config.deployment import Deployment
     from seedream_assets.storage.folder import FolderStore
-    from seedream_assets_tests.generation.counted_store import CountedStore
+    from seedream_assets_tests.purchase.counted_store import CountedStore
 
     store = CountedStore(FolderStore(Path(root) / "store"))
     declaration, laps = declare(Path(root) / "prompts.parquet"), Laps()
@@ -72,14 +72,14 @@ def run_owned(root: str) -> dict[str, Any]:
 
 def run_stages(root: str) -> dict[str, Any]:
     """The same stage by stage, as Dagster runs them: each knows only what stands in the store."""
-    from seedream_assets.core.declaration import UNPARTITIONED
-    from seedream_assets.generation.dataset import assemble_dataset
-    from seedream_assets.generation.deployment import Deployment
-    from seedream_assets.generation.generation_requests import make_plan, write_plan
-    from seedream_assets.generation.images import buy_images
-    from seedream_assets.generation.prompts import load_snapshot, read_prompts, write_snapshot
+    from seedream_assets.config.dataset import UNPARTITIONED
+    from seedream_assets.config.deployment import Deployment
+    from seedream_assets.manifest.stage import assemble_dataset
+    from seedream_assets.planning.stage import make_plan, write_plan
+    from seedream_assets.prompts.stage import load_snapshot, read_prompts, write_snapshot
+    from seedream_assets.purchase.stage import buy_images
     from seedream_assets.storage.folder import FolderStore
-    from seedream_assets_tests.generation.counted_store import CountedStore
+    from seedream_assets_tests.purchase.counted_store import CountedStore
 
     store = CountedStore(FolderStore(Path(root) / "store"))
     declaration, deployment, laps = declare(Path(root) / "prompts.parquet"), Deployment(store=store), Laps()
@@ -111,8 +111,8 @@ def run_owned_on_s3(requests: str, root: str) -> dict[str, Any]:
     import boto3
 
     from seedream_assets.cli.run import run_dataset
-    from seedream_assets.core.declaration import UNPARTITIONED
-    from seedream_assets.generation.deployment import Deployment
+    from seedream_assets.config.dataset import UNPARTITIONED
+    from seedream_assets.config.deployment import Deployment
     from seedream_assets.storage.s3 import S3Store
     from seedream_assets_tests.storage.s3_server import running_s3_server
 

@@ -58,8 +58,8 @@ DETAILS = [
 
 
 def declare(table: Path) -> Any:
-    from seedream_assets.core.declaration import DatasetDeclaration
-    from seedream_assets.core.prompt_table import Recipe, TableRules
+    from seedream_assets.config.dataset import DatasetDeclaration
+    from seedream_assets.prompts.table import Recipe, TableRules
 
     rules = TableRules(columns={"prompt": "Prompt"}, recipe=Recipe(width=2048, height=2048))
     return DatasetDeclaration(name="scenes", base=table.parent, tables=(table.name,), rules=rules)
@@ -129,10 +129,10 @@ def pandas_reads_text(path: str) -> dict[str, Any]:
 
 def plan_table(path: str) -> dict[str, Any]:
     """What `seedream plan` does on an empty store."""
-    from seedream_assets.core.declaration import UNPARTITIONED
-    from seedream_assets.generation.deployment import Deployment
-    from seedream_assets.generation.generation_requests import make_plan
-    from seedream_assets.generation.prompts import read_prompts
+    from seedream_assets.config.dataset import UNPARTITIONED
+    from seedream_assets.config.deployment import Deployment
+    from seedream_assets.planning.stage import make_plan
+    from seedream_assets.prompts.stage import read_prompts
     from seedream_assets.storage.folder import FolderStore
 
     with tempfile.TemporaryDirectory() as folder:

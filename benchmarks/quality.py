@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from seedream_assets.core.near_duplicates import find_near_duplicates
 from seedream_assets.emulator.pictures import Picture, render
-from seedream_assets.generation.image_measures import SIDE_PX, measure_pixels, open_reduced
+from seedream_assets.quality.measures import SIDE_PX, measure_pixels, open_reduced
+from seedream_assets.quality.near_duplicates import find_near_duplicates
 
 ROUNDS = 20
 HASHES = (1_000, 10_000, 50_000)

@@ -19,14 +19,14 @@ from statistics import median
 from typing import Any
 
 from benchmarks.emulator_process import emulator_process, read_bill
-from seedream_assets.core.budget import Budget
-from seedream_assets.core.generation_requests import GenerationSpec, make_request
-from seedream_assets.core.models import ModelCatalog
+from seedream_assets.budget.rules import Budget
+from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.engine import EngineSettings
+from seedream_assets.config.models import ModelCatalog
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
-from seedream_assets.generation.errand import Demand
-from seedream_assets.generation.run import RunOrder, run_generation
-from seedream_assets.generation.settings import EngineSettings
-from seedream_assets.leonardo.settings import LeonardoSettings
+from seedream_assets.planning.identity import GenerationSpec, make_request
+from seedream_assets.purchase.run import RunOrder, run_generation
+from seedream_assets.purchase.task import Demand
 from seedream_assets.storage.folder import FolderStore
 
 SECONDS_BETWEEN_STARTS = 5.0

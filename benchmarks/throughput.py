@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.emulator_process import emulator_process, server_process
 
 if TYPE_CHECKING:
-    from seedream_assets.generation.run import RunOrder
+    from seedream_assets.purchase.run import RunOrder
 
 IMAGE_BYTES = 1_000_000
 AT_ONCE = 32
@@ -128,7 +128,7 @@ def _used(began: float, before: resource.struct_rusage) -> Measured:
 
 
 def _ours(base_url: str, _urls: list[str], images: int, quantity: int) -> Measured:
-    from seedream_assets.generation.run import run_generation
+    from seedream_assets.purchase.run import run_generation
 
     run_generation(_order(base_url, "warm-up", requests=1, quantity=quantity))
     order = _order(base_url, "throughput", requests=images // quantity, quantity=quantity)
@@ -140,14 +140,14 @@ def _ours(base_url: str, _urls: list[str], images: int, quantity: int) -> Measur
 
 
 def _order(base_url: str, dataset: str, *, requests: int, quantity: int) -> RunOrder:
-    from seedream_assets.core.budget import Budget
-    from seedream_assets.core.generation_requests import GenerationSpec, make_request
-    from seedream_assets.core.models import ModelCatalog
+    from seedream_assets.budget.rules import Budget
+    from seedream_assets.config.account import LeonardoSettings
+    from seedream_assets.config.engine import EngineSettings
+    from seedream_assets.config.models import ModelCatalog
     from seedream_assets.emulator.settings import DEMO_KEY
-    from seedream_assets.generation.errand import Demand
-    from seedream_assets.generation.run import RunOrder
-    from seedream_assets.generation.settings import EngineSettings
-    from seedream_assets.leonardo.settings import LeonardoSettings
+    from seedream_assets.planning.identity import GenerationSpec, make_request
+    from seedream_assets.purchase.run import RunOrder
+    from seedream_assets.purchase.task import Demand
     from seedream_assets.storage.s3 import S3Store
     from seedream_assets.storage.s3_client import S3Options, make_s3_client
 

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import ConfigDict, Field
 
-from seedream_assets.core.errors import DeclarationError
-from seedream_assets.core.image_pixels import LARGEST_DECODED_PIXELS
-from seedream_assets.core.models import ModelCatalog, TighterLimits
-from seedream_assets.generation.settings import EngineSettings
-from seedream_assets.leonardo.settings import MEBIBYTE, PRODUCTION_IMAGE_HOSTS, PRODUCTION_URL, LeonardoSettings
+from seedream_assets.config.account import MEBIBYTE, PRODUCTION_IMAGE_HOSTS, PRODUCTION_URL, LeonardoSettings
+from seedream_assets.config.engine import EngineSettings
+from seedream_assets.config.models import ModelCatalog, TighterLimits
+from seedream_assets.errors import DeclarationError
+from seedream_assets.images.pixels import LARGEST_DECODED_PIXELS
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.open_store import open_store
 from seedream_assets.storage.s3_client import S3Options

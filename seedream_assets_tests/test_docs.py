@@ -88,7 +88,7 @@ def test_the_help_names_every_command() -> None:
 
 
 def test_the_limits_in_the_readme_are_the_models_limits() -> None:
-    from seedream_assets.core.models import MODELS
+    from seedream_assets.config.models import MODELS
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for model in MODELS.values():

@@ -10,9 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from seedream_assets.components.seedream_resources import SeedreamResources
-from seedream_assets.core.errors import DeclarationError
-from seedream_assets.core.models import MODELS, TighterLimits
-from seedream_assets.leonardo.settings import PRODUCTION_URL, LeonardoSettings
+from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings
+from seedream_assets.config.models import MODELS, TighterLimits
+from seedream_assets.errors import DeclarationError
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 CANARY = "0ca4a57e-feed-4bad-8bad-000000canary"

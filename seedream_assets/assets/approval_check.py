@@ -8,13 +8,13 @@ from typing import Any
 
 import dagster as dg
 
+from seedream_assets.approval.gate import approve, open_gate
+from seedream_assets.approval.preview import SampleFindings, assess_sample
 from seedream_assets.assets.contact_sheet import contact_sheet
 from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.sample_findings import SampleFindings, assess_sample
-from seedream_assets.generation.dataset import Outcome
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.gate import approve, open_gate
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.manifest.stage import Outcome
 
 PLAN_APPROVED = "plan_is_approved"
 

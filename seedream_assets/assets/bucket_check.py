@@ -12,8 +12,8 @@ import pandas as pd
 from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.tables import preview
-from seedream_assets.core.errors import ObjectUnreadable
-from seedream_assets.generation.verification import Verification, load_manifests, verify_images
+from seedream_assets.errors import ObjectUnreadable
+from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.resources import ImageStoreResource
 
 BUCKET_MATCHES = "bucket_matches_manifest"

@@ -14,7 +14,7 @@ from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.generation_requests import build_generation_requests
 from seedream_assets.assets.images import build_images
 from seedream_assets.assets.prompts import build_prompts
-from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetDeclaration
 
 
 def build_assets(

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from seedream_assets.assets.tables import plain, spread
-from seedream_assets.core.errors import DownloadError, ObjectNotFound
-from seedream_assets.core.images import make_thumbnail
+from seedream_assets.errors import DownloadError, ObjectNotFound
+from seedream_assets.images.inspect import make_thumbnail
 from seedream_assets.storage.object_store import ObjectStore
 
 SIDE_PX = 128

@@ -17,14 +17,14 @@ from seedream_assets.assets.partition_walk import Materialised, partitions_of
 from seedream_assets.assets.quality_checks import quality_check_specs, quality_metadata, quality_results
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.assets.versions import PLAN, versions_in_run
-from seedream_assets.core.column_lineage import manifest_lineage
-from seedream_assets.core.costs import costs_of_images, describe_costs, in_one_unit
-from seedream_assets.core.manifest import MANIFEST_COLUMNS
-from seedream_assets.core.parquet import to_parquet
-from seedream_assets.generation.dataset import Outcome, assemble_dataset
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.verification import verify_images
+from seedream_assets.budget.costs import costs_of_images, describe_costs, in_one_unit
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.manifest.build import MANIFEST_COLUMNS
+from seedream_assets.manifest.column_lineage import manifest_lineage
+from seedream_assets.manifest.stage import Outcome, assemble_dataset
+from seedream_assets.manifest.verify import verify_images
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
+from seedream_assets.storage.parquet import to_parquet
 
 ALL_FINAL = "every_wanted_image_is_final"
 ALL_WHOLE = "every_stored_image_is_whole"

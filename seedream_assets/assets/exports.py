@@ -14,9 +14,9 @@ import dagster as dg
 
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.partition_walk import Materialised
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import ExportError
-from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.exports import ExportChoice
+from seedream_assets.errors import ExportError
 from seedream_assets.exports.consumers import LIBRARIES
 from seedream_assets.exports.export import ExportReport, ExportSource, default_target
 from seedream_assets.exports.formats import find_export

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from seedream_assets.core.errors import LeonardoError, SeedreamError
+from seedream_assets.errors import LeonardoError, SeedreamError
 
 INTERRUPTED = "nothing more is bought, and the next run goes on from here"
 

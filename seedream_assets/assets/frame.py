@@ -9,9 +9,9 @@ from typing import Any
 import dagster as dg
 
 from seedream_assets.assets.partitions import backfill_policy, partitions_def
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.generation.deployment import Deployment, code_version
-from seedream_assets.leonardo.settings import host_of
+from seedream_assets.config.account import host_of
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.deployment import Deployment, code_version
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 # In the order of the flow.

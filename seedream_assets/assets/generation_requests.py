@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from seedream_assets.approval.gate import gate_of
+from seedream_assets.approval.rules import Gate
 from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.lineage import materialise_stage
@@ -14,19 +16,17 @@ from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.assets.quote_checks import QuoteChecks
 from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.assets.versions import PLAN, SNAPSHOT, versions_in_run
-from seedream_assets.core.approval import Gate
-from seedream_assets.core.column_lineage import PLAN_LINEAGE
-from seedream_assets.core.errors import LimitError
-from seedream_assets.core.parquet import to_parquet
-from seedream_assets.core.plan import PLAN_COLUMNS
-from seedream_assets.core.quote import Quote
-from seedream_assets.core.quote_table import Outlook, approval_rows, dollars_for, quote_rows
-from seedream_assets.generation.account import AccountReading, look_ahead, read_account
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.gate import gate_of
-from seedream_assets.generation.generation_requests import make_plan, write_plan
-from seedream_assets.generation.prompts import load_snapshot
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.errors import LimitError
+from seedream_assets.manifest.column_lineage import PLAN_LINEAGE
+from seedream_assets.planning.plan import PLAN_COLUMNS
+from seedream_assets.planning.quote import Quote
+from seedream_assets.planning.quote_table import Outlook, approval_rows, dollars_for, quote_rows
+from seedream_assets.planning.stage import make_plan, write_plan
+from seedream_assets.prompts.stage import load_snapshot
+from seedream_assets.purchase.balance import AccountReading, look_ahead, read_account
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
+from seedream_assets.storage.parquet import to_parquet
 
 # What a request was already bought for changes no picture: buying the plan must not make the plan look new.
 NOT_CONTENT = ["standing", "attempt", "wanted", "credits", "bought_for"]

@@ -15,15 +15,15 @@ from seedream_assets.assets.live_progress import LiveProgress
 from seedream_assets.assets.partition_walk import Materialised, Walk
 from seedream_assets.assets.tables import column_lineage, markdown_table, table_schema
 from seedream_assets.assets.versions import PLAN, versions_in_run
-from seedream_assets.core.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
-from seedream_assets.core.costs import describe_costs, in_one_unit
-from seedream_assets.core.errors import SeedreamError
-from seedream_assets.core.run_report import RunReport
-from seedream_assets.generation.dataset import Outcome, assemble_dataset
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.endings import Endings
-from seedream_assets.generation.generation_requests import pin_plans
-from seedream_assets.generation.images import buy_partitions
+from seedream_assets.budget.costs import describe_costs, in_one_unit
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.errors import SeedreamError
+from seedream_assets.manifest.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
+from seedream_assets.manifest.stage import Outcome, assemble_dataset
+from seedream_assets.planning.stage import pin_plans
+from seedream_assets.purchase.endings import Endings
+from seedream_assets.purchase.run_report import RunReport
+from seedream_assets.purchase.stage import buy_partitions
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 # Any number of runs shares the account: its limit is set in dagster.yaml or with `dagster instance concurrency set`.

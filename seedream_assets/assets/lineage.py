@@ -21,8 +21,8 @@ import dagster as dg
 
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.partition_walk import Materialised, Work, materialise
-from seedream_assets.core.errors import SeedreamError
-from seedream_assets.generation.deployment import Deployment
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.errors import SeedreamError
 
 if TYPE_CHECKING:
     from seedream_assets.assets.lineage_events import LineageEvents

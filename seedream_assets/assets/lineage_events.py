@@ -38,9 +38,9 @@ from openlineage.client.facet_v2 import (
 
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.partition_walk import Materialised
-from seedream_assets.core.column_lineage import DATASET, IMAGES, PROMPTS, REQUESTS
-from seedream_assets.core.declaration import UNPARTITIONED
-from seedream_assets.generation.deployment import code_version
+from seedream_assets.config.dataset import UNPARTITIONED
+from seedream_assets.config.deployment import code_version
+from seedream_assets.manifest.column_lineage import DATASET, IMAGES, PROMPTS, REQUESTS
 
 NAMESPACE = "seedream-assets"
 PRODUCER = "urn:seedream-assets:producer"

@@ -24,8 +24,8 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from seedream_assets.assets.frame import STAGES, AssetFrame
 from seedream_assets.assets.tables import markdown_table
-from seedream_assets.core.declaration import UNPARTITIONED
-from seedream_assets.core.errors import (
+from seedream_assets.config.dataset import UNPARTITIONED
+from seedream_assets.errors import (
     AuthenticationFailed,
     BalanceExhausted,
     DeclarationError,

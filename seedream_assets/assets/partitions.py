@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from seedream_assets.core.declaration import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetDeclaration
 
 
 def partitions_def(declaration: DatasetDeclaration) -> dg.PartitionsDefinition[str] | None:

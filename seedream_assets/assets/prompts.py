@@ -13,10 +13,10 @@ from seedream_assets.assets.lineage import materialise_stage
 from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.assets.tables import preview, row_count, table_schema
 from seedream_assets.assets.versions import SNAPSHOT
-from seedream_assets.core.parquet import to_parquet
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.prompts import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.prompts.stage import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
+from seedream_assets.storage.parquet import to_parquet
 
 NO_REJECTED_ROWS = "no_rejected_rows"
 REJECTED_ROWS_SHOWN = 50

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dagster as dg
 
 from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.core.budget import NO_CAP, Budget
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.ledger import RequestState
-from seedream_assets.core.open_requests import OpenRequests
-from seedream_assets.core.plan_rows import outside_limits
-from seedream_assets.generation.budget_log import BudgetStanding, read_budget
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.generation_requests import Plan
+from seedream_assets.budget.log import BudgetStanding, read_budget
+from seedream_assets.budget.rules import NO_CAP, Budget
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.ledger.open_requests import OpenRequests
+from seedream_assets.ledger.state import RequestState
+from seedream_assets.planning.plan_rows import outside_limits
+from seedream_assets.planning.stage import Plan
 
 WITHIN_LIMITS = "requests_within_limits"
 WITHIN_BUDGET = "quote_within_budget"

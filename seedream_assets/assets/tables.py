@@ -10,7 +10,7 @@ import dagster as dg
 import pandas as pd
 
 from seedream_assets.assets.columns import COLUMN_MEANINGS
-from seedream_assets.core.column_lineage import Lineage
+from seedream_assets.manifest.column_lineage import Lineage
 
 LONGEST_CELL = 120
 # What has a meaning in Markdown, and stands in prompts.

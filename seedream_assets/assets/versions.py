@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from seedream_assets.core.declaration import UNPARTITIONED
+from seedream_assets.config.dataset import UNPARTITIONED
 
 SNAPSHOT = "snapshot_version"
 PLAN = "plan_version"

@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
-from seedream_assets.core.errors import SeedreamError
+from seedream_assets.errors import SeedreamError
 
 # Imported when they are asked for: Dagster takes a second to import, and `seedream emulator` needs none of it.
 COMMANDS = {

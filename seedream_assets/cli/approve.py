@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from seedream_assets.approval.gate import approve, open_gate
+from seedream_assets.approval.preview import assess_sample
 from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.sample_findings import assess_sample
-from seedream_assets.generation.gate import approve, open_gate
-from seedream_assets.generation.generation_requests import load_manifest, load_plan
+from seedream_assets.planning.stage import load_manifest, load_plan
 
 
 @click.command("approve")

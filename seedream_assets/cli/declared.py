@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 import click
 
-from seedream_assets.core.declaration import UNPARTITIONED, DatasetDeclaration
-from seedream_assets.core.errors import PartitionKeyError, PromptTableError
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.partition_keys import find_partitions
-from seedream_assets.leonardo.settings import host_of
+from seedream_assets.config.account import host_of
+from seedream_assets.config.dataset import UNPARTITIONED, DatasetDeclaration
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.errors import PartitionKeyError, PromptTableError
+from seedream_assets.prompts.partition_keys import find_partitions
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 

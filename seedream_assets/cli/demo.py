@@ -17,17 +17,17 @@ import dagster as dg
 import seedream_assets
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.declaration import UNPARTITIONED
-from seedream_assets.core.errors import DeclarationError, SeedreamError
-from seedream_assets.core.quote import quote_plan
-from seedream_assets.core.summary import describe, summarise
+from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
-from seedream_assets.generation.dataset import outcome_of
-from seedream_assets.generation.generation_requests import load_manifest, load_plan
-from seedream_assets.generation.images import load_report
-from seedream_assets.generation.prompts import load_snapshot
-from seedream_assets.generation.quality import judge_partition
+from seedream_assets.errors import DeclarationError, SeedreamError
+from seedream_assets.manifest.stage import outcome_of
+from seedream_assets.planning.quote import quote_plan
+from seedream_assets.planning.stage import load_manifest, load_plan
+from seedream_assets.prompts.stage import load_snapshot
+from seedream_assets.purchase.stage import load_report
+from seedream_assets.purchase.summary import describe, summarise
+from seedream_assets.quality.stage import judge_partition
 from seedream_assets.storage.open_store import open_store
 
 DATASET = "product_scenes"

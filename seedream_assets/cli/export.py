@@ -11,8 +11,8 @@ import click
 
 from seedream_assets.cli.exit_codes import DIFFERENT
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.export_choice import FORMAT_OPTIONS, ExportChoice
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.exports import FORMAT_OPTIONS, ExportChoice
 from seedream_assets.exports.consumers import LIBRARIES
 from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget, default_target
 from seedream_assets.exports.formats import find_export

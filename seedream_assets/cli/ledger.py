@@ -12,12 +12,9 @@ import click
 
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN, NOT_ALL_FINAL
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.adoption import ComparedField
-from seedream_assets.core.ledger import RequestState, Standing
-from seedream_assets.core.ledger_events import encode_event
-from seedream_assets.core.open_requests import OpenRequests
-from seedream_assets.generation.adopting import adopt_generation, end_deleted, retract_adoption
-from seedream_assets.generation.by_hand import (
+from seedream_assets.ledger.adopt import adopt_generation, end_deleted, retract_adoption
+from seedream_assets.ledger.adoption_rules import ComparedField
+from seedream_assets.ledger.by_hand import (
     NotByHand,
     OpenRequest,
     find_request,
@@ -26,7 +23,10 @@ from seedream_assets.generation.by_hand import (
     release_request,
     show_request,
 )
-from seedream_assets.generation.recollecting import Recollection, find_short, recollect_images
+from seedream_assets.ledger.events import encode_event
+from seedream_assets.ledger.open_requests import OpenRequests
+from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.purchase.recollect import Recollection, find_short, recollect_images
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.open_store import refuse_missing

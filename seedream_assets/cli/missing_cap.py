@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import click
 
-from seedream_assets.core.budget import NO_CAP, Budget
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import NoCapError
+from seedream_assets.budget.rules import NO_CAP, Budget
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.errors import NoCapError
 
 
 def with_cap(declaration: DatasetDeclaration, *, credits: int, images: int, yes: bool) -> DatasetDeclaration:

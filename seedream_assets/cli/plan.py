@@ -12,28 +12,28 @@ from typing import Any
 
 import click
 
+from seedream_assets.approval.gate import gate_of
+from seedream_assets.approval.rules import Gate
+from seedream_assets.budget.log import read_budget
+from seedream_assets.budget.rules import NO_CAP
 from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.exit_codes import NOT_ALL_FINAL
 from seedream_assets.cli.plan_changes import as_facts, as_lines
 from seedream_assets.cli.terminal import tell_rows
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.approval import Gate
-from seedream_assets.core.budget import NO_CAP
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import PromptTableError, StoreError
-from seedream_assets.core.plan import specs_of
-from seedream_assets.core.plan_diff import PlanDiff, diff_plan
-from seedream_assets.core.quote import Quote
-from seedream_assets.core.quote_table import approval_rows, quote_rows
-from seedream_assets.core.summary import add_up, summarise
-from seedream_assets.generation.account import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
-from seedream_assets.generation.budget_log import read_budget
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.earlier_manifest import PREVIOUS, read_earlier
-from seedream_assets.generation.gate import gate_of
-from seedream_assets.generation.generation_requests import Plan, make_plan
-from seedream_assets.generation.prompts import PromptReader, PromptSnapshot
-from seedream_assets.generation.store_account import describe_another_account
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.errors import PromptTableError, StoreError
+from seedream_assets.ledger.account import describe_another_account
+from seedream_assets.manifest.earlier_manifest import PREVIOUS, read_earlier
+from seedream_assets.planning.plan import specs_of
+from seedream_assets.planning.plan_diff import PlanDiff, diff_plan
+from seedream_assets.planning.quote import Quote
+from seedream_assets.planning.quote_table import approval_rows, quote_rows
+from seedream_assets.planning.stage import Plan, make_plan
+from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
+from seedream_assets.purchase.balance import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
+from seedream_assets.purchase.summary import add_up, summarise
 
 
 @click.command("plan")

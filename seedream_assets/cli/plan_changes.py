@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from seedream_assets.core.plan_diff import CHANGES, PlanDiff
+from seedream_assets.planning.plan_diff import CHANGES, PlanDiff
 
 ROWS_SHOWN = 20
 LONGEST_PROMPT = 60

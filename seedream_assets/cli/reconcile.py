@@ -12,10 +12,10 @@ import click
 from seedream_assets.cli.declared import deployment_of
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.errors import SeedreamError
-from seedream_assets.core.reconcile import NotInLedger, Reconciliation
-from seedream_assets.core.redaction import shown
-from seedream_assets.generation.reconciling import adopt_planned, reconcile
+from seedream_assets.config.redaction import shown
+from seedream_assets.errors import SeedreamError
+from seedream_assets.ledger.reconcile_rules import NotInLedger, Reconciliation
+from seedream_assets.purchase.reconcile import adopt_planned, reconcile
 
 DAYS = 7
 LONGEST_PROMPT = 60

@@ -8,23 +8,23 @@ from dataclasses import dataclass, replace
 import click
 import pandas as pd
 
+from seedream_assets.approval.gate import approve, open_gate
+from seedream_assets.approval.preview import assess_sample
 from seedream_assets.cli.declared import this_person
 from seedream_assets.cli.terminal import ROWS_SHOWN, showing_progress, tell_rows
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import DeclarationError, PartitionKeyError, SeedreamError, StoreRefused
-from seedream_assets.core.open_requests import OpenRequests
-from seedream_assets.core.quote import Quote
-from seedream_assets.core.quote_table import place_rows
-from seedream_assets.core.run_report import RunReport, join_reports
-from seedream_assets.core.sample_findings import assess_sample
-from seedream_assets.generation.account import NOT_ASKED, place_of, read_account
-from seedream_assets.generation.dataset import Outcome, assemble_dataset, measure_dataset
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.endings import Endings
-from seedream_assets.generation.gate import approve, open_gate
-from seedream_assets.generation.generation_requests import make_plan, write_plan
-from seedream_assets.generation.images import buy_partitions
-from seedream_assets.generation.prompts import PromptReader, load_snapshot, write_snapshot
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.errors import DeclarationError, PartitionKeyError, SeedreamError, StoreRefused
+from seedream_assets.ledger.open_requests import OpenRequests
+from seedream_assets.manifest.stage import Outcome, assemble_dataset, measure_dataset
+from seedream_assets.planning.quote import Quote
+from seedream_assets.planning.quote_table import place_rows
+from seedream_assets.planning.stage import make_plan, write_plan
+from seedream_assets.prompts.stage import PromptReader, load_snapshot, write_snapshot
+from seedream_assets.purchase.balance import NOT_ASKED, place_of, read_account
+from seedream_assets.purchase.endings import Endings
+from seedream_assets.purchase.run_report import RunReport, join_reports
+from seedream_assets.purchase.stage import buy_partitions
 
 # What stands against one partition stands against all of them.
 HOPELESS = (DeclarationError, StoreRefused)

@@ -16,12 +16,12 @@ from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINA
 from seedream_assets.cli.missing_cap import with_cap
 from seedream_assets.cli.rounds import Planned, buy_planned, plan_partitions, plan_replacements
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.run_report import RunReport
-from seedream_assets.core.summary import add_up, describe, summarise
-from seedream_assets.generation.dataset import count_reused
-from seedream_assets.generation.deployment import Deployment
-from seedream_assets.generation.open_requests import open_in_manifest
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.manifest.stage import count_reused
+from seedream_assets.planning.open_requests import open_in_manifest
+from seedream_assets.purchase.run_report import RunReport
+from seedream_assets.purchase.summary import add_up, describe, summarise
 
 
 @click.command("run", epilog=described())

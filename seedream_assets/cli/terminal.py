@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from seedream_assets.core.prompt_rejections import describe_rows
-from seedream_assets.core.run_report import Progress
+from seedream_assets.prompts.rejections import describe_rows
+from seedream_assets.purchase.run_report import Progress
 
 ROWS_SHOWN = 10
 

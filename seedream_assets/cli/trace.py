@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.trace import Trace, trace_as_json
-from seedream_assets.core.trace_prov import trace_as_prov
-from seedream_assets.core.trace_text import trace_as_text
-from seedream_assets.generation.tracing import trace_bytes, trace_id, trace_row
+from seedream_assets.manifest.find import trace_bytes, trace_id, trace_row
+from seedream_assets.manifest.trace import Trace, trace_as_json
+from seedream_assets.manifest.trace_prov import trace_as_prov
+from seedream_assets.manifest.trace_text import trace_as_text
+from seedream_assets.prompts.sources import fetch, find_sources
 from seedream_assets.resources import ImageStoreResource
 from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets.storage.table_source import fetch, find_sources
 
 LARGEST_FILE = 200 * 1024 * 1024
 

@@ -15,12 +15,12 @@ from typing import Any
 import dagster as dg
 from pydantic import ValidationError
 
+from seedream_assets.budget.rules import NO_CAP
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.schema import unless_unresolved
 from seedream_assets.components.seedream_resources import SeedreamResources
 from seedream_assets.components.yaml_documents import Place, YamlDocument, YamlError, read_documents, read_text
-from seedream_assets.core.budget import NO_CAP
-from seedream_assets.core.errors import DeclarationError, LimitError, SeedreamError
+from seedream_assets.errors import DeclarationError, LimitError, SeedreamError
 
 Component = type[ImageDataset] | type[SeedreamResources]
 COMPONENTS: Mapping[str, Component] = {

@@ -8,9 +8,8 @@ from typing import Annotated, Any, TypeVar
 import dagster as dg
 
 from seedream_assets.components.schema import Described, GivenModel
-from seedream_assets.core.declaration import Reconcile, Verify
-from seedream_assets.core.errors import DeclarationError
-from seedream_assets.core.quality_rules import (
+from seedream_assets.config.dataset import Reconcile, Verify
+from seedream_assets.config.quality import (
     Blank,
     NearDuplicates,
     QualityRules,
@@ -20,6 +19,7 @@ from seedream_assets.core.quality_rules import (
     Severity,
     Withheld,
 )
+from seedream_assets.errors import DeclarationError
 
 Value = TypeVar("Value")
 SeverityField = Annotated[

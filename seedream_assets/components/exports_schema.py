@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import dagster as dg
 
 from seedream_assets.components.schema import Described, GivenModel
-from seedream_assets.core.export_choice import Card
+from seedream_assets.config.exports import Card
 
-# Formats by name; those with options as a mapping of one entry. What is allowed is known in `core.export_choice`.
+# Formats by name; those with options as a mapping of one entry. What is allowed is known in `config.exports`.
 DeclaredExports = Annotated[
     Sequence[str | Mapping[str, Mapping[str, Any] | None]] | None,
     dg.Resolver.passthrough(

@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 import dagster as dg
 
+from seedream_assets.approval.rules import Approval
 from seedream_assets.assets.build import build_assets, build_automation, build_checks
+from seedream_assets.budget.rules import Budget
 from seedream_assets.components.checks_schema import (
     QualityModel,
     ReconcileModel,
@@ -34,17 +36,15 @@ from seedream_assets.components.schema import (
     resolve_budget,
 )
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
-from seedream_assets.core.approval import Approval
-from seedream_assets.core.budget import Budget
-from seedream_assets.core.declaration import DatasetDeclaration, Partitions, Sensor, Verify
-from seedream_assets.core.errors import DeclarationError
-from seedream_assets.core.export_choice import read_choices
-from seedream_assets.core.models import SizePolicy
-from seedream_assets.core.prompt_rejections import MaxRejected
-from seedream_assets.core.prompt_table import Recipe, TableRules, check_recipe
-from seedream_assets.core.prompt_template import PromptTemplate
-from seedream_assets.core.provenance import Provenance
-from seedream_assets.core.quality_rules import QualityRules, Regenerate
+from seedream_assets.config.dataset import DatasetDeclaration, Partitions, Sensor, Verify
+from seedream_assets.config.exports import read_choices
+from seedream_assets.config.models import SizePolicy
+from seedream_assets.config.provenance import Provenance
+from seedream_assets.config.quality import QualityRules, Regenerate
+from seedream_assets.errors import DeclarationError
+from seedream_assets.prompts.rejections import MaxRejected
+from seedream_assets.prompts.table import Recipe, TableRules, check_recipe
+from seedream_assets.prompts.template import PromptTemplate
 from seedream_assets.resources import LeonardoResource, is_unresolved
 from seedream_assets.storage.store_address import read_store_address
 

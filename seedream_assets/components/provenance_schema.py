@@ -7,8 +7,8 @@ from typing import Annotated
 import dagster as dg
 
 from seedream_assets.components.schema import Described, GivenModel
-from seedream_assets.core.provenance import C2paSigning, Provenance, SigningAlgorithm
-from seedream_assets.generation.content_credentials import refuse_without_library
+from seedream_assets.config.provenance import C2paSigning, Provenance, SigningAlgorithm
+from seedream_assets.images.c2pa import refuse_without_library
 
 
 class C2paModel(GivenModel):

@@ -1,6 +1,6 @@
 """The shape of the YAML, with descriptions for the editor and for `dg`; and how it becomes a declaration.
 
-Ranges are checked where they are known: the models' in `core/models` through the recipe, the rest in core's values.
+Ranges are checked where they are known: the models' in `config/models` through the recipe, the rest in core's values.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.errors import DeclarationError
 
 Place = tuple[str | int, ...]
 # A declaration has a few kilobytes and some hundred values. Aliases can unfold a few lines to billions.

@@ -11,8 +11,8 @@ from pathlib import Path
 from seedream_assets.components.check import examine
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.yaml_documents import YamlError, read_documents, read_text
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.errors import DeclarationError
 
 
 def load_declaration(path: Path) -> DatasetDeclaration:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from seedream_assets.core.export_columns import ExportColumn
+from seedream_assets.exports.columns import ExportColumn
 from seedream_assets.exports.rows import ExportRows
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

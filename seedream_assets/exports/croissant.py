@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from seedream_assets.core.croissant import CONFORMS_TO, PARQUET_FORMAT, RAI_CONFORMS_TO
-from seedream_assets.core.export_choice import ExportChoice
-from seedream_assets.core.export_columns import Kind
+from seedream_assets.config.exports import ExportChoice
+from seedream_assets.exports.columns import Kind
+from seedream_assets.exports.croissant_rules import CONFORMS_TO, PARQUET_FORMAT, RAI_CONFORMS_TO
 from seedream_assets.exports.export import ExportedFile, ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.folder import ExportFolder
 from seedream_assets.exports.parquet import ParquetExport, write_shards

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import pandas as pd
 
-from seedream_assets.core.errors import ExportError
-from seedream_assets.core.export_choice import Card, ExportChoice
-from seedream_assets.core.manifest import read_manifest
+from seedream_assets.config.exports import Card, ExportChoice
+from seedream_assets.errors import ExportError
+from seedream_assets.manifest.build import read_manifest
 from seedream_assets.storage.object_store import ObjectStore
 
 

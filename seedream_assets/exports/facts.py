@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seedream_assets.core.costs import QUOTED
+from seedream_assets.budget.costs import QUOTED
 
 _COUNTED = ("model", "style", "prompt_enhance", "code_version")
 

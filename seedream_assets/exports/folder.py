@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from seedream_assets.core.errors import ExportError
+from seedream_assets.errors import ExportError
 from seedream_assets.exports.export import ExportedFile, ExportReport, ExportTarget
 from seedream_assets.exports.rows import ExportRows, StoredImage
 from seedream_assets.storage.object_store import ObjectStore

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.errors import DeclarationError
 from seedream_assets.exports.export import Export
 
 # Module in this package and the class in it. A format is offered in the YAML once it also stands in
-# `core.export_choice.FORMAT_OPTIONS`.
+# `config.exports.FORMAT_OPTIONS`.
 FORMATS: Mapping[str, tuple[str, str]] = {
     "imagefolder": ("imagefolder", "ImageFolderExport"),
     "webdataset": ("webdataset", "WebDatasetExport"),

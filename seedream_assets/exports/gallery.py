@@ -17,9 +17,9 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 from urllib.parse import quote, urlsplit
 
-from seedream_assets.core.costs import QUOTED
-from seedream_assets.core.errors import DownloadError, ExportError, ObjectNotFound
-from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.budget.costs import QUOTED
+from seedream_assets.config.exports import ExportChoice
+from seedream_assets.errors import DownloadError, ExportError, ObjectNotFound
 from seedream_assets.exports.export import ExportedFile, ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.gallery_page import HTML, MARK, render_page
 from seedream_assets.exports.gallery_rows import Row, pack_rows, plain_value

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from seedream_assets.core.manifest import MANIFEST_COLUMNS, PASSENGER_PREFIX, STATUSES
+from seedream_assets.manifest.build import MANIFEST_COLUMNS, PASSENGER_PREFIX, STATUSES
 
 Row = Mapping[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from seedream_assets.core.image_pixels import decode_image
+from seedream_assets.images.pixels import decode_image
 
 LONGEST_SIDE_PX = 256
 QUALITY = 60

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from seedream_assets.core.export_columns import ARROW_TYPES, ExportColumn, Kind
+from seedream_assets.exports.columns import ARROW_TYPES, ExportColumn, Kind
 
 SCHEMA_KEY = b"huggingface"
 

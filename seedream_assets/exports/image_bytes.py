@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from seedream_assets.core.errors import ExportError
+from seedream_assets.errors import ExportError
 from seedream_assets.exports.folder import THREADS
 from seedream_assets.exports.rows import ExportRow
 from seedream_assets.storage.object_store import ObjectStore

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
 
-from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.croissant import CROISSANT
 from seedream_assets.exports.export import ExportedFile, ExportTarget
 from seedream_assets.exports.imagefolder import METADATA

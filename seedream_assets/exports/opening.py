@@ -19,9 +19,8 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seedream_assets.core.croissant import missing_in_croissant
-from seedream_assets.core.errors import ObjectNotFound
-from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.config.exports import ExportChoice
+from seedream_assets.errors import ObjectNotFound
 from seedream_assets.exports.consumers import (
     LIBRARIES,
     LOADED_WHOLE_BYTES,
@@ -32,6 +31,7 @@ from seedream_assets.exports.consumers import (
     open_with_webdataset,
 )
 from seedream_assets.exports.croissant import CROISSANT
+from seedream_assets.exports.croissant_rules import missing_in_croissant
 from seedream_assets.exports.export import ExportedFile, ExportSource, ExportTarget
 from seedream_assets.exports.folder import RECORD, sha256_of
 from seedream_assets.exports.local_copy import SAMPLE, LocalCopy, RangeReader, local_copy, sample_of

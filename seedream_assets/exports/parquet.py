@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.card import CardConfig, write_card
 from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.folder import ExportFolder, scratch, sha256_of

@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from seedream_assets.core.errors import ExportError
-from seedream_assets.core.export_columns import ExportColumn, column_values, export_columns, has_gap
-from seedream_assets.core.manifest import passenger_name
+from seedream_assets.errors import ExportError
+from seedream_assets.exports.columns import ExportColumn, column_values, export_columns, has_gap
 from seedream_assets.exports.export import ExportSource
 from seedream_assets.exports.facts import DatasetFacts, FactsCollector, column_of
+from seedream_assets.manifest.build import passenger_name
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_OF = {
@@ -39,7 +39,7 @@ class StoredImage:
     """Where an exported image lies in the dataset's store.
 
     Attributes:
-        suffix: Of its key, without the dot: jpg, png, webp or another of `core/image_formats`.
+        suffix: Of its key, without the dot: jpg, png, webp or another of `config/image_formats`.
         sha256: Of the stored object, as the manifest has it.
     """
 

@@ -17,9 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from seedream_assets.core.export_choice import ExportChoice
-from seedream_assets.core.export_columns import ExportColumn
+from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.card import CardConfig, write_card
+from seedream_assets.exports.columns import ExportColumn
 from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.folder import ExportFolder, scratch, sha256_of
 from seedream_assets.exports.hf_features import values_in_card

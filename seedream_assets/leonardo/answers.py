@@ -16,7 +16,9 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from seedream_assets.core.errors import (
+from seedream_assets.config.redaction import KeyRemover
+from seedream_assets.config.redaction import shown as shown_line
+from seedream_assets.errors import (
     AuthenticationFailed,
     BalanceExhausted,
     LeonardoError,
@@ -25,8 +27,6 @@ from seedream_assets.core.errors import (
     PromptBlocked,
     RateLimited,
 )
-from seedream_assets.core.redaction import KeyRemover
-from seedream_assets.core.redaction import shown as shown_line
 from seedream_assets.leonardo.wire import Json, object_or_empty, read_int, read_json, text_of
 
 # A request so answered was not acted on: wrong, not allowed, or to be sent elsewhere. Missing on purpose, because the

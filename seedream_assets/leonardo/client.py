@@ -17,7 +17,9 @@ from urllib.parse import quote
 
 import httpx
 
-from seedream_assets.core.errors import (
+from seedream_assets.config.account import MEBIBYTE, LeonardoSettings
+from seedream_assets.config.models import ModelSpec
+from seedream_assets.errors import (
     LeonardoError,
     LeonardoRefused,
     LeonardoUnavailable,
@@ -25,15 +27,13 @@ from seedream_assets.core.errors import (
     SubmitMisdirected,
     SubmitUncertain,
 )
-from seedream_assets.core.generation_requests import GenerationRequest
-from seedream_assets.core.generations import Account, Generation, HistoryPage, Submission
-from seedream_assets.core.models import ModelSpec
 from seedream_assets.leonardo import answers, wire
 from seedream_assets.leonardo.answers import PROVES_REFUSAL, read_answer, shown
 from seedream_assets.leonardo.downloads import read_at_most, tls_context
+from seedream_assets.leonardo.generations import Account, Generation, HistoryPage, Submission
 from seedream_assets.leonardo.outage import Reachability
-from seedream_assets.leonardo.pacing import Pace
-from seedream_assets.leonardo.settings import MEBIBYTE, LeonardoSettings
+from seedream_assets.leonardo.rates import Pace
+from seedream_assets.planning.identity import GenerationRequest
 
 Meaning = TypeVar("Meaning")
 # These failed before a byte of the request left this machine: nothing can have been accepted.

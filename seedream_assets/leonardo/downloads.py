@@ -21,9 +21,9 @@ import yarl
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 
-from seedream_assets.core.errors import DownloadError
+from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.errors import DownloadError
 from seedream_assets.leonardo.answers import shown
-from seedream_assets.leonardo.settings import LeonardoSettings
 
 
 class ImageDownloads:

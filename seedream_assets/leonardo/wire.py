@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from seedream_assets.core.generation_requests import GenerationRequest, Reference
-from seedream_assets.core.generations import (
+from seedream_assets.config.models import ModelSpec
+from seedream_assets.config.redaction import shown
+from seedream_assets.leonardo.generations import (
     Account,
     Cost,
     GeneratedImage,
@@ -23,8 +24,7 @@ from seedream_assets.core.generations import (
     GenerationStatus,
     Submission,
 )
-from seedream_assets.core.models import ModelSpec
-from seedream_assets.core.redaction import shown
+from seedream_assets.planning.identity import GenerationRequest, Reference
 
 Json = Mapping[str, Any]
 _STATUSES = frozenset(status.value for status in GenerationStatus)

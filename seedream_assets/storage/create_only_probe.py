@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from seedream_assets.core.errors import StoreRefused
+from seedream_assets.errors import StoreRefused
 from seedream_assets.storage.keys import PROBE_FOLDER
 
 if TYPE_CHECKING:

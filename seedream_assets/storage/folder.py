@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 
-from seedream_assets.core.errors import DeclarationError, ObjectNotFound
+from seedream_assets.errors import DeclarationError, ObjectNotFound
 from seedream_assets.storage.create_only_probe import prove_create_only
 from seedream_assets.storage.folder_descriptions import (
     Description,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from seedream_assets.core.errors import StoreError, StoreRefused, StoreUnavailable
+from seedream_assets.errors import StoreError, StoreRefused, StoreUnavailable
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}

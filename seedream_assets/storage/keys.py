@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.errors import DeclarationError
 
 # A file name's limit on every common filesystem, and S3's limit for a whole key with room for the store's prefix.
 MAX_PART_BYTES = 255

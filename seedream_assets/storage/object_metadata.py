@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.errors import DeclarationError
 
 SHA256_ENTRY = "content-sha256"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from seedream_assets.core.errors import ObjectNotFound
+from seedream_assets.errors import ObjectNotFound
 from seedream_assets.storage.object_metadata import SHA256_ENTRY
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})

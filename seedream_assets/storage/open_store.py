@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seedream_assets.core.errors import StoreError
+from seedream_assets.errors import StoreError
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.store_address import Bucket, read_store_address
 

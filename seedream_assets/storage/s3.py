@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from seedream_assets.core.errors import ObjectNotFound, StoreError, StoreRefused, StoreUnavailable
-from seedream_assets.core.redaction import shown
+from seedream_assets.config.redaction import shown
+from seedream_assets.errors import ObjectNotFound, StoreError, StoreRefused, StoreUnavailable
 from seedream_assets.storage.create_only_probe import prove_create_only
 from seedream_assets.storage.keys import OWN_FOLDERS, PROBE_FOLDER, as_folder, check_key, check_prefix
 from seedream_assets.storage.object_metadata import SHA256_ENTRY, check_metadata, digest_of

@@ -17,8 +17,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.utils import parse_timestamp
 
-from seedream_assets.core.errors import DeclarationError
-from seedream_assets.core.redaction import shown
+from seedream_assets.config.redaction import shown
+from seedream_assets.errors import DeclarationError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

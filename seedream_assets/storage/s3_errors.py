@@ -24,8 +24,8 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from seedream_assets.core.errors import StoreError, StoreRefused, StoreUnavailable
-from seedream_assets.core.redaction import HIDDEN, shown
+from seedream_assets.config.redaction import HIDDEN, shown
+from seedream_assets.errors import StoreError, StoreRefused, StoreUnavailable
 
 _CREDENTIALS = "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_PROFILE"
 _ADVICE = {

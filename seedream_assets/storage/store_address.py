@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.errors import DeclarationError
 from seedream_assets.storage.keys import check_key
 
 ALLOWED = "allowed are s3://bucket/prefix, file:///absolute/path and an absolute path"

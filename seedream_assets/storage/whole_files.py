@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from seedream_assets.core.errors import StoreRefused
+from seedream_assets.errors import StoreRefused
 
 # How often a folder may be removed under a writer's hands by a delete before that stops being a coincidence.
 _FOLDER_ATTEMPTS = 100

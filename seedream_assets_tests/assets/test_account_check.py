@@ -11,8 +11,8 @@ from seedream_assets.assets.account_check import ACCOUNT_MATCHES
 from seedream_assets.assets.build import build_checks
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
-from seedream_assets.core.errors import DeclarationError
 from seedream_assets.emulator.jobs import Order
+from seedream_assets.errors import DeclarationError
 from seedream_assets_tests.assets.conftest import SIZE, World, checks_of
 
 ROWS = [{"prompt": "a red shoe"}, {"prompt": "a blue shoe"}]

@@ -14,8 +14,8 @@ from seedream_assets.assets import automation
 from seedream_assets.assets.build import build_assets, build_automation
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
-from seedream_assets.core.declaration import DatasetDeclaration
-from seedream_assets.core.errors import DeclarationError, PromptTableError
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.errors import DeclarationError, PromptTableError
 from seedream_assets_tests.assets.conftest import STAGES, World, failure_of
 
 COLOUR = {"by": "column", "column": "colour"}

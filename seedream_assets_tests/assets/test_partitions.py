@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from seedream_assets.core.declaration import partition_in_key
+from seedream_assets.config.dataset import partition_in_key
 from seedream_assets_tests.assets.conftest import STAGES, World, checks_of, failure_of, metadata_of
 
 DAILY = {"by": "daily", "column": "day", "start": "2026-11-01"}

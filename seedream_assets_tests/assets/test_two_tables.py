@@ -12,7 +12,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
-from seedream_assets.core.declaration import UNPARTITIONED
+from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.resources import ImageStoreResource
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets_tests.assets.conftest import World, failure_of, metadata_of

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from seedream_assets.cli import seedream
-from seedream_assets.core.errors import SeedreamError
 from seedream_assets.emulator.server import RunningEmulator, running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
+from seedream_assets.errors import SeedreamError
 
 TABLE = """\
 prompt_id,prompt,quantity,style,colour

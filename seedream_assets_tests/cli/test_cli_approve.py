@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from seedream_assets.core.errors import ApprovalError
+from seedream_assets.errors import ApprovalError
 from seedream_assets_tests.cli.conftest import Desk
 
 # 20 prompts of two images: 40 images, 1,120 credits.

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from seedream_assets.cli.exit_codes import MEANINGS
-from seedream_assets.core.errors import ApprovalError, NoCapError
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
+from seedream_assets.errors import ApprovalError, NoCapError
 from seedream_assets_tests.cli.conftest import Desk
 
 ONE_ROW = "prompt\nA blue mug {}\n"

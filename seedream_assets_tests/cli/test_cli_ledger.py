@@ -6,7 +6,7 @@ import time
 import pytest
 
 from seedream_assets.emulator.jobs import Order
-from seedream_assets.generation.by_hand import NotByHand
+from seedream_assets.ledger.by_hand import NotByHand
 from seedream_assets_tests.cli.conftest import Desk
 
 SHORT_OF_PATIENCE = "recovery: {settle_images_seconds: 0.5}\n"

@@ -5,9 +5,9 @@ import io
 import pandas as pd
 from PIL import Image
 
-from seedream_assets.core.marks import read_mark
+from seedream_assets.images.embedded import read_mark
 from seedream_assets_tests.cli.conftest import DATASET, Desk
-from seedream_assets_tests.generation.certificates import make_identity
+from seedream_assets_tests.images.certificates import make_identity
 
 
 def packets(desk: Desk) -> list[str]:

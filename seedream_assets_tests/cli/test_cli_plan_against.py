@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedream_assets.core.errors import PromptTableError, StoreError
+from seedream_assets.errors import PromptTableError, StoreError
 from seedream_assets_tests.cli.conftest import TABLE, Desk
 
 EDITED = """\

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedream_assets.core.errors import DeclarationError, PromptTableError
+from seedream_assets.errors import DeclarationError, PromptTableError
 from seedream_assets_tests.cli.conftest import DATASET, Desk
 
 BROKEN = "prompt_id,prompt,quantity,style,colour\nmug,A blue mug,0,,blue\ncup,,1,,white\n"

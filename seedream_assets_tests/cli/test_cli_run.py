@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from seedream_assets.core.errors import DeclarationError, PromptTableError
+from seedream_assets.errors import DeclarationError, PromptTableError
 from seedream_assets_tests.cli.conftest import DATASET, TABLE, Desk
 
 SUMMARY_FIELDS = [

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from rdflib import Graph
 
-from seedream_assets.core.marks import unmark_image
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
+from seedream_assets.images.embedded import unmark_image
 from seedream_assets_tests.cli.conftest import DATASET, TABLE, Desk
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from seedream_assets.cli.declared import deployment_of
 from seedream_assets.cli.rounds import buy_planned, plan_partitions
 from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.core.partitions import UNPARTITIONED
+from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets_tests.cli.conftest import Desk
 
 OLD = "prompt\na red mug\na blue mug\n"

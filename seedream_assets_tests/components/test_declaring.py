@@ -10,12 +10,12 @@ import dagster as dg
 import pytest
 import yaml
 
+from seedream_assets.budget.rules import Budget
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.schema import ImageStoreModel, LeonardoModel, RecipeModel
 from seedream_assets.components.yaml_files import declarations_of, load_declaration
-from seedream_assets.core.budget import Budget
-from seedream_assets.core.errors import DeclarationError
-from seedream_assets.core.prompt_table import Recipe
+from seedream_assets.errors import DeclarationError
+from seedream_assets.prompts.table import Recipe
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 EVERYTHING = """\
@@ -115,7 +115,7 @@ def test_a_value_that_is_not_allowed_is_refused_at_load_by_both(attribute: str, 
     whole = yaml.safe_dump(declared)
     with pytest.raises(DeclarationError, match=attribute):
         declarations_of(whole, tmp_path / "shoes.yaml")
-    from seedream_assets.core.errors import SeedreamError
+    from seedream_assets.errors import SeedreamError
 
     with pytest.raises(SeedreamError, match=attribute):
         ImageDataset.resolve_from_yaml(whole).declaration(tmp_path)

@@ -10,8 +10,8 @@ import pytest
 
 from seedream_assets.components.check import check_yaml_files
 from seedream_assets.components.yaml_files import declarations_of
-from seedream_assets.core.errors import DeclarationError
-from seedream_assets.core.provenance import C2paSigning, Provenance
+from seedream_assets.config.provenance import C2paSigning, Provenance
+from seedream_assets.errors import DeclarationError
 
 SIGNED = "{certificate: chain.pem, private_key_variable: SIGNING_KEY}"
 

@@ -15,7 +15,7 @@ import seedream_assets
 from seedream_assets.components.check import check_yaml_files
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import SeedreamResources
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.errors import DeclarationError
 from seedream_assets.resources import LeonardoResource
 
 STAGES = {"prompts", "generation_requests", "images", "dataset"}

@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from seedream_assets.core.declaration import partition_in_key
-from seedream_assets.core.export_choice import Card
-from seedream_assets.core.image_formats import CONTENT_TYPES, EXTENSIONS
-from seedream_assets.core.manifest import MANIFEST_COLUMNS, passenger_name
-from seedream_assets.core.parquet import PARQUET, to_parquet
+from seedream_assets.config.dataset import partition_in_key
+from seedream_assets.config.exports import Card
+from seedream_assets.config.image_formats import CONTENT_TYPES, EXTENSIONS
 from seedream_assets.exports.export import ExportSource
+from seedream_assets.manifest.build import MANIFEST_COLUMNS, passenger_name
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.parquet import PARQUET, to_parquet
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

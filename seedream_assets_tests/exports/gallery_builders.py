@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from seedream_assets.core.export_choice import ExportChoice
-from seedream_assets.core.manifest import MANIFEST_COLUMNS
-from seedream_assets.core.parquet import PARQUET, to_parquet
+from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.gallery import GalleryExport
+from seedream_assets.manifest.build import MANIFEST_COLUMNS
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.parquet import PARQUET, to_parquet
 
 FOLDER = "datasets/scenes/exports/gallery"
 PAGE = f"{FOLDER}/index.html"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from seedream_assets.core.errors import DeclarationError, ExportError
-from seedream_assets.core.export_choice import Card, ExportChoice, read_choices
+from seedream_assets.config.exports import Card, ExportChoice, read_choices
+from seedream_assets.errors import DeclarationError, ExportError
 from seedream_assets.exports.export import ExportSource, ExportTarget
 from seedream_assets.exports.formats import find_export
 from seedream_assets.exports.gallery import GalleryExport, link_to_store, tell_facts

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedream_assets.core.manifest import MANIFEST_COLUMNS
 from seedream_assets.exports.gallery_rows import (
     GROUPS,
     MOST_FACET_VALUES,
@@ -22,6 +21,7 @@ from seedream_assets.exports.gallery_rows import (
     plain_value,
     split_reasons,
 )
+from seedream_assets.manifest.build import MANIFEST_COLUMNS
 from seedream_assets_tests.exports.gallery_builders import make_row, make_unstored
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from seedream_assets.components.check import check_yaml_files
-from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.export import default_target
 from seedream_assets.exports.formats import find_export
 from seedream_assets.exports.snippets import HERE, loading_snippet

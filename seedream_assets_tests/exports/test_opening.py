@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.consumers import LIBRARIES
 from seedream_assets.exports.export import ExportTarget, default_target
 from seedream_assets.exports.formats import find_export

@@ -7,16 +7,16 @@ import io
 import pytest
 from PIL import Image
 
-from seedream_assets.core.export_choice import ExportChoice
-from seedream_assets.core.image_formats import EXTENSIONS
+from seedream_assets.config.exports import ExportChoice
+from seedream_assets.config.image_formats import EXTENSIONS
 from seedream_assets.exports.consumers import LIBRARIES
 from seedream_assets.exports.export import default_target
 from seedream_assets.exports.formats import find_export
 from seedream_assets.exports.gallery_thumbnails import FOLDER
-from seedream_assets_tests.core.pictures import with_broken_note
 from seedream_assets_tests.exports.conftest import folder_of
 from seedream_assets_tests.exports.dataset_builder import DatasetBuilder
 from seedream_assets_tests.exports.test_opening import choice_of, write_and_open
+from seedream_assets_tests.support.pictures import with_broken_note
 
 FORMATS = ("JPEG", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "QOI", "PPM", "TGA", "PCX", "IM", "SGI")
 

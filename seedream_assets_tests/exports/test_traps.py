@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from seedream_assets.core.croissant import missing_in_croissant
-from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.consumers import LIBRARIES
+from seedream_assets.exports.croissant_rules import missing_in_croissant
 from seedream_assets.exports.export import ExportReport, default_target
 from seedream_assets.exports.formats import find_export
 from seedream_assets.exports.opening import open_export

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.core.errors import ExportError, StoreUnavailable
-from seedream_assets.core.export_choice import ExportChoice
+from seedream_assets.config.exports import ExportChoice
+from seedream_assets.errors import ExportError, StoreUnavailable
 from seedream_assets.exports.consumers import LIBRARIES
 from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget, default_target
 from seedream_assets.exports.formats import find_export

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedream_assets.core.errors import (
+from seedream_assets.config.redaction import LONGEST_SHOWN_CHARACTERS
+from seedream_assets.errors import (
     AuthenticationFailed,
     BalanceExhausted,
     LeonardoError,
@@ -19,7 +20,6 @@ from seedream_assets.core.errors import (
     PromptBlocked,
     RateLimited,
 )
-from seedream_assets.core.redaction import LONGEST_SHOWN_CHARACTERS
 from seedream_assets.leonardo.answers import read_answer, retry_after_seconds, shown
 from seedream_assets_tests.leonardo.making import KEY
 

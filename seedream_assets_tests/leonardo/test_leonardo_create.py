@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seedream_assets.core.errors import (
+from seedream_assets.emulator.server import RunningEmulator
+from seedream_assets.errors import (
     AuthenticationFailed,
     BalanceExhausted,
     LeonardoError,
@@ -20,7 +21,6 @@ from seedream_assets.core.errors import (
     SubmitMisdirected,
     SubmitUncertain,
 )
-from seedream_assets.emulator.server import RunningEmulator
 from seedream_assets.leonardo import client as client_module
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets_tests.emulator.documented_schemas import CREATE_REQUEST, assert_documented

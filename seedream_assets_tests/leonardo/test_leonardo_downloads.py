@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seedream_assets.core.errors import DownloadError
 from seedream_assets.emulator.server import RunningEmulator
+from seedream_assets.errors import DownloadError
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets_tests.leonardo.making import KEY, create, make_settings, run

@@ -11,7 +11,7 @@ import pytest
 
 from seedream_assets.emulator.account import Account, RefusedError
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
-from seedream_assets.leonardo.pacing import Pace
+from seedream_assets.leonardo.rates import Pace
 from seedream_assets_tests.jumping_loop import JumpingLoop
 
 MINUTE_SECONDS = 60.0

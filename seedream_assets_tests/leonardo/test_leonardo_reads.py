@@ -9,19 +9,19 @@ from typing import Any
 import httpx
 import pytest
 
-from seedream_assets.core.errors import (
+from seedream_assets.emulator.server import RunningEmulator
+from seedream_assets.emulator.settings import DEMO_USER_ID
+from seedream_assets.errors import (
     AuthenticationFailed,
     LeonardoError,
     LeonardoRefused,
     LeonardoUnavailable,
     RateLimited,
 )
-from seedream_assets.core.generation_requests import Reference
-from seedream_assets.core.generations import Account, Generation, GenerationStatus, HistoryPage
-from seedream_assets.emulator.server import RunningEmulator
-from seedream_assets.emulator.settings import DEMO_USER_ID
 from seedream_assets.leonardo import client as client_module
 from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.leonardo.generations import Account, Generation, GenerationStatus, HistoryPage
+from seedream_assets.planning.identity import Reference
 from seedream_assets_tests.leonardo.making import (
     API,
     GENERATION_ID,

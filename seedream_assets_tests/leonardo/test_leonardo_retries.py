@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedream_assets.core.errors import (
+from seedream_assets.errors import (
     AuthenticationFailed,
     DownloadError,
     LeonardoUnavailable,
@@ -19,7 +19,7 @@ from seedream_assets.core.errors import (
     SeedreamError,
     SubmitUncertain,
 )
-from seedream_assets.leonardo.retries import RetryPolicy, repeat
+from seedream_assets.leonardo.retry import RetryPolicy, repeat
 
 POLICY = RetryPolicy(attempts=4, first_wait_seconds=0.5, longest_wait_seconds=3)
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from seedream_assets.core.errors import SeedreamError
 from seedream_assets.emulator.server import RunningEmulator
+from seedream_assets.errors import SeedreamError
 from seedream_assets.leonardo.client import LeonardoClient, _KeyForOneHost
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets_tests.leonardo.making import (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.core.errors import DeclarationError
-from seedream_assets.leonardo.settings import PRODUCTION_URL, LeonardoSettings
+from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings
+from seedream_assets.errors import DeclarationError
 from seedream_assets_tests.leonardo.making import KEY
 
 NUMBERS = ("connect_seconds", "answer_seconds", "download_seconds", "slots")

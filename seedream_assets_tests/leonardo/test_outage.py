@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from seedream_assets.core.errors import LeonardoError
+from seedream_assets.errors import LeonardoError
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets_tests.leonardo.making import KEY, make_settings, run
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from seedream_assets.core.errors import DeclarationError, StoreError, StoreRefused, StoreUnavailable
+from seedream_assets.errors import DeclarationError, StoreError, StoreRefused, StoreUnavailable
 from seedream_assets.storage.folder import STALE_AFTER_SECONDS, FolderStore
 from seedream_assets.storage.folder_errors import folder_error
 from seedream_assets.storage.keys import check_key
@@ -40,7 +40,7 @@ for number in itertools.count():
 WRITE_MORE_THAN_THERE_IS_ROOM_FOR = """
 import resource, sys
 from pathlib import Path
-from seedream_assets.core.errors import StoreRefused
+from seedream_assets.errors import StoreRefused
 from seedream_assets.storage.folder import FolderStore
 
 store = FolderStore(Path(sys.argv[1]))

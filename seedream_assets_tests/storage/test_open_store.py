@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedream_assets.core.errors import DeclarationError
+from seedream_assets.errors import DeclarationError
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.open_store import open_store
 from seedream_assets.storage.s3 import S3Store

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto.s3.models import s3_backends
 
-from seedream_assets.core.errors import (
+from seedream_assets.errors import (
     DeclarationError,
     ObjectNotFound,
     StoreError,

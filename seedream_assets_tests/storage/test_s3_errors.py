@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from seedream_assets.core.errors import StoreRefused, StoreUnavailable
+from seedream_assets.errors import StoreRefused, StoreUnavailable
 from seedream_assets.storage.s3_errors import s3_error
 
 TOKEN = "FwoGZXIvYXdzE" * 20

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.core.errors import DeclarationError, StoreRefused, StoreUnavailable
+from seedream_assets.errors import DeclarationError, StoreRefused, StoreUnavailable
 from seedream_assets.storage.s3 import S3Store
 from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
 from seedream_assets.storage.s3_obstore import ObstoreCreates, bucket_address

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seedream_assets.core.errors import PromptTableError
-from seedream_assets.storage.http_source import MAX_REDIRECTS, WHOLE_SECONDS, find_in_web
-from seedream_assets.storage.s3_source import matches
-from seedream_assets.storage.table_source import SourceFile, fetch, find_sources
+from seedream_assets.errors import PromptTableError
+from seedream_assets.prompts.http_source import MAX_REDIRECTS, WHOLE_SECONDS, find_in_web
+from seedream_assets.prompts.s3_source import matches
+from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
 from seedream_assets_tests.storage.s3_server import S3Server
 
 SIGNED = "X-Signature=the-secret"

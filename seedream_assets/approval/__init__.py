@@ -1,0 +1,1 @@
+"""Preview, approve, and then the rest."""

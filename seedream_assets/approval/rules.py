@@ -1,0 +1,198 @@
+"""Sample → approve → run: which plans have to be approved, by what name, and what may be bought before they are.
+
+A plan's hash is over what it wants and what that costs: every picture, how many of it, at which price. Buying a part of
+it, a crash and a new run leave the hash as it is; a row that is added, removed or edited, another quantity or another
+price make it a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import pandas as pd
+
+from seedream_assets.errors import ApprovalError, DeclarationError
+from seedream_assets.ledger.state import RequestState
+from seedream_assets.planning.preview import choose_spread
+
+HASH_DIGITS = 16
+LARGEST_SAMPLE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """What a dataset's owner asks for before much is spent.
+
+    Attributes:
+        above_credits: A run that wants to buy for more than this needs an approval.
+        sample: Images that are bought without one, so that somebody can see what is to be approved.
+    """
+
+    above_credits: int
+    sample: int = 12
+
+    def __post_init__(self) -> None:
+        if self.above_credits < 0:
+            raise DeclarationError(f"approval.above_credits: got {self.above_credits}, allowed is 0 or more credits")
+        if not 1 <= self.sample <= LARGEST_SAMPLE:
+            raise DeclarationError(f"approval.sample: got {self.sample}, allowed is 1–{LARGEST_SAMPLE} images")
+
+
+def plan_hash(plan: pd.DataFrame) -> str:
+    """The name of a plan, 16 hexadecimal digits: SHA-256 over spec, images and credits per image, sorted.
+
+    Args:
+        plan: With `spec_id`, `wanted`, `count`, `credits`. Neither its order nor how it is cut into requests counts.
+    """
+    priced = plan.assign(price=plan["credits"] // plan["count"])
+    images = priced.groupby(["spec_id", "price"], sort=True, as_index=False)["wanted"].sum()
+    digest = sha256()
+    for spec_id, price, wanted in images.itertuples(index=False, name=None):
+        digest.update(f"{spec_id} {wanted} {price}\n".encode())
+    return digest.hexdigest()[:HASH_DIGITS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanToApprove:
+    """One partition's plan, as far as an approval is concerned.
+
+    Attributes:
+        hash: See `plan_hash`.
+        credits_to_buy: Price of what nobody has bought.
+        credits_sampled: Price of what was bought as a sample, and has not been approved since.
+        sample: Request ids with their images, in the order in which they are taken into a smaller sample.
+        sample_bought: Those of them that are bought already.
+        approved_by: Who approved it; None where nobody has.
+    """
+
+    partition: str
+    hash: str
+    credits_to_buy: int
+    credits_sampled: int
+    sample: tuple[tuple[str, int], ...]
+    sample_bought: frozenset[str]
+    approved_by: str | None = None
+
+    @property
+    def credits(self) -> int:
+        """What an approval would allow: the whole, with the sample."""
+        return self.credits_to_buy + self.credits_sampled
+
+    @property
+    def is_open(self) -> bool:
+        """True where something is to buy that nobody has approved."""
+        return self.credits_to_buy > 0 and self.approved_by is None
+
+
+def plan_to_approve(partition: str, plan: pd.DataFrame, *, approved_by: str | None) -> PlanToApprove:
+    """What a plan asks an approval for.
+
+    Args:
+        partition: Whose.
+        plan: Columns as `PLAN_COLUMNS`; those with a `sample_rank` are its sample. Where none has, whole requests are,
+            spread over the plan.
+        approved_by: Who approved it.
+    """
+    free = plan["standing"] == RequestState.FREE.value
+    ranked = plan[plan["sample_rank"].notna()].sort_values("sample_rank")
+    firsts = plan[free].drop_duplicates("spec_id")
+    sample = ranked if len(ranked) else firsts.iloc[choose_spread(len(firsts), LARGEST_SAMPLE)]
+    bought = ranked[ranked["standing"] != RequestState.FREE.value]
+    return PlanToApprove(
+        partition=partition,
+        hash=plan_hash(plan),
+        credits_to_buy=int(plan.loc[free, "credits"].sum()),
+        credits_sampled=int(bought["credits"].sum()),
+        sample=tuple(zip(sample["request_id"].astype(str), sample["count"].astype(int), strict=True)),
+        sample_bought=frozenset(bought["request_id"].astype(str)),
+        approved_by=approved_by,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What one run may buy of its partitions' plans.
+
+    A range of partitions is one run: its plans are added up before they are compared with `above_credits`, its sample
+    is spread over them, and one hash approves them all.
+    """
+
+    approval: Approval | None = None
+    plans: Mapping[str, PlanToApprove]
+
+    @property
+    def hash(self) -> str:
+        """The name of what is to be approved: the plan's own, or that of all the run's plans together."""
+        if len(self.plans) == 1:
+            return next(iter(self.plans.values())).hash
+        told = "".join(f"{partition} {plan.hash}\n" for partition, plan in sorted(self.plans.items()))
+        return sha256(told.encode()).hexdigest()[:HASH_DIGITS]
+
+    @property
+    def open_plans(self) -> Sequence[PlanToApprove]:
+        """The plans of which something is to buy that nobody has approved."""
+        return [plan for plan in self.plans.values() if plan.is_open]
+
+    @property
+    def credits(self) -> int:
+        """What is to be approved."""
+        return sum(plan.credits for plan in self.open_plans)
+
+    @property
+    def is_shut(self) -> bool:
+        """True where more is to buy than may be bought without an approval that is not there."""
+        return self.approval is not None and self.credits > self.approval.above_credits
+
+    def held_back(self, partition: str) -> str | None:
+        """Why a partition's plan may not be bought beyond its sample; None where it may."""
+        plan = self.plans.get(partition)
+        if self.approval is None or plan is None or not plan.is_open or not self.is_shut:
+            return None
+        return (
+            f"plan {self.hash} comes to {self.credits} credits, above {self.approval.above_credits} that need no "
+            "approval; only its sample is bought until somebody approves it"
+        )
+
+    def sample_of(self, partition: str) -> frozenset[str]:
+        """The requests that may be bought of a partition's plan as long as it is not approved."""
+        if self.held_back(partition) is None or self.approval is None:
+            return frozenset()
+        open_plans = self.open_plans
+        place = [plan.partition for plan in open_plans].index(partition)
+        # Evenly, the first of the range the odd ones; never less because another partition is small.
+        share, odd = divmod(self.approval.sample, len(open_plans))
+        left = share + (place < odd)
+        taken = []
+        for request_id, images in open_plans[place].sample:
+            if images <= left:
+                taken.append(request_id)
+                left -= images
+        return frozenset(taken)
+
+    @property
+    def sample_images(self) -> int:
+        """Images that may be bought before the approval, over all plans."""
+        drawn = {partition: self.sample_of(partition) for partition in self.plans}
+        return sum(
+            images
+            for partition, plan in self.plans.items()
+            for request, images in plan.sample
+            if request in drawn[partition]
+        )
+
+    def refuse_unless_named(self, asked: str) -> None:
+        """Refuse an approval of another plan than this one.
+
+        Raises:
+            ApprovalError: The plan has another hash, or has changed since somebody looked at it.
+        """
+        if asked != self.hash:
+            raise ApprovalError(
+                f"plan {asked} was approved, but the plan is {self.hash} now ({self.credits} credits); look at it, and "
+                "approve that one: nothing was bought"
+            )
+
+
+NO_GATE = Gate(plans={})

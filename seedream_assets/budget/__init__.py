@@ -1,0 +1,1 @@
+"""Caps, reservations, the log of what was spent, and the statement."""

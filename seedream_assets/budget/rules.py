@@ -1,0 +1,183 @@
+"""Money as values: caps, what is reserved, what is booked. Pure; the engine asks here before each paid request.
+
+A reservation is the quote (or what the dearest image of late cost, if that is more). It is settled with the API's own
+figure, unless that is too small to be believed. A cap compares what is booked plus what is still reserved, so it holds with any number of
+requests in flight.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from seedream_assets.config.models import DOLLARS_PER_CREDIT
+from seedream_assets.errors import DeclarationError, NoCapError
+from seedream_assets.leonardo.generations import Cost
+
+# The cap of a budget that nobody has written: 0 credits.
+MISSING = "missing"
+CAPS = ("max_credits_per_run", "max_credits_total", "max_credits_per_day")
+NO_CAP = (
+    "no cap; write budget: {max_credits_per_run: 280} (or max_credits_per_day, max_credits_total) into the dataset's YAML, "
+    "or budget: unlimited"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a dataset's owner allows, in credits. None: no cap of this kind.
+
+    A day is one in UTC by the store's clock. What is reserved and not settled counts on every day.
+
+    Attributes:
+        unlimited: The owner has said that there is no cap. Without it and without a cap nothing is bought.
+    """
+
+    max_credits_per_run: int | None = None
+    max_credits_total: int | None = None
+    max_credits_per_day: int | None = None
+    unlimited: bool = False
+
+    def __post_init__(self) -> None:
+        for name in CAPS:
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise DeclarationError(f"budget.{name}: got {value}, allowed is 0 or more credits")
+        if self.unlimited and self._has_cap:
+            raise DeclarationError("budget.unlimited: there is a cap beside it; keep one of the two")
+
+    @property
+    def _has_cap(self) -> bool:
+        return any(getattr(self, name) is not None for name in CAPS)
+
+    @property
+    def is_missing(self) -> bool:
+        """True where nobody has said how much may be spent, nor that there is no limit."""
+        return not self.unlimited and not self._has_cap
+
+    def of_run(self) -> Spending:
+        """What one run may spend by its own cap. Where nobody has said how much, that is nothing."""
+        if self.is_missing:
+            return Spending(cap=MISSING, limit=0)
+        return Spending(cap="max_credits_per_run", limit=self.max_credits_per_run)
+
+    def refuse_if_missing(self, credits: int) -> None:
+        """Refuse to buy for so many credits where nobody has said how much may be spent.
+
+        Raises:
+            NoCapError: There is no cap; says what to write.
+        """
+        if self.is_missing and credits > 0:
+            raise NoCapError(f"{credits} credits to buy and {NO_CAP}: nothing was bought")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapReached:
+    """Why a request was not sent, with the numbers.
+
+    Attributes:
+        cap: `max_credits_per_run`, `max_credits_total`, `max_credits_per_day`, `balance` or `MISSING`.
+        limit: The cap, in credits.
+        committed: Booked and reserved so far, in credits.
+        asked: What the refused request would have needed.
+    """
+
+    cap: str
+    limit: int
+    committed: int
+    asked: int
+
+    def __str__(self) -> str:
+        if self.cap == MISSING:
+            return f"{self.asked} credits to buy and {NO_CAP}"
+        until = "; the next day begins at 00:00 UTC by the store's clock" if self.cap == "max_credits_per_day" else ""
+        return (
+            f"{self.cap} is {self.limit} credits; {self.committed} are committed, the next request needs "
+            f"{self.asked}{until}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """One run's money so far.
+
+    Attributes:
+        limit: The cap in credits; None: no cap.
+        cap: The cap's name.
+        booked: Settled, in credits.
+        reserved: For requests in flight, in credits.
+    """
+
+    cap: str
+    limit: int | None
+    booked: int = 0
+    reserved: int = 0
+
+    @property
+    def committed(self) -> int:
+        """Booked and reserved together."""
+        return self.booked + self.reserved
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """True where more is committed than the cap allows: what was bought cost more than was reserved for it."""
+        return self.limit is not None and self.committed > self.limit
+
+    def reserve(self, credits: int) -> Spending | CapReached:
+        """The spending with `credits` more reserved, or the cap that this would cross."""
+        if self.limit is not None and self.committed + credits > self.limit:
+            return CapReached(cap=self.cap, limit=self.limit, committed=self.committed, asked=credits)
+        return replace(self, reserved=self.reserved + credits)
+
+    def raised(self, *, by: int) -> Spending:
+        """The spending with more reserved for what may have been bought already: past the cap where need be."""
+        return replace(self, reserved=self.reserved + by)
+
+    def settle(self, *, reserved: int, booked: int) -> Spending:
+        """The spending with a reservation turned into what was really charged; 0 where nothing was."""
+        return replace(self, reserved=self.reserved - reserved, booked=self.booked + booked)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booked:
+    """What a bought request came to.
+
+    Attributes:
+        credits: What it counts against caps.
+        cost: As the API told it; what was reserved where it told none.
+        is_doubted: The API told less than half of the price list, so what was reserved counts in its place.
+    """
+
+    credits: int
+    cost: Cost
+    is_doubted: bool = False
+
+
+def book_cost(cost: Cost | None, *, listed: int, reserved: int) -> Booked:
+    """What a request's cost counts against caps, beside what was told.
+
+    Args:
+        cost: As the API told it; None where it told none, which counts as reserved and is never taken for zero.
+        listed: The request's price by the price list, in credits; half of it is the least that is believed.
+        reserved: What was reserved for it, in credits.
+    """
+    if cost is None:
+        return Booked(credits=reserved, cost=Cost(amount=Decimal(reserved), unit="CREDITS"))
+    told = cost_in_credits(cost, quoted=reserved)
+    if 2 * told < listed:
+        return Booked(credits=max(listed, reserved), cost=cost, is_doubted=True)
+    return Booked(credits=told, cost=cost)
+
+
+def cost_in_credits(cost: Cost | None, *, quoted: int) -> int:
+    """What a cost counts against a cap: credits rounded up, dollars at the known rate, to the nearest.
+
+    A cost that the API did not tell counts as quoted: unknown is never taken for zero.
+    """
+    if cost is None:
+        return quoted
+    if cost.unit == "DOLLARS":
+        # The API rounds dollars to four places: 0.0838 for 56 credits is 56.05, and must not count as 57.
+        return round(cost.amount / Decimal(str(DOLLARS_PER_CREDIT)))
+    return math.ceil(cost.amount)

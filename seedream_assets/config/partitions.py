@@ -1,0 +1,198 @@
+"""How a dataset is cut into partitions, as its owner declares it, and what a partition may be called."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo
+
+from seedream_assets.config.time_windows import DEFAULT_FORMATS, NAMES, TIME_UNITS, TimeUnit, TimeWindows
+from seedream_assets.errors import DeclarationError, PartitionKeyError
+from seedream_assets.prompts.row_errors import Fault
+
+# The partition of a dataset that has none, in file names, the manifest and summaries.
+UNPARTITIONED = "all"
+PartitionBy = Literal["none", "hourly", "daily", "weekly", "monthly", "column", "table"]
+Backfill = Literal["single_run", "per_partition"]
+LONGEST_KEY = 200
+# What Dagster recommends as the most partitions of an asset (1.13, its page on partitioning).
+MOST_PARTITIONS = 100_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partitions:
+    """How a dataset is cut.
+
+    Attributes:
+        by: `none`; `hourly`, `daily`, `weekly` or `monthly`, by a column's date or by `{partition}` in the table's
+            path; `column`, one partition per value; `table`, one per file.
+        column: The table's column that decides, for time partitions and `column`.
+        start: From when on, in the zone's own time; required for time partitions.
+        timezone: IANA name, for time partitions; in which zone days begin, and times without a zone are meant.
+        format: strftime format of a time partition's key; None for Dagster's own.
+        minute_offset, hour_offset, day_offset: When a window begins, as Dagster counts them: day 0 of a week is Sunday,
+            day 1 of a month the first.
+        end_offset: Windows beyond the last complete one; 1 makes the current one a partition too.
+        backfill: `single_run`: a range of partitions is one run and one stream; `per_partition`: a run for each.
+    """
+
+    by: PartitionBy = "none"
+    column: str | None = None
+    start: date | None = None
+    timezone: str = "UTC"
+    format: str | None = None
+    minute_offset: int | None = None
+    hour_offset: int | None = None
+    day_offset: int | None = None
+    end_offset: int | None = None
+    backfill: Backfill = "single_run"
+
+    def __post_init__(self) -> None:
+        if self.by not in get_args(PartitionBy):
+            raise DeclarationError(
+                f"partitions.by: got {self.by!r}, allowed is one of {', '.join(get_args(PartitionBy))}"
+            )
+        if self.by == "column" and not self.column:
+            raise DeclarationError("partitions: by column needs a column; add column: <name>")
+        if self.by in ("none", "table") and self.column:
+            raise DeclarationError(f"partitions: by {self.by} takes no column; take column out, or use by: column")
+        if self.unit is not None:
+            _check_windows(self, self.unit)
+            return
+        for name in ("start", "format", "minute_offset", "hour_offset", "day_offset", "end_offset"):
+            if getattr(self, name) is not None:
+                raise DeclarationError(f"partitions.{name}: by {self.by} takes none; it is for {_either(TIME_UNITS)}")
+        if self.timezone != "UTC":
+            raise DeclarationError(f"partitions.timezone: by {self.by} takes none; it is for {_either(TIME_UNITS)}")
+
+    @property
+    def unit(self) -> TimeUnit | None:
+        """The length of a time partition; None for the others."""
+        return next((unit for unit in TIME_UNITS if unit == self.by), None)
+
+    @property
+    def is_dynamic(self) -> bool:
+        """True where the partitions are known only when the tables are looked at."""
+        return self.by in ("column", "table")
+
+    @property
+    def windows(self) -> TimeWindows | None:
+        """The windows of time partitions; None for the others."""
+        if self.unit is None or self.start is None:
+            return None
+        return TimeWindows(
+            unit=self.unit,
+            start=self.start if isinstance(self.start, datetime) else datetime(*self.start.timetuple()[:3]),  # noqa: DTZ001
+            timezone=self.timezone,
+            format=self.format or DEFAULT_FORMATS[self.unit],
+            minute=self.minute_offset or 0,
+            hour=self.hour_offset or 0,
+            day=self.day_offset if self.day_offset is not None else (1 if self.unit == "monthly" else 0),
+            end_offset=self.end_offset or 0,
+        )
+
+    def refuse_unless_key(self, key: str) -> None:
+        """Refuse what no partition of this dataset can be called.
+
+        Raises:
+            PartitionKeyError: It cannot; says why and what can.
+        """
+        windows = self.windows
+        if windows is not None and windows.find(key) is None:
+            name = NAMES[windows.unit]
+            example = windows.name(windows.first)
+            raise PartitionKeyError(f"partition {key!r} is no {name} of this dataset; the first is {example}")
+        if windows is not None and (begin := windows.find(key)) is not None and begin < windows.first:
+            raise PartitionKeyError(f"partition {key} is before the first one, {windows.name(windows.first)}")
+        if self.is_dynamic and (fault := fault_of_key(key)):
+            raise PartitionKeyError(f"partition {key!r} cannot be one: allowed is {fault.allowed}; {fault.fix}")
+
+
+def normal_key(text: str) -> str:
+    """A value as it names a partition: Unicode NFC, without outer spaces. Letters keep their case."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def fault_of_key(key: str) -> Fault | None:
+    """Why a value cannot name a partition; None where it can."""
+    if not key:
+        return Fault("partition_empty", "a value that names a partition", "fill the cell, or take the row out")
+    if len(key) > LONGEST_KEY:
+        return Fault(
+            "partition_length",
+            f"1 to {LONGEST_KEY} characters",
+            f"it has {len(key)}; partition by a column with short values",
+        )
+    if found := _CONTROL.search(key):
+        return Fault(
+            "partition_control_character",
+            "a value on one line, without control characters",
+            f"take out U+{ord(found[0]):04X} at character {found.start() + 1}",
+        )
+    if "..." in key:
+        return Fault(
+            "partition_dots",
+            'a value without "...", which Dagster reads as a range of partitions',
+            "write … (U+2026) or fewer dots",
+        )
+    return None
+
+
+def _check_windows(partitions: Partitions, unit: TimeUnit) -> None:
+    name = NAMES[unit]
+    if partitions.start is None:
+        raise DeclarationError(f'partitions: {unit} needs a first {name}; add start: "2026-11-01"')
+    if isinstance(partitions.start, datetime) and partitions.start.tzinfo is not None:
+        raise DeclarationError("partitions.start: is in the dataset's own timezone; take the offset out")
+    _check_zone(partitions.timezone, unit)
+    days = {"weekly": (0, 6), "monthly": (1, 28)}
+    hours = (0, 23) if unit != "hourly" else None
+    ranges = {"minute_offset": (0, 59), "hour_offset": hours, "day_offset": days.get(unit), "end_offset": (0, 1000)}
+    for field, allowed in ranges.items():
+        value = getattr(partitions, field)
+        if value is None:
+            continue
+        if allowed is None:
+            raise DeclarationError(f"partitions.{field}: {unit} takes none")
+        if not allowed[0] <= value <= allowed[1]:
+            raise DeclarationError(f"partitions.{field}: got {value}, allowed is {allowed[0]} to {allowed[1]}")
+    if partitions.format is not None:
+        _check_format(partitions, name)
+
+
+def _check_zone(timezone: str, unit: TimeUnit) -> None:
+    try:
+        ZoneInfo(timezone)
+    except (ValueError, OSError, LookupError) as error:
+        raise DeclarationError(
+            f"partitions.timezone: got {timezone!r}, allowed is a name as Europe/Berlin or UTC"
+        ) from error
+    if unit == "hourly" and timezone != "UTC":
+        raise DeclarationError(
+            f"partitions.timezone: got {timezone!r}, allowed is UTC for hourly: where clocks are set back an hour comes "
+            "twice, and two partitions would have one name"
+        )
+
+
+def _check_format(partitions: Partitions, name: str) -> None:
+    windows = partitions.windows
+    if windows is None or partitions.format is None:
+        return
+    begin = windows.first
+    # Far enough to meet a change of the month and of the year.
+    for _ in range(60):
+        key = windows.name(begin)
+        if fault_of_key(key) or windows.find(key) != begin:
+            raise DeclarationError(
+                f"partitions.format: got {partitions.format!r}, allowed is a format that tells every {name} from the "
+                f"others and can be read back, as {DEFAULT_FORMATS[windows.unit]}"
+            )
+        begin = windows.next(begin)
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1]

@@ -1,0 +1,258 @@
+"""A JPEG as its segments: where XMP goes in and comes out. ISO/IEC 10918-1 annex B; XMP part 3, section 1.1.3.
+
+The compressed picture, from the start of scan on, is never looked at. Nothing is copied until a file is put together.
+Where a file holds several pictures, what goes in or comes out moves all but the first, and their index goes along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from seedream_assets.errors import MarkError
+from seedream_assets.images.mpf import MPF_HEADER, PictureIndex
+
+XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\x00"
+_EXIF_HEADER = b"Exif\x00"
+_APP0, _APP1, _APP2, _APP11 = 0xE0, 0xE1, 0xE2, 0xEB
+_APP14, _ADOBE_BYTES = 0xEE, 12
+_NOTES = frozenset({*range(0xE0, 0xF0), 0xFE})  # APP0 to APP15, and comments
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+# A segment's two length bytes count themselves.
+LONGEST_PAYLOAD = 0xFFFF - 2
+# ISO/IEC 19566-5: a JUMBF box in APP11 begins "JP", box instance, packet number, box length, "jumb"; its description
+# box tells by a UUID whose it is. This one is C2PA's.
+_C2PA_UUID = b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    marker: int
+    raw: memoryview  # with its marker, and with fill bytes before it
+    payload_at: int
+
+    @property
+    def payload(self) -> memoryview:
+        return self.raw[self.payload_at :]
+
+    def begins(self, header: bytes) -> bool:
+        return self.payload[: len(header)] == header
+
+
+@dataclass(frozen=True, slots=True)
+class JpegFile:
+    """The segments before the picture, and the rest.
+
+    Attributes:
+        picture_at: Where `rest` began in the file that was taken apart.
+        index: Of the pictures in that file; None where it has none, or one that cannot be read.
+        index_fault: Why nothing can be put in or taken out without losing a picture; None where everything can.
+    """
+
+    segments: tuple[_Segment, ...]
+    rest: memoryview
+    picture_at: int
+    index: PictureIndex | None
+    index_fault: str | None
+
+    @classmethod
+    def parse(cls, body: bytes) -> JpegFile:
+        """Take a file apart.
+
+        Raises:
+            MarkError: Its segments do not add up.
+        """
+        if body[:2] != b"\xff\xd8":
+            raise MarkError("the JPEG does not begin as one")
+        segments: list[_Segment] = []
+        whole = memoryview(body)
+        at = 2
+        while True:
+            start = at
+            while body[at : at + 1] == b"\xff":
+                at += 1
+            if at == start or body[at : at + 1] in (b"", b"\x00"):
+                raise MarkError(f"the JPEG has no marker at byte {start}")
+            marker = body[at]
+            at += 1
+            if marker in (_START_OF_SCAN, _END_OF_IMAGE):
+                return cls(tuple(segments), whole[start:], start, *_read_index(segments, body, picture_at=start))
+            if marker in _WITHOUT_LENGTH:
+                segments.append(_Segment(marker, whole[start:at], at - start))
+                continue
+            length = int.from_bytes(body[at : at + 2], "big")
+            if length < 2 or at + length > len(body):
+                raise MarkError(f"the JPEG's segment at byte {start} is longer than the file")
+            segments.append(_Segment(marker, whole[start : at + length], at + 2 - start))
+            at += length
+
+    @property
+    def xmp(self) -> bytes | None:
+        """The main XMP packet; None where there is none. Extended XMP is left where it is."""
+        at = self._xmp_at()
+        return None if at is None else bytes(self.segments[at].payload[len(XMP_HEADER) :])
+
+    def with_xmp(self, packet: bytes) -> JpegFile:
+        """The same file with this packet: in the place of the one it has, else after JFIF's and Exif's segments.
+
+        Raises:
+            MarkError: The packet does not fit into a segment.
+        """
+        payload = XMP_HEADER + packet
+        if len(payload) > LONGEST_PAYLOAD:
+            raise MarkError(f"the XMP takes {len(payload)} bytes, and a JPEG segment holds {LONGEST_PAYLOAD}")
+        length = (len(payload) + 2).to_bytes(2, "big")
+        segment = _Segment(_APP1, memoryview(b"\xff\xe1" + length + payload), 4)
+        at = self._xmp_at()
+        if at is not None:
+            return replace(self, segments=(*self.segments[:at], segment, *self.segments[at + 1 :]))
+        at = 0
+        while at < len(self.segments) and _comes_first(self.segments[at]):
+            at += 1
+        return replace(self, segments=(*self.segments[:at], segment, *self.segments[at:]))
+
+    def without_xmp(self) -> JpegFile:
+        """The same file without its main XMP packet."""
+        at = self._xmp_at()
+        return self if at is None else replace(self, segments=self.segments[:at] + self.segments[at + 1 :])
+
+    @property
+    def has_credentials(self) -> bool:
+        """True where the file carries a C2PA manifest."""
+        return any(_begins_credentials(segment) for segment in self.segments)
+
+    def without_credentials(self) -> JpegFile:
+        """The same file without its C2PA manifest, over however many segments it goes."""
+        boxes = {bytes(segment.payload[2:4]) for segment in self.segments if _begins_credentials(segment)}
+        return replace(
+            self,
+            segments=tuple(
+                segment
+                for segment in self.segments
+                if not (_is_jumbf(segment) and bytes(segment.payload[2:4]) in boxes)
+            ),
+        )
+
+    def to_bytes(self) -> bytes:
+        """The file, byte for byte as it was taken apart where nothing was changed.
+
+        Raises:
+            MarkError: It was changed, and holds several pictures of which not all are where its index says.
+        """
+        return b"".join((b"\xff\xd8", *(segment.raw for segment in self._reindexed()), self.rest))
+
+    def picture_alone(self) -> bytes:
+        """The file without what is not its picture: no note of any program, and nothing that leads to other pictures."""
+        return b"".join((b"\xff\xd8", *(segment.raw for segment in self.segments if not _is_note(segment)), self.rest))
+
+    @property
+    def holds_several(self) -> bool:
+        """True where an index of pictures is in it, be it right or wrong."""
+        return _index_at(self.segments) is not None
+
+    def holds_the_pictures_of(self, other: JpegFile) -> bool:
+        """True where all pictures of `other` are where the index says, and nothing was put behind the first one's head."""
+        if self.index is None or other.index is None or self.index_fault or other.index_fault:
+            return False
+        return self.rest == other.rest and self.index == other.index.moved(self.picture_at - other.picture_at)
+
+    def index_for(self, other: JpegFile) -> JpegFile:
+        """The same file with the index that is right in `other`: this file with more put before its picture.
+
+        Raises:
+            MarkError: As `to_bytes`.
+        """
+        self._refuse_fault()
+        if self.index is None:
+            return self
+        at, theirs = _index_at(self.segments), _index_at(other.segments)
+        if at is None or theirs is None:
+            raise MarkError("the JPEG's index of pictures was lost")
+        moved = self.index.moved(other.picture_at - self.picture_at)
+        segment = _with_index(self.segments[at], moved, start=_start_of(other.segments, theirs))
+        return replace(self, segments=(*self.segments[:at], segment, *self.segments[at + 1 :]), index=None)
+
+    def _reindexed(self) -> tuple[_Segment, ...]:
+        grown = _start_of(self.segments, len(self.segments)) - self.picture_at
+        at = _index_at(self.segments)
+        if not grown:
+            return self.segments
+        self._refuse_fault()
+        if self.index is None or at is None:
+            return self.segments
+        segment = _with_index(self.segments[at], self.index.moved(grown), start=_start_of(self.segments, at))
+        return (*self.segments[:at], segment, *self.segments[at + 1 :])
+
+    def _refuse_fault(self) -> None:
+        if self.index_fault is not None:
+            raise MarkError(self.index_fault)
+
+    def candidates(self) -> Iterator[bytes]:
+        """What the file may have been before a mark was put into it."""
+        yield self.to_bytes()
+
+    def _xmp_at(self) -> int | None:
+        for at, segment in enumerate(self.segments):
+            if segment.marker == _APP1 and segment.begins(XMP_HEADER):
+                return at
+        return None
+
+
+def _index_at(segments: Sequence[_Segment]) -> int | None:
+    for at, segment in enumerate(segments):
+        if segment.marker == _APP2 and segment.begins(MPF_HEADER):
+            return at
+    return None
+
+
+def _start_of(segments: Sequence[_Segment], at: int) -> int:
+    """Where in a file of these segments this one begins."""
+    return 2 + sum(len(segment.raw) for segment in segments[:at])
+
+
+def _tiff_at(segment: _Segment) -> int:
+    """Where in an index's segment its TIFF begins."""
+    return segment.payload_at + len(MPF_HEADER)
+
+
+def _read_index(
+    segments: Sequence[_Segment], body: bytes, *, picture_at: int
+) -> tuple[PictureIndex | None, str | None]:
+    at = _index_at(segments)
+    if at is None:
+        return None, None
+    begins = _tiff_at(segments[at])
+    index = None
+    try:
+        index = PictureIndex.parse(bytes(segments[at].raw[begins:]), tiff_at=_start_of(segments, at) + begins)
+        index.refuse_unless_fits(body, behind=picture_at)
+    except MarkError as error:
+        return index, str(error)
+    return index, None
+
+
+def _with_index(segment: _Segment, index: PictureIndex, *, start: int) -> _Segment:
+    """An index's segment, which begins at `start`, with this index."""
+    begins = _tiff_at(segment)
+    tiff = index.written(bytes(segment.raw[begins:]), tiff_at=start + begins)
+    return replace(segment, raw=memoryview(bytes(segment.raw[:begins]) + tiff))
+
+
+def _comes_first(segment: _Segment) -> bool:
+    return segment.marker == _APP0 or (segment.marker == _APP1 and segment.begins(_EXIF_HEADER))
+
+
+def _is_note(segment: _Segment) -> bool:
+    # Adobe's segment says how colours are to be read, and is part of the picture.
+    is_adobe = segment.marker == _APP14 and segment.begins(b"Adobe") and len(segment.payload) >= _ADOBE_BYTES
+    return segment.marker in _NOTES and not is_adobe
+
+
+def _is_jumbf(segment: _Segment) -> bool:
+    return segment.marker == _APP11 and segment.begins(b"JP")
+
+
+def _begins_credentials(segment: _Segment) -> bool:
+    head = bytes(segment.payload[:40])
+    return _is_jumbf(segment) and head[12:16] == b"jumb" and head[20:] == b"jumd" + _C2PA_UUID

@@ -1,0 +1,273 @@
+"""The ledger in the store: events written create-only, standings read with list calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
+from seedream_assets.ledger.events import (
+    REQUESTS_FOLDER,
+    RESTORE_EVENT,
+    Blocked,
+    Completed,
+    EventKey,
+    Failed,
+    FinalEvent,
+    Intent,
+    LedgerEvent,
+    Recollected,
+    Released,
+    Submitted,
+    Writer,
+    decode_event,
+    encode_event,
+    event_key,
+    is_hashed_id,
+    request_folder,
+)
+from seedream_assets.ledger.recollection import with_recollected
+from seedream_assets.ledger.state import FRESH, RequestState, Standing, fold, fold_all, in_force
+from seedream_assets.leonardo.generations import Cost
+from seedream_assets.storage.async_store import AsyncStore
+from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
+
+# One list call per request up to here, one listing of the whole ledger beyond: a page lists 1,000 keys, so a store of
+# 100,000 requests is read in about 300 calls.
+MOST_SINGLE_LISTINGS = 200
+
+
+class Ledger:
+    """Reads and writes for the engine, one request at a time.
+
+    Args:
+        store: Where the ledger is.
+        on_ending: Told of every final event that stands as this process wrote it.
+    """
+
+    def __init__(self, store: AsyncStore, *, on_ending: Callable[[FinalEvent], None] = lambda _event: None) -> None:
+        self._store = store
+        self._on_ending = on_ending
+
+    async def write(self, event: LedgerEvent) -> bool:
+        """Put an event down, create-only.
+
+        Returns:
+            True when it stands as written here; False when another writer's event of this kind was there first.
+        """
+        written = await self._store.create(event_key(event), encode_event(event))
+        if written and isinstance(event, Completed | Failed | Blocked):
+            self._on_ending(event)
+        return written
+
+    async def standing(self, request_id: str) -> Standing:
+        """Where a request stands, by one list call."""
+        infos = await self._store.list(request_folder(request_id))
+        return fold(key for info in infos if (key := EventKey.parse(info.key)))
+
+    async def taken_back(self, request_id: str) -> tuple[str, ...]:
+        """The generations that a person took back from a request, by their ids as in keys."""
+        return (await self.standing(request_id)).retracted
+
+    async def read_intent(self, request_id: str, attempt: int) -> Intent:
+        """The intent of an attempt."""
+        event = await self.read(f"{request_folder(request_id)}{attempt:02d}-intent.json")
+        if not isinstance(event, Intent):
+            raise StoreError(f"the intent of {request_id}, attempt {attempt}, holds another event: {event.event}")
+        return event
+
+    async def read_submitted(self, request_id: str, attempt: int) -> list[Submitted]:
+        """Every submit known for an attempt and not taken back, in the order of their keys; usually one."""
+        infos = await self._store.list(f"{request_folder(request_id)}{attempt:02d}-")
+        found = {key: info for info in infos if (key := EventKey.parse(info.key))}
+        told = [found[key] for key in in_force(list(found)) if key.event == "submitted"]
+        events = [await self._read_or_told_by_key(info) for info in told]
+        return [event for event in events if isinstance(event, Submitted)]
+
+    async def _read_or_told_by_key(self, info: ObjectInfo) -> LedgerEvent:
+        """A submit; where its object cannot be read, what its key tells is enough to go on: which generation is paid for.
+
+        What it cost is not known then, and the quote stands for it.
+        """
+        try:
+            return await self.read(info.key)
+        except ObjectUnreadable:
+            key = EventKey.parse(info.key)
+            if key is None or key.generation is None or is_hashed_id(key.generation):
+                raise
+            return Submitted(
+                request_id=key.request_id,
+                attempt=key.attempt,
+                at=info.last_modified,
+                writer=Writer(engine_id="unreadable", nonce=""),
+                generation_id=key.generation,
+                # Nobody can tell whether an answer named it: as an adopted one it proves nothing of others.
+                adopted=True,
+            )
+
+    async def released_why(self, request_id: str, *, before: int) -> frozenset[str]:
+        """Why attempts before this one were released."""
+        if before == 0:
+            return frozenset()
+        infos = await self._store.list(request_folder(request_id))
+        keys = [key for info in infos if (key := EventKey.parse(info.key))]
+        released = [key.attempt for key in keys if key.event == "released" and key.attempt < before]
+        events = [await self.read(f"{request_folder(request_id)}{attempt:02d}-released.json") for attempt in released]
+        return frozenset(event.why for event in events if isinstance(event, Released))
+
+    async def intent_written_at(self, request_id: str, attempt: int) -> datetime | None:
+        """When an intent was put down, by the store's clock; None where there is none."""
+        head = await self._store.head(f"{request_folder(request_id)}{attempt:02d}-intent.json")
+        return head.last_modified if head else None
+
+    async def read(self, key: str) -> LedgerEvent:
+        """The event under a key.
+
+        Raises:
+            ObjectUnreadable: There is none, or it is torn.
+        """
+        try:
+            body = await self._store.read(key)
+        except ObjectNotFound as error:
+            raise ObjectUnreadable(key, found="is not there any more", remedy=RESTORE_EVENT) from error
+        return decode_event(body, key=key)
+
+
+def final_key(request_id: str, standing: Standing) -> str:
+    """The key of the event that ended a request."""
+    return f"{request_folder(request_id)}{standing.attempt:02d}-{standing.state.value}.json"
+
+
+class Standings:
+    """Where requests stand, as far as this process has asked. What has come to its end stays there, and is asked for once.
+
+    So the stages of one process list a large ledger once where everything is owned, and not once each.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._ended: dict[str, Standing] = {}
+
+    def begun(self, request_ids: Collection[str]) -> dict[str, Standing]:
+        """The standings of those that anybody has begun, or taken up and let go; the others are FRESH.
+
+        Few requests are listed one by one; for many the whole ledger is listed once. Bodies are not read.
+        """
+        is_large = len(request_ids) > MOST_SINGLE_LISTINGS and not self._ended
+        if is_large and next(self._store.list(f"{REQUESTS_FOLDER}/"), None) is None:
+            return {}  # the first plan of a store: a million ids need not become a set of texts
+        asked = set(request_ids)
+        known = {request_id: self._ended[request_id] for request_id in asked & self._ended.keys()}
+        asked.difference_update(known)
+        found = fold_all(self._keys_of(asked))
+        self._ended |= {request_id: standing for request_id, standing in found.items() if standing.is_final}
+        return known | found
+
+    def of(self, request_ids: Iterable[str]) -> dict[str, Standing]:
+        """Every one's standing, in the order of the ids."""
+        wanted = list(dict.fromkeys(request_ids))
+        begun = self.begun(wanted)
+        return {request_id: begun.get(request_id, FRESH) for request_id in wanted}
+
+    def _keys_of(self, request_ids: set[str]) -> Iterator[EventKey]:
+        if len(request_ids) > MOST_SINGLE_LISTINGS:
+            for info in self._store.list(f"{REQUESTS_FOLDER}/"):
+                key = EventKey.parse(info.key)
+                if key and key.request_id in request_ids:
+                    yield key
+            return
+        with ThreadPoolExecutor(max_workers=16) as threads:
+            folders = [request_folder(request_id) for request_id in request_ids]
+            for infos in threads.map(lambda folder: list(self._store.list(folder)), folders):
+                yield from (key for info in infos if (key := EventKey.parse(info.key)))
+
+
+def read_endings(
+    store: ObjectStore,
+    ended: Mapping[str, Standing],
+    *,
+    on_unreadable: Callable[[ObjectUnreadable], None] | None = None,
+) -> Iterator[FinalEvent]:
+    """How requests ended, each with the images that came late to it.
+
+    Args:
+        store: Where the ledger is.
+        ended: Standings that are final, by request id.
+        on_unreadable: Told of each object that is no event; the end of its request is left out. None: the first one raises.
+
+    Raises:
+        ObjectUnreadable: As `decode_event`, where nobody is to be told.
+    """
+    left_out: set[str] = set()
+
+    def leave_out(error: ObjectUnreadable) -> None:
+        if on_unreadable is None:
+            raise error
+        on_unreadable(error)
+        if key := EventKey.parse(error.key):
+            left_out.add(key.request_id)
+
+    folders = {request_id: f"{request_folder(request_id)}{found.attempt:02d}-" for request_id, found in ended.items()}
+    late = (
+        f"{folders[request_id]}recollected-{number}.json"
+        for request_id, standing in ended.items()
+        for number in standing.recollected
+    )
+    recollected: dict[str, list[Recollected]] = {}
+    for event in read_events(store, late, on_unreadable=leave_out):
+        if isinstance(event, Recollected):
+            recollected.setdefault(event.request_id, []).append(event)
+    final = (final_key(request_id, standing) for request_id, standing in ended.items())
+    for event in read_events(store, final, on_unreadable=leave_out):
+        if isinstance(event, Completed | Failed | Blocked) and event.request_id not in left_out:
+            yield with_recollected(event, recollected.get(event.request_id, ()))
+
+
+def read_event(store: ObjectStore, key: str) -> LedgerEvent:
+    """The event under a key."""
+    return decode_event(store.read(key), key=key)
+
+
+def read_events(
+    store: ObjectStore, keys: Iterable[str], *, on_unreadable: Callable[[ObjectUnreadable], None] | None = None
+) -> Iterator[LedgerEvent]:
+    """The events under these keys, in their order, read a few at a time.
+
+    Args:
+        store, keys: Which.
+        on_unreadable: Told of each object that is no event, and the others go on. None: the first one raises.
+
+    Raises:
+        ObjectUnreadable: As `decode_event`, where nobody is to be told.
+    """
+    with ThreadPoolExecutor(max_workers=16) as threads:
+        wanted = list(keys)
+        for key, body in zip(wanted, threads.map(store.read, wanted), strict=True):
+            try:
+                event = decode_event(body, key=key)
+            except ObjectUnreadable as error:
+                if on_unreadable is None:
+                    raise
+                on_unreadable(error)
+                continue
+            yield event
+
+
+def last_release(store: ObjectStore, request_id: str, standing: Standing) -> Released | None:
+    """Why the latest attempt of a FREE request was released; None where it was never begun."""
+    if standing.state is not RequestState.FREE or standing.attempt == 0:
+        return None
+    key = f"{request_folder(request_id)}{standing.attempt - 1:02d}-released.json"
+    try:
+        event = read_event(store, key)
+    except ObjectUnreadable:
+        return None  # its key alone proves that nothing was bought; why, nobody can tell any more
+    return event if isinstance(event, Released) else None
+
+
+def cost_of(event: Submitted | Completed | Failed | Blocked) -> Cost | None:
+    """The cost that an event tells; None where the API told none."""
+    if event.cost_amount is None or event.cost_unit is None:
+        return None
+    return Cost(amount=event.cost_amount, unit=event.cost_unit)

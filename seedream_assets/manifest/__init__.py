@@ -1,0 +1,1 @@
+"""Stage 4: one row per wanted image; its verification, its trace."""

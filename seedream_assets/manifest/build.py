@@ -1,0 +1,305 @@
+"""The manifest: one row per wanted image, whatever became of it, with everything from the prompt row to the bytes.
+
+It is derived from the snapshot of the prompts, the plan and the ledger, and from nothing else: built again, it is the
+same. Pure; tables in, table out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import Any
+
+import pandas as pd
+
+from seedream_assets.config.redaction import address_to_keep
+from seedream_assets.ledger.events import Blocked as BlockedEvent
+from seedream_assets.ledger.events import Completed, Failed, LedgerImage
+from seedream_assets.planning.identity import image_id_for
+from seedream_assets.planning.replacements import NONE_REPLACED, Replacements
+from seedream_assets.storage.parquet import from_parquet, naming
+
+UTC_TIME = "datetime64[us, UTC]"
+MANIFEST_COLUMNS: Mapping[str, str] = {
+    "image_id": "string",
+    "request_id": "string",
+    "spec_id": "string",
+    "sample": "int64",
+    "dataset": "string",
+    "partition": "string",
+    "row_number": "int64",
+    "prompt_id": "string",
+    "prompt": "string",
+    "prompt_sha256": "string",
+    "model": "string",
+    "width": "int64",
+    "height": "int64",
+    "seed": "int64",
+    "style": "string",
+    "prompt_enhance": "string",
+    "references": "string",
+    "status": "string",
+    "reason": "string",
+    "rejected": "bool",
+    "reject_reasons": "string",
+    "nsfw": "boolean",
+    "generation_id": "string",
+    "provider_image_id": "string",
+    "source_url": "string",
+    "object_key": "string",
+    "format": "string",
+    "width_px": "Int64",
+    "height_px": "Int64",
+    "size_bytes": "Int64",
+    "sha256": "string",
+    "source_sha256": "string",
+    "marks": "string",
+    "unmarked": "string",
+    "credits_quoted": "float64",
+    "cost_amount": "float64",
+    "cost_unit": "string",
+    "reused": "bool",
+    "submitted_at": UTC_TIME,
+    "completed_at": UTC_TIME,
+    "dagster_run_id": "string",
+    "run_id": "string",
+    "bought_for": "string",
+    "request_start": "int64",
+    "request_count": "int64",
+    "code_version": "string",
+    "table_uri": "string",
+    "table_sha256": "string",
+}
+# Columns that came later, with what a manifest that was written before them is read as.
+LATER_COLUMNS: Mapping[str, Any] = {
+    "source_sha256": None,
+    "marks": None,
+    "unmarked": None,
+    "rejected": False,
+    "reject_reasons": None,
+}
+STATUSES = ("stored", "withheld", "blocked", "failed", "uncertain", "over_budget", "awaiting_approval", "pending")
+# Nothing more will become of these; the rest is taken up by the next run.
+FINAL_STATUSES = ("stored", "withheld", "blocked", "failed")
+# What the ledger knows of each position of a request; the part of the manifest that is not in the plan.
+ENDING_COLUMNS: Mapping[str, str] = {
+    "request_id": "string",
+    "position": "int64",
+    **{
+        name: MANIFEST_COLUMNS[name]
+        for name in (
+            "status",
+            "reason",
+            "nsfw",
+            "generation_id",
+            "provider_image_id",
+            "source_url",
+            "object_key",
+            "format",
+            "width_px",
+            "height_px",
+            "size_bytes",
+            "sha256",
+            "source_sha256",
+            "marks",
+            "unmarked",
+            "cost_amount",
+            "cost_unit",
+            "submitted_at",
+            "completed_at",
+            "dagster_run_id",
+            "run_id",
+            "bought_for",
+        )
+    },
+}
+REBUILD_MANIFEST = "the next `seedream run`, or materialising the asset `dataset`, builds it anew from the plan and the ledger, for nothing"
+PASSENGER_PREFIX = "column_"
+
+
+def endings_of(events: Iterable[Completed | Failed | BlockedEvent]) -> pd.DataFrame:
+    """What the final events tell, one row per image asked for; columns and dtypes as `ENDING_COLUMNS`."""
+    rows = [row for event in events for row in _ending_rows(event)]
+    return pd.DataFrame(rows, columns=list(ENDING_COLUMNS)).astype(dict(ENDING_COLUMNS))
+
+
+def _ending_rows(event: Completed | Failed | BlockedEvent) -> Iterable[dict[str, Any]]:
+    common: dict[str, Any] = {
+        "request_id": event.request_id,
+        "generation_id": event.generation_id,
+        # The API bills a request as a whole; each image carries its share.
+        "cost_amount": None if event.cost_amount is None else float(event.cost_amount / event.count),
+        "cost_unit": event.cost_unit,
+        "submitted_at": event.submitted_at,
+        "completed_at": event.at,
+        "dagster_run_id": event.dagster_run_id,
+        "run_id": event.run_id,
+        "bought_for": event.dataset,
+    }
+    if isinstance(event, Completed):
+        return [common | _image_row(image) for image in event.images]
+    return [
+        common | {"position": position, "status": event.event, "reason": event.reason}
+        for position in range(event.count)
+    ]
+
+
+def _image_row(image: LedgerImage) -> dict[str, Any]:
+    return {
+        "position": image.position,
+        "status": "stored" if image.object_key is not None else "withheld",
+        "reason": image.reason,
+        "nsfw": image.nsfw,
+        "provider_image_id": image.provider_image_id,
+        "source_url": image.source_url,
+        "object_key": image.object_key,
+        "format": image.format,
+        "width_px": image.width_px,
+        "height_px": image.height_px,
+        "size_bytes": image.size_bytes,
+        "sha256": image.sha256,
+        # Before images were marked, what was stored is what the provider served.
+        "source_sha256": image.source_sha256 or image.sha256,
+        "marks": image.marks,
+        "unmarked": image.unmarked,
+    }
+
+
+def endings_in(manifest: pd.DataFrame) -> pd.DataFrame:
+    """What an earlier manifest tells of requests that had ended, without reading an event again.
+
+    The same table as `endings_of`, without requests of which the dataset wanted only a part.
+    """
+    ended = manifest[manifest["status"].isin(FINAL_STATUSES) & manifest["completed_at"].notna()]
+    ended = ended.assign(position=ended["sample"] - ended["request_start"])
+    # Of rows that share an image, the first carries the cost; rows that another dataset paid for carry none anyway.
+    ended = ended.sort_values("reused", kind="stable").drop_duplicates(["request_id", "position"])
+    # Of a request that holds more than was wanted, the manifest does not tell every image; its event does.
+    ended = ended[ended.groupby("request_id")["position"].transform("size") == ended["request_count"]]
+    return ended[list(ENDING_COLUMNS)].astype(dict(ENDING_COLUMNS))
+
+
+def build_manifest(
+    *,
+    dataset: str,
+    partition: str,
+    prompts: pd.DataFrame,
+    passengers: pd.DataFrame,
+    spec_ids: Iterable[str],
+    plan: pd.DataFrame,
+    endings: pd.DataFrame,
+    unfinished: pd.DataFrame,
+    code_version: str,
+    tables: pd.DataFrame,
+    replacements: Replacements = NONE_REPLACED,
+) -> pd.DataFrame:
+    """One row per wanted image, in table order and by sample.
+
+    Columns and dtypes as `MANIFEST_COLUMNS`, then the table's other columns; a name that is the manifest's already gets
+    the prefix `column_`.
+
+    Args:
+        dataset, partition: Whose.
+        prompts, passengers: The snapshot.
+        spec_ids: The spec of every row of `prompts`, in order.
+        plan: As `plan_requests` makes it.
+        endings: As `endings_of` makes it, for every request of the plan that has ended.
+        unfinished: `request_id`, `status`, `reason` of every request of the plan that has not.
+        code_version: Of this package.
+        tables: `table` (label), `table_uri`, `table_sha256`.
+        replacements: The rejects that the plan answers with further samples.
+    """
+    rows = _wanted_images(prompts, passengers, spec_ids, plan, replacements)
+    rows = rows.merge(endings, on=["request_id", "position"], how="left")
+    rows = _fill_unfinished(rows, unfinished)
+    rows = rows.merge(tables, on="table", how="left")
+    first = ~rows.duplicated("image_id")
+    rows["reused"] = (rows["bought_for"].notna() & (rows["bought_for"] != dataset)) | ~first
+    rows.loc[rows["reused"], "cost_amount"] = 0.0
+    rows = rows.assign(
+        dataset=dataset,
+        partition=partition,
+        code_version=code_version,
+        rejected=False,
+        reject_reasons=None,
+        prompt_sha256=[sha256(prompt.encode()).hexdigest() for prompt in rows["prompt"]],
+    )
+    own = rows[list(MANIFEST_COLUMNS)].astype(dict(MANIFEST_COLUMNS))
+    ride_along = rows[[("passenger", name) for name in passengers.columns]]
+    ride_along.columns = pd.Index([passenger_name(name) for name in passengers.columns])
+    return pd.concat([own, ride_along], axis="columns")
+
+
+def read_manifest(body: bytes, *, key: str = "the manifest") -> pd.DataFrame:
+    """A manifest from its Parquet bytes; columns that it was written without are filled as `LATER_COLUMNS` says.
+
+    Raises:
+        ObjectUnreadable: Not Parquet, or not a manifest; names `key`.
+    """
+    with naming(key, remedy=REBUILD_MANIFEST):
+        manifest = from_parquet(body, MANIFEST_COLUMNS, later=LATER_COLUMNS)
+    return manifest.assign(
+        # Before images were marked, what was stored is what the provider served.
+        source_sha256=manifest["source_sha256"].fillna(manifest["sha256"]),
+        # One that was written by an earlier version may hold signed queries.
+        source_url=_without_queries(manifest["source_url"]),
+    )
+
+
+def _without_queries(addresses: pd.Series[str]) -> pd.Series[str]:
+    signed = addresses.str.contains("[?#@]", na=False)
+    return addresses.mask(signed, addresses[signed].map(address_to_keep)) if signed.any() else addresses
+
+
+def mark_rejected(manifest: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """The manifest with `rejected` and `reject_reasons` as told: reasons by image id, an image not named is not rejected."""
+    told = manifest["image_id"].map(reasons).where(manifest["status"] == "stored").astype("string")
+    return manifest.assign(rejected=told.notna(), reject_reasons=told)
+
+
+def passenger_name(name: str) -> str:
+    """A table's own column in the manifest: its name, with a prefix where that is the manifest's already.
+
+    A name that looks prefixed like that gets one more, so that no two columns end up under one name.
+    """
+    bare = name
+    while bare.startswith(PASSENGER_PREFIX):
+        bare = bare.removeprefix(PASSENGER_PREFIX)
+    return f"{PASSENGER_PREFIX}{name}" if bare in MANIFEST_COLUMNS else name
+
+
+def _wanted_images(
+    prompts: pd.DataFrame,
+    passengers: pd.DataFrame,
+    spec_ids: Iterable[str],
+    plan: pd.DataFrame,
+    replacements: Replacements,
+) -> pd.DataFrame:
+    """Every wanted image with its prompt row and the request that holds it."""
+    named = passengers.set_axis([("passenger", name) for name in passengers.columns], axis="columns")
+    rows = pd.concat([prompts.drop(columns=["seed", "references"]), named], axis="columns")
+    rows["spec_id"] = pd.Series(list(spec_ids), dtype="string", index=rows.index)
+    planned = (plan["start"] + plan["wanted"]).groupby(plan["spec_id"]).max()
+    most = rows["spec_id"].map(planned).fillna(0).to_numpy(dtype="int64")
+    samples = replacements.of_rows(rows["spec_id"], rows["quantity"].to_numpy(), most)
+    rows = rows.loc[rows.index.repeat(samples)].reset_index(names="row")
+    rows["sample"] = rows.groupby("row").cumcount()
+    held = plan[["spec_id", "request_id", "start", "count", "seed", "references", "credits"]]
+    held = held.loc[held.index.repeat(held["count"])].reset_index(names="request")
+    held["position"] = held.groupby("request").cumcount()
+    held["sample"] = held["start"] + held["position"]
+    held["credits_quoted"] = held["credits"] / held["count"]
+    held = held.rename(columns={"start": "request_start", "count": "request_count"})
+    rows = rows.merge(held.drop(columns=["request", "credits"]), on=["spec_id", "sample"], how="left", validate="m:1")
+    ids = zip(rows["request_id"], rows["position"], strict=True)
+    rows["image_id"] = [image_id_for(request_id, int(position)) for request_id, position in ids]
+    return rows
+
+
+def _fill_unfinished(rows: pd.DataFrame, unfinished: pd.DataFrame) -> pd.DataFrame:
+    """Status and reason of images whose request has not ended."""
+    told = unfinished.set_index("request_id")
+    for column in ("status", "reason"):
+        rows[column] = rows[column].where(rows["completed_at"].notna(), rows["request_id"].map(told[column]))
+    rows["status"] = rows["status"].fillna("pending")
+    return rows

@@ -1,0 +1,231 @@
+"""Stage 4, `dataset`: the manifest, from the snapshot, the plan and the ledger. It can be built again at any time.
+
+datasets/<dataset>/manifest/<partition>.parquet    one row per wanted image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.deployment import Deployment, code_version
+from seedream_assets.errors import ObjectUnreadable
+from seedream_assets.ledger.events import EventKey, FinalEvent
+from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.store import last_release, read_endings
+from seedream_assets.manifest.build import (
+    FINAL_STATUSES,
+    STATUSES,
+    build_manifest,
+    endings_in,
+    endings_of,
+    mark_rejected,
+)
+from seedream_assets.planning.plan import specs_of
+from seedream_assets.planning.stage import load_kept_plan, load_manifest
+from seedream_assets.prompts.stage import load_snapshot
+from seedream_assets.purchase.run_report import RunReport
+from seedream_assets.purchase.stage import load_report
+from seedream_assets.quality.judge import Judgement
+from seedream_assets.quality.stage import judge_partition
+from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.parquet import PARQUET, to_parquet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A partition's images by what became of them.
+
+    Attributes:
+        counts: Images by status, every status named.
+        reused: Images that are stored and that the latest run did not have to buy.
+        quality: What was found on the stored images.
+    """
+
+    manifest: pd.DataFrame
+    counts: Mapping[str, int]
+    reused: int
+    quality: Judgement
+
+    @property
+    def rejected(self) -> int:
+        """Rows of the manifest whose image is rejected."""
+        return int(self.manifest["rejected"].sum())
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing more will become of any wanted image."""
+        return sum(self.counts[status] for status in FINAL_STATUSES) == len(self.manifest)
+
+
+def assemble_dataset(
+    declaration: DatasetDeclaration,
+    partition: str,
+    deployment: Deployment,
+    *,
+    fresh: Iterable[FinalEvent] = (),
+    measure: bool = True,
+    version: str | None = None,
+    report: RunReport | None = None,
+) -> Outcome:
+    """Build the manifest of a partition and write it.
+
+    Where images are measured, it is written before that and again after: what was bought stands in it, whatever becomes
+    of the measuring.
+
+    Args:
+        declaration, partition, deployment: Whose, and where.
+        fresh: Final events that are known to stand in the ledger; the others are read from the earlier manifest or
+            from the store.
+        measure: Measure the images that the quality checks do not know yet; without it, what is known counts.
+        version: Of the plan, and so of the prompts that it was made from; None for the latest.
+        report: Of the run that is told of; None for the latest one over this plan.
+
+    Raises:
+        StoreError: The prompts were not read, or the partition was not planned.
+    """
+    store = deployment.store
+    kept = load_kept_plan(store, declaration, partition, version)
+    plan = kept.requests
+    snapshot = load_snapshot(store, declaration, partition, kept.snapshot)
+    if report is None:
+        # A plan that names no prompts was written before there were versions, and so were the reports on it.
+        report = load_report(store, declaration, partition, kept.version if kept.snapshot else None)
+    standings = deployment.standings.of(plan["request_id"])
+    unreadable: dict[str, str] = {}
+    earlier = load_manifest(store, declaration, partition)
+    endings = _endings(store, standings, earlier, fresh, unreadable)
+    manifest = build_manifest(
+        dataset=declaration.name,
+        partition=partition,
+        prompts=snapshot.checked.prompts,
+        passengers=snapshot.checked.passengers,
+        spec_ids=specs_of(snapshot.checked.prompts, snapshot.reference_hashes)["spec_id"],
+        plan=plan,
+        endings=endings,
+        unfinished=_unfinished(store, standings, report, unreadable),
+        code_version=code_version(),
+        tables=snapshot.tables,
+        replacements=kept.replacements,
+    )
+    quality = judge_partition(declaration, partition, store, manifest, measure=False)
+    manifest = mark_rejected(manifest, quality.reject_reasons)
+    store.replace(declaration.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
+    outcome = outcome_of(manifest, report, quality)
+    return measure_dataset(declaration, partition, deployment, outcome) if measure else outcome
+
+
+def measure_dataset(
+    declaration: DatasetDeclaration, partition: str, deployment: Deployment, outcome: Outcome
+) -> Outcome:
+    """Measure the images that the quality checks do not know yet, and mark in the manifest what they reject.
+
+    Raises:
+        StoreError: As `judge_partition`; the manifest stands as it was.
+    """
+    if not declaration.quality.reads_images:
+        return outcome
+    store = deployment.store
+    quality = judge_partition(declaration, partition, store, outcome.manifest, measure=True)
+    manifest = outcome.manifest
+    if quality.reject_reasons != outcome.quality.reject_reasons:
+        manifest = mark_rejected(manifest, quality.reject_reasons)
+        store.replace(declaration.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
+    return replace(outcome, manifest=manifest, quality=quality)
+
+
+def outcome_of(manifest: pd.DataFrame, report: RunReport | None, quality: Judgement) -> Outcome:
+    """What became of the images in a manifest, as seen by the latest run over it."""
+    counted = manifest["status"].value_counts()
+    return Outcome(
+        manifest=manifest,
+        counts={status: int(counted.get(status, 0)) for status in STATUSES},
+        reused=count_reused(manifest, {report.run_id} if report else set()),
+        quality=quality,
+    )
+
+
+def count_reused(manifest: pd.DataFrame, run_ids: Collection[str]) -> int:
+    """Images that are stored and that these runs of the engine did not have to buy."""
+    bought_now = ~manifest["reused"] & manifest["run_id"].isin(list(run_ids))
+    return int(((manifest["status"] == "stored") & ~bought_now).sum())
+
+
+def _endings(
+    store: ObjectStore,
+    standings: Mapping[str, Standing],
+    earlier: pd.DataFrame,
+    fresh: Iterable[FinalEvent],
+    unreadable: dict[str, str],
+) -> pd.DataFrame:
+    """What became of every request that has ended: as just told, else from the earlier manifest, else from the ledger.
+
+    Requests whose end stands in the ledger and cannot be read are put into `unreadable`, with the reason.
+    """
+
+    def note(error: ObjectUnreadable) -> None:
+        if key := EventKey.parse(error.key):
+            unreadable[key.request_id] = str(error)
+
+    ended = {request_id: standing for request_id, standing in standings.items() if standing.is_final}
+    # Of two attempts that both ended, the standing says which one counts.
+    told = endings_of(
+        event
+        for event in fresh
+        if event.request_id in ended
+        and ended[event.request_id].attempt == event.attempt
+        and not ended[event.request_id].recollected
+    )
+    known = endings_in(earlier)
+    known = known[known["request_id"].isin(ended) & ~known["request_id"].isin(told["request_id"])]
+    # A manifest holds the images that were wanted then: a request of which more is wanted now is read anew.
+    requests = earlier.groupby("request_id").agg(held=("sample", "nunique"), count=("request_count", "first"))
+    complete = set(requests.index[requests["held"] == requests["count"]]) & set(known["request_id"])
+    # What was taken back or came late, no earlier manifest can tell.
+    complete = {request_id for request_id in complete if ended[request_id].is_as_bought}
+    known = known[known["request_id"].isin(complete)]
+    complete |= set(told["request_id"])
+    others = {request_id: standing for request_id, standing in ended.items() if request_id not in complete}
+    read = endings_of(read_endings(store, others, on_unreadable=note))
+    parts = [part for part in (known, told, read) if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else known
+
+
+def _unfinished(
+    store: ObjectStore, standings: Mapping[str, Standing], report: RunReport | None, unreadable: Mapping[str, str]
+) -> pd.DataFrame:
+    """Status and reason of every request that has not ended, or whose end cannot be read."""
+    rows = []
+    notes = report.notes if report else {}
+    for request_id, standing in standings.items():
+        if standing.is_final:
+            if request_id in unreadable:
+                rows.append((request_id, "pending", unreadable[request_id]))
+            continue
+        note = notes.get(request_id)
+        if standing.state is RequestState.UNKNOWN:
+            rows.append((request_id, "uncertain", standing.why_untouched))
+            continue
+        if standing.state is RequestState.OPEN:
+            rows.append((request_id, "uncertain", note or "submitted, and no answer says whether it was accepted"))
+        elif standing.state is RequestState.SUBMITTED:
+            rows.append((request_id, "pending", note or "paid for; the next run goes on polling and storing it"))
+        else:
+            rows.append((request_id, *_never_bought(store, request_id, standing, report, note)))
+    return pd.DataFrame(rows, columns=["request_id", "status", "reason"], dtype="string")
+
+
+def _never_bought(
+    store: ObjectStore, request_id: str, standing: Standing, report: RunReport | None, note: str | None
+) -> tuple[str, str]:
+    released = last_release(store, request_id, standing)
+    if released is not None and released.why == "refused":
+        return "failed", f"{released.reason}; nothing was billed"
+    if report is not None and report.stopped == "awaiting_approval" and note is None:
+        return "awaiting_approval", report.stop_reason or "awaiting approval"
+    if report is not None and report.stopped == "over_budget":
+        return "over_budget", report.stop_reason or "over budget"
+    return "pending", note or (report.stop_reason if report else None) or "not bought yet"

@@ -1,0 +1,1 @@
+"""Stage 1: prompt tables from wherever they lie, checked row by row, kept as a snapshot."""

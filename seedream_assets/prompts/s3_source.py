@@ -1,0 +1,93 @@
+"""Prompt tables and reference images in S3.
+
+Here belongs how an s3:// address or a glob of them becomes files. S3 itself is spoken by `s3`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from seedream_assets.config.redaction import without_credentials
+from seedream_assets.errors import DeclarationError, PromptTableError, StoreError
+from seedream_assets.prompts.source_file import SourceFile, too_large
+from seedream_assets.storage.s3 import LargerThanAsked, S3Store
+from seedream_assets.storage.s3_client import S3Options, make_s3_client
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+    from seedream_assets.storage.object_store import ObjectInfo
+
+_WILDCARD = re.compile(r"[*?[]")
+
+
+class S3Sources:
+    """Finds files in any bucket with one client, which is made when the first address asks for it."""
+
+    def __init__(self, options: S3Options | None) -> None:
+        self._options = options or S3Options()
+
+    def find(self, location: str) -> Iterator[SourceFile]:
+        """The files an s3:// address or glob names, sorted by key.
+
+        Raises:
+            PromptTableError: There is none, or the bucket cannot be looked at.
+        """
+        bucket, _, key = location.removeprefix("s3://").partition("/")
+        if not bucket or not key or _WILDCARD.search(bucket):
+            raise PromptTableError(
+                f"{without_credentials(location)} names no object; give s3://bucket/key, wildcards in the key alone"
+            )
+        store = S3Store(bucket, options=self._options, client=self._client)
+        try:
+            wildcard = _WILDCARD.search(key)
+            head = store.head(key)
+            if head is not None:
+                infos: list[ObjectInfo] = [head]
+            elif wildcard is not None:
+                pattern = key.split("/")
+                infos = [info for info in store.list(key[: wildcard.start()]) if matches(pattern, info.key.split("/"))]
+            else:
+                infos = []
+        except (StoreError, DeclarationError) as error:
+            raise PromptTableError(f"cannot look for {without_credentials(location)}: {error}") from error
+        if not infos:
+            raise PromptTableError(
+                f"no object {'matches' if wildcard else 'is at'} {without_credentials(location)}; correct the address"
+            )
+        for info in infos:
+            yield SourceFile(
+                uri=store.uri(info.key),
+                name=info.key.rpartition("/")[2],
+                size_bytes=info.size_bytes,
+                etag=info.etag,
+                # An object that went back to what it was has its old ETag, and is a change all the same.
+                find_version=partial(str, f"{info.etag}-{info.last_modified.timestamp():.0f}"),
+                read_up_to=partial(_read, store, info.key),
+            )
+
+    @cached_property
+    def _client(self) -> S3Client:
+        return make_s3_client(self._options)
+
+
+def matches(pattern: Sequence[str], parts: Sequence[str]) -> bool:
+    """Whether a key matches a glob, both split at "/"; `**` stands for any number of folders, also for none."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return matches(pattern[1:], parts) or (bool(parts) and matches(pattern, parts[1:]))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(pattern[1:], parts[1:])
+
+
+def _read(store: S3Store, key: str, max_bytes: int) -> bytes:
+    try:
+        return store.read(key, most_bytes=max_bytes)
+    except LargerThanAsked as error:  # it has grown since it was found
+        raise too_large(store.uri(key), max_bytes) from error
+    except StoreError as error:
+        raise PromptTableError(str(error)) from error

@@ -1,0 +1,207 @@
+"""Everything of a row but its text and its id: size, quantity, seed, style and so on, read under its model's limits.
+
+Each distinct text of a column is read once per model. Not here: the table's header, the prompt, the recipe's values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from seedream_assets.config.models import Limit, ModelSpec, SizePolicy, Source
+from seedream_assets.errors import LimitError
+from seedream_assets.prompts.numbers import NOT_A_NUMBER, whole_numbers
+from seedream_assets.prompts.references import read_references, read_strength
+from seedream_assets.prompts.row_errors import Cells, Fault, FaultLog, IntArray
+
+Values = npt.NDArray[Any]
+Reading = tuple[Values, dict[int, Fault]]
+
+# Images per prompt. Our own bound: a size that slipped into the wrong column must not become an order.
+LARGEST_QUANTITY = 10_000
+YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of many rows: distinct readings of it, and which of them each row has."""
+
+    values: Values
+    codes: IntArray
+
+    @classmethod
+    def gathered(cls, row_count: int, parts: Sequence[tuple[IntArray, Setting]], nothing: Values) -> Setting:
+        """The setting of all rows from those of some of them each; a row of no part has the one value of `nothing`."""
+        if len(parts) == 1 and len(parts[0][0]) == row_count:
+            return parts[0][1]
+        codes, values = np.zeros(row_count, dtype=np.int64), [nothing]
+        for rows, setting in parts:
+            codes[rows] = setting.codes + sum(map(len, values))
+            values.append(setting.values)
+        return cls(np.concatenate(values), codes)
+
+    def of_rows(self) -> Values:
+        """One value per row."""
+        return self.values[self.codes]
+
+    def take(self, rows: IntArray) -> Setting:
+        """The setting of these rows, each of them once and in ascending order; without a copy where that is all."""
+        return self if len(rows) == len(self.codes) else Setting(self.values, self.codes[rows])
+
+
+def read_settings(
+    cells: Mapping[str, Cells], rows: IntArray, model: ModelSpec, size_policy: SizePolicy, faults: FaultLog
+) -> dict[str, Setting]:
+    """The settings of `rows`, which are all for this model.
+
+    Args:
+        cells: Every setting's cells for these rows, none of them empty (an empty text means none).
+        rows: Positions of the rows in the table, to name them in `faults`.
+
+    Returns:
+        Values are int64 for width, height, quantity and seed (`NOT_A_NUMBER` for no seed), bool for public, str for the
+        others. Where a row has a fault its value means nothing.
+    """
+    settings: dict[str, Setting] = {}
+    for name, read in _READERS.items():
+        found, wrong = read(cells[name].texts, model)
+        faults.reject_cells(rows, cells[name], wrong)
+        settings[name] = Setting(found, cells[name].codes)
+    settings["references"] = _references(cells["references"], settings["reference_strength"], rows, model, faults)
+    _check_size(cells, settings, rows, model, size_policy, faults)
+    _check_last_seed(cells, settings, rows, model, faults)
+    return settings
+
+
+def _number(name: str, limit_of: Callable[[ModelSpec], Limit], *, optional: bool = False) -> Callable[..., Reading]:
+    def read(texts: list[str], model: ModelSpec) -> Reading:
+        limit = limit_of(model)
+        numbers, faults = whole_numbers(name, texts)
+        for code in np.flatnonzero((numbers < limit.low) | (numbers > limit.high)).tolist():
+            if code not in faults:
+                faults[code] = Fault(f"{name}_range", str(limit), _range_fix(int(numbers[code]), limit))
+        if optional and "" in texts:
+            faults.pop(texts.index(""))
+        return numbers, faults
+
+    return read
+
+
+def _range_fix(number: int, limit: Limit) -> str:
+    return f"lower it to {limit.high:.0f} or less" if number > limit.high else f"raise it to {limit.low:.0f} or more"
+
+
+def _words(read_word: Callable[[str, ModelSpec], str | bool | Fault], dtype: type) -> Callable[..., Reading]:
+    def read(texts: list[str], model: ModelSpec) -> Reading:
+        read_texts = [read_word(text, model) for text in texts]
+        faults = {code: found for code, found in enumerate(read_texts) if isinstance(found, Fault)}
+        words = [dtype() if isinstance(found, Fault) else found for found in read_texts]
+        return np.array(words, dtype=object if dtype is str else dtype), faults
+
+    return read
+
+
+def _style(text: str, model: ModelSpec) -> str | Fault:
+    try:
+        return model.style_name(text)
+    except LimitError as error:
+        return Fault("style", error.allowed, error.fix)
+
+
+def _prompt_enhance(text: str, model: ModelSpec) -> str | Fault:
+    word = text.casefold()
+    mode = "ON" if word in YES else "OFF" if word in NO else word.upper()
+    if mode in model.prompt_enhance:
+        return mode
+    return Fault("prompt_enhance", "one of " + ", ".join(model.prompt_enhance), "use one of these words")
+
+
+def _public(text: str, _: ModelSpec) -> bool | Fault:
+    word = text.casefold()
+    if word in (*YES, *NO):
+        return word in YES
+    return Fault("public", "true or false, yes or no, 1 or 0", "write true or false")
+
+
+_READERS: Mapping[str, Callable[[list[str], ModelSpec], Reading]] = {
+    "width": _number("width", lambda model: model.width_px),
+    "height": _number("height", lambda model: model.height_px),
+    "quantity": _number("quantity", lambda model: _quantity(model.quantity.source)),
+    "seed": _number("seed", lambda model: model.seed, optional=True),
+    "style": _words(_style, str),
+    "prompt_enhance": _words(_prompt_enhance, str),
+    "public": _words(_public, bool),
+    "reference_strength": _words(read_strength, str),
+}
+SETTINGS = (*_READERS, "references")
+
+
+def _quantity(source: Source) -> Limit:
+    return Limit(low=1, high=LARGEST_QUANTITY, unit="images per prompt", source=source)
+
+
+def _references(cells: Cells, strengths: Setting, rows: IntArray, model: ModelSpec, faults: FaultLog) -> Setting:
+    """Each distinct pair of a cell and a strength is read once."""
+    words = [*model.reference_strengths, ""]
+    places = np.array([words.index(word) for word in strengths.values], dtype=np.int64)
+    codes, distinct = pd.factorize(cells.codes * len(words) + places[strengths.codes])
+    texts = [cells.texts[pair // len(words)] for pair in distinct.tolist()]
+    # A row whose strength is wrong is rejected for that; its references are still read, with the first strength.
+    read = [
+        read_references(text, words[pair % len(words)] or words[0], model)
+        for text, pair in zip(texts, distinct.tolist(), strict=True)
+    ]
+    wrong = {code: found for code, found in enumerate(read) if isinstance(found, Fault)}
+    faults.reject_cells(rows, Cells(column=cells.column, texts=texts, codes=codes.astype(np.int64)), wrong)
+    return Setting(np.array(["" if isinstance(found, Fault) else found for found in read], dtype=object), codes)
+
+
+def _check_size(
+    cells: Mapping[str, Cells],
+    settings: Mapping[str, Setting],
+    rows: IntArray,
+    model: ModelSpec,
+    size_policy: SizePolicy,
+    faults: FaultLog,
+) -> None:
+    """Sizes that the hard limits allow and the provider does not serve well: a warning, or a fault if so wished."""
+    width, height = settings["width"].of_rows(), settings["height"].of_rows()
+    legal = np.flatnonzero(_within(width, model.width_px) & _within(height, model.height_px))
+    base = int(model.height_px.high) + 1
+    codes, distinct = pd.factorize(width[legal] * base + height[legal])
+    advice = [model.size_advice(*divmod(size, base)) for size in distinct.tolist()]
+    allowed = f"{model.provider_pixels} and {model.provider_ratio}"
+    refused = size_policy == "provider"
+    remedy = "choose another size" if refused else "choose another size if the images disappoint"
+    noted = {
+        code: Fault("size_provider" if refused else "size_unusual", allowed, f"{text}; {remedy}")
+        for code, text in enumerate(advice)
+        if text is not None
+    }
+    texts = ["{}x{}".format(*divmod(size, base)) for size in distinct.tolist()]
+    sizes = Cells(column=cells["width"].column, texts=texts, codes=codes.astype(np.int64))
+    (faults.reject_cells if refused else faults.warn_cells)(rows[legal], sizes, noted)
+
+
+def _check_last_seed(
+    cells: Mapping[str, Cells], settings: Mapping[str, Setting], rows: IntArray, model: ModelSpec, faults: FaultLog
+) -> None:
+    """A request's seed is the row's plus the number of its first image, so the last one must be in range too."""
+    seed, quantity = settings["seed"].of_rows(), settings["quantity"].of_rows()
+    known = (seed != NOT_A_NUMBER) & _within(seed, model.seed) & (quantity >= 1) & (quantity <= LARGEST_QUANTITY)
+    hit = np.flatnonzero(known & (seed + quantity - 1 > model.seed.high))
+    high = int(model.seed.high)
+    found = [
+        Fault("seed_quantity_range", str(model.seed), f"with {q} images the seed is {high - q + 1} or less")
+        for q in quantity[hit].tolist()
+    ]
+    faults.reject(rows[hit], cells["seed"].column, [str(number) for number in seed[hit].tolist()], found)
+
+
+def _within(numbers: Values, limit: Limit) -> npt.NDArray[np.bool_]:
+    return (numbers >= limit.low) & (numbers <= limit.high)

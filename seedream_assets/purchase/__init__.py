@@ -1,0 +1,1 @@
+"""Stage 3, the only package that spends: submit, wait, download, store."""

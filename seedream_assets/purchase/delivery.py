@@ -1,0 +1,193 @@
+"""From a finished job to stored images: download → verify → mark → store, and `completed` when all of them are there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from seedream_assets.config.waiting import Sleep
+from seedream_assets.errors import DownloadError, ObjectUnreadable, StoreError
+from seedream_assets.images.embed import SOURCE_ENTRY, MarkedImage, Marking, as_it_stands
+from seedream_assets.images.inspect import ImageFacts, image_key, inspect_image
+from seedream_assets.ledger.events import LedgerImage, id_in_key
+from seedream_assets.leonardo.downloads import ImageDownloads
+from seedream_assets.leonardo.generations import GeneratedImage, Generation, order_images
+from seedream_assets.leonardo.retry import RetryPolicy, repeat
+from seedream_assets.planning.identity import GenerationRequest, image_id_for
+from seedream_assets.purchase.byte_budget import ByteBudget
+from seedream_assets.purchase.submit import AtStep
+from seedream_assets.storage.async_store import AsyncStore
+
+# Object metadata: the generation that an image is of, as ids stand in keys.
+GENERATION_ENTRY = "generation-id"
+BYTES_PER_PIXEL = 3  # decoded RGB: what an image needs while it is verified, and more than its file ever has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Stores the images of finished jobs.
+
+    Attributes:
+        taken_back: The generations that a person took back from a request, by their ids as in keys.
+    """
+
+    store: AsyncStore
+    downloads: ImageDownloads
+    marking: Marking
+    memory: ByteBudget
+    policy: RetryPolicy
+    largest_pixels: int
+    run_id: str
+    sleep: Sleep
+    at_step: AtStep
+    taken_back: Callable[[str], Awaitable[Collection[str]]]
+
+    async def deliver(self, request: GenerationRequest, generation: Generation) -> tuple[LedgerImage, ...]:
+        """Store every image that a COMPLETE job delivered; images that it did not deliver are withheld.
+
+        Raises:
+            DownloadError: An image could not be fetched whole. What is stored stays; nothing is paid again.
+            StoreError: An image could not be stored.
+        """
+        delivered = order_images(generation.images, request.count)
+        return await self.store_images(
+            request, generation, {position: delivered.get(position) for position in range(request.count)}
+        )
+
+    async def store_images(
+        self, request: GenerationRequest, generation: Generation, images: Mapping[int, GeneratedImage | None]
+    ) -> tuple[LedgerImage, ...]:
+        """Store these images of a job, by position; what is None is withheld.
+
+        Raises:
+            DownloadError, StoreError: As `deliver`.
+        """
+        deliveries = (self._deliver_one(request, generation, position, image) for position, image in images.items())
+        # All are awaited before the first failure is told: an image that came through is stored for the next run.
+        outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failures:
+            raise failures[0]
+        return tuple(outcome for outcome in outcomes if isinstance(outcome, LedgerImage))
+
+    async def _deliver_one(
+        self, request: GenerationRequest, generation: Generation, position: int, image: GeneratedImage | None
+    ) -> LedgerImage:
+        image_id = image_id_for(request.request_id, position)
+        if image is None:
+            words = f" ({', '.join(generation.moderation)})" if generation.moderation else ""
+            return LedgerImage(
+                position=position,
+                image_id=image_id,
+                reason=f"Leonardo delivered {len(generation.images)} of {request.count} images{words}",
+            )
+        size = request.spec.width * request.spec.height * BYTES_PER_PIXEL
+        async with self.memory.holding(size):
+            body, facts = await self._fetch_patiently(image.url)
+            marked = await asyncio.to_thread(
+                self.marking.mark,
+                body,
+                facts,
+                image_id=image_id,
+                position=position,
+                request=request,
+                generation=generation,
+                image=image,
+            )
+            key, kept = await self._keep(image_id, marked, request, generation, image)
+        facts = kept.facts
+        self.at_step("after_image", request.request_id)
+        return LedgerImage(
+            position=position,
+            image_id=image_id,
+            nsfw=image.nsfw,
+            provider_image_id=image.id or None,
+            source_url=image.url,
+            object_key=key,
+            format=facts.format,
+            width_px=facts.width_px,
+            height_px=facts.height_px,
+            size_bytes=facts.size_bytes,
+            sha256=facts.sha256,
+            source_sha256=kept.source_sha256,
+            marks=kept.marks,
+            unmarked=kept.unmarked,
+        )
+
+    async def _fetch_patiently(self, url: str) -> tuple[bytes, ImageFacts]:
+        latest = b""
+
+        async def fetch() -> tuple[bytes, ImageFacts]:
+            nonlocal latest
+            latest = b""
+            latest = await self.downloads.fetch(url)
+            return latest, await self._inspect(latest)
+
+        try:
+            return await repeat(fetch, policy=self.policy, sleep=self.sleep)
+        except DownloadError as error:
+            if not latest or not error.may_retry:
+                raise
+            # It comes no better. A picture that is whole to its last pixel is kept, although its file's end is missing.
+            try:
+                return latest, await self._inspect(latest, end_may_lack=True)
+            except DownloadError:
+                raise error from None
+
+    async def _inspect(self, body: bytes, *, end_may_lack: bool = False) -> ImageFacts:
+        return await asyncio.to_thread(
+            inspect_image, body, largest_pixels=self.largest_pixels, end_may_lack=end_may_lack
+        )
+
+    async def _keep(
+        self,
+        image_id: str,
+        marked: MarkedImage,
+        request: GenerationRequest,
+        generation: Generation,
+        image: GeneratedImage,
+    ) -> tuple[str, MarkedImage]:
+        """Write the bytes create-only; where other bytes stand already, those are the image."""
+        facts = marked.facts
+        key = image_key(image_id, facts.extension)
+        metadata = {
+            "request-id": request.request_id,
+            GENERATION_ENTRY: id_in_key(generation.id),
+            "image-id": image_id,
+            "provider-image-id": id_in_key(image.id),
+            "spec-id": request.spec.spec_id,
+            "model": request.spec.model,
+            "content-sha256": facts.sha256,
+            SOURCE_ENTRY: marked.source_sha256,
+            "run-id": self.run_id,
+        }
+        if await self.store.create(
+            key, marked.body, content_type=facts.content_type, metadata=metadata, sha256=facts.sha256
+        ):
+            return key, marked
+        if await self._is_of_another(key, request, generation):
+            await self.store.replace(key, marked.body, content_type=facts.content_type, metadata=metadata)
+            return key, marked
+        # An earlier run stored this image: signed, so with other bytes than today's, or marked in another way; or the
+        # image host serves other bytes today. What is stored stays.
+        standing, head = await self.store.read(key), await self.store.head(key)
+        try:
+            kept = await self._inspect(standing, end_may_lack=True)
+        except DownloadError as error:
+            raise ObjectUnreadable(
+                key,
+                found=f"is no whole image: {error}",
+                remedy="`seedream verify --repair` makes room for the whole one",
+            ) from error
+        if kept.extension != facts.extension:
+            raise StoreError(f"{key} holds a {kept.format} image; it was not written by this package")
+        return key, await asyncio.to_thread(as_it_stands, standing, kept, head.metadata if head else {})
+
+    async def _is_of_another(self, key: str, request: GenerationRequest, generation: Generation) -> bool:
+        """True where the image that stands there is of a generation that a person has taken back from the request."""
+        head = await self.store.head(key)
+        told = head.metadata.get(GENERATION_ENTRY) if head else None
+        if told is None or told == id_in_key(generation.id):
+            return False
+        return told in await self.taken_back(request.request_id)

@@ -1,0 +1,327 @@
+"""Fetching what came late: images of requests that ended short, once they turn out to be there. Buys nothing.
+
+A request that has ended is not looked at by any run again. Here its job is asked for once more, and what is there now and
+was not then is stored and put down as `recollected`; the next manifest has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.engine import EngineSettings
+from seedream_assets.config.waiting import Sleep
+from seedream_assets.errors import DeclarationError, DownloadError, LeonardoError, ObjectUnreadable, StoreError
+from seedream_assets.images.embed import C2PA, Marking
+from seedream_assets.images.embed_settings import open_marking
+from seedream_assets.ledger.account import is_known_account
+from seedream_assets.ledger.by_hand import NotByHand, by_hand
+from seedream_assets.ledger.events import (
+    REQUESTS_FOLDER,
+    Completed,
+    EventKey,
+    FinalEvent,
+    Intent,
+    LedgerImage,
+    Recollected,
+    request_folder,
+)
+from seedream_assets.ledger.recollection import late_images, missing_positions, request_in_intent
+from seedream_assets.ledger.state import RequestState, Standing, fold_all
+from seedream_assets.ledger.store import Ledger, read_endings, read_events
+from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.leonardo.downloads import ImageDownloads
+from seedream_assets.leonardo.generations import Generation
+from seedream_assets.leonardo.retry import RetryPolicy, repeat
+from seedream_assets.manifest.build import read_manifest
+from seedream_assets.purchase.byte_budget import ByteBudget
+from seedream_assets.purchase.delivery import Delivery
+from seedream_assets.storage.async_store import AsyncStore
+from seedream_assets.storage.object_store import ObjectStore
+
+AT_ONCE = 8
+NOT_SIGNED = "it came late and was fetched without its dataset's YAML, so it is not signed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortRequest:
+    """A request that ended with fewer images than it was bought for."""
+
+    standing: Standing
+    intent: Intent
+    ending: FinalEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recollection:
+    """What became of one such request.
+
+    Attributes:
+        lacked: Images that were not stored.
+        fetched: Of these, those that are stored now.
+        told: Why not all of them; None where none lacks any more.
+        failed: True where that could not be found out, or not be fetched; repeating it may help.
+    """
+
+    request_id: str
+    dataset: str
+    partition: str
+    lacked: int
+    fetched: int
+    told: str | None
+    failed: bool = False
+
+
+def find_short(
+    store: ObjectStore,
+    *,
+    request_id: str | None = None,
+    dataset: str | None = None,
+    on_problem: Callable[[str], None] = lambda _problem: None,
+) -> list[ShortRequest]:
+    """The requests that were paid for and ended with fewer images than asked for.
+
+    Failed ones are known by one listing of the ledger. Completed ones that lack images are looked for in the manifests:
+    what no manifest wants any more has to be named.
+
+    Args:
+        store: Where ledger and manifests are.
+        request_id: This one alone, whole.
+        dataset: Those alone that were bought for it.
+        on_problem: Told of each object that cannot be read; what hangs on it is left out, and the others go on.
+
+    Raises:
+        NotByHand: The request that is named has not ended, or lacks nothing.
+    """
+    if request_id is None:
+        standings = _ended_short(store, on_problem)
+    else:
+        standings = _standings(store, request_folder(request_id))
+        standing = standings.get(request_id)
+        if standing is None or not standing.is_final:
+            state = standing.state.value if standing else "unknown to the ledger"
+            raise NotByHand(f"request {request_id} is {state}; only what has ended can have images that came late")
+
+    def left_out(error: ObjectUnreadable) -> None:
+        if request_id is not None:
+            raise error
+        on_problem(str(error))
+
+    keys = [f"{request_folder(name)}{found.attempt:02d}-intent.json" for name, found in standings.items()]
+    read = read_events(store, keys, on_unreadable=left_out)
+    intents = {event.request_id: event for event in read if isinstance(event, Intent)}
+    short = [
+        ShortRequest(standing=standings[ending.request_id], intent=intents[ending.request_id], ending=ending)
+        for ending in read_endings(store, standings, on_unreadable=left_out)
+        if ending.request_id in intents and ending.generation_id and missing_positions(ending)
+    ]
+    short = [one for one in short if dataset in (None, one.intent.dataset)]
+    if request_id is not None and not short:
+        raise NotByHand(f"request {request_id} lacks no image that was paid for")
+    return short
+
+
+def _ended_short(store: ObjectStore, on_problem: Callable[[str], None]) -> dict[str, Standing]:
+    withheld = _withheld(store, on_problem)
+    return {
+        name: standing
+        for name, standing in _standings(store, f"{REQUESTS_FOLDER}/").items()
+        if (standing.state in (RequestState.FAILED, RequestState.BLOCKED) and standing.generations)
+        or (standing.state is RequestState.COMPLETED and name in withheld)
+    }
+
+
+def _standings(store: ObjectStore, prefix: str) -> dict[str, Standing]:
+    return fold_all(key for info in store.list(prefix) if (key := EventKey.parse(info.key)))
+
+
+def _withheld(store: ObjectStore, on_problem: Callable[[str], None]) -> set[str]:
+    """The requests of which a manifest says that an image was withheld."""
+    found: set[str] = set()
+    for key in _manifest_keys(store):
+        try:
+            manifest = read_manifest(store.read(key))
+        except StoreError as error:
+            on_problem(str(error))
+            continue
+        found.update(manifest.loc[manifest["status"] == "withheld", "request_id"])
+    return found
+
+
+def _manifest_keys(store: ObjectStore) -> Iterator[str]:
+    for name in store.list_folders("datasets/"):
+        for info in store.list(f"datasets/{name}/manifest/"):
+            if info.key.endswith(".parquet"):
+                yield info.key
+
+
+def recollect_images(
+    store: ObjectStore,
+    short: Collection[ShortRequest],
+    leonardo: LeonardoSettings | None,
+    *,
+    engine: EngineSettings | None = None,
+    declaration: DatasetDeclaration | None = None,
+    on_recollection: Callable[[Recollection], None] = lambda _recollection: None,
+    sleep: Sleep = asyncio.sleep,
+) -> list[Recollection]:
+    """Ask for the jobs of these requests once more, and store what they have now and had not then. Blocks.
+
+    What one request comes to says nothing of the others. Stopped at any time, it leaves whole events or none; repeating
+    it goes on.
+
+    Args:
+        store: Where ledger and images are.
+        short: As `find_short` gives them.
+        leonardo: The account.
+        engine: Bounds of memory and threads.
+        declaration: How the images are marked and signed; without one they carry their ids and no signature.
+        on_recollection: Told of each request as it is done.
+        sleep: Waits so many seconds.
+
+    Raises:
+        DeclarationError: There is no key, or what the images are to be signed with cannot be used.
+        AnotherAccount: The store is bought from another account than the key's.
+        LeonardoError: The account cannot be read.
+        StoreError: The store failed.
+    """
+    if not short:
+        return []
+    if leonardo is None:
+        raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; what came late is asked for at Leonardo")
+    marking = Marking()
+    if declaration is not None:
+        marking = open_marking(declaration, dict.fromkeys(sorted({one.intent.partition for one in short})), store)
+    work = _recollect_all(store, short, leonardo, engine or EngineSettings(), marking, on_recollection, sleep)
+    return asyncio.run(work)
+
+
+async def _recollect_all(
+    store: ObjectStore,
+    short: Collection[ShortRequest],
+    leonardo: LeonardoSettings,
+    settings: EngineSettings,
+    marking: Marking,
+    on_recollection: Callable[[Recollection], None],
+    sleep: Sleep,
+) -> list[Recollection]:
+    async_store = AsyncStore(store, threads=settings.store_threads, sleep=sleep)
+    ledger, places = Ledger(async_store), asyncio.Semaphore(AT_ONCE)
+    try:
+        async with LeonardoClient(leonardo) as client, ImageDownloads(leonardo) as downloads:
+            account = await repeat(client.read_account, policy=RetryPolicy(), sleep=sleep)
+            await is_known_account(async_store, account.user_id)
+            recollecting = _Recollecting(
+                ledger=ledger,
+                client=client,
+                signs=marking.credentials is not None,
+                sleep=sleep,
+                delivery=Delivery(
+                    store=async_store,
+                    downloads=downloads,
+                    marking=marking,
+                    memory=ByteBudget(settings.image_bytes_in_memory),
+                    policy=RetryPolicy(),
+                    largest_pixels=leonardo.largest_image_pixels,
+                    run_id="by-hand",
+                    sleep=sleep,
+                    at_step=lambda _step, _request_id: None,
+                    taken_back=ledger.taken_back,
+                ),
+            )
+
+            async def one(request: ShortRequest) -> Recollection:
+                async with places:
+                    found = await recollecting.recollect(request)
+                on_recollection(found)
+                return found
+
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(request)) for request in short]
+            return [task.result() for task in tasks]
+    except* StoreError as failures:
+        raise failures.exceptions[0] from None
+    finally:
+        async_store.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recollecting:
+    """Asks for the jobs of short requests.
+
+    Attributes:
+        signs: True where the images are signed.
+    """
+
+    ledger: Ledger
+    client: LeonardoClient
+    delivery: Delivery
+    signs: bool
+    sleep: Sleep
+
+    async def recollect(self, short: ShortRequest) -> Recollection:
+        failed = False
+        try:
+            fetched, told = await self._fetch(short)
+        except (LeonardoError, DownloadError, ValueError) as error:
+            fetched, told, failed = 0, str(error), True
+        return Recollection(
+            request_id=short.intent.request_id,
+            dataset=short.intent.dataset,
+            partition=short.intent.partition,
+            lacked=len(missing_positions(short.ending)),
+            fetched=fetched,
+            told=told,
+            failed=failed,
+        )
+
+    async def _fetch(self, short: ShortRequest) -> tuple[int, str | None]:
+        ending = short.ending
+        generation_id = str(ending.generation_id)
+        generation = await repeat(
+            lambda: self.client.read_generation(generation_id), policy=RetryPolicy(), sleep=self.sleep
+        )
+        if generation is None:
+            return 0, f"Leonardo does not know generation {generation_id} any more"
+        late = late_images(ending, generation.images)
+        if late:
+            request = request_in_intent(short.intent)
+            images = await self.delivery.store_images(request, generation, late)
+            await self._put_down(short, generation, [self._noted(image, ending) for image in images])
+        lacking = len(missing_positions(ending)) - len(late)
+        return len(late), _why_lacking(lacking, generation) if lacking else None
+
+    def _noted(self, image: LedgerImage, ending: FinalEvent) -> LedgerImage:
+        """The image, with a word where the others of its request are signed and it is not."""
+        others = ending.images if isinstance(ending, Completed) else ()
+        if self.signs or not any(C2PA in (other.marks or "") for other in others):
+            return image
+        return replace(image, unmarked="; ".join(filter(None, (image.unmarked, NOT_SIGNED))))
+
+    async def _put_down(self, short: ShortRequest, generation: Generation, images: list[LedgerImage]) -> None:
+        """As the next event that adds images; where somebody else is at it too, as the one after."""
+        number = max(short.standing.recollected, default=0)
+        written = False
+        while not written:
+            number += 1
+            event = Recollected(
+                request_id=short.intent.request_id,
+                attempt=short.standing.attempt,
+                at=datetime.now(UTC),
+                writer=by_hand(),
+                number=number,
+                generation_id=generation.id,
+                images=tuple(images),
+            )
+            written = await self.ledger.write(event)
+
+
+def _why_lacking(lacking: int, generation: Generation) -> str:
+    words = f"; moderation says {', '.join(generation.moderation)}" if generation.moderation else ""
+    return (
+        f"{lacking} still lacking: Leonardo shows {generation.status.value} with {len(generation.images)} images{words}"
+    )

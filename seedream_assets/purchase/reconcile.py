@@ -1,0 +1,289 @@
+"""The account's history beside the ledger since a date: read both, compare, and give what is planned to its request.
+
+Comparing reads alone. Buys nothing in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+from seedream_assets.budget.dataset_budget import DatasetBudget, told_by
+from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.config.models import credits_for
+from seedream_assets.config.waiting import Sleep
+from seedream_assets.errors import DeclarationError, StoreError
+from seedream_assets.ledger.account import is_known_account, refuse_another_account
+from seedream_assets.ledger.account_rules import StoreAccount
+from seedream_assets.ledger.adopt import adopt_generation
+from seedream_assets.ledger.by_hand import NotByHand, by_hand
+from seedream_assets.ledger.events import REQUESTS_FOLDER, EventKey, Intent, Released, id_in_key, is_hashed_id
+from seedream_assets.ledger.lease import is_gone
+from seedream_assets.ledger.reconcile_rules import (
+    NotInAccount,
+    NotInLedger,
+    Planned,
+    Reconciliation,
+    find_not_in_account,
+    find_not_in_ledger,
+)
+from seedream_assets.ledger.state import RequestState, Standing, fold_all, in_force, owners_of
+from seedream_assets.ledger.store import Ledger
+from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.leonardo.generations import Generation
+from seedream_assets.leonardo.retry import repeat
+from seedream_assets.planning.plan import read_plan
+from seedream_assets.purchase.run import READ_POLICY
+from seedream_assets.purchase.submit import signed
+from seedream_assets.storage.async_store import AsyncStore
+from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
+from seedream_assets.storage.parquet import iterate_rows
+
+HISTORY_PAGE = 50
+# Generations that the history does not show are asked for one by one.
+AT_ONCE = 8
+RUN_ID = "reconcile"
+
+
+def reconcile(deployment: Deployment, *, since: datetime, sleep: Sleep = asyncio.sleep) -> Reconciliation:
+    """Compare the account's history with the store's ledger. Reads only.
+
+    Args:
+        deployment: The store and the account.
+        since: The first moment, aware.
+        sleep: Waits so many seconds.
+
+    Raises:
+        DeclarationError: There is no key.
+        LeonardoError: The account or its history cannot be read.
+        AnotherAccount: The store is another account's.
+        StoreError: The ledger cannot be listed.
+    """
+    if deployment.leonardo is None:
+        raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; the account's history is asked for")
+    return asyncio.run(_reconcile(deployment, deployment.leonardo, since, sleep))
+
+
+async def _reconcile(
+    deployment: Deployment, leonardo: LeonardoSettings, since: datetime, sleep: Sleep
+) -> Reconciliation:
+    store = deployment.store
+    async with LeonardoClient(leonardo) as client:
+        account = await repeat(client.read_account, policy=READ_POLICY, sleep=sleep)
+        await _refuse_another(store, account.user_id)
+        history, whole = await _read_history(
+            client, account.user_id, since=since, pages=deployment.engine.history_pages, sleep=sleep
+        )
+        # The ledger is read after the history: whatever a generation belongs to is in it by then.
+        infos = await asyncio.to_thread(lambda: list(store.list(f"{REQUESTS_FOLDER}/")))
+        keyed = {key: info for info in infos if (key := EventKey.parse(info.key))}
+        standings = fold_all(keyed)
+        owners = owners_of(list(keyed))
+        owned = _owned_since(keyed, since)
+        shown = {id_in_key(generation.id) for generation in history}
+        found = await _known_by_id(client, owned.keys() - shown, sleep)
+    planned = await asyncio.to_thread(lambda: list(_planned(store, standings, {one.seed for one in history})))
+    not_in_ledger = find_not_in_ledger(history, since=since, owners=owners, planned=planned, models=deployment.models)
+    return Reconciliation(
+        since=since,
+        whole=whole,
+        account=account.user_id,
+        balance=account.balance,
+        balance_unit=leonardo.balance_unit,
+        agreeing=len(shown & owners.keys()),
+        open_requests=sum(standing.state is RequestState.OPEN for standing in standings.values()),
+        not_in_ledger=tuple(not_in_ledger),
+        not_in_account=tuple(find_not_in_account(owned, shown=shown, found=found)),
+    )
+
+
+async def _refuse_another(store: ObjectStore, account: str) -> None:
+    async_store = AsyncStore(store, threads=1, sleep=asyncio.sleep)
+    try:
+        await is_known_account(async_store, account)
+    finally:
+        async_store.close()
+
+
+async def _read_history(
+    client: LeonardoClient, user_id: str, *, since: datetime, pages: int, sleep: Sleep
+) -> tuple[list[Generation], bool]:
+    """The account's generations, and whether all since a moment are among them."""
+    found: dict[str, Generation] = {}
+    offset = 0
+    for _page in range(pages):
+
+        async def read(at: int = offset) -> tuple[Generation, ...]:
+            return (await client.read_history(user_id, offset=at, limit=HISTORY_PAGE)).generations
+
+        batch = await repeat(read, policy=READ_POLICY, sleep=sleep)
+        found.update((generation.id, generation) for generation in batch)
+        times = [generation.created_at for generation in batch if generation.created_at]
+        # Newest first is not documented: only a page in that order tells that what comes after it is older.
+        if not batch or (times and times == sorted(times, reverse=True) and times[-1] < since):
+            return _since(found.values(), since), True
+        offset += len(batch)
+    return _since(found.values(), since), False
+
+
+def _since(history: Collection[Generation], since: datetime) -> list[Generation]:
+    return [one for one in history if one.created_at is None or one.created_at >= since]
+
+
+def _owned_since(keyed: dict[EventKey, ObjectInfo], since: datetime) -> dict[str, NotInAccount]:
+    """What the ledger has come to own since a moment, by the store's clock and the id as it stands in keys."""
+    return {
+        key.generation: NotInAccount(
+            request_id=key.request_id, generation_id=key.generation, since=keyed[key].last_modified
+        )
+        for key in in_force(list(keyed))
+        if key.event == "submitted"
+        and key.generation
+        and not is_hashed_id(key.generation)
+        and keyed[key].last_modified >= since
+    }
+
+
+async def _known_by_id(client: LeonardoClient, ids: Collection[str], sleep: Sleep) -> set[str]:
+    """Those that the account knows when it is asked for each by its id: a history can leave some out."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def is_known(generation_id: str) -> bool:
+        async with places:
+            found = await repeat(lambda: client.read_generation(generation_id), policy=READ_POLICY, sleep=sleep)
+        return found is not None
+
+    wanted = sorted(ids)
+    known = await asyncio.gather(*map(is_known, wanted))
+    return {generation_id for generation_id, is_there in zip(wanted, known, strict=True) if is_there}
+
+
+def _planned(store: ObjectStore, standings: dict[str, Standing], seeds: Collection[int | None]) -> Iterator[Planned]:
+    """The requests of all datasets' latest plans that nobody has bought and whose seed the history shows."""
+    told: set[str] = set()
+    for dataset in store.list_folders("datasets/"):
+        folder = f"datasets/{dataset}/requests/"
+        for info in store.list(folder):
+            name = info.key.removeprefix(folder)
+            if "/" in name or not name.endswith(".parquet"):
+                continue
+            # A plan that cannot be read plans nothing; who works on its dataset is told.
+            with suppress(StoreError):
+                rows = (row for row in iterate_rows(store.read(info.key)) if row.get("seed") in seeds)
+                for request, _ in read_plan(rows):
+                    standing = standings.get(request.request_id) or Standing(state=RequestState.FREE, attempt=0)
+                    if request.request_id not in told and standing.state in (RequestState.FREE, RequestState.OPEN):
+                        told.add(request.request_id)
+                        partition = _partition_of(name.removesuffix(".parquet"))
+                        yield Planned(request=request, dataset=dataset, partition=partition, standing=standing)
+
+
+def _partition_of(name: str) -> str:
+    """A partition by its name in keys; one that was too long for a key is called as it is there."""
+    return name if "=" in name else unquote(name)
+
+
+def adopt_planned(deployment: Deployment, found: Reconciliation) -> tuple[list[str], list[str]]:
+    """Give every generation that equals a planned request to it; the next run fetches its images, for nothing.
+
+    A request that nobody has begun is begun by hand first: its credits are reserved in its dataset's budget log, whatever
+    the caps say, since they are spent; then its intent is written, then it adopts. Cut off in between, it is an open
+    request whose generation the next run finds and adopts.
+
+    Returns:
+        What was adopted, and what was not and why, a line each.
+    """
+    adopted, left = [], []
+    for one in found.not_in_ledger:
+        if one.planned is None:
+            continue
+        name = f"generation {one.generation.id} for request {one.planned.request.request_id[:12]}"
+        try:
+            if one.planned.standing.state is RequestState.FREE:
+                asyncio.run(_begin_by_hand(deployment, one, one.planned, account=found.account))
+            adopt_generation(deployment.store, one.planned.request.request_id, one.generation.id, deployment.leonardo)
+        except NotByHand as error:
+            if one.planned.standing.state is RequestState.FREE:
+                asyncio.run(_give_back(deployment, one.planned, str(error)))
+            left.append(f"{name}: {error}")
+        else:
+            adopted.append(f"{name} of {one.planned.dataset}/{one.planned.partition}")
+    return adopted, left
+
+
+async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Planned, *, account: str) -> None:
+    """Reserve and write the intent of a request that was bought without one.
+
+    Raises:
+        NotByHand: A run has begun it meanwhile; nothing was written.
+    """
+    request, spec = planned.request, planned.request.spec
+    credits = credits_for(deployment.models.find(spec.model), request.count)
+    store = AsyncStore(deployment.store, threads=4, sleep=asyncio.sleep)
+    try:
+        ledger = Ledger(store)
+        if deployment.leonardo is not None:
+            mine = StoreAccount.of(account, deployment.leonardo.base_url)
+            async with LeonardoClient(deployment.leonardo) as client:
+                await refuse_another_account(store, client, mine, accepts_origin=deployment.accepts_origin)
+        budget = DatasetBudget(
+            store,
+            dataset=planned.dataset,
+            run_id=RUN_ID,
+            limit=None,
+            sign=by_hand,
+            is_gone=lambda writer: is_gone(writer, store, lease_seconds=deployment.engine.lease_seconds),
+            booked_for=told_by(ledger, deployment.models),
+        )
+        await budget.open()
+        number, refused = await budget.reserve({request.request_id: credits})
+        if number is None:
+            raise NotByHand(str(refused))
+        header = signed(request.request_id, planned.standing.attempt, by_hand())
+        intent = Intent(
+            # When it was bought, as the account tells: whoever looks it up in the history begins there.
+            **header | {"at": found.generation.created_at or datetime.now(UTC)},
+            spec_id=spec.spec_id,
+            start=request.start,
+            count=request.count,
+            model=spec.model,
+            prompt=spec.prompt,
+            width=spec.width,
+            height=spec.height,
+            style=spec.style,
+            prompt_enhance=spec.prompt_enhance,
+            seed=request.seed,
+            public=request.public,
+            references=tuple(reference.identity for reference in spec.references),
+            credits_reserved=credits,
+            dataset=planned.dataset,
+            partition=planned.partition,
+            run_id=RUN_ID,
+            account=account,
+        )
+        if not await ledger.write(intent):
+            await budget.settle({number: 0})
+            raise NotByHand("a run has begun it meanwhile; reconcile again when that has ended")
+    finally:
+        store.close()
+
+
+async def _give_back(deployment: Deployment, planned: Planned, reason: str) -> None:
+    """Release what was begun by hand and could not adopt; where the intent is a run's, that run decides."""
+    store = AsyncStore(deployment.store, threads=4, sleep=asyncio.sleep)
+    try:
+        ledger, request_id, attempt = Ledger(store), planned.request.request_id, planned.standing.attempt
+        standing = await ledger.standing(request_id)
+        if (standing.state, standing.attempt) != (RequestState.OPEN, attempt):
+            return
+        if (await ledger.read_intent(request_id, attempt)).run_id == RUN_ID:
+            header = signed(request_id, attempt, by_hand())
+            await ledger.write(
+                Released(**header, why="by_hand", reason=f"begun by reconcile, and not adopted: {reason}")
+            )
+    finally:
+        store.close()

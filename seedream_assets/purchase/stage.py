@@ -1,0 +1,325 @@
+"""Stage 3, `images`: the only stage that spends. Buys what the plan wants and nobody owns, and stores every image.
+
+datasets/<dataset>/runs/<partition>.json                   what the latest run did, and why it stopped
+datasets/<dataset>/requests/<partition>/<version>.json     the same of the latest run over this plan: see `versions`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from pydantic import TypeAdapter
+
+from seedream_assets.approval.gate import keep_samples, open_gate
+from seedream_assets.approval.rules import Gate
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.config.waiting import Sleep
+from seedream_assets.errors import DeclarationError, ObjectNotFound, SeedreamError, StoreError
+from seedream_assets.images.embed_settings import open_marking
+from seedream_assets.ledger.events import FinalEvent
+from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.planning.plan import read_plan
+from seedream_assets.planning.stage import PLAN_ANEW, SNAPSHOT, pin_plans, plan_key, read_plan_object
+from seedream_assets.planning.versions import NO_VERSIONS, version_key
+from seedream_assets.purchase.endings import Endings
+from seedream_assets.purchase.partition_stream import OnPartition, PartitionStream
+from seedream_assets.purchase.run import RunOrder, run_generation
+from seedream_assets.purchase.run_report import Progress, RunReport
+from seedream_assets.purchase.submit import AtStep
+from seedream_assets.purchase.task import Demand, Predecessor
+from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.parquet import iterate_rows, naming, read_facts
+
+_LOG = logging.getLogger(__name__)
+_REPORT: TypeAdapter[RunReport] = TypeAdapter(RunReport)
+
+
+def buy_images(
+    declaration: DatasetDeclaration,
+    partition: str,
+    deployment: Deployment,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    on_ending: Callable[[FinalEvent], None] = lambda _event: None,
+    dagster_run_id: str | None = None,
+    watch_parent: bool = False,
+    at_step: AtStep = lambda _step, _request_id: None,
+    sleep: Sleep = asyncio.sleep,
+    gate: Gate | None = None,
+    version: str | None = None,
+) -> RunReport:
+    """Bring every request of one partition's plan to its end; see `buy_partitions`.
+
+    Args:
+        declaration, partition, deployment: What is wanted, and on what.
+        on_progress, dagster_run_id, watch_parent, at_step, sleep, gate: As for `buy_partitions`.
+        on_ending: Told how each request ended that this run brought to its end.
+        version: Of the plan; None for the latest.
+
+    Raises:
+        StoreError: The partition was not planned.
+        SeedreamError: As `buy_partitions`.
+    """
+    told: list[RunReport] = []
+
+    def keep(_partition: str, report: RunReport, endings: Endings) -> None:
+        told.append(report)
+        for event in endings:
+            on_ending(event)
+
+    bought = buy_partitions(
+        declaration,
+        [partition],
+        deployment,
+        on_partition=keep,
+        on_progress=on_progress,
+        dagster_run_id=dagster_run_id,
+        watch_parent=watch_parent,
+        at_step=at_step,
+        sleep=sleep,
+        gate=gate,
+        versions=NO_VERSIONS if version is None else {partition: version},
+    )
+    if bought.error is not None:
+        raise bought.error
+    for error in bought.unplanned.values():
+        raise error
+    return told[0] if told else bought.report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoughtPartitions:
+    """What a run over several partitions came to, beyond what `on_partition` was told.
+
+    Attributes:
+        report: Of the whole run.
+        unplanned: Partitions that could not be begun, with the reason.
+        not_begun: Partitions that the run did not come to before it was ended.
+        error: Why no request could fare better, where the run ended so.
+    """
+
+    report: RunReport
+    unplanned: Mapping[str, SeedreamError]
+    not_begun: tuple[str, ...]
+    error: SeedreamError | None
+
+
+def buy_partitions(
+    declaration: DatasetDeclaration,
+    partitions: Iterable[str],
+    deployment: Deployment,
+    *,
+    on_partition: OnPartition,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+    dagster_run_id: str | None = None,
+    watch_parent: bool = False,
+    at_step: AtStep = lambda _step, _request_id: None,
+    sleep: Sleep = asyncio.sleep,
+    gate: Gate | None = None,
+    versions: Mapping[str, str] = NO_VERSIONS,
+) -> BoughtPartitions:
+    """Bring every request of these partitions' plans to its end, as one run with one budget. Blocks until it has ended.
+
+    Where everything is owned already, neither the paid API nor the account is asked anything. Each partition's report
+    is kept in the store before `on_partition` is told.
+
+    Args:
+        declaration, partitions, deployment: What is wanted, in which order, and on what.
+        on_partition: Told of each partition as soon as it has come to its end, and of the others when the run has.
+            Called from another thread, one partition at a time.
+        on_progress: Called every few seconds.
+        dagster_run_id: Stands in the ledger and in the manifest.
+        watch_parent: Stop when the process that started this one is gone.
+        at_step: For tests that kill a process at a named point.
+        sleep: Waits so many seconds.
+        gate: What may be bought of plans that nobody has approved; None: opened here, for these partitions. What is
+            paid for already is fetched in any case.
+        versions: Of the plans, by partition; the latest of the others is taken now, and kept to.
+
+    Raises:
+        NoCapError: Something is to be bought, and nobody has said how much may be spent.
+        DeclarationError: Something is to be bought, and there is no key, or what the images are to be signed with
+            cannot be used.
+        Exception: What `on_partition` raised.
+    """
+    store, partitions = deployment.store, list(partitions)
+    given, versions = versions, pin_plans(store, declaration, partitions, versions)
+    gate = gate or open_gate(declaration, partitions, store, versions)
+    prices, plans, snapshots, unplanned = _read_plans(store, declaration, partitions, versions, given)
+    # A plan may be a day old: what others have bought since then is not bought again, and need not be claimed first.
+    standings = {key: found for key, found in deployment.standings.of(prices).items() if not found.is_final}
+    unfinished = {partition: [key for key in ids if key in standings] for partition, ids in plans.items()}
+    wanted = {partition: _let_through(gate, partition, ids, standings) for partition, ids in unfinished.items()}
+
+    to_buy = {key for ids in wanted.values() for key in ids if standings[key].state is RequestState.FREE}
+    declaration.budget.refuse_if_missing(sum(prices[key] for key in to_buy))
+    keep_samples(gate, declaration, store)
+
+    def told(partition: str, report: RunReport, endings: Endings) -> None:
+        if report.stopped is None and len(wanted[partition]) < len(unfinished[partition]):
+            report = replace(report, stopped="awaiting_approval", stop_reason=gate.held_back(partition))
+        own = version_key(declaration, "requests", partition, versions[partition], ".json")
+        for key in (own, declaration.key("runs", partition, ".json")):
+            _write_report(store, key, report)
+        on_partition(partition, report, endings)
+
+    with PartitionStream(wanted, told) as stream:
+        stream.tell_whole()
+        report, error = nothing_to_do(stream.run_id), None
+        if stream.total:
+            if deployment.leonardo is None:
+                raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
+            reports: list[RunReport] = []
+            order = RunOrder(
+                store=store,
+                leonardo=deployment.leonardo,
+                settings=deployment.engine,
+                models=deployment.models,
+                budget=declaration.budget,
+                dataset=declaration.name,
+                partition="",
+                partition_of=stream.buyer,
+                listener=stream,
+                demands=_demands(store, declaration, versions, standings, stream),
+                total=stream.total,
+                credits_to_buy=sum(prices[key] for key in to_buy),
+                run_id=stream.run_id,
+                dagster_run_id=dagster_run_id,
+                marking=open_marking(declaration, snapshots, store),
+                on_progress=on_progress,
+                on_report=reports.append,
+                on_ending=stream.ended,
+                accepts_origin=deployment.accepts_origin,
+                watch_parent=watch_parent,
+                at_step=at_step,
+                sleep=sleep,
+            )
+            try:
+                report = run_generation(order)
+            except SeedreamError as failure:
+                error = failure
+                report = reports[0] if reports else replace(report, stopped="refused", stop_reason=str(failure))
+            finally:
+                deployment.prices.forget()
+        not_begun = stream.finish(report.stopped, report.stop_reason)
+    return BoughtPartitions(report=report, unplanned=unplanned, not_begun=tuple(not_begun), error=error)
+
+
+def _read_plans(
+    store: ObjectStore,
+    declaration: DatasetDeclaration,
+    partitions: Iterable[str],
+    versions: Mapping[str, str],
+    given: Mapping[str, str],
+) -> tuple[dict[str, int], dict[str, list[str]], dict[str, str | None], dict[str, SeedreamError]]:
+    """The price of every planned request; each partition's requests, and its snapshot; the partitions without a plan."""
+    prices: dict[str, int] = {}
+    plans: dict[str, list[str]] = {}
+    snapshots: dict[str, str | None] = {}
+    unplanned: dict[str, SeedreamError] = {}
+    for partition in partitions:
+        try:
+            plan = read_plan_object(store, declaration, partition, versions.get(partition))
+            with naming(plan_key(declaration, partition, given.get(partition)), remedy=PLAN_ANEW):
+                priced = {row["request_id"]: row["credits"] for row in iterate_rows(plan, ["request_id", "credits"])}
+                snapshots[partition] = read_facts(plan).get(SNAPSHOT)
+        except StoreError as error:
+            unplanned[partition] = error
+            continue
+        plans[partition] = list(priced)
+        prices |= priced
+    return prices, plans, snapshots, unplanned
+
+
+def _let_through(gate: Gate, partition: str, unfinished: list[str], standings: Mapping[str, Standing]) -> list[str]:
+    """What a run may bring to its end: all of it, or what is paid for already and the sample."""
+    if gate.held_back(partition) is None:
+        return unfinished
+    sample = gate.sample_of(partition)
+    return [key for key in unfinished if standings[key].state is not RequestState.FREE or key in sample]
+
+
+def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:
+    try:
+        store.replace(key, _REPORT.dump_json(report, indent=1), content_type="application/json")
+    except StoreError:
+        # A run that ends because the store fails must tell that, and not that its report could not be kept.
+        if report.stopped != "refused":
+            raise
+
+
+def _demands(
+    store: ObjectStore,
+    declaration: DatasetDeclaration,
+    versions: Mapping[str, str],
+    standings: Mapping[str, Standing],
+    stream: PartitionStream,
+) -> Iterator[Demand]:
+    """What is not final, partition by partition, in each plan's order: the requests of one spec follow each other.
+
+    A plan is read again when its turn comes: those of all partitions together would not fit into memory.
+    """
+    for share in stream.shares.values():
+        if not share.waiting:
+            continue
+        before: tuple[GenerationRequest, Standing] | None = None
+        was_drawn = False
+        body = read_plan_object(store, declaration, share.partition, versions[share.partition])
+        for request, planned in read_plan(iterate_rows(body)):
+            is_drawn = stream.draws(request.request_id, share.partition)
+            if is_drawn:
+                predecessor = None if was_drawn else _predecessor(request, before)
+                yield Demand(request=request, standing=standings[request.request_id], predecessor=predecessor)
+            before, was_drawn = (request, planned), is_drawn
+
+
+def _predecessor(request: GenerationRequest, before: tuple[GenerationRequest, Standing] | None) -> Predecessor | None:
+    """The request before this one where it was nobody's when the plan was made and is not drawn just before."""
+    if request.start == 0 or before is None:
+        return None
+    earlier, planned = before
+    if planned.state is not RequestState.FREE:
+        return None
+    return Predecessor(request_id=earlier.request_id, count=earlier.count)
+
+
+def nothing_to_do(run_id: str) -> RunReport:
+    """The report of a run that had nothing to bring to an end."""
+    return RunReport(
+        run_id=run_id,
+        requests=Counter(),
+        images_stored=0,
+        credits_booked=0,
+        costs=dict[str, Decimal](),
+        reasons={},
+        stopped=None,
+        stop_reason=None,
+        seconds=0.0,
+    )
+
+
+def load_report(
+    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
+) -> RunReport | None:
+    """What the latest run over this partition, or over its plan of this version, did.
+
+    None where there was none, or none that can be read: nothing rests on it but what is told; the next run writes a new
+    one.
+    """
+    key = declaration.key("runs", partition, ".json")
+    if version is not None:
+        key = version_key(declaration, "requests", partition, version, ".json")
+    try:
+        return _REPORT.validate_json(store.read(key))
+    except ObjectNotFound:
+        return None
+    except ValueError:
+        _LOG.warning("%s is not a run report; the next run writes a new one", key)
+        return None

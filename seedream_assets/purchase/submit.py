@@ -1,0 +1,345 @@
+"""The paid step: intent, then one POST, then `submitted` before anything else is done with the id.
+
+This is the only place that spends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Literal, Protocol
+
+from seedream_assets.config.models import ModelCatalog, credits_for
+from seedream_assets.errors import (
+    Interrupted,
+    LeonardoError,
+    LeonardoRefused,
+    LeonardoUnavailable,
+    PromptBlocked,
+    RateLimited,
+    SubmitUncertain,
+)
+from seedream_assets.ledger.events import Blocked, Intent, Released, Submitted, Writer
+from seedream_assets.ledger.lease import Lease, LeaseLapsed
+from seedream_assets.ledger.store import Ledger
+from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.leonardo.retry import RetryPolicy
+from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.prompts.reference_images import ReferenceUploads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buyer:
+    """For whom a run buys; stands in every intent."""
+
+    dataset: str
+    partition: str
+    run_id: str
+    dagster_run_id: str | None = None
+
+    @classmethod
+    def of(cls, intent: Intent) -> Buyer:
+        """Who wrote an intent."""
+        return cls(
+            dataset=intent.dataset,
+            partition=intent.partition,
+            run_id=intent.run_id,
+            dagster_run_id=intent.dagster_run_id,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """An intent of this process that stands in the ledger.
+
+    Attributes:
+        engine_id: The lease that it was claimed under; sent under no other.
+        written_at: When the store took the intent, by its own clock: no other clock may say that the lease still holds.
+        turn: The account's rate had its turn for it at this moment.
+        reference_ids: Leonardo's ids of the spec's uploaded reference images, by content hash.
+    """
+
+    request: GenerationRequest
+    attempt: int
+    engine_id: str
+    intent: Intent
+    written_at: datetime
+    turn: float
+    reference_ids: Mapping[str, str]
+
+
+class Doubt(Protocol):
+    """Says whether a refusal is true: `refusals`."""
+
+    async def stands(self, error: LeonardoRefused, intent: Intent) -> bool:
+        """Whether a refusal proves that the request was not accepted."""
+        ...
+
+    async def still_stands(self, error: LeonardoRefused, intent: Intent) -> bool:
+        """The same, for a request that is to be sent again: a look comes before each sending."""
+        ...
+
+    @property
+    def waiting(self) -> str | None:
+        """What is waited for before a refusal is believed; None where nothing is."""
+        ...
+
+
+# Named points of a run, for tests that stop or kill a process there.
+Step = Literal[
+    "after_reserve",
+    "before_intent",
+    "after_intent",
+    "before_post",
+    "after_post",
+    "after_submitted",
+    "after_image",
+    "before_completed",
+    "after_completed",
+    "after_adoption",
+    "before_release",
+    "after_release",
+]
+AtStep = Callable[[Step, str], None]
+
+
+class Submits:
+    """Claims requests and sends them, each once.
+
+    Args:
+        buyer_of: For whom a request is bought.
+        policy: For closed doors.
+        busy_policy: For 429s: the client slows all creates down, so a request only has to come back.
+        interruption: Ends when the run is asked to end.
+        stopping: True once nothing more may be bought.
+        pause: A wait between two tries.
+        doubt: Asked before anything rests on a refusal.
+        account_id: Stands in every intent.
+
+    Attributes:
+        account_refusal: A refusal that concerns the account, not the request (key, balance); every other request
+            would fare the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        client: LeonardoClient,
+        lease: Lease,
+        references: ReferenceUploads,
+        models: ModelCatalog,
+        buyer_of: Callable[[str], Buyer],
+        policy: RetryPolicy,
+        busy_policy: RetryPolicy,
+        interruption: Callable[[], Awaitable[None]],
+        pause: Callable[[float], Awaitable[None]],
+        stopping: Callable[[], bool],
+        doubt: Doubt,
+        account_id: str,
+        at_step: AtStep,
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._lease = lease
+        self._doubt = doubt
+        self._account_id = account_id
+        self._references = references
+        self._models = models
+        self.buyer_of = buyer_of
+        self._policy = policy
+        self._busy_policy = busy_policy
+        self._interruption = interruption
+        self._pause = pause
+        self._stopping = stopping
+        self._at_step = at_step
+        self.account_refusal: LeonardoRefused | None = None
+
+    async def upload_references(self, request: GenerationRequest) -> Mapping[str, str]:
+        """Leonardo's ids of the request's reference images, uploaded where they have to be. Before anything is claimed.
+
+        Raises:
+            LeonardoError: An upload failed; nothing was bought.
+            StoreError: The bytes are not in the store.
+        """
+        return await self._references.ids_for(request.spec)
+
+    @property
+    def waiting(self) -> str | None:
+        """What is waited for before a refusal is believed; None where nothing is."""
+        return self._doubt.waiting
+
+    async def take_turn(self) -> float:
+        """Wait until the account's rate allows one more create, or the run ends. Nothing is claimed ahead of it."""
+        return await self._client.take_turn(unless=self._interruption)
+
+    async def claim(
+        self, request: GenerationRequest, attempt: int, *, credits: int, turn: float, reference_ids: Mapping[str, str]
+    ) -> Claim | None:
+        """Put down the intent, as the last thing before it is sent.
+
+        Returns:
+            None: another writer's stands there, and what becomes of it is theirs to say.
+        """
+        self._at_step("before_intent", request.request_id)
+        intent = self._intent(request, attempt, credits=credits)
+        if not await self._ledger.write(intent):
+            return None
+        self._at_step("after_intent", request.request_id)
+        return Claim(
+            request=request,
+            attempt=attempt,
+            engine_id=intent.writer.engine_id,
+            intent=intent,
+            written_at=await self._ledger.intent_written_at(request.request_id, attempt) or intent.at,
+            turn=turn,
+            reference_ids=reference_ids,
+        )
+
+    async def send(self, claim: Claim) -> Submitted | Blocked | Released:
+        """Send a claimed request, once, and put down what became of it.
+
+        A refusal that may pass (429) and a connection that was never made are tried again, as long as the pause
+        between allows: each time with a turn of its own, and a look at the lease by the store's clock. Everything else is
+        put down and final for this attempt.
+
+        Raises:
+            SubmitUncertain: Sent, and not known. The intent stays open.
+            LeaseLapsed: Others may have taken over; not sent, and released.
+        """
+        for tries in count(1):
+            try:
+                return await self._send_once(claim)
+            except (RateLimited, LeonardoUnavailable) as error:
+                policy = self._busy_policy if isinstance(error, RateLimited) else self._policy
+                if isinstance(error, RateLimited):
+                    await self._doubt_refusal_for_now(claim, error)
+                if tries >= policy.attempts:
+                    return await self.release(claim, f"gave up after {tries} tries: {error}")
+                # The same spread for everyone: which half of the step a client gets is drawn from the request's id.
+                chance = int(claim.request.request_id[:4], 16) / 0x10000
+                await self._pause(policy.wait_seconds(tries, error, chance))
+            except Interrupted as error:
+                return await self.release(claim, str(error))
+            except LeaseLapsed as error:
+                await self.release(claim, str(error))
+                raise
+            try:
+                claim = replace(claim, turn=await self.take_turn())
+                await self._lease.refuse_if_lapsed_by_store(claim.engine_id)
+            except LeaseLapsed as error:
+                await self.release(claim, str(error))
+                raise
+        raise AssertionError("the loop returns or raises")
+
+    async def _doubt_refusal_for_now(self, claim: Claim, error: RateLimited) -> None:
+        """Before a request that was refused with a 429 is sent again: was it accepted all the same?
+
+        Raises:
+            SubmitUncertain: It may have been.
+        """
+        if not await self._doubt.still_stands(error, claim.intent):
+            raise SubmitUncertain(_may_be_untrue(error), status=error.status, code=error.code) from error
+
+    async def release(
+        self, claim: Claim, reason: str, *, why: Literal["refused", "never_sent"] = "never_sent"
+    ) -> Released:
+        """Give a claim back that was certainly not accepted."""
+        self._at_step("before_release", claim.request.request_id)
+        released = Released(**self._signed(claim), why=why, reason=reason)
+        await self._ledger.write(released)
+        self._at_step("after_release", claim.request.request_id)
+        return released
+
+    async def _send_once(self, claim: Claim) -> Submitted | Blocked | Released:
+        request = claim.request
+        try:
+            submission = await self._client.create(
+                request,
+                model=self._models.find(request.spec.model),
+                reference_ids=claim.reference_ids,
+                turn=claim.turn,
+                may_send=lambda: self._refuse_to_send_now(claim),
+            )
+        except RateLimited:
+            raise
+        except LeonardoRefused as error:
+            if not await self._doubt.stands(error, claim.intent):
+                raise SubmitUncertain(_may_be_untrue(error), status=error.status, code=error.code) from error
+            if isinstance(error, PromptBlocked):
+                return await self._put_down_blocked(claim, error)
+            if type(error) is LeonardoRefused:
+                return await self.release(claim, f"refused by Leonardo: {error}", why="refused")
+            # The account's fault (balance, key) and not the request's: a later run may buy it as it is.
+            self.account_refusal = error
+            return await self.release(claim, f"refused for the account: {error}")
+        self._at_step("after_post", request.request_id)
+        submitted = Submitted(
+            **self._signed(claim),
+            generation_id=submission.generation_id,
+            cost_amount=submission.cost.amount if submission.cost else None,
+            cost_unit=submission.cost.unit if submission.cost else None,
+        )
+        await self._ledger.write(submitted)
+        self._at_step("after_submitted", request.request_id)
+        return submitted
+
+    def _refuse_to_send_now(self, claim: Claim) -> None:
+        """The last look before a paid request leaves this machine."""
+        self._at_step("before_post", claim.request.request_id)
+        if self._stopping() or self.account_refusal is not None:
+            raise Interrupted("the run was stopped before this request was sent")
+        self._lease.refuse_if_lapsed(claim.engine_id, store_time=claim.written_at)
+
+    async def _put_down_blocked(self, claim: Claim, error: PromptBlocked) -> Blocked:
+        request, buyer = claim.request, self.buyer_of(claim.request.request_id)
+        blocked = Blocked(
+            **self._signed(claim),
+            generation_id=None,
+            count=request.count,
+            credits_quoted=credits_for(self._models.find(request.spec.model), request.count),
+            dataset=buyer.dataset,
+            run_id=buyer.run_id,
+            dagster_run_id=buyer.dagster_run_id,
+            reason=str(error),
+        )
+        await self._ledger.write(blocked)
+        return blocked
+
+    def _intent(self, request: GenerationRequest, attempt: int, *, credits: int) -> Intent:
+        spec, buyer = request.spec, self.buyer_of(request.request_id)
+        return Intent(
+            **signed(request.request_id, attempt, self._lease.writer()),
+            spec_id=spec.spec_id,
+            start=request.start,
+            count=request.count,
+            model=spec.model,
+            prompt=spec.prompt,
+            width=spec.width,
+            height=spec.height,
+            style=spec.style,
+            prompt_enhance=spec.prompt_enhance,
+            seed=request.seed,
+            public=request.public,
+            references=tuple(reference.identity for reference in spec.references),
+            credits_reserved=credits,
+            dataset=buyer.dataset,
+            partition=buyer.partition,
+            run_id=buyer.run_id,
+            dagster_run_id=buyer.dagster_run_id,
+            account=self._account_id,
+        )
+
+    def _signed(self, claim: Claim) -> dict[str, Any]:
+        return signed(claim.request.request_id, claim.attempt, self._lease.writer())
+
+
+def _may_be_untrue(error: LeonardoError) -> str:
+    return f"refused, and the account's history shows that such a refusal need not be true: {error.message}"
+
+
+def signed(request_id: str, attempt: int, writer: Writer) -> dict[str, Any]:
+    """What every event begins with."""
+    return {"request_id": request_id, "attempt": attempt, "at": datetime.now(UTC), "writer": writer}

@@ -1,0 +1,1 @@
+"""Measures, scorers, and the judgement on them."""

@@ -1,0 +1,84 @@
+"""The object store for the engine: its blocking calls in a few threads, repeated while the store asks for patience."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TypeVar
+
+from seedream_assets.config.waiting import Sleep
+from seedream_assets.errors import StoreUnavailable
+from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo, ObjectStore
+
+Result = TypeVar("Result")
+JSON = "application/json"
+# 0.5 + 1 + 2 + … + 16 s: about half a minute beyond the S3 client's own retries, then the run says that the store is away.
+WAITS_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+class AsyncStore:
+    """`ObjectStore`, awaitable. Every call that raises `StoreUnavailable` is safe to repeat, and is repeated."""
+
+    def __init__(self, store: ObjectStore, *, threads: int, sleep: Sleep) -> None:
+        self.store = store
+        self._sleep = sleep
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="store")
+
+    def close(self) -> None:
+        """Let go of the threads; calls under way end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _call(self, call: Callable[[], Result]) -> Result:
+        loop = asyncio.get_running_loop()
+        for wait in WAITS_SECONDS:
+            try:
+                return await loop.run_in_executor(self._threads, call)
+            except StoreUnavailable:
+                await self._sleep(wait)
+        return await loop.run_in_executor(self._threads, call)
+
+    async def call(self, reading: Callable[[ObjectStore], Result]) -> Result:
+        """Several reads in one thread; begun anew where the store asks for patience in between."""
+        return await self._call(lambda: reading(self.store))
+
+    async def create(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str = JSON,
+        metadata: Mapping[str, str] = NO_METADATA,
+        sha256: str | None = None,
+    ) -> bool:
+        """See `ObjectStore.create`."""
+        return await self._call(
+            lambda: self.store.create(key, body, content_type=content_type, metadata=metadata, sha256=sha256)
+        )
+
+    async def replace(
+        self, key: str, body: bytes, *, content_type: str = JSON, metadata: Mapping[str, str] = NO_METADATA
+    ) -> None:
+        """See `ObjectStore.replace`."""
+        await self._call(lambda: self.store.replace(key, body, content_type=content_type, metadata=metadata))
+
+    async def read(self, key: str) -> bytes:
+        """See `ObjectStore.read`."""
+        return await self._call(lambda: self.store.read(key))
+
+    async def head(self, key: str) -> ObjectHead | None:
+        """See `ObjectStore.head`."""
+        return await self._call(lambda: self.store.head(key))
+
+    async def list(self, prefix: str) -> list[ObjectInfo]:
+        """See `ObjectStore.list`; the whole listing at once."""
+        return await self._call(lambda: list(self.store.list(prefix)))
+
+    async def delete(self, key: str) -> None:
+        """See `ObjectStore.delete`."""
+        await self._call(lambda: self.store.delete(key))
+
+    async def now(self) -> datetime:
+        """See `ObjectStore.now`."""
+        return await self._call(self.store.now)

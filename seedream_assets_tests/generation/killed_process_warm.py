@@ -1,5 +1,0 @@
-"""Imported by the server process that children are forked from, and by nobody else."""
-
-from seedream_assets_tests.generation.killed_process import warm_up
-
-warm_up()

@@ -1,0 +1,109 @@
+"""A dataset whose table and declaration change from day to day: brought to the declared state again and again."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from seedream_assets.budget.rules import Budget
+from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.deployment import Deployment
+from seedream_assets.config.engine import EngineSettings
+from seedream_assets.config.partitions import UNPARTITIONED, Partitions
+from seedream_assets.manifest.stage import Outcome, assemble_dataset
+from seedream_assets.planning.quote import Quote
+from seedream_assets.planning.stage import make_plan, write_plan
+from seedream_assets.prompts.stage import read_prompts, write_snapshot
+from seedream_assets.prompts.table import Recipe, TableRules
+from seedream_assets.purchase.stage import buy_images
+from seedream_assets_tests.purchase.desk import CREDITS, Desk, short_sleep
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """What one run over the whole table came to."""
+
+    quote: Quote
+    outcome: Outcome
+    images_bought: int
+
+    @property
+    def manifest(self) -> pd.DataFrame:
+        return self.outcome.manifest
+
+    @property
+    def names(self) -> list[str]:
+        """The prompt ids of the wanted images, in the dataset's order."""
+        return [str(name) for name in self.manifest["prompt_id"]]
+
+    @property
+    def stored(self) -> set[str]:
+        return set(self.manifest.loc[self.manifest["status"] == "stored", "image_id"])
+
+
+@dataclass(kw_only=True)
+class LivingDataset:
+    """One dataset on a desk. What is changed here counts from the next `bring` on."""
+
+    desk: Desk
+    folder: Path
+    name: str = "scenes"
+    recipe: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    partitions: Partitions = field(default_factory=Partitions)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with (self.folder / f"{self.name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    @property
+    def declaration(self) -> DatasetDeclaration:
+        rules = TableRules(columns=self.columns, recipe=Recipe(**({"width": 64, "height": 48} | self.recipe)))
+        return DatasetDeclaration(
+            name=self.name,
+            base=self.folder,
+            tables=(f"{self.name}.csv",),
+            rules=rules,
+            partitions=self.partitions,
+            **({"budget": Budget(unlimited=True)} | self.changes),
+        )
+
+    @property
+    def deployment(self) -> Deployment:
+        emulator = self.desk.emulator
+        rates = {"creates_per_minute": 100_000, "requests_per_minute": 100_000}
+        return Deployment(
+            store=self.desk.store,
+            leonardo=LeonardoSettings(api_key=emulator.key, base_url=emulator.base_url, **rates),
+            engine=EngineSettings(
+                lease_seconds=5.0, history_settle_seconds=0.3, settle_images_seconds=0.3, progress_seconds=60.0
+            ),
+        )
+
+    def bring(self, rows: Sequence[Row] | None = None, *, partition: str = UNPARTITIONED) -> Brought:
+        """The four stages over the table as it stands, or over these rows."""
+        if rows is not None:
+            self.write(rows)
+        declaration, deployment = self.declaration, self.deployment
+        before = self.desk.bill["credits"]
+        snapshot = read_prompts(declaration, partition, deployment)
+        write_snapshot(deployment.store, declaration, partition, snapshot)
+        plan = make_plan(declaration, partition, snapshot, deployment)
+        write_plan(deployment.store, declaration, partition, plan)
+        buy_images(declaration, partition, deployment, sleep=short_sleep)
+        outcome = assemble_dataset(declaration, partition, deployment)
+        bought = (self.desk.bill["credits"] - before) // CREDITS
+        assert bought == plan.quote.images_to_buy, "the quote is what was bought"
+        return Brought(quote=plan.quote, outcome=outcome, images_bought=bought)
