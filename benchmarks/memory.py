@@ -80,10 +80,10 @@ def _measure(requests: int, image_bytes: int, store_seconds: float) -> dict[str,
 
 def _load(folder: str) -> tuple[Any, Any]:
     from seedream_assets.cli.declared import deployment_of
-    from seedream_assets.components.yaml_files import load_declaration
+    from seedream_assets.components.yaml_files import load_config
 
-    declaration = load_declaration(Path(folder, "dataset.yaml"))
-    return declaration, deployment_of(declaration)
+    config = load_config(Path(folder, "dataset.yaml"))
+    return config, deployment_of(config)
 
 
 def _plan(folder: str) -> None:
@@ -91,12 +91,10 @@ def _plan(folder: str) -> None:
     from seedream_assets.planning.stage import make_plan, write_plan
     from seedream_assets.prompts.stage import read_prompts, write_snapshot
 
-    declaration, deployment = _load(folder)
-    snapshot = read_prompts(declaration, UNPARTITIONED, deployment)
-    write_snapshot(deployment.store, declaration, UNPARTITIONED, snapshot)
-    write_plan(
-        deployment.store, declaration, UNPARTITIONED, make_plan(declaration, UNPARTITIONED, snapshot, deployment)
-    )
+    config, deployment = _load(folder)
+    snapshot = read_prompts(config, UNPARTITIONED, deployment)
+    write_snapshot(deployment.store, config, UNPARTITIONED, snapshot)
+    write_plan(deployment.store, config, UNPARTITIONED, make_plan(config, UNPARTITIONED, snapshot, deployment))
 
 
 class _SlowStore:
@@ -120,12 +118,12 @@ def _buy(folder: str, requests: int, store_seconds: float) -> dict[str, float]:
     from seedream_assets.purchase.endings import Endings
     from seedream_assets.purchase.stage import buy_images
 
-    declaration, deployment = _load(folder)
+    config, deployment = _load(folder)
     if store_seconds:
         deployment = dataclasses.replace(deployment, store=_SlowStore(deployment.store, store_seconds))
     before, began = _peak_mb(), time.monotonic()
     with Endings() as endings:
-        report = buy_images(declaration, UNPARTITIONED, deployment, on_ending=endings.add)
+        report = buy_images(config, UNPARTITIONED, deployment, on_ending=endings.add)
     assert report.requests == {"completed": requests}, report
     return {"seconds": time.monotonic() - began, "before_mb": before, "peak_mb": _peak_mb()}
 

@@ -42,8 +42,8 @@ def _fill(requests: int, root: Path, store: Any, put: Callable[[str, bytes], obj
     root.mkdir(parents=True, exist_ok=True)
     table = root / "prompts.parquet"
     make_table(str(requests), str(table), again=0)
-    declaration, deployment = declare(table), Deployment(store=store)
-    plan = make_plan(declaration, UNPARTITIONED, read_prompts(declaration, UNPARTITIONED, deployment), deployment)
+    config, deployment = declare(table), Deployment(store=store)
+    plan = make_plan(config, UNPARTITIONED, read_prompts(config, UNPARTITIONED, deployment), deployment)
     for number, (request, _) in enumerate(read_plan(iterate_rows(to_parquet(plan.requests)))):
         generation_id = f"{number:08x}-0000-4000-8000-{number:012x}"
         submitted = Submitted(
@@ -62,8 +62,8 @@ def run_owned(root: str) -> dict[str, Any]:
     from seedream_assets_tests.purchase.counted_store import CountedStore
 
     store = CountedStore(FolderStore(Path(root) / "store"))
-    declaration, laps = declare(Path(root) / "prompts.parquet"), Laps()
-    summary, _report, is_final = run_dataset(declaration, UNPARTITIONED, Deployment(store=store))
+    config, laps = declare(Path(root) / "prompts.parquet"), Laps()
+    summary, _report, is_final = run_dataset(config, UNPARTITIONED, Deployment(store=store))
     laps.lap("run")
     if not is_final:
         raise SystemExit(f"not a run in which everything is owned: {summary}")
@@ -82,16 +82,16 @@ def run_stages(root: str) -> dict[str, Any]:
     from seedream_assets_tests.purchase.counted_store import CountedStore
 
     store = CountedStore(FolderStore(Path(root) / "store"))
-    declaration, deployment, laps = declare(Path(root) / "prompts.parquet"), Deployment(store=store), Laps()
-    write_snapshot(store, declaration, UNPARTITIONED, read_prompts(declaration, UNPARTITIONED, deployment))
+    config, deployment, laps = declare(Path(root) / "prompts.parquet"), Deployment(store=store), Laps()
+    write_snapshot(store, config, UNPARTITIONED, read_prompts(config, UNPARTITIONED, deployment))
     laps.lap("prompts")
-    snapshot = load_snapshot(store, declaration, UNPARTITIONED)
-    write_plan(store, declaration, UNPARTITIONED, make_plan(declaration, UNPARTITIONED, snapshot, deployment))
+    snapshot = load_snapshot(store, config, UNPARTITIONED)
+    write_plan(store, config, UNPARTITIONED, make_plan(config, UNPARTITIONED, snapshot, deployment))
     del snapshot
     laps.lap("generation_requests")
-    buy_images(declaration, UNPARTITIONED, deployment)
+    buy_images(config, UNPARTITIONED, deployment)
     laps.lap("images")
-    outcome = assemble_dataset(declaration, UNPARTITIONED, deployment)
+    outcome = assemble_dataset(config, UNPARTITIONED, deployment)
     laps.lap("dataset")
     return laps.found(requests=len(outcome.manifest), **_s3_requests(store))
 
@@ -123,13 +123,13 @@ def run_owned_on_s3(requests: str, root: str) -> dict[str, Any]:
         store = S3Store("planning", client=client)
         put = partial(client.put_object, Bucket="planning")
         _fill(int(requests), Path(root), store, lambda key, body: put(Key=key, Body=body))
-        deployment, declaration = Deployment(store=store), declare(Path(root) / "prompts.parquet")
-        run_dataset(declaration, UNPARTITIONED, deployment)
+        deployment, config = Deployment(store=store), declare(Path(root) / "prompts.parquet")
+        run_dataset(config, UNPARTITIONED, deployment)
         client.meta.events.register(
             "before-send.s3", lambda event_name, **_: sent.update([event_name.rpartition(".")[2]])
         )
         laps = Laps()
-        run_dataset(declaration, UNPARTITIONED, Deployment(store=store))
+        run_dataset(config, UNPARTITIONED, Deployment(store=store))
         laps.lap("run")
     return laps.found(
         requests=int(requests), s3_requests=sum(sent.values()), pages=sent["ListObjectsV2"], calls=dict(sent)

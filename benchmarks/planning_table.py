@@ -58,11 +58,11 @@ DETAILS = [
 
 
 def declare(table: Path) -> Any:
-    from seedream_assets.config.dataset import DatasetDeclaration
+    from seedream_assets.config.dataset import DatasetConfig
     from seedream_assets.prompts.table import Recipe, TableRules
 
     rules = TableRules(columns={"prompt": "Prompt"}, recipe=Recipe(width=2048, height=2048))
-    return DatasetDeclaration(name="scenes", base=table.parent, tables=(table.name,), rules=rules)
+    return DatasetConfig(name="scenes", base=table.parent, tables=(table.name,), rules=rules)
 
 
 def make_table(rows: str, path: str, again: int = 100) -> dict[str, Any]:
@@ -137,10 +137,10 @@ def plan_table(path: str) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         deployment = Deployment(store=FolderStore(Path(folder)))
-        declaration = declare(Path(path))
+        config = declare(Path(path))
         laps = Laps()
-        snapshot = read_prompts(declaration, UNPARTITIONED, deployment)
+        snapshot = read_prompts(config, UNPARTITIONED, deployment)
         laps.lap("read and check")
-        plan = make_plan(declaration, UNPARTITIONED, snapshot, deployment)
+        plan = make_plan(config, UNPARTITIONED, snapshot, deployment)
         laps.lap("plan")
     return laps.found(rows=len(snapshot.checked.prompts), requests=len(plan.requests))

@@ -1,7 +1,7 @@
 """Every error of the project, in one tree.
 
     SeedreamError
-    ├── DeclarationError         the dataset's YAML or a resource's configuration is wrong
+    ├── ConfigError              the dataset's YAML or a resource's configuration is wrong
     │   └── PartitionKeyError      no partition of this dataset can have this name; no other is concerned
     ├── PromptTableError         the table as a whole cannot be used (bad rows are data, not errors)
     ├── LimitError               a request is outside the model's or the deployment's limits
@@ -40,11 +40,11 @@ class SeedreamError(Exception):
     may_retry: bool = False
 
 
-class DeclarationError(SeedreamError):
+class ConfigError(SeedreamError):
     """A dataset's declaration or a resource's configuration is wrong; nothing was read or spent."""
 
 
-class PartitionKeyError(DeclarationError):
+class PartitionKeyError(ConfigError):
     """No partition of this dataset can have this name; nothing was read for it, and no other is concerned."""
 
 

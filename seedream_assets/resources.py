@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 from seedream_assets.config.account import MEBIBYTE, PRODUCTION_IMAGE_HOSTS, PRODUCTION_URL, LeonardoSettings
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog, TighterLimits
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.images.pixels import LARGEST_DECODED_PIXELS
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.open_store import open_store
@@ -83,10 +83,10 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         """What Dagster runs with.
 
         Raises:
-            DeclarationError: The key stands in the code: Dagster would show it to everyone who can open its UI.
+            ConfigError: The key stands in the code: Dagster would show it to everyone who can open its UI.
         """
         if self.api_key is not None and not isinstance(self.api_key, dg.EnvVar):
-            raise DeclarationError(
+            raise ConfigError(
                 f'leonardo.api_key is a literal, which Dagster shows in its UI; give it as dg.EnvVar("{KEY_VARIABLE}"), '
                 f"or leave it out: {KEY_VARIABLE} is read when a run starts"
             )
@@ -96,7 +96,7 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         """Check every value, with a dataset's own, as far as it can be checked without an account.
 
         Raises:
-            DeclarationError: A value is not allowed, or a limit would loosen a model's.
+            ConfigError: A value is not allowed, or a limit would loosen a model's.
         """
         self.models(overrides)
         self.engine(overrides)
@@ -108,7 +108,7 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         """The models that may be used, under these limits and a dataset's own, whichever is tighter.
 
         Raises:
-            DeclarationError: A limit would loosen a model's.
+            ConfigError: A limit would loosen a model's.
         """
         own = self._limits(vars(self))
         return ModelCatalog(own, self._limits(overrides)) if overrides else ModelCatalog(own)
@@ -117,7 +117,7 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         """How the account is reached and treated; None where there is no key, so that planning needs none.
 
         Raises:
-            DeclarationError: A value is not allowed.
+            ConfigError: A value is not allowed.
         """
         key = self.api_key or os.environ.get(KEY_VARIABLE, "")
         if not key:
@@ -181,7 +181,7 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         """A dataset's store, or the deployment's where the dataset names none. Sends nothing.
 
         Raises:
-            DeclarationError: No address, or none that is allowed.
+            ConfigError: No address, or none that is allowed.
         """
         if url is not None:
             return self._open(url)
@@ -189,14 +189,14 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
             return self._open(self.url, named="image_store.url")
         address = os.environ.get(STORE_VARIABLE)
         if not address:
-            raise DeclarationError(f"no store is named: give the dataset a store, or set {STORE_VARIABLE}")
+            raise ConfigError(f"no store is named: give the dataset a store, or set {STORE_VARIABLE}")
         return self._open(address, named=STORE_VARIABLE)
 
     def refuse_unless_allowed(self) -> None:
         """Check the address as far as it stands here. Opens nothing.
 
         Raises:
-            DeclarationError: It is none that is allowed, or another value is not.
+            ConfigError: It is none that is allowed, or another value is not.
         """
         self.options()
         if self.url is not None and not isinstance(self.url, dg.EnvVar) and not is_unresolved(self.url):
@@ -207,7 +207,7 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         with _naming(named):
             if is_unresolved(address):
                 # Another store than the one that was meant would know of nothing that is owned, and buy it all again.
-                raise DeclarationError(f"store: {address} gives nothing; set the variable where Dagster runs")
+                raise ConfigError(f"store: {address} gives nothing; set the variable where Dagster runs")
             return open_store(address, options=self.options())
 
 
@@ -216,8 +216,8 @@ def _naming(where: str) -> Iterator[None]:
     """An address is refused with the name of the place where it stands."""
     try:
         yield
-    except DeclarationError as error:
-        raise DeclarationError(f"{where}: {error}" if where else str(error)) from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}" if where else str(error)) from error
 
 
 def is_unresolved(address: str) -> bool:

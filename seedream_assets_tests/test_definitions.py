@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from seedream_assets.components.check import check_yaml_files
-from seedream_assets.components.yaml_files import load_declarations
+from seedream_assets.components.yaml_files import load_configs
 
 ROOT = Path(__file__).parents[1]
 DEFS_FILES = sorted((ROOT / "seedream_assets" / "defs").rglob("defs.yaml"))
@@ -55,9 +55,9 @@ def test_every_declared_dataset_has_its_four_assets(definitions: dg.Definitions)
     for file in DEFS_FILES:
         if "ImageDataset" not in file.read_text():
             continue
-        for declaration in load_declarations(file):
+        for config in load_configs(file):
             stages = ("prompts", "generation_requests", "images", "dataset")
-            assert {f"{declaration.name}/{stage}" for stage in stages} <= keys
+            assert {f"{config.name}/{stage}" for stage in stages} <= keys
 
 
 def test_the_instance_never_repeats_a_failed_asset_and_frees_a_dead_steps_place() -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from seedream_assets.components.seedream_resources import SeedreamResources
 from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings
 from seedream_assets.config.models import MODELS, TighterLimits
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 CANARY = "0ca4a57e-feed-4bad-8bad-000000canary"
@@ -39,7 +39,7 @@ def test_a_limit_may_be_as_tight_as_the_model_allows_and_never_looser(
     for allowed in (tightest, models_own):
         assert len(LeonardoResource(**{limit: allowed}).models()) == len(MODELS)
     for refused in (tightest - 1, models_own + 1):
-        with pytest.raises(DeclarationError, match=f"{limit}: got {refused}"):
+        with pytest.raises(ConfigError, match=f"{limit}: got {refused}"):
             LeonardoResource(**{limit: refused}).models()
 
 
@@ -56,7 +56,7 @@ def test_the_tighter_limit_wins(own: dict[str, Any], datasets: dict[str, Any], e
 
 
 def test_a_dataset_cannot_loosen_what_the_deployment_tightened() -> None:
-    with pytest.raises(DeclarationError, match="can only tighten"):
+    with pytest.raises(ConfigError, match="can only tighten"):
         LeonardoResource(largest_width=512).models({"largest_width": 1024})
 
 
@@ -70,7 +70,7 @@ def test_a_dataset_cannot_loosen_what_the_deployment_tightened() -> None:
     ],
 )
 def test_a_choice_is_some_of_what_the_model_has(limits: dict[str, Any]) -> None:
-    with pytest.raises(DeclarationError, match=next(iter(limits))):
+    with pytest.raises(ConfigError, match=next(iter(limits))):
         LeonardoResource(**limits).models()
 
 
@@ -101,9 +101,9 @@ def test_what_is_out_of_range_or_mistyped_is_refused_when_it_is_declared(wrong: 
     ],
 )
 def test_everything_is_checked_without_a_key(wrong: dict[str, Any]) -> None:
-    with pytest.raises(DeclarationError):
+    with pytest.raises(ConfigError):
         LeonardoResource(**wrong).refuse_unless_allowed()
-    with pytest.raises(DeclarationError):
+    with pytest.raises(ConfigError):
         LeonardoResource().refuse_unless_allowed(wrong)
 
 
@@ -136,9 +136,9 @@ def test_the_environment_is_read_when_a_run_starts(monkeypatch: pytest.MonkeyPat
 
 
 def test_no_store_and_an_unset_template_are_refused_when_a_run_starts() -> None:
-    with pytest.raises(DeclarationError, match="set SEEDREAM_STORE"):
+    with pytest.raises(ConfigError, match="set SEEDREAM_STORE"):
         ImageStoreResource().open()
-    with pytest.raises(DeclarationError, match="env.TEAM_STORE }} gives nothing"):
+    with pytest.raises(ConfigError, match="env.TEAM_STORE }} gives nothing"):
         ImageStoreResource(url="file:///tmp/other").open("{{ env.TEAM_STORE }}")
 
 
@@ -176,7 +176,7 @@ def test_a_key_in_the_code_is_refused_and_not_repeated() -> None:
         lambda: LeonardoResource(api_key=[CANARY]),  # type: ignore[arg-type]
         lambda: LeonardoResource(base_url=f"https://{CANARY}@leonardo.example").refuse_unless_allowed(),
     ):
-        with pytest.raises((DeclarationError, ValidationError)) as refused:
+        with pytest.raises((ConfigError, ValidationError)) as refused:
             made = make()
             if isinstance(made, dg.Definitions):
                 dg.Definitions.validate_loadable(made)
@@ -187,15 +187,15 @@ def test_a_key_in_the_code_is_refused_and_not_repeated() -> None:
 @pytest.mark.parametrize("address", ["", " ", "images", "$SEEDREAM_STORE", '"s3://bucket/x"', "s3//bucket", "~/images"])
 def test_no_entrance_takes_an_address_that_is_none(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEEDREAM_STORE", "file:///tmp/the-deployments")
-    with pytest.raises(DeclarationError):
+    with pytest.raises(ConfigError):
         ImageStoreResource().open(address)
-    with pytest.raises(DeclarationError, match=r"^image_store\.url: store address"):
+    with pytest.raises(ConfigError, match=r"^image_store\.url: store address"):
         ImageStoreResource(url=address).open()
     if not address.startswith('"'):  # in YAML, Dagster's templates take quotes for a text's and leave the address
-        with pytest.raises(DeclarationError, match=r"^image_store\.url: store address"):
+        with pytest.raises(ConfigError, match=r"^image_store\.url: store address"):
             SeedreamResources.resolve_from_dict({"image_store": {"url": address}}).resources()
     monkeypatch.setenv("SEEDREAM_STORE", address)
-    with pytest.raises(DeclarationError, match="SEEDREAM_STORE"):
+    with pytest.raises(ConfigError, match="SEEDREAM_STORE"):
         ImageStoreResource().open()
 
 
@@ -207,5 +207,5 @@ def test_a_store_of_the_deployment_whose_variable_is_not_set_is_not_taken_for_an
     monkeypatch.setenv("SEEDREAM_STORE", "file:///tmp/the-deployments")
     declared = SeedreamResources.resolve_from_dict({"image_store": {"url": url}}).resources()["image_store"]
     assert isinstance(declared, ImageStoreResource)
-    with pytest.raises(DeclarationError, match="gives nothing"):
+    with pytest.raises(ConfigError, match="gives nothing"):
         declared.open()

@@ -9,7 +9,7 @@ import pandas as pd
 
 from seedream_assets.approval.rules import NO_GATE, Gate, PlanToApprove, plan_hash, plan_to_approve
 from seedream_assets.approval.store import ApprovalRecord, keep_approval, keep_sample, load_approval
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.errors import StoreError
 from seedream_assets.planning.stage import load_plan
 from seedream_assets.planning.versions import NO_VERSIONS
@@ -17,7 +17,7 @@ from seedream_assets.storage.object_store import ObjectStore
 
 
 def open_gate(
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partitions: Iterable[str],
     store: ObjectStore,
     versions: Mapping[str, str] = NO_VERSIONS,
@@ -27,29 +27,29 @@ def open_gate(
     Partitions that were not planned are left out: the run says so of each. Where the dataset asks for no approval,
     nothing is read.
     """
-    if declaration.approval is None:
+    if config.approval is None:
         return NO_GATE
     plans: dict[str, PlanToApprove] = {}
     for partition in partitions:
         with suppress(StoreError):
             plans |= gate_of(
-                declaration, partition, load_plan(store, declaration, partition, versions.get(partition)), store
+                config, partition, load_plan(store, config, partition, versions.get(partition)), store
             ).plans
-    return Gate(approval=declaration.approval, plans=plans)
+    return Gate(approval=config.approval, plans=plans)
 
 
-def gate_of(declaration: DatasetDeclaration, partition: str, plan: pd.DataFrame, store: ObjectStore) -> Gate:
+def gate_of(config: DatasetConfig, partition: str, plan: pd.DataFrame, store: ObjectStore) -> Gate:
     """The gate of one plan that need not have been written yet."""
-    if declaration.approval is None:
+    if config.approval is None:
         return NO_GATE
-    record = load_approval(store, declaration, partition, plan_hash(plan))
+    record = load_approval(store, config, partition, plan_hash(plan))
     return Gate(
-        approval=declaration.approval, plans={partition: plan_to_approve(partition, plan, approved_by=_told(record))}
+        approval=config.approval, plans={partition: plan_to_approve(partition, plan, approved_by=_told(record))}
     )
 
 
 def approve(
-    gate: Gate, asked: str, declaration: DatasetDeclaration, store: ObjectStore, *, by: str, dagster_run_id: str | None
+    gate: Gate, asked: str, config: DatasetConfig, store: ObjectStore, *, by: str, dagster_run_id: str | None
 ) -> list[ApprovalRecord]:
     """Approve every open plan of a gate. Open the gate anew afterwards.
 
@@ -60,9 +60,9 @@ def approve(
     return [
         keep_approval(
             store,
-            declaration,
+            config,
             ApprovalRecord(
-                dataset=declaration.name,
+                dataset=config.name,
                 partition=plan.partition,
                 plan=plan.hash,
                 credits=plan.credits,
@@ -76,7 +76,7 @@ def approve(
     ]
 
 
-def keep_samples(gate: Gate, declaration: DatasetDeclaration, store: ObjectStore) -> None:
+def keep_samples(gate: Gate, config: DatasetConfig, store: ObjectStore) -> None:
     """Put down what may be bought of every plan that waits for an approval: later plans count it, and draw no other.
 
     A plan has drawn its own, unless it was made before the plans of its range came to be above the threshold.
@@ -85,7 +85,7 @@ def keep_samples(gate: Gate, declaration: DatasetDeclaration, store: ObjectStore
         drawn = gate.sample_of(partition)
         if drawn:
             requests = [(request_id, images) for request_id, images in plan.sample if request_id in drawn]
-            keep_sample(store, declaration, partition, plan.hash, requests)
+            keep_sample(store, config, partition, plan.hash, requests)
 
 
 def _told(record: ApprovalRecord | None) -> str | None:

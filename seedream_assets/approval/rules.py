@@ -13,7 +13,7 @@ from hashlib import sha256
 
 import pandas as pd
 
-from seedream_assets.errors import ApprovalError, DeclarationError
+from seedream_assets.errors import ApprovalError, ConfigError
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.planning.preview import choose_spread
 
@@ -35,9 +35,9 @@ class Approval:
 
     def __post_init__(self) -> None:
         if self.above_credits < 0:
-            raise DeclarationError(f"approval.above_credits: got {self.above_credits}, allowed is 0 or more credits")
+            raise ConfigError(f"approval.above_credits: got {self.above_credits}, allowed is 0 or more credits")
         if not 1 <= self.sample <= LARGEST_SAMPLE:
-            raise DeclarationError(f"approval.sample: got {self.sample}, allowed is 1–{LARGEST_SAMPLE} images")
+            raise ConfigError(f"approval.sample: got {self.sample}, allowed is 1–{LARGEST_SAMPLE} images")
 
 
 def plan_hash(plan: pd.DataFrame) -> str:

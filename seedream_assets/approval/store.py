@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from seedream_assets.approval.rules import Approval, plan_hash, plan_to_approve
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.errors import ObjectNotFound
 from seedream_assets.planning.preview import draw_sample
@@ -63,16 +63,14 @@ _APPROVAL = TypeAdapter(ApprovalRecord)
 _SAMPLE = TypeAdapter(SampleRecord)
 
 
-def approval_key(declaration: DatasetDeclaration, partition: str, plan: str) -> str:
+def approval_key(config: DatasetConfig, partition: str, plan: str) -> str:
     """Where a plan's approval stands."""
-    return declaration.key("approvals", partition, f"/{plan}.json")
+    return config.key("approvals", partition, f"/{plan}.json")
 
 
-def load_approval(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: str
-) -> ApprovalRecord | None:
+def load_approval(store: ObjectStore, config: DatasetConfig, partition: str, plan: str) -> ApprovalRecord | None:
     """The approval of a plan; None where nobody gave one that can be read."""
-    key = approval_key(declaration, partition, plan)
+    key = approval_key(config, partition, plan)
     try:
         return _APPROVAL.validate_json(store.read(key))
     except ObjectNotFound:
@@ -82,40 +80,38 @@ def load_approval(
         return None
 
 
-def keep_approval(store: ObjectStore, declaration: DatasetDeclaration, record: ApprovalRecord) -> ApprovalRecord:
+def keep_approval(store: ObjectStore, config: DatasetConfig, record: ApprovalRecord) -> ApprovalRecord:
     """Put an approval down, create-only; where one stands already that can be read, that one is given back."""
-    key, body = approval_key(declaration, record.partition, record.plan), _APPROVAL.dump_json(record, indent=1)
+    key, body = approval_key(config, record.partition, record.plan), _APPROVAL.dump_json(record, indent=1)
     if store.create(key, body, content_type=JSON):
         return record
-    standing = load_approval(store, declaration, record.partition, record.plan)
-    if standing is None:
+    entry = load_approval(store, config, record.partition, record.plan)
+    if entry is None:
         store.replace(key, body, content_type=JSON)
-    return standing or record
+    return entry or record
 
 
-def keep_planned_sample(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: pd.DataFrame
-) -> None:
+def keep_planned_sample(store: ObjectStore, config: DatasetConfig, partition: str, plan: pd.DataFrame) -> None:
     """Put down which requests are a plan's sample, where one was drawn with it."""
     ranked = plan[plan["sample_rank"].notna()].sort_values("sample_rank")
     if not ranked.empty:
         requests = zip(ranked["request_id"].astype(str), ranked["count"].astype(int).tolist(), strict=True)
-        keep_sample(store, declaration, partition, plan_hash(plan), requests)
+        keep_sample(store, config, partition, plan_hash(plan), requests)
 
 
 def keep_sample(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: str, requests: Iterable[tuple[str, int]]
+    store: ObjectStore, config: DatasetConfig, partition: str, plan: str, requests: Iterable[tuple[str, int]]
 ) -> None:
     """Put down a plan's sample, images by request id; the first that was drawn for it stands."""
     record = SampleRecord(plan=plan, requests=tuple(requests))
-    key, body = declaration.key("samples", partition, f"/{record.plan}.json"), _SAMPLE.dump_json(record, indent=1)
+    key, body = config.key("samples", partition, f"/{record.plan}.json"), _SAMPLE.dump_json(record, indent=1)
     if not store.create(key, body, content_type=JSON) and _read_sample(store, key) is None:
         store.replace(key, body, content_type=JSON)
 
 
 def with_sample(
     plan: pd.DataFrame,
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partition: str,
     store: ObjectStore,
     models: ModelCatalog,
@@ -131,11 +127,11 @@ def with_sample(
         plan: Columns as `PLAN_COLUMNS`.
         credits_beside: What the same run wants to buy in its other partitions.
     """
-    approval = declaration.approval
+    approval = config.approval
     name = plan_hash(plan)
-    if approval is None or load_approval(store, declaration, partition, name) is not None:
+    if approval is None or load_approval(store, config, partition, name) is not None:
         return plan
-    own, earlier = _drawn_before(store, declaration, partition, name)
+    own, earlier = _drawn_before(store, config, partition, name)
     if own is not None:
         return draw_sample(plan, images=approval.sample, models=models, kept=own, top_up=False)
     if not _needs_approval(plan, earlier, approval, models, credits_beside):
@@ -152,17 +148,17 @@ def _needs_approval(
 
 
 def _drawn_before(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: str
+    store: ObjectStore, config: DatasetConfig, partition: str, plan: str
 ) -> tuple[dict[str, int] | None, dict[str, int]]:
     """The sample that was drawn for this plan, if any; and the newest that was drawn for another and not approved."""
     found = {
         info.key.rsplit("/", 1)[1].removesuffix(".json"): info
-        for info in store.list(declaration.key("samples", partition, "/"))
+        for info in store.list(config.key("samples", partition, "/"))
     }
     if plan in found and (own := _read_sample(store, found[plan].key)) is not None:
         return own, {}
     for name, info in sorted(found.items(), key=lambda one: (one[1].last_modified, one[0]), reverse=True):
-        is_approved = store.head(approval_key(declaration, partition, name)) is not None
+        is_approved = store.head(approval_key(config, partition, name)) is not None
         if not is_approved and (earlier := _read_sample(store, info.key)) is not None:
             return None, earlier
     return None, {}

@@ -24,7 +24,7 @@ DIFFERENCES_SHOWN = 50
 
 def build_account_check(frame: AssetFrame) -> dg.AssetChecksDefinition | None:
     """The check; None where the YAML does not ask for it."""
-    declared = frame.declaration.reconcile
+    declared = frame.config.reconcile
     if declared is None:
         return None
 
@@ -44,12 +44,12 @@ def build_account_check(frame: AssetFrame) -> dg.AssetChecksDefinition | None:
 
 def build_reconcile_schedule(frame: AssetFrame) -> dg.ScheduleDefinition | None:
     """The schedule that runs the check alone; None where the YAML names none. It is off until somebody turns it on."""
-    declared = frame.declaration.reconcile
+    declared = frame.config.reconcile
     if declared is None or declared.schedule is None:
         return None
     check = dg.AssetCheckKey(frame.key("dataset"), ACCOUNT_MATCHES)
     return dg.ScheduleDefinition(
-        name=f"{frame.declaration.name}_reconcile",
+        name=f"{frame.config.name}_reconcile",
         target=dg.AssetSelection.checks(check),
         cron_schedule=declared.schedule,
         execution_timezone="UTC",

@@ -12,7 +12,7 @@ from seedream_assets.approval.gate import approve, open_gate
 from seedream_assets.approval.preview import SampleFindings, assess_sample
 from seedream_assets.assets.contact_sheet import contact_sheet
 from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.manifest.stage import Outcome
 
@@ -50,22 +50,22 @@ class ApprovalCheck:
     def __init__(
         self,
         context: dg.AssetExecutionContext,
-        declaration: DatasetDeclaration,
+        config: DatasetConfig,
         versions: Mapping[str, str],
         deployment: Deployment,
     ) -> None:
         self._key = context.asset_key
         self._op_name = context.op_execution_context.op.name
         self._deployment = deployment
-        self.gate = open_gate(declaration, versions, deployment.store, versions)
+        self.gate = open_gate(config, versions, deployment.store, versions)
         given: dict[str, str] = context.op_execution_context.op_config or {}
         asked = given.get("approve")
         if asked and self.gate.plans and not self.gate.is_shut:
             self.gate.refuse_unless_named(asked)
         elif asked and self.gate.is_shut:
             by = given.get("approved_by") or f"whoever launched run {context.run.run_id}"
-            approve(self.gate, asked, declaration, deployment.store, by=by, dagster_run_id=context.run.run_id)
-            self.gate = open_gate(declaration, versions, deployment.store, versions)
+            approve(self.gate, asked, config, deployment.store, by=by, dagster_run_id=context.run.run_id)
+            self.gate = open_gate(config, versions, deployment.store, versions)
 
     def of(self, partition: str, outcome: Outcome) -> dg.AssetCheckResult:
         """The check of one partition, after what may be bought of it was bought."""
@@ -104,10 +104,10 @@ class ApprovalCheck:
             f"      approve: {self.gate.hash}",
             "      approved_by: your name",
         ]
-        config = "\n".join(lines)
+        run_config = "\n".join(lines)
         return (
             "Materialize this asset again with this in the launchpad (in the menu beside Materialize):\n\n"
-            f"```yaml\n{config}\n```\n\nor run `seedream approve` with the dataset's YAML, and materialize it again."
+            f"```yaml\n{run_config}\n```\n\nor run `seedream approve` with the dataset's YAML, and materialize it again."
         )
 
     def _how_to_approve_several(self) -> str:

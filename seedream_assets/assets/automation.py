@@ -25,7 +25,7 @@ RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_p
 
 def build_schedule(frame: AssetFrame) -> dg.ScheduleDefinition | None:
     """The schedule over the four assets: of time partitions it asks for the latest complete one. None if not declared."""
-    declared = frame.declaration
+    declared = frame.config
     if declared.schedule is None:
         return None
     windows = declared.partitions.windows
@@ -57,7 +57,7 @@ def build_sensor(frame: AssetFrame) -> dg.SensorDefinition | None:
     It adds the keys of dynamic partitions and drops none. Partitions that follow each other are asked for in one run,
     unless `backfill: per_partition`.
     """
-    declared = frame.declaration
+    declared = frame.config
     if declared.sensor is None:
         return None
 
@@ -111,22 +111,22 @@ def _all_stages(frame: AssetFrame) -> dg.AssetSelection:
 
 def _known_keys(frame: AssetFrame, instance: dg.DagsterInstance, now: datetime) -> Sequence[str]:
     """The partitions that Dagster knows, in its order."""
-    partitions = frame.declaration.partitions
+    partitions = frame.config.partitions
     if partitions.is_dynamic:
-        return instance.get_dynamic_partitions(frame.declaration.name)
+        return instance.get_dynamic_partitions(frame.config.name)
     return list(partitions.windows.until(now)) if partitions.windows else [UNPARTITIONED]
 
 
 def _ranges(frame: AssetFrame, order: Sequence[str], keys: Sequence[str]) -> list[tuple[int, list[str]]]:
     """The keys by run, in Dagster's order, each with the place of its first."""
     places = {key: place for place, key in enumerate(order)}
-    if frame.declaration.partitions.backfill == "per_partition":
+    if frame.config.partitions.backfill == "per_partition":
         return [(places[key], [key]) for key in sorted(keys, key=places.__getitem__)]
     return [(places[first], list(order[places[first] : places[last] + 1])) for first, last in contiguous(order, keys)]
 
 
 def _request(frame: AssetFrame, keys: Sequence[str], *, number: int) -> dg.RunRequest:
-    run_key = f"{frame.declaration.name} {number} {keys[0]}"
+    run_key = f"{frame.config.name} {number} {keys[0]}"
     if frame.partitions_def is None:
         return dg.RunRequest(run_key=run_key)
     if len(keys) == 1:

@@ -22,7 +22,7 @@ DIFFERENCES_SHOWN = 50
 
 def build_bucket_check(frame: AssetFrame) -> dg.AssetChecksDefinition:
     """The check over all partitions of a dataset that have a manifest."""
-    verify = frame.declaration.verify
+    verify = frame.config.verify
 
     @dg.asset_check(
         asset=frame.key("dataset"),
@@ -32,9 +32,9 @@ def build_bucket_check(frame: AssetFrame) -> dg.AssetChecksDefinition:
     )
     def bucket_matches_manifest(image_store: ImageStoreResource) -> dg.AssetCheckResult:
         with as_dagster_failures():
-            store = image_store.open(frame.declaration.store)
+            store = image_store.open(frame.config.store)
             unreadable: list[ObjectUnreadable] = []
-            manifests = load_manifests(store, frame.declaration.name, on_unreadable=unreadable.append)
+            manifests = load_manifests(store, frame.config.name, on_unreadable=unreadable.append)
             found = verify_images(
                 store, manifests, most_read=None if verify.deep else 0, with_extra=True, unreadable=unreadable
             )
@@ -45,7 +45,7 @@ def build_bucket_check(frame: AssetFrame) -> dg.AssetChecksDefinition:
 
 def build_verify_schedule(frame: AssetFrame) -> dg.ScheduleDefinition | None:
     """The schedule that runs the check alone; None where the YAML names none. It is off until somebody turns it on."""
-    declared = frame.declaration
+    declared = frame.config
     if declared.verify.schedule is None:
         return None
     check = dg.AssetCheckKey(frame.key("dataset"), BUCKET_MATCHES)

@@ -14,14 +14,12 @@ from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.generation_requests import build_generation_requests
 from seedream_assets.assets.images import build_images
 from seedream_assets.assets.prompts import build_prompts
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 
 
-def build_assets(
-    declaration: DatasetDeclaration, *, owners: list[str], description: str | None
-) -> list[dg.AssetsDefinition]:
+def build_assets(config: DatasetConfig, *, owners: list[str], description: str | None) -> list[dg.AssetsDefinition]:
     """`prompts`, `generation_requests`, `images`, `dataset`."""
-    frame = AssetFrame.of(declaration, owners=owners, description=description)
+    frame = AssetFrame.of(config, owners=owners, description=description)
     with warnings.catch_warnings():
         # `backfill_policy` is in beta in Dagster 1.13, and checks with partitions in preview; both say so once each.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -29,16 +27,16 @@ def build_assets(
         return [build_prompts(frame), build_generation_requests(frame), build_images(frame), build_dataset(frame)]
 
 
-def build_checks(declaration: DatasetDeclaration) -> tuple[list[dg.AssetChecksDefinition], list[dg.ScheduleDefinition]]:
+def build_checks(config: DatasetConfig) -> tuple[list[dg.AssetChecksDefinition], list[dg.ScheduleDefinition]]:
     """The checks that run on their own, and their schedules."""
-    frame = AssetFrame.of(declaration, owners=[], description=None)
+    frame = AssetFrame.of(config, owners=[], description=None)
     checks = (build_bucket_check(frame), build_account_check(frame))
     schedules = (build_verify_schedule(frame), build_reconcile_schedule(frame))
     return [check for check in checks if check], [schedule for schedule in schedules if schedule]
 
 
-def build_automation(declaration: DatasetDeclaration) -> tuple[list[dg.ScheduleDefinition], list[dg.SensorDefinition]]:
+def build_automation(config: DatasetConfig) -> tuple[list[dg.ScheduleDefinition], list[dg.SensorDefinition]]:
     """The schedule and the sensor of the four assets, as far as they are declared."""
-    frame = AssetFrame.of(declaration, owners=[], description=None)
+    frame = AssetFrame.of(config, owners=[], description=None)
     schedule, sensor = build_schedule(frame), build_sensor(frame)
     return [schedule] if schedule else [], [sensor] if sensor else []

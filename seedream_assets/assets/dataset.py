@@ -77,9 +77,9 @@ def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
 
 
 def _assemble(frame: AssetFrame, partition: str, deployment: Deployment, version: str | None) -> Materialised:
-    outcome = assemble_dataset(frame.declaration, partition, deployment, version=version)
+    outcome = assemble_dataset(frame.config, partition, deployment, version=version)
     manifest = outcome.manifest
-    uri = deployment.store.uri(frame.declaration.key("manifest", partition))
+    uri = deployment.store.uri(frame.config.key("manifest", partition))
     ours, others = manifest[list(MANIFEST_COLUMNS)], manifest.drop(columns=list(MANIFEST_COLUMNS))
     # Rows that want the same picture share it, and its cost.
     once = manifest.drop_duplicates("image_id")

@@ -14,7 +14,7 @@ import dagster as dg
 
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.partition_walk import Materialised
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.errors import ExportError
 from seedream_assets.exports.consumers import LIBRARIES
@@ -51,7 +51,7 @@ def export_checks(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
             description=f"The {choice.name} export opens with {' and '.join(LIBRARIES[choice.name])}: rows counted, a "
             "sample decoded and held against the manifest's hashes.",
         )
-        for choice in frame.declaration.exports
+        for choice in frame.config.exports
         if choice.name in LIBRARIES
     ]
 
@@ -60,8 +60,8 @@ def with_exports(frame: AssetFrame, done: Materialised, store: ObjectStore, log:
     """What a partition came to, with the dataset's exports made: their metadata and their checks."""
     metadata: dict[str, Any] = dict(done.metadata)
     checks = [*done.checks]
-    source = source_of(frame.declaration, store)
-    for choice in frame.declaration.exports:
+    source = source_of(frame.config, store)
+    for choice in frame.config.exports:
         made = make_export(source, choice)
         metadata |= _metadata(choice.name, made)
         if choice.name in LIBRARIES:
@@ -71,9 +71,9 @@ def with_exports(frame: AssetFrame, done: Materialised, store: ObjectStore, log:
     return replace(done, metadata=metadata, checks=tuple(checks))
 
 
-def source_of(declaration: DatasetDeclaration, store: ObjectStore) -> ExportSource:
+def source_of(config: DatasetConfig, store: ObjectStore) -> ExportSource:
     """A declared dataset as exports see it."""
-    return ExportSource(dataset=declaration.name, store=store, card=declaration.card)
+    return ExportSource(dataset=config.name, store=store, card=config.card)
 
 
 def make_export(source: ExportSource, choice: ExportChoice) -> Exported:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from seedream_assets.assets.partitions import backfill_policy, partitions_def
 from seedream_assets.config.account import host_of
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment, code_version
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
@@ -22,44 +22,42 @@ STAGES = ("prompts", "generation_requests", "images", "dataset")
 class AssetFrame:
     """A dataset as its assets see it."""
 
-    declaration: DatasetDeclaration
+    config: DatasetConfig
     partitions_def: dg.PartitionsDefinition[str] | None
     owners: tuple[str, ...]
     description: str | None
 
     @classmethod
-    def of(cls, declaration: DatasetDeclaration, *, owners: list[str], description: str | None) -> AssetFrame:
+    def of(cls, config: DatasetConfig, *, owners: list[str], description: str | None) -> AssetFrame:
         """The frame of a declared dataset."""
         return cls(
-            declaration=declaration,
-            partitions_def=partitions_def(declaration),
+            config=config,
+            partitions_def=partitions_def(config),
             owners=tuple(owners),
             description=description,
         )
 
     def key(self, stage: str) -> dg.AssetKey:
         """The key of one of the four assets."""
-        return dg.AssetKey([self.declaration.name, stage])
+        return dg.AssetKey([self.config.name, stage])
 
     def options(self, stage: str, *, kinds: set[str], description: str, after: tuple[str, ...] = ()) -> dict[str, Any]:
         """What every asset of the dataset is declared with."""
-        declared_store = (self.declaration.store or "").rstrip("/")
+        declared_store = (self.config.store or "").rstrip("/")
         about = f"\n\n{self.description}" if self.description else ""
         return {
             "key": self.key(stage),
             "deps": [self.key(earlier) for earlier in after],
             "partitions_def": self.partitions_def,
-            "backfill_policy": backfill_policy(self.declaration),
-            "group_name": self.declaration.name,
+            "backfill_policy": backfill_policy(self.config),
+            "group_name": self.config.name,
             "kinds": kinds,
             "owners": list(self.owners) or None,
             "description": description + about,
             "code_version": self.code_version(stage),
             # Where the YAML names a store, the UI can say where things are before anything has been materialised.
-            "metadata": {"dagster/uri": f"{declared_store}/datasets/{self.declaration.name}/"}
-            if declared_store
-            else None,
-            "op_tags": {"seedream_assets/dataset": self.declaration.name},
+            "metadata": {"dagster/uri": f"{declared_store}/datasets/{self.config.name}/"} if declared_store else None,
+            "op_tags": {"seedream_assets/dataset": self.config.name},
             "output_required": False,
         }
 
@@ -77,7 +75,7 @@ class AssetFrame:
         """This package's version; for `prompts` also the declaration's, so that an edited YAML shows as not in sync."""
         if stage != "prompts":
             return code_version()
-        declared = self.declaration
+        declared = self.config
         rules = declared.rules
         told = (
             declared.tables,
@@ -92,7 +90,7 @@ class AssetFrame:
 
     def deployment(self, leonardo: LeonardoResource, image_store: ImageStoreResource) -> Deployment:
         """The resources as plain objects, under the dataset's own settings."""
-        declared = self.declaration
+        declared = self.config
         return Deployment(
             store=image_store.open(declared.store),
             models=leonardo.models(declared.leonardo),

@@ -51,7 +51,7 @@ def build_generation_requests(frame: AssetFrame) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
-            checks = QuoteChecks(key, frame.declaration, deployment)
+            checks = QuoteChecks(key, frame.config, deployment)
             # Once for all partitions, and only where there is something to buy.
             account = cache(lambda: read_account(deployment.leonardo))
             snapshots = versions_in_run(context, frame.key("prompts"), SNAPSHOT)
@@ -77,18 +77,18 @@ def _plan(
     account: Callable[[], AccountReading],
     snapshot_version: str | None,
 ) -> Materialised:
-    declaration = frame.declaration
-    snapshot = load_snapshot(deployment.store, declaration, partition, snapshot_version)
+    config = frame.config
+    snapshot = load_snapshot(deployment.store, config, partition, snapshot_version)
     try:
-        plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=checks.credits_so_far)
+        plan = make_plan(config, partition, snapshot, deployment, credits_beside=checks.credits_so_far)
     except LimitError as error:
         told = f"{error}; the limits are tighter than when the prompts were checked: materialise prompts again"
         return Materialised(incomplete=told, checks=(checks.outside_limits(told),))
-    version = write_plan(deployment.store, declaration, partition, plan)
+    version = write_plan(deployment.store, config, partition, plan)
     quote = plan.quote
-    gate = gate_of(declaration, partition, plan.requests, deployment.store)
+    gate = gate_of(config, partition, plan.requests, deployment.store)
     outlook = look_ahead(plan, deployment, account)
-    uri = deployment.store.uri(declaration.key("requests", partition))
+    uri = deployment.store.uri(config.key("requests", partition))
     context.log.info(
         "%s images wanted, %s owned; to buy: %s images in %s requests for %s credits",
         quote.wanted,
@@ -99,9 +99,9 @@ def _plan(
     )
     return Materialised(
         metadata={
-            "quote": dg.MetadataValue.md(_quote_table(quote, outlook, gate, declaration.name)),
+            "quote": dg.MetadataValue.md(_quote_table(quote, outlook, gate, config.name)),
             **({"plan_hash": gate.hash} if gate.plans else {}),
-            **_numbers(quote, outlook, declaration.name),
+            **_numbers(quote, outlook, config.name),
             "sample": preview(plan.requests[SHOWN], rows=10),
             "stored_at": uri,
             PLAN: version,

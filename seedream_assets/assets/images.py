@@ -32,7 +32,7 @@ POOL = "leonardo"
 
 def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
     """The third asset of a dataset. It carries no RetryPolicy: retries are the engine's, and Dagster's would spend."""
-    asks_for_approval = frame.declaration.approval is not None
+    asks_for_approval = frame.config.approval is not None
 
     @dg.asset(
         **frame.options(
@@ -64,7 +64,7 @@ class _Purchase:
     def __init__(self, context: dg.AssetExecutionContext, frame: AssetFrame, deployment: Deployment) -> None:
         self._context = context
         self._frame = frame
-        self._declaration = frame.declaration
+        self._config = frame.config
         self._deployment = deployment
         self._booked = 0
         self._versions: dict[str, str] = {}
@@ -73,9 +73,9 @@ class _Purchase:
     def buy(self, walk: Walk, lineage: Lineage) -> None:
         """Bring every partition as far as it can be brought, and tell of each as it ends."""
         made = versions_in_run(self._context, self._frame.key("generation_requests"), PLAN)
-        self._versions = pin_plans(self._deployment.store, self._declaration, walk.to_do, made)
-        if self._declaration.approval is not None:
-            self._approval = ApprovalCheck(self._context, self._declaration, self._versions, self._deployment)
+        self._versions = pin_plans(self._deployment.store, self._config, walk.to_do, made)
+        if self._config.approval is not None:
+            self._approval = ApprovalCheck(self._context, self._config, self._versions, self._deployment)
         with lineage.of_several(walk.to_do) as told:
 
             def tell(partition: str, report: RunReport, endings: Endings) -> None:
@@ -92,7 +92,7 @@ class _Purchase:
                 walk.refuse(partition, error)
 
             bought = buy_partitions(
-                self._declaration,
+                self._config,
                 walk.to_do,
                 self._deployment,
                 on_partition=tell,
@@ -114,7 +114,7 @@ class _Purchase:
             # The manifest says what is there, whatever stopped the run before it came to this.
             with suppress(SeedreamError):
                 version = self._versions.get(partition)
-                assemble_dataset(self._declaration, partition, self._deployment, measure=False, version=version)
+                assemble_dataset(self._config, partition, self._deployment, measure=False, version=version)
 
     def _only_partition(self) -> str | None:
         """The partition that the step's progress is about; None where there are none, or several."""
@@ -125,7 +125,7 @@ class _Purchase:
         booked_before, self._booked = self._booked, self._booked + report.credits_booked
         version = self._versions[partition]
         outcome = assemble_dataset(
-            self._declaration,
+            self._config,
             partition,
             self._deployment,
             fresh=endings,

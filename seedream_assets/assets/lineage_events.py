@@ -147,7 +147,7 @@ class LineageEvents:
         facets: dict[str, RunFacet] | None = None,
         job: str | None = None,
     ) -> RunEvent:
-        name = ".".join(filter(None, (self.frame.declaration.name, self.stage, job)))
+        name = ".".join(filter(None, (self.frame.config.name, self.stage, job)))
         parent = parent_run.ParentRunFacet(
             run=parent_run.Run(runId=self.dagster_run_id),
             job=parent_run.Job(namespace=NAMESPACE, name=self.dagster_job),
@@ -191,8 +191,8 @@ class LineageEvents:
 
     def _inputs(self, partition: str) -> list[InputDataset]:
         if self.stage == PROMPTS:
-            base = Path(self.frame.declaration.base)
-            read = [_named(table, base) for table in self.frame.declaration.tables_of(partition)]
+            base = Path(self.frame.config.base)
+            read = [_named(table, base) for table in self.frame.config.tables_of(partition)]
         else:
             read = [self._dataset(stage) for stage in UPSTREAM[self.stage]]
         return [InputDataset(namespace=namespace, name=name) for namespace, name in read]
@@ -266,7 +266,7 @@ class LineageEvents:
     def _dataset(self, stage: str) -> tuple[str, str]:
         """Namespace and name of what a stage writes, as OpenLineage names objects: by bucket and key, or by path."""
         folders = {PROMPTS: "prompts", REQUESTS: "requests", DATASET: "manifest"}
-        name = self.frame.declaration.name
+        name = self.frame.config.name
         key = "images" if stage == IMAGES else f"datasets/{name}/{folders[stage]}"
         return _named(f"{self.store_url}/{key}", Path("/"))
 

@@ -28,14 +28,14 @@ from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.errors import (
     AuthenticationFailed,
     BalanceExhausted,
-    DeclarationError,
+    ConfigError,
     PartitionKeyError,
     SeedreamError,
     StoreRefused,
 )
 
 # What stands against one partition stands against all of them.
-HOPELESS = (DeclarationError, StoreRefused, AuthenticationFailed, BalanceExhausted)
+HOPELESS = (ConfigError, StoreRefused, AuthenticationFailed, BalanceExhausted)
 PROBLEMS_TOLD = 5
 # Of a range's partitions, so many show their contact sheets: each may take 50 kB in Dagster's database, twice.
 SHEETS_SHOWN = 3

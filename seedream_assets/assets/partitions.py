@@ -6,18 +6,18 @@ from typing import Any
 
 import dagster as dg
 
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 
 
-def partitions_def(declaration: DatasetDeclaration) -> dg.PartitionsDefinition[str] | None:
+def partitions_def(config: DatasetConfig) -> dg.PartitionsDefinition[str] | None:
     """Dagster's partitions of a declared dataset; None where it has none.
 
     The values of a column and the names of tables are known only when they are read: their keys are added to the
     dynamic partitions that have the dataset's name, by the dataset's sensor or by hand.
     """
-    windows = declaration.partitions.windows
+    windows = config.partitions.windows
     if windows is None:
-        return dg.DynamicPartitionsDefinition(name=declaration.name) if declaration.partitions.is_dynamic else None
+        return dg.DynamicPartitionsDefinition(name=config.name) if config.partitions.is_dynamic else None
     timed: dict[str, Any] = {
         "start_date": windows.start,
         "timezone": windows.timezone,
@@ -36,9 +36,9 @@ def partitions_def(declaration: DatasetDeclaration) -> dg.PartitionsDefinition[s
             return dg.MonthlyPartitionsDefinition(**timed, hour_offset=windows.hour, day_offset=windows.day)
 
 
-def backfill_policy(declaration: DatasetDeclaration) -> dg.BackfillPolicy | None:
+def backfill_policy(config: DatasetConfig) -> dg.BackfillPolicy | None:
     """One run for a range, or one for each partition; None where there are no partitions."""
-    partitions = declaration.partitions
+    partitions = config.partitions
     if partitions.by == "none":
         return None
     if partitions.backfill == "per_partition":

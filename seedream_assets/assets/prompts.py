@@ -45,7 +45,7 @@ def build_prompts(frame: AssetFrame) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = frame.deployment(leonardo, image_store)
-            reader = PromptReader(frame.declaration, deployment)
+            reader = PromptReader(frame.config, deployment)
             yield from materialise_stage(
                 context, frame, "prompts", deployment, lambda key: _read(context, frame, key, reader, deployment)
             )
@@ -57,9 +57,9 @@ def _read(
     context: dg.AssetExecutionContext, frame: AssetFrame, key: str, reader: PromptReader, deployment: Deployment
 ) -> Materialised:
     snapshot = reader.read(key)
-    snapshot = write_snapshot(deployment.store, frame.declaration, key, snapshot)
+    snapshot = write_snapshot(deployment.store, frame.config, key, snapshot)
     checked = snapshot.checked
-    uri = deployment.store.uri(frame.declaration.key("prompts", key))
+    uri = deployment.store.uri(frame.config.key("prompts", key))
     context.log.info(
         "%s prompts accepted, %s rows rejected, %s warnings; %s images wanted",
         len(checked.prompts),
@@ -81,9 +81,9 @@ def _read(
             "tables": preview(_tables(snapshot), rows=20),
             "dagster/row_count": row_count(checked.prompts),
             "dagster/uri": uri,
-            "dagster/column_schema": table_schema(PROMPT_DTYPES, checked.passengers),
+            "dagster/column_schema": table_schema(PROMPT_DTYPES, checked.extra_columns),
         },
-        data_version=sha256(to_parquet(checked.prompts) + to_parquet(checked.passengers)).hexdigest(),
+        data_version=sha256(to_parquet(checked.prompts) + to_parquet(checked.extra_columns)).hexdigest(),
         checks=(_check(frame, snapshot),),
     )
 

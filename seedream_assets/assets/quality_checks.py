@@ -42,7 +42,7 @@ TOLD = 50
 
 def quality_check_specs(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
     """What the asset is declared with."""
-    rules = frame.declaration.quality
+    rules = frame.config.quality
     specs = [
         frame.check_spec(
             "dataset",
@@ -65,7 +65,7 @@ def quality_check_specs(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
 
 def quality_results(frame: AssetFrame, outcome: Outcome, store: ObjectStore) -> Iterator[dg.AssetCheckResult]:
     """The results of all of them for one partition."""
-    rules = frame.declaration.quality
+    rules = frame.config.quality
     for name, rule in rules.rules().items():
         yield _result(frame, name, rule, outcome, store)
     if rules.withheld.severity != "ignore":

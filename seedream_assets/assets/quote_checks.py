@@ -5,9 +5,9 @@ from __future__ import annotations
 import dagster as dg
 
 from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.budget.log import BudgetStanding, read_budget
+from seedream_assets.budget.log import BudgetState, read_budget
 from seedream_assets.budget.rules import NO_CAP, Budget
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.ledger.open_requests import OpenRequests
 from seedream_assets.ledger.state import RequestState
@@ -22,9 +22,9 @@ TOLD = 20
 class QuoteChecks:
     """The checks of one step. A range of partitions is one run and one budget, so the quotes are added up."""
 
-    def __init__(self, key: dg.AssetKey, declaration: DatasetDeclaration, deployment: Deployment) -> None:
+    def __init__(self, key: dg.AssetKey, config: DatasetConfig, deployment: Deployment) -> None:
         self._key = key
-        self._declaration = declaration
+        self._config = config
         self._deployment = deployment
         self._credits = 0
 
@@ -72,7 +72,7 @@ class QuoteChecks:
         )
 
     def _within_budget(self, plan: Plan) -> dg.AssetCheckResult:
-        budget = self._declaration.budget
+        budget = self._config.budget
         asked, still_open = plan.quote.credits_to_buy, plan.quote.open
         self._credits += asked
         facts: dict[str, int] = {"credits_to_buy": asked}
@@ -93,18 +93,18 @@ class QuoteChecks:
             if self._credits > budget.max_credits_per_run:
                 crossed.append(f"max_credits_per_run is {budget.max_credits_per_run}")
         by_day = budget.max_credits_per_day is not None
-        standing = BudgetStanding(committed=0, committed_today=0)
+        entry = BudgetState(committed=0, committed_today=0)
         if by_day or budget.max_credits_total is not None:
-            standing = read_budget(self._deployment.store, self._declaration.name, today=by_day)
+            entry = read_budget(self._deployment.store, self._config.name, today=by_day)
         if budget.max_credits_total is not None:
-            facts |= {"max_credits_total": budget.max_credits_total, "credits_committed": standing.committed}
-            if self._credits and standing.committed + self._credits > budget.max_credits_total:
+            facts |= {"max_credits_total": budget.max_credits_total, "credits_committed": entry.committed}
+            if self._credits and entry.committed + self._credits > budget.max_credits_total:
                 crossed.append(
-                    f"max_credits_total is {budget.max_credits_total}, of which {standing.committed} are committed"
+                    f"max_credits_total is {budget.max_credits_total}, of which {entry.committed} are committed"
                 )
         left_today = None
         if budget.max_credits_per_day is not None:
-            today = standing.committed_today
+            today = entry.committed_today
             facts |= {"max_credits_per_day": budget.max_credits_per_day, "credits_committed_today": today}
             if self._credits and today + self._credits > budget.max_credits_per_day:
                 left_today = max(0, budget.max_credits_per_day - today)
@@ -118,7 +118,7 @@ class QuoteChecks:
             crossed.append(
                 f"max_credits_per_day is {facts['max_credits_per_day']}, of which {left_today} are left today"
             )
-        told = f"{self._credits} credits to buy; " + (" and ".join(crossed) or _within(self._declaration.budget))
+        told = f"{self._credits} credits to buy; " + (" and ".join(crossed) or _within(self._config.budget))
         in_part = bool(left_today) and len(crossed) == 1
         if in_part:
             told += "; what fits is bought, the rest by a run on another day (UTC)"

@@ -60,20 +60,20 @@ def told_by(ledger: Ledger, models: ModelCatalog) -> BookedFor:
     """
 
     async def booked_for(request_id: str, engine_id: str, reserved: int) -> Charged | None:
-        standing = await ledger.standing(request_id)
-        if standing.state is RequestState.FREE:
+        entry = await ledger.entry(request_id)
+        if entry.state is RequestState.FREE:
             return Charged()
-        if standing.state is RequestState.UNKNOWN:
+        if entry.state is RequestState.UNKNOWN:
             return None
         try:
-            intent = await ledger.read_intent(request_id, standing.attempt)
+            intent = await ledger.read_intent(request_id, entry.attempt)
         except ObjectUnreadable:
             return None  # whose, and for how much, nobody can tell: what is reserved stays reserved
         if intent.writer.engine_id != engine_id:
             return Charged()
-        if standing.state is RequestState.OPEN:
+        if entry.state is RequestState.OPEN:
             return None
-        submits = await ledger.read_submitted(request_id, standing.attempt)
+        submits = await ledger.read_submitted(request_id, entry.attempt)
         # A model that this deployment no longer has: what was reserved is the price that is known.
         listed = credits_for(models[intent.model], intent.count) if intent.model in models else intent.credits_reserved
         asked = Asked(kind=kind_of(intent.model, intent.width, intent.height), images=intent.count, listed=listed)
@@ -87,7 +87,7 @@ def told_by(ledger: Ledger, models: ModelCatalog) -> BookedFor:
 
 
 class DatasetBudget:
-    """This run's hand on the dataset's log. One caller at a time (`Purse` sees to that).
+    """This run's hand on the dataset's log. One caller at a time (`Reservations` sees to that).
 
     Args:
         store: Where the log is.

@@ -92,9 +92,9 @@ def _records_of(store: ObjectStore, infos: Iterable[ObjectInfo], kept: Mapping[s
         ended_without = any(end.attempt == key.attempt and end.event in ("failed", "blocked") for end in counting)
         if isinstance(paid, Submitted | Completed | Failed | Blocked) and paid.generation_id is not None:
             yield _bought(store, paid, found[key].last_modified, kept, ended_without=ended_without)
-    standing = fold(found)
+    entry = fold(found)
     for key in counting:
-        if standing.state is RequestState.OPEN and (key.attempt, key.event) == (standing.attempt, "intent"):
+        if entry.state is RequestState.OPEN and (key.attempt, key.event) == (entry.attempt, "intent"):
             yield _open(_intent(store, key.request_id, key.attempt), found[key].last_modified)
 
 

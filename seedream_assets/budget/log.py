@@ -66,7 +66,7 @@ class BudgetEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetStanding:
+class BudgetState:
     """A dataset's credits as its log has them.
 
     Attributes:
@@ -165,7 +165,7 @@ class PricesOfLate:
         self._known.clear()
 
 
-def read_budget(store: ObjectStore, dataset: str, *, today: bool) -> BudgetStanding:
+def read_budget(store: ObjectStore, dataset: str, *, today: bool) -> BudgetState:
     """What all runs of a dataset have booked and reserved.
 
     Args:
@@ -174,9 +174,9 @@ def read_budget(store: ObjectStore, dataset: str, *, today: bool) -> BudgetStand
     """
     entries = list(store.list(budget_folder(dataset)))
     if not entries:
-        return BudgetStanding(committed=0, committed_today=0)
+        return BudgetState(committed=0, committed_today=0)
     newest = decode_entry(store.read(entries[-1].key), entries[-1].key)
     booked_before = booked_before_today(entries, store.now(), store.read) if today else 0
-    return BudgetStanding(
+    return BudgetState(
         committed=newest.committed, committed_today=newest.committed - booked_before, prices=newest.prices
     )

@@ -51,7 +51,7 @@ class _OpenBlock:
     unsettled: set[str]
 
 
-class Purse:
+class Reservations:
     """This run's money.
 
     Args:

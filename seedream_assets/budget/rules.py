@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from seedream_assets.config.models import DOLLARS_PER_CREDIT
-from seedream_assets.errors import DeclarationError, NoCapError
+from seedream_assets.errors import ConfigError, NoCapError
 from seedream_assets.leonardo.generations import Cost
 
 # The cap of a budget that nobody has written: 0 credits.
@@ -43,9 +43,9 @@ class Budget:
         for name in CAPS:
             value = getattr(self, name)
             if value is not None and value < 0:
-                raise DeclarationError(f"budget.{name}: got {value}, allowed is 0 or more credits")
+                raise ConfigError(f"budget.{name}: got {value}, allowed is 0 or more credits")
         if self.unlimited and self._has_cap:
-            raise DeclarationError("budget.unlimited: there is a cap beside it; keep one of the two")
+            raise ConfigError("budget.unlimited: there is a cap beside it; keep one of the two")
 
     @property
     def _has_cap(self) -> bool:

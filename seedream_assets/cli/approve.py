@@ -10,7 +10,7 @@ import click
 from seedream_assets.approval.gate import approve, open_gate
 from seedream_assets.approval.preview import assess_sample
 from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
-from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.components.yaml_files import load_config
 from seedream_assets.planning.stage import load_manifest, load_plan
 
 
@@ -27,15 +27,15 @@ def command(dataset: Path, partition: tuple[str, ...], asked: str | None, by: st
 
     Several partitions are approved as the one run that they were: with the hash that it told.
     """
-    declaration = load_declaration(dataset)
-    if declaration.approval is None:
-        raise click.UsageError(f"{declaration.name} asks for no approval; there is nothing to approve")
-    deployment = deployment_of(declaration)
+    config = load_config(dataset)
+    if config.approval is None:
+        raise click.UsageError(f"{config.name} asks for no approval; there is nothing to approve")
+    deployment = deployment_of(config)
     store = deployment.store
-    keys = partitions_of(declaration, partition, deployment)
+    keys = partitions_of(config, partition, deployment)
     if len(keys) == 1:
-        load_plan(store, declaration, keys[0])  # says what to do where there is none
-    gate = open_gate(declaration, keys, store)
+        load_plan(store, config, keys[0])  # says what to do where there is none
+    gate = open_gate(config, keys, store)
     for key, plan in gate.plans.items():
         if plan.approved_by is not None:
             click.echo(f"{key}: plan {plan.hash} is approved already: {plan.approved_by}", err=True)
@@ -44,10 +44,10 @@ def command(dataset: Path, partition: tuple[str, ...], asked: str | None, by: st
         else:
             # Those of the plan that are bought by now, whether or not it was made before they were.
             sample = gate.sample_of(key) | plan.sample_bought
-            findings = assess_sample(load_manifest(store, declaration, key), sample)
+            findings = assess_sample(load_manifest(store, config, key), sample)
             click.echo(f"{key}: {findings}", err=True)
     who = by or this_person()
-    records = approve(gate, asked or gate.hash, declaration, store, by=who, dagster_run_id=None)
+    records = approve(gate, asked or gate.hash, config, store, by=who, dagster_run_id=None)
     for record in records:
         told = f"approved: plan {record.plan}, {record.credits} credits, by {record.by}"
         click.echo(told if len(keys) == 1 else f"{record.partition}: {told}", err=as_json)

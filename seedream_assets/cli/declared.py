@@ -10,26 +10,26 @@ from datetime import UTC, datetime
 import click
 
 from seedream_assets.config.account import host_of
-from seedream_assets.config.dataset import UNPARTITIONED, DatasetDeclaration
+from seedream_assets.config.dataset import UNPARTITIONED, DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import PartitionKeyError, PromptTableError
 from seedream_assets.prompts.partition_keys import find_partitions
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 
-def deployment_of(declaration: DatasetDeclaration) -> Deployment:
+def deployment_of(config: DatasetConfig) -> Deployment:
     """What the environment lends to a dataset: LEONARDO_API_KEY, LEONARDO_BASE_URL, SEEDREAM_STORE, boto3's own.
 
     Raises:
-        DeclarationError: No store is named.
+        ConfigError: No store is named.
     """
     leonardo, image_store = LeonardoResource(), ImageStoreResource()
     return Deployment(
-        store=image_store.open(declaration.store),
-        models=leonardo.models(declaration.leonardo),
-        leonardo=leonardo.settings(declaration.leonardo),
-        api=host_of(leonardo.address(declaration.leonardo)),
-        engine=leonardo.engine({**declaration.leonardo, **declaration.engine}),
+        store=image_store.open(config.store),
+        models=leonardo.models(config.leonardo),
+        leonardo=leonardo.settings(config.leonardo),
+        api=host_of(leonardo.address(config.leonardo)),
+        engine=leonardo.engine({**config.leonardo, **config.engine}),
         s3=image_store.options(),
     )
 
@@ -39,29 +39,29 @@ def this_person() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def partitions_of(declaration: DatasetDeclaration, asked: Sequence[str], deployment: Deployment) -> list[str]:
+def partitions_of(config: DatasetConfig, asked: Sequence[str], deployment: Deployment) -> list[str]:
     """The partitions to work on: those asked for, else all that the tables have now. What cannot be one is told.
 
     Raises:
         click.UsageError: A partition is named and there are none, or it cannot be one.
         PromptTableError: The tables cannot be looked at, or have no partition yet.
     """
-    if declaration.partitions.by == "none":
+    if config.partitions.by == "none":
         if set(asked) - {UNPARTITIONED}:
-            raise click.UsageError(f"{declaration.name} has no partitions; leave --partition out")
+            raise click.UsageError(f"{config.name} has no partitions; leave --partition out")
         return [UNPARTITIONED]
     if asked:
         for key in asked:
             try:
-                declaration.partitions.refuse_unless_key(key)
+                config.partitions.refuse_unless_key(key)
             except PartitionKeyError as error:
                 raise click.UsageError(str(error)) from error
         return list(dict.fromkeys(asked))
-    found = find_partitions(declaration, deployment, now=datetime.now(UTC))
+    found = find_partitions(config, deployment, now=datetime.now(UTC))
     for name, why in found.unusable.items():
         click.echo(f"{name} cannot be a partition: {why}", err=True)
     if found.not_yet:
         click.echo(f"not complete yet: {', '.join(found.not_yet)}; name it with --partition to have it now", err=True)
     if not found.keys:
-        raise PromptTableError(f"{declaration.name} has no partition yet: no table or row of it belongs to one")
+        raise PromptTableError(f"{config.name} has no partition yet: no table or row of it belongs to one")
     return list(found.keys)

@@ -16,11 +16,11 @@ import dagster as dg
 
 import seedream_assets
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
-from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
-from seedream_assets.errors import DeclarationError, SeedreamError
+from seedream_assets.errors import ConfigError, SeedreamError
 from seedream_assets.manifest.stage import outcome_of
 from seedream_assets.planning.quote import quote_plan
 from seedream_assets.planning.stage import load_manifest, load_plan
@@ -40,11 +40,11 @@ def project_folder() -> Path:
     """The checkout that this package runs from.
 
     Raises:
-        DeclarationError: Installed as a library: Dagster loads `defs/` from a project folder only.
+        ConfigError: Installed as a library: Dagster loads `defs/` from a project folder only.
     """
     folder = Path(seedream_assets.__file__).resolve().parent.parent
     if not (folder / "pyproject.toml").exists():
-        raise DeclarationError("the bundled project is not here; clone the repository to run its demo")
+        raise ConfigError("the bundled project is not here; clone the repository to run its demo")
     return folder
 
 
@@ -136,13 +136,13 @@ def _plain_lines(_context: dg.InitLoggerContext) -> logging.Logger:
 def _summary(store_folder: Path) -> str:
     """What lies in the store after the run."""
     store = open_store(store_folder.as_uri())
-    declaration = load_declaration(project_folder() / "seedream_assets" / "defs" / DATASET / "defs.yaml")
+    config = load_config(project_folder() / "seedream_assets" / "defs" / DATASET / "defs.yaml")
     try:
-        snapshot = load_snapshot(store, declaration, UNPARTITIONED)
-        quote = quote_plan(load_plan(store, declaration, UNPARTITIONED), wanted=snapshot.wanted, dataset=DATASET)
-        report = load_report(store, declaration, UNPARTITIONED)
-        manifest = load_manifest(store, declaration, UNPARTITIONED)
-        quality = judge_partition(declaration, UNPARTITIONED, store, manifest, measure=False)
+        snapshot = load_snapshot(store, config, UNPARTITIONED)
+        quote = quote_plan(load_plan(store, config, UNPARTITIONED), wanted=snapshot.wanted, dataset=DATASET)
+        report = load_report(store, config, UNPARTITIONED)
+        manifest = load_manifest(store, config, UNPARTITIONED)
+        quality = judge_partition(config, UNPARTITIONED, store, manifest, measure=False)
         outcome = outcome_of(manifest, report, quality)
     except SeedreamError as error:
         return f"nothing to sum up: {error}"

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from seedream_assets.cli.exit_codes import DIFFERENT
-from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.components.yaml_files import load_config
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.exports import FORMAT_OPTIONS, ExportChoice
 from seedream_assets.exports.consumers import LIBRARIES
 from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget, default_target
@@ -52,10 +52,10 @@ def command(
 
     Exit codes: 0, written and opened, or opening was not possible here; 1, an export does not open as it should.
     """
-    declaration = load_declaration(dataset)
+    config = load_config(dataset)
     resource = ImageStoreResource()
-    source = ExportSource(dataset=declaration.name, store=resource.open(declaration.store), card=declaration.card)
-    choices = _choices(declaration, names, split, shard_bytes)
+    source = ExportSource(dataset=config.name, store=resource.open(config.store), card=config.card)
+    choices = _choices(config, names, split, shard_bytes)
     if to is not None and len(choices) != 1:
         raise click.UsageError(f"--to is the place of one export; name one --format, not {len(choices)}")
     wrong = False
@@ -77,12 +77,12 @@ def _from_here(to: str) -> str:
 
 
 def _choices(
-    declaration: DatasetDeclaration, names: tuple[str, ...], split: str | None, shard_bytes: int | None
+    config: DatasetConfig, names: tuple[str, ...], split: str | None, shard_bytes: int | None
 ) -> list[ExportChoice]:
     """The exports to make: options of the command line before the YAML's, where the format has them."""
-    declared = {choice.name: choice for choice in declaration.exports}
+    declared = {choice.name: choice for choice in config.exports}
     if not names and not declared:
-        raise click.UsageError(f"{declaration.name} declares no exports; add --format NAME")
+        raise click.UsageError(f"{config.name} declares no exports; add --format NAME")
     choices = []
     for name in dict.fromkeys(names or declared):
         base = declared.get(name) or ExportChoice(name=name)

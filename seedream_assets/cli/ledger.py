@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN, NOT_ALL_FINAL
-from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.components.yaml_files import load_config
 from seedream_assets.ledger.adopt import adopt_generation, end_deleted, retract_adoption
 from seedream_assets.ledger.adoption_rules import ComparedField
 from seedream_assets.ledger.by_hand import (
@@ -25,7 +25,7 @@ from seedream_assets.ledger.by_hand import (
 )
 from seedream_assets.ledger.events import encode_event
 from seedream_assets.ledger.open_requests import OpenRequests
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.purchase.recollect import Recollection, find_short, recollect_images
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.object_store import ObjectStore
@@ -101,10 +101,10 @@ def show_command(request_id: str, store: str | None) -> None:
     """Print every event of REQUEST_ID (its beginning is enough), in order."""
     opened = _open(store)
     whole = find_request(opened, request_id)
-    standing, events = show_request(opened, whole, on_unreadable=lambda error: click.echo(str(error), err=True))
+    entry, events = show_request(opened, whole, on_unreadable=lambda error: click.echo(str(error), err=True))
     for event in events:
         click.echo(encode_event(event).decode(), nl=False)
-    _tell(whole, standing)
+    _tell(whole, entry)
 
 
 @command.command("adopt")
@@ -176,7 +176,7 @@ def release_command(request_id: str | None, every: bool, reason: str, store: str
             click.echo(f"{name[:12]} was left alone: {found}", err=True)
         else:
             _tell(name, found)
-    free = sum(isinstance(found, Standing) and found.state is RequestState.FREE for found in released.values())
+    free = sum(isinstance(found, LedgerEntry) and found.state is RequestState.FREE for found in released.values())
     click.echo(f"{free} of {len(released)} open requests released")
     if free < len(released):
         raise click.exceptions.Exit(NOT_ALL_FINAL)
@@ -196,25 +196,25 @@ def recollect_command(request_id: str | None, dataset: Path | None, store: str |
 
     Their jobs are asked for once more (LEONARDO_API_KEY); nothing is bought. What is fetched stands in the next manifest.
     """
-    declaration = load_declaration(dataset) if dataset else None
-    opened = _open(store or (declaration.store if declaration else None))
+    config = load_config(dataset) if dataset else None
+    opened = _open(store or (config.store if config else None))
     problems: list[str] = []
     short = find_short(
         opened,
         request_id=find_request(opened, request_id) if request_id else None,
-        dataset=declaration.name if declaration else None,
+        dataset=config.name if config else None,
         on_problem=problems.append,
     )
     for problem in problems:
         click.echo(f"seedream: {problem}", err=True)
     leonardo = LeonardoResource()
-    overrides = declaration.leonardo if declaration else {}
+    overrides = config.leonardo if config else {}
     found = recollect_images(
         opened,
         short,
         leonardo.settings(overrides),
         engine=leonardo.engine(overrides),
-        declaration=declaration,
+        config=config,
         on_recollection=(lambda _found: None) if as_json else _show_recollection,
     )
     fetched, lacked = sum(one.fetched for one in found), sum(one.lacked for one in found)
@@ -247,9 +247,9 @@ def _show_compared(fields: Sequence[ComparedField]) -> None:
             click.echo(f"{field.name:<8}  request {field.request}  |  generation {field.generation}{likeness}")
 
 
-def _tell(request_id: str, standing: Standing) -> None:
-    more = f": {standing.why_untouched}" if standing.unknown else ""
-    click.echo(f"{request_id[:12]} is {standing.state.value}, attempt {standing.attempt}{more}")
+def _tell(request_id: str, entry: LedgerEntry) -> None:
+    more = f": {entry.why_untouched}" if entry.unknown else ""
+    click.echo(f"{request_id[:12]} is {entry.state.value}, attempt {entry.attempt}{more}")
 
 
 _NOTHING_KNOWN = dict.fromkeys(

@@ -20,8 +20,8 @@ from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.exit_codes import NOT_ALL_FINAL
 from seedream_assets.cli.plan_changes import as_facts, as_lines
 from seedream_assets.cli.terminal import tell_rows
-from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.components.yaml_files import load_config
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import PromptTableError, StoreError
 from seedream_assets.ledger.account import describe_another_account
@@ -47,12 +47,12 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
     Exit codes: 0; 3, a cap or the balance would stop a run before its end, or a partition cannot be planned.
     """
     began = time.monotonic()
-    declaration = load_declaration(dataset)
-    deployment = deployment_of(declaration)
-    keys = partitions_of(declaration, partition, deployment)
+    config = load_config(dataset)
+    deployment = deployment_of(config)
+    keys = partitions_of(config, partition, deployment)
     if against not in (None, PREVIOUS) and len(keys) > 1:
         raise click.UsageError("one manifest is that of one partition; add --partition KEY, or say --against previous")
-    reader = PromptReader(declaration, deployment)
+    reader = PromptReader(config, deployment)
     # Once for all partitions, and only where something is to be bought.
     account = cache(lambda: read_account(deployment.leonardo))
     summaries: list[dict[str, Any]] = []
@@ -62,8 +62,8 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
         try:
             snapshot = reader.read(key)
             beside = sum(summary["credits_to_buy"] for summary in summaries)
-            plan = make_plan(declaration, key, snapshot, deployment, credits_beside=beside)
-            compared = _compare(against, declaration, key, deployment, snapshot, plan) if against else None
+            plan = make_plan(config, key, snapshot, deployment, credits_beside=beside)
+            compared = _compare(against, config, key, deployment, snapshot, plan) if against else None
         except (PromptTableError, StoreError) as error:
             if len(keys) == 1:
                 raise
@@ -71,12 +71,12 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
             click.echo(f"{key}: {error}", err=True)
             continue
         quote = plan.quote
-        gate = gates[key] = gate_of(declaration, key, plan.requests, deployment.store)
+        gate = gates[key] = gate_of(config, key, plan.requests, deployment.store)
         several = len(snapshot.tables) > 1
         tell_rows("rejected", snapshot.checked.rejected, with_table=several)
         tell_rows("warned", snapshot.checked.warnings, with_table=several)
         summary = summarise(
-            dataset=declaration.name,
+            dataset=config.name,
             partition=key,
             quote=quote,
             rejected_rows=snapshot.rejected_rows,
@@ -89,23 +89,23 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
             seconds=time.monotonic() - began,
         )
         against_it = {"against": as_facts(*compared)} if compared else {}
-        summaries.append(summary | {"owned": _owned(quote, declaration.name)} | _approval(gate) | against_it)
+        summaries.append(summary | {"owned": _owned(quote, config.name)} | _approval(gate) | against_it)
         if not as_json:
-            click.echo(f"{declaration.name}, partition {key}")
-            rows = quote_rows(quote, look_ahead(plan, deployment, account), dataset=declaration.name)
+            click.echo(f"{config.name}, partition {key}")
+            rows = quote_rows(quote, look_ahead(plan, deployment, account), dataset=config.name)
             # Several partitions are one run, and need one approval together.
             _print_rows([*rows, *(approval_rows(gate) if len(keys) == 1 else ())])
             for line in as_lines(*compared) if compared else ():
                 click.echo(line)
             if snapshot.rejected_rows:
                 click.echo(f"{snapshot.rejected_rows} rows of the table are rejected")
-    total = add_up(summaries, problems, dataset=declaration.name, seconds=time.monotonic() - began)
+    total = add_up(summaries, problems, dataset=config.name, seconds=time.monotonic() - began)
     together = _together(gates.values())
     total |= _approval(together)
     credits_to_buy = total["credits_to_buy"]
     reading = account() if credits_to_buy else NOT_ASKED
-    would_stop = _crossed(declaration, deployment, credits_to_buy, reading)
-    remarks = [*([NO_CAP] if declaration.budget.is_missing else []), *would_stop]
+    would_stop = _crossed(config, deployment, credits_to_buy, reading)
+    remarks = [*([NO_CAP] if config.budget.is_missing else []), *would_stop]
     if as_json:
         printed = total if len(keys) > 1 else summaries[0]
         printed |= {**asdict(place_of(deployment, reading)), "remarks": remarks}
@@ -113,7 +113,7 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
     elif len(keys) > 1:
         told = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
         planned = f"all {len(keys)}" if not problems else f"{len(summaries)} of {len(keys)}"
-        click.echo(f"{declaration.name}, {planned} partitions: {told}")
+        click.echo(f"{config.name}, {planned} partitions: {told}")
         _print_rows(approval_rows(together))
     for remark in remarks:
         click.echo(remark, err=as_json)
@@ -123,29 +123,27 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
 
 def _compare(
     against: str,
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partition: str,
     deployment: Deployment,
     snapshot: PromptSnapshot,
     plan: Plan,
 ) -> tuple[str, PlanDiff]:
-    uri, earlier = read_earlier(against, declaration, partition, deployment, base=Path.cwd())
+    uri, earlier = read_earlier(against, config, partition, deployment, base=Path.cwd())
     checked = snapshot.checked
     return uri, diff_plan(
         earlier,
         prompts=checked.prompts,
-        passengers=checked.passengers,
+        extra_columns=checked.extra_columns,
         specs=specs_of(checked.prompts, snapshot.reference_hashes),
         plan=plan.requests,
         models=deployment.models,
     )
 
 
-def _crossed(
-    declaration: DatasetDeclaration, deployment: Deployment, credits_to_buy: int, reading: AccountReading
-) -> list[str]:
+def _crossed(config: DatasetConfig, deployment: Deployment, credits_to_buy: int, reading: AccountReading) -> list[str]:
     """What would stop a run before its end: another account's key, the caps, the account's balance among them."""
-    budget = declaration.budget
+    budget = config.budget
     other = reading.account and describe_another_account(deployment.store, reading.account.user_id)
     crossed = [other] if other else []
     if budget.max_credits_per_run is not None and credits_to_buy > budget.max_credits_per_run:
@@ -154,10 +152,10 @@ def _crossed(
         crossed.append(f"the account's balance, {reading.balance_credits} credits, stops before the end")
     if budget.max_credits_per_day is None and budget.max_credits_total is None:
         return crossed
-    standing = read_budget(deployment.store, declaration.name, today=budget.max_credits_per_day is not None)
+    entry = read_budget(deployment.store, config.name, today=budget.max_credits_per_day is not None)
     caps = (
-        ("a day (UTC)", budget.max_credits_per_day, standing.committed_today),
-        ("all runs", budget.max_credits_total, standing.committed),
+        ("a day (UTC)", budget.max_credits_per_day, entry.committed_today),
+        ("all runs", budget.max_credits_total, entry.committed),
     )
     for name, cap, committed in caps:
         if cap is not None and credits_to_buy and committed + credits_to_buy > cap:

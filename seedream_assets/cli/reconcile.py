@@ -11,7 +11,7 @@ import click
 
 from seedream_assets.cli.declared import deployment_of
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
-from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.redaction import shown
 from seedream_assets.errors import SeedreamError
 from seedream_assets.ledger.reconcile_rules import NotInLedger, Reconciliation
@@ -39,8 +39,8 @@ def command(dataset: Path, since: datetime | None, adopt: bool, as_json: bool) -
     adopted: list[str] = []
     left: list[str] = []
     try:
-        declaration = load_declaration(dataset)
-        deployment = deployment_of(declaration)
+        config = load_config(dataset)
+        deployment = deployment_of(config)
         found = reconcile(deployment, since=beginning)
         if adopt:
             adopted, left = adopt_planned(deployment, found)

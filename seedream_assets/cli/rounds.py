@@ -12,9 +12,9 @@ from seedream_assets.approval.gate import approve, open_gate
 from seedream_assets.approval.preview import assess_sample
 from seedream_assets.cli.declared import this_person
 from seedream_assets.cli.terminal import ROWS_SHOWN, showing_progress, tell_rows
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
-from seedream_assets.errors import DeclarationError, PartitionKeyError, SeedreamError, StoreRefused
+from seedream_assets.errors import ConfigError, PartitionKeyError, SeedreamError, StoreRefused
 from seedream_assets.ledger.open_requests import OpenRequests
 from seedream_assets.manifest.stage import Outcome, assemble_dataset, measure_dataset
 from seedream_assets.planning.quote import Quote
@@ -27,7 +27,7 @@ from seedream_assets.purchase.run_report import RunReport, join_reports
 from seedream_assets.purchase.stage import buy_partitions
 
 # What stands against one partition stands against all of them.
-HOPELESS = (DeclarationError, StoreRefused)
+HOPELESS = (ConfigError, StoreRefused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,20 +83,20 @@ class Bought:
 
 
 def plan_partitions(
-    declaration: DatasetDeclaration, partitions: Sequence[str], deployment: Deployment
+    config: DatasetConfig, partitions: Sequence[str], deployment: Deployment
 ) -> tuple[dict[str, Planned], dict[str, str]]:
     """The first two stages: what each partition comes to, and why others could not be planned."""
-    reader, store = PromptReader(declaration, deployment), deployment.store
+    reader, store = PromptReader(config, deployment), deployment.store
     planned: dict[str, Planned] = {}
     problems: dict[str, str] = {}
     with_table = False
     for partition in partitions:
         try:
             snapshot = reader.read(partition)
-            snapshot = write_snapshot(store, declaration, partition, snapshot)
+            snapshot = write_snapshot(store, config, partition, snapshot)
             beside = sum(one.quote.credits_to_buy for one in planned.values())
-            plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside)
-            version = write_plan(store, declaration, partition, plan)
+            plan = make_plan(config, partition, snapshot, deployment, credits_beside=beside)
+            version = write_plan(store, config, partition, plan)
         except SeedreamError as error:
             is_hopeless = isinstance(error, HOPELESS) and not isinstance(error, PartitionKeyError)
             if len(partitions) == 1 or is_hopeless:
@@ -118,7 +118,7 @@ def plan_partitions(
 
 
 def plan_replacements(
-    declaration: DatasetDeclaration, planned: Mapping[str, Planned], bought: Bought, deployment: Deployment
+    config: DatasetConfig, planned: Mapping[str, Planned], bought: Bought, deployment: Deployment
 ) -> dict[str, Planned]:
     """The partitions that want replacements beyond those they were planned with, planned again; the rest stay as bought."""
     store = deployment.store
@@ -126,12 +126,12 @@ def plan_replacements(
     for partition, before in planned.items():
         if not bought.outcomes[partition].rejected:
             continue
-        snapshot = load_snapshot(store, declaration, partition, before.snapshot)
+        snapshot = load_snapshot(store, config, partition, before.snapshot)
         beside = sum(one.quote.credits_to_buy for one in again.values())
         manifest = bought.outcomes[partition].manifest
-        plan = make_plan(declaration, partition, snapshot, deployment, credits_beside=beside, earlier=manifest)
+        plan = make_plan(config, partition, snapshot, deployment, credits_beside=beside, earlier=manifest)
         if plan.quote.replacements > before.quote.replacements:
-            version = write_plan(store, declaration, partition, plan)
+            version = write_plan(store, config, partition, plan)
             again[partition] = replace(before, quote=plan.quote, version=version)
     if again:
         _tell(again)
@@ -173,7 +173,7 @@ def _tell(planned: Mapping[str, Planned]) -> None:
 
 
 def buy_planned(
-    declaration: DatasetDeclaration, planned: Mapping[str, Planned], deployment: Deployment, *, approved: str | None
+    config: DatasetConfig, planned: Mapping[str, Planned], deployment: Deployment, *, approved: str | None
 ) -> Bought:
     """The last two stages of partitions that are planned, each by the plan that was made of it: one stream, one budget.
 
@@ -182,19 +182,19 @@ def buy_planned(
     """
     store, partitions = deployment.store, list(planned)
     versions = {partition: one.version for partition, one in planned.items()}
-    gate = open_gate(declaration, partitions, store, versions)
+    gate = open_gate(config, partitions, store, versions)
     if approved is not None and gate.plans and not gate.is_shut:
         gate.refuse_unless_named(approved)
     elif approved is not None:
-        approve(gate, approved, declaration, store, by=this_person(), dagster_run_id=None)
-        gate = open_gate(declaration, partitions, store, versions)
+        approve(gate, approved, config, store, by=this_person(), dagster_run_id=None)
+        gate = open_gate(config, partitions, store, versions)
     outcomes: dict[str, Outcome] = {}
     reports: dict[str, RunReport | None] = {}
 
     def keep(partition: str, report: RunReport, endings: Endings) -> None:
         # Images are measured when the stream has ended: they must not hold it up.
         outcomes[partition] = assemble_dataset(
-            declaration,
+            config,
             partition,
             deployment,
             fresh=endings,
@@ -207,7 +207,7 @@ def buy_planned(
     try:
         with showing_progress() as on_progress:
             bought = buy_partitions(
-                declaration,
+                config,
                 partitions,
                 deployment,
                 on_partition=keep,
@@ -220,14 +220,14 @@ def buy_planned(
         for partition in partitions:
             if partition not in outcomes:
                 outcomes[partition] = assemble_dataset(
-                    declaration, partition, deployment, measure=False, version=versions[partition]
+                    config, partition, deployment, measure=False, version=versions[partition]
                 )
                 reports[partition] = None
     if bought.error is not None:
         raise bought.error
     report = bought.report
     for partition, told in reports.items():
-        outcomes[partition] = measure_dataset(declaration, partition, deployment, outcomes[partition])
+        outcomes[partition] = measure_dataset(config, partition, deployment, outcomes[partition])
         if told is not None and told.stopped == "awaiting_approval":
             click.echo(str(assess_sample(outcomes[partition].manifest, gate.sample_of(partition))), err=True)
             if report.stopped is None:

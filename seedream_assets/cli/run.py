@@ -15,8 +15,8 @@ from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINAL, NOTHING_STORED, described
 from seedream_assets.cli.missing_cap import with_cap
 from seedream_assets.cli.rounds import Planned, buy_planned, plan_partitions, plan_replacements
-from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.components.yaml_files import load_config
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.manifest.stage import count_reused
 from seedream_assets.planning.open_requests import open_in_manifest
@@ -37,12 +37,12 @@ from seedream_assets.purchase.summary import add_up, describe, summarise
 def command(dataset: Path, partition: tuple[str, ...], approved: str | None, yes: bool, as_json: bool) -> None:
     """Bring a dataset to the declared state. Run again, it buys nothing that is owned."""
     began = time.monotonic()
-    declaration = load_declaration(dataset)
-    if approved is not None and declaration.approval is None:
-        raise click.UsageError(f"{declaration.name} asks for no approval; take --approve out")
-    deployment = replace(deployment_of(declaration), accepts_origin=yes)
-    keys = partitions_of(declaration, partition, deployment)
-    ran = run_partitions(declaration, keys, deployment, approved=approved, yes=yes)
+    config = load_config(dataset)
+    if approved is not None and config.approval is None:
+        raise click.UsageError(f"{config.name} asks for no approval; take --approve out")
+    deployment = replace(deployment_of(config), accepts_origin=yes)
+    keys = partitions_of(config, partition, deployment)
+    ran = run_partitions(config, keys, deployment, approved=approved, yes=yes)
     report, summaries = ran.report, list(ran.summaries.values())
     for reason, count in report.reasons.items():
         click.echo(f"{count} x {reason}", err=True)
@@ -54,7 +54,7 @@ def command(dataset: Path, partition: tuple[str, ...], approved: str | None, yes
         summary = summaries[0]
     else:
         seconds = time.monotonic() - began
-        summary = add_up(summaries, ran.problems, dataset=declaration.name, seconds=seconds)
+        summary = add_up(summaries, ran.problems, dataset=config.name, seconds=seconds)
         for key, problem in ran.problems.items():
             click.echo(f"{key}: {problem}", err=True)
         for one in () if as_json else summaries:
@@ -96,19 +96,19 @@ class RanPartitions:
 
 
 def run_dataset(
-    declaration: DatasetDeclaration, partition: str, deployment: Deployment, *, approved: str | None = None
+    config: DatasetConfig, partition: str, deployment: Deployment, *, approved: str | None = None
 ) -> tuple[dict[str, Any], RunReport, bool]:
     """All four stages of one partition; see `run_partitions`.
 
     Returns:
         The summary, the report of the paid stage, and whether every wanted image is final.
     """
-    ran = run_partitions(declaration, [partition], deployment, approved=approved)
+    ran = run_partitions(config, [partition], deployment, approved=approved)
     return ran.summaries[partition], ran.report, ran.is_final
 
 
 def run_partitions(
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partitions: Sequence[str],
     deployment: Deployment,
     *,
@@ -122,7 +122,7 @@ def run_partitions(
     A partition of several that cannot be read or planned stops no other.
 
     Args:
-        declaration, partitions, deployment: What is wanted, and on what.
+        config, partitions, deployment: What is wanted, and on what.
         approved: The hash of the plan that is approved with this run. One that is approved already, or needs no
             approval, may be named too.
         yes: There need be no cap.
@@ -132,27 +132,27 @@ def run_partitions(
         SeedreamError: The only partition could not be worked on, or something stands against all of them.
     """
     began = time.monotonic()
-    planned, problems = plan_partitions(declaration, partitions, deployment)
-    declaration = with_cap(
-        declaration,
+    planned, problems = plan_partitions(config, partitions, deployment)
+    config = with_cap(
+        config,
         credits=sum(one.quote.credits_to_buy for one in planned.values()),
         images=sum(one.quote.images_to_buy for one in planned.values()),
         yes=yes,
     )
-    bought = buy_planned(declaration, planned, deployment, approved=approved)
-    for _ in range(declaration.regenerate.max_rounds):
+    bought = buy_planned(config, planned, deployment, approved=approved)
+    for _ in range(config.regenerate.max_rounds):
         if bought.report.stopped or not all(outcome.is_final for outcome in bought.outcomes.values()):
             break
-        again = plan_replacements(declaration, planned, bought, deployment)
+        again = plan_replacements(config, planned, bought, deployment)
         if not again:
             break
         # The budget of the run is one, however many rounds it takes.
-        left = declaration.with_credits_booked(bought.report.credits_booked)
+        left = config.with_credits_booked(bought.report.credits_booked)
         bought = bought.then(buy_planned(left, again, deployment, approved=None))
         planned |= {partition: _added(planned[partition], later) for partition, later in again.items()}
     summaries = {
         partition: summarise(
-            dataset=declaration.name,
+            dataset=config.name,
             partition=partition,
             quote=one.quote,
             rejected_rows=one.rejected_rows,

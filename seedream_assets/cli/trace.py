@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.components.yaml_files import load_config
 from seedream_assets.manifest.find import trace_bytes, trace_id, trace_row
 from seedream_assets.manifest.trace import Trace, trace_as_json
 from seedream_assets.manifest.trace_prov import trace_as_prov
@@ -64,8 +64,8 @@ def _dataset_and_store(dataset: str | None, address: str | None) -> tuple[str | 
     opened = ImageStoreResource()
     if dataset is None or not Path(dataset).is_file():
         return dataset, opened.open(address)
-    declaration = load_declaration(Path(dataset))
-    return declaration.name, opened.open(declaration.store if address is None else address)
+    config = load_config(Path(dataset))
+    return config.name, opened.open(config.store if address is None else address)
 
 
 def _trace_image(store: ObjectStore, image: str) -> Trace:

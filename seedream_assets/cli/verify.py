@@ -12,8 +12,8 @@ import click
 
 from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
-from seedream_assets.components.yaml_files import load_declaration
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.components.yaml_files import load_config
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.errors import ObjectUnreadable, SeedreamError
 from seedream_assets.manifest.repair import Repair, repair_dataset
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
@@ -42,13 +42,13 @@ def command(dataset: Path, partition: str | None, deep: bool, repair: bool, as_j
     """
     began = time.monotonic()
     try:
-        declaration = load_declaration(dataset)
-        store = ImageStoreResource().open(declaration.store)
-        repaired = _repair(declaration, partition, deep=deep) if repair else Repair()
+        config = load_config(dataset)
+        store = ImageStoreResource().open(config.store)
+        repaired = _repair(config, partition, deep=deep) if repair else Repair()
         unreadable: list[ObjectUnreadable] = []
         found = verify_images(
             store,
-            load_manifests(store, declaration.name, partition, on_unreadable=unreadable.append),
+            load_manifests(store, config.name, partition, on_unreadable=unreadable.append),
             most_read=None if deep else 0,
             with_extra=partition is None,
             unreadable=unreadable,
@@ -56,7 +56,7 @@ def command(dataset: Path, partition: str | None, deep: bool, repair: bool, as_j
     except SeedreamError as error:
         click.echo(f"seedream: {error}", err=True)
         raise click.exceptions.Exit(NOT_COMPARED) from error
-    result = _as_object(found, dataset=declaration.name, partition=partition, seconds=time.monotonic() - began)
+    result = _as_object(found, dataset=config.name, partition=partition, seconds=time.monotonic() - began)
     if repair:
         result |= {"mended": repaired.mended, "not_mended": repaired.left}
     for line in (*(f"mended: {one}" for one in repaired.mended), *(f"not mended: {one}" for one in repaired.left)):
@@ -66,10 +66,10 @@ def command(dataset: Path, partition: str | None, deep: bool, repair: bool, as_j
         raise click.exceptions.Exit(DIFFERENT)
 
 
-def _repair(declaration: DatasetDeclaration, partition: str | None, *, deep: bool) -> Repair:
-    deployment = deployment_of(declaration)
-    partitions = partitions_of(declaration, (partition,) if partition else (), deployment)
-    return repair_dataset(declaration, partitions, deployment, deep=deep)
+def _repair(config: DatasetConfig, partition: str | None, *, deep: bool) -> Repair:
+    deployment = deployment_of(config)
+    partitions = partitions_of(config, (partition,) if partition else (), deployment)
+    return repair_dataset(config, partitions, deployment, deep=deep)
 
 
 def _as_object(found: Verification, *, dataset: str, partition: str | None, seconds: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.schema import unless_unresolved
 from seedream_assets.components.seedream_resources import SeedreamResources
 from seedream_assets.components.yaml_documents import Place, YamlDocument, YamlError, read_documents, read_text
-from seedream_assets.errors import DeclarationError, LimitError, SeedreamError
+from seedream_assets.errors import ConfigError, LimitError, SeedreamError
 
 Component = type[ImageDataset] | type[SeedreamResources]
 COMPONENTS: Mapping[str, Component] = {
@@ -72,7 +72,7 @@ def examine_yaml_files(paths: Iterable[Path]) -> tuple[list[YamlError], list[Yam
     for path in paths:
         try:
             text = read_text(path)
-        except DeclarationError as error:
+        except ConfigError as error:
             errors.append(YamlError(path=path, line=1, message=f"cannot be read: {error}"))
             continue
         documents, found = read_documents(text, path)
@@ -192,7 +192,7 @@ class _Examination:
     def _value_error(self, built: ImageDataset | SeedreamResources) -> SeedreamError | None:
         try:
             if isinstance(built, ImageDataset):
-                built.declaration(self.document.path.parent.resolve())
+                built.config(self.document.path.parent.resolve())
             else:
                 built.resources()
         except SeedreamError as error:

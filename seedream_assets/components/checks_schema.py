@@ -19,7 +19,7 @@ from seedream_assets.config.quality import (
     Severity,
     Withheld,
 )
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 Value = TypeVar("Value")
 SeverityField = Annotated[
@@ -46,7 +46,7 @@ class VerifyModel(GivenModel):
         """The plain value.
 
         Raises:
-            DeclarationError: The schedule is no cron expression.
+            ConfigError: The schedule is no cron expression.
         """
         refuse_unless_cron("verify.schedule", self.schedule)
         return Verify(**self.given())
@@ -65,7 +65,7 @@ class ReconcileModel(GivenModel):
         """The plain value.
 
         Raises:
-            DeclarationError: The schedule is no cron expression, or there are no days.
+            ConfigError: The schedule is no cron expression, or there are no days.
         """
         refuse_unless_cron("reconcile.schedule", self.schedule)
         return Reconcile(**self.given())
@@ -75,14 +75,14 @@ def refuse_unless_cron(place: str, schedule: str | None) -> None:
     """Dagster's own rule, which it applies only when the schedule is built.
 
     Raises:
-        DeclarationError: Not a cron expression.
+        ConfigError: Not a cron expression.
     """
     if schedule is None:
         return
     try:
         dg.ScheduleDefinition(name="checked", job_name="checked", cron_schedule=schedule)
     except dg.DagsterInvalidDefinitionError as error:
-        raise DeclarationError(f'{place}: got {schedule!r}, allowed is a cron expression as "0 3 * * *"') from error
+        raise ConfigError(f'{place}: got {schedule!r}, allowed is a cron expression as "0 3 * * *"') from error
 
 
 class RuleModel(GivenModel):
@@ -151,7 +151,7 @@ class QualityModel(GivenModel):
         """The plain value.
 
         Raises:
-            DeclarationError: A value is not allowed; its place comes first.
+            ConfigError: A value is not allowed; its place comes first.
         """
         given = self.given()
         values: dict[str, Any] = {
@@ -186,7 +186,7 @@ class RegenerateModel(GivenModel):
         """The plain value.
 
         Raises:
-            DeclarationError: A value is not allowed.
+            ConfigError: A value is not allowed.
         """
         return _at("regenerate", Regenerate, self)
 
@@ -205,5 +205,5 @@ def _placed(place: str, build: Callable[[], Value]) -> Value:
     """Build a value; an error begins with the place in the YAML."""
     try:
         return build()
-    except DeclarationError as error:
-        raise DeclarationError(f"{place}.{error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{place}.{error}") from error

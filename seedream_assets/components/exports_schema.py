@@ -44,7 +44,7 @@ def read_card(model: CardModel | None, *, description: str | None, owners: Seque
     """The plain value; the dataset's description and its teams stand in for what the card does not say.
 
     Raises:
-        DeclarationError: The version is not one.
+        ConfigError: The version is not one.
     """
     given = model.given() if model else {}
     teams = tuple(owner.removeprefix("team:") for owner in owners if owner.startswith("team:"))

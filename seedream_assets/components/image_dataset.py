@@ -36,12 +36,12 @@ from seedream_assets.components.schema import (
     resolve_budget,
 )
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
-from seedream_assets.config.dataset import DatasetDeclaration, Partitions, Sensor, Verify
+from seedream_assets.config.dataset import DatasetConfig, Partitions, Sensor, Verify
 from seedream_assets.config.exports import read_choices
 from seedream_assets.config.models import SizePolicy
 from seedream_assets.config.provenance import Provenance
 from seedream_assets.config.quality import QualityRules, Regenerate
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.prompts.rejections import MaxRejected
 from seedream_assets.prompts.table import Recipe, TableRules, check_recipe
 from seedream_assets.prompts.template import PromptTemplate
@@ -141,11 +141,11 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             tags=["leonardo", "seedream", "s3", "images"],
         )
 
-    def declaration(self, base: Path) -> DatasetDeclaration:
+    def config(self, base: Path) -> DatasetConfig:
         """The dataset as a plain value; relative paths start from `base`.
 
         Raises:
-            DeclarationError: A value is not allowed.
+            ConfigError: A value is not allowed.
             LimitError: A default of the recipe is outside the model's or the dataset's own limits.
         """
         refuse_unless_cron("schedule", self.schedule)
@@ -156,7 +156,7 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
             recipe=self._recipe(),
             size_policy=self.size_policy,
         )
-        declaration = DatasetDeclaration(
+        config = DatasetConfig(
             name=self.name,
             base=base,
             tables=(table,) if isinstance(table, str) else tuple(table),
@@ -183,15 +183,15 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
         if rules.template is not None:
             PromptTemplate(rules.template)
         resource = LeonardoResource()
-        resource.refuse_unless_allowed({**declaration.leonardo, **declaration.engine})
-        check_recipe(rules.recipe, resource.models(declaration.leonardo), self.size_policy)
+        resource.refuse_unless_allowed({**config.leonardo, **config.engine})
+        check_recipe(rules.recipe, resource.models(config.leonardo), self.size_policy)
         if self.store is not None and not is_unresolved(self.store):
             # Not opened: that needs boto3's configuration, which loading a definition must not.
             read_store_address(self.store)
         for owner in self.owners or ():
             if not _is_owner(owner):
-                raise DeclarationError(f"owners: got {owner!r}, allowed is an e-mail address or team:<name>")
-        return declaration
+                raise ConfigError(f"owners: got {owner!r}, allowed is an e-mail address or team:<name>")
+        return config
 
     def _recipe(self) -> Recipe:
         given = self.recipe.given() if self.recipe else {}
@@ -221,10 +221,10 @@ class ImageDataset(dg.Component, dg.Model, dg.Resolvable):
 
         Where the project declares no `SeedreamResources`, the account and the store come from the environment.
         """
-        declaration = self.declaration(Path(context.path))
-        assets = build_assets(declaration, owners=list(self.owners or ()), description=self.description)
-        checks, verify_schedules = build_checks(declaration)
-        schedules, sensors = build_automation(declaration)
+        config = self.config(Path(context.path))
+        assets = build_assets(config, owners=list(self.owners or ()), description=self.description)
+        checks, verify_schedules = build_checks(config)
+        schedules, sensors = build_automation(config)
         declared = context.component_tree.get_all_components(of_type=SeedreamResources)
         return dg.Definitions(
             assets=assets,
@@ -239,7 +239,7 @@ def _moment(start: str) -> date:
     try:
         return date.fromisoformat(start) if len(start) == len("2026-11-01") else datetime.fromisoformat(start)
     except ValueError as error:
-        raise DeclarationError(
+        raise ConfigError(
             f"partitions.start: got {start!r}, allowed is a day as 2026-11-01, or a time as 2026-11-01T06:00"
         ) from error
 

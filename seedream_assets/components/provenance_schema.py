@@ -46,7 +46,7 @@ class ProvenanceModel(dg.Model, dg.Resolvable):
         """The plain value.
 
         Raises:
-            DeclarationError: A value is not allowed, or signing is asked for where its library is not installed.
+            ConfigError: A value is not allowed, or signing is asked for where its library is not installed.
         """
         if self.c2pa is not None:
             refuse_without_library()

@@ -35,7 +35,7 @@ class SeedreamResources(dg.Component, dg.Model, dg.Resolvable):
         """The two resources by their keys.
 
         Raises:
-            DeclarationError: A value is not allowed, or a limit would loosen a model's.
+            ConfigError: A value is not allowed, or a limit would loosen a model's.
         """
         leonardo = LeonardoResource(**(self.leonardo.given() if self.leonardo else {}))
         leonardo.refuse_unless_allowed()

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 Place = tuple[str | int, ...]
 # A declaration has a few kilobytes and some hundred values. Aliases can unfold a few lines to billions.
@@ -64,7 +64,7 @@ def read_text(path: Path) -> str:
     """What a YAML file holds.
 
     Raises:
-        DeclarationError: It cannot be read, or is longer than a declaration is; the reason, without the path.
+        ConfigError: It cannot be read, or is longer than a declaration is; the reason, without the path.
     """
     try:
         with path.open("rb") as file:
@@ -72,10 +72,10 @@ def read_text(path: Path) -> str:
         if len(body) <= LARGEST_BYTES:
             return body.decode()
     except OSError as error:
-        raise DeclarationError(str(error.strerror)) from error
+        raise ConfigError(str(error.strerror)) from error
     except UnicodeDecodeError as error:
-        raise DeclarationError(str(error)) from error
-    raise DeclarationError(f"it has more than {LARGEST_BYTES} bytes, which is the most allowed")
+        raise ConfigError(str(error)) from error
+    raise ConfigError(f"it has more than {LARGEST_BYTES} bytes, which is the most allowed")
 
 
 def read_documents(text: str, path: Path) -> tuple[list[YamlDocument], list[YamlError]]:

@@ -11,43 +11,41 @@ from pathlib import Path
 from seedream_assets.components.check import examine
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.yaml_documents import YamlError, read_documents, read_text
-from seedream_assets.config.dataset import DatasetDeclaration
-from seedream_assets.errors import DeclarationError
+from seedream_assets.config.dataset import DatasetConfig
+from seedream_assets.errors import ConfigError
 
 
-def load_declaration(path: Path) -> DatasetDeclaration:
+def load_config(path: Path) -> DatasetConfig:
     """The one dataset that a file declares; relative paths start from the file's folder.
 
     Raises:
-        DeclarationError: As `load_declarations`, or the file declares more than one.
+        ConfigError: As `load_configs`, or the file declares more than one.
     """
-    declarations = load_declarations(path)
-    if len(declarations) > 1:
-        names = ", ".join(declaration.name for declaration in declarations)
-        raise DeclarationError(
-            f"{path} declares {len(declarations)} datasets ({names}); here a file of one is expected"
-        )
-    return declarations[0]
+    configs = load_configs(path)
+    if len(configs) > 1:
+        names = ", ".join(config.name for config in configs)
+        raise ConfigError(f"{path} declares {len(configs)} datasets ({names}); here a file of one is expected")
+    return configs[0]
 
 
-def load_declarations(path: Path) -> list[DatasetDeclaration]:
+def load_configs(path: Path) -> list[DatasetConfig]:
     """The datasets that a file declares, in its order.
 
     Raises:
-        DeclarationError: The file cannot be read, holds no dataset, or holds errors: all of them, each with its line.
+        ConfigError: The file cannot be read, holds no dataset, or holds errors: all of them, each with its line.
     """
     try:
         text = read_text(path)
-    except DeclarationError as error:
-        raise DeclarationError(f"{path} cannot be read: {error}") from error
-    return declarations_of(text, path)
+    except ConfigError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return configs_of(text, path)
 
 
-def declarations_of(text: str, path: Path) -> list[DatasetDeclaration]:
+def configs_of(text: str, path: Path) -> list[DatasetConfig]:
     """The datasets in a text; `path` names it and is where relative paths start from.
 
     Raises:
-        DeclarationError: As `load_declarations`.
+        ConfigError: As `load_configs`.
     """
     documents, errors = read_documents(text, path)
     datasets: list[ImageDataset] = []
@@ -59,5 +57,5 @@ def declarations_of(text: str, path: Path) -> list[DatasetDeclaration]:
     if not errors and not datasets:
         errors = [YamlError(path=path, line=1, message="declares no dataset; it begins with name: and prompts:")]
     if errors:
-        raise DeclarationError("\n".join(map(str, sorted(errors))))
-    return [dataset.declaration(path.parent.resolve()) for dataset in datasets]
+        raise ConfigError("\n".join(map(str, sorted(errors))))
+    return [dataset.config(path.parent.resolve()) for dataset in datasets]

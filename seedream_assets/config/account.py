@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Literal, get_args
 from urllib.parse import urlsplit
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.images.pixels import LARGEST_DECODED_PIXELS
 
 PRODUCTION_URL = "https://cloud.leonardo.ai/api/rest"
@@ -65,24 +65,24 @@ class LeonardoSettings:
 
     def __post_init__(self) -> None:
         if not self.api_key.strip():
-            raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY (an API key of app.leonardo.ai, a UUID)")
+            raise ConfigError("no Leonardo key: set LEONARDO_API_KEY (an API key of app.leonardo.ai, a UUID)")
         if any(not 32 < ord(character) < 127 for character in self.api_key):
-            raise DeclarationError("the Leonardo key holds a space or a character that no key has; copy it again")
+            raise ConfigError("the Leonardo key holds a space or a character that no key has; copy it again")
         for name in _ABOVE_ZERO:
             if not 0 < getattr(self, name) < math.inf:
-                raise DeclarationError(f"leonardo.{name}: got {getattr(self, name)}, allowed is above 0, and an end")
+                raise ConfigError(f"leonardo.{name}: got {getattr(self, name)}, allowed is above 0, and an end")
         if self.queue_ahead < 0:
-            raise DeclarationError(f"leonardo.queue_ahead: got {self.queue_ahead}, allowed is 0 or more")
+            raise ConfigError(f"leonardo.queue_ahead: got {self.queue_ahead}, allowed is 0 or more")
         if self.balance_unit not in get_args(BalanceUnit):
             allowed = " or ".join(get_args(BalanceUnit))
-            raise DeclarationError(f"leonardo.balance_unit: got {self.balance_unit!r}, allowed is {allowed}")
+            raise ConfigError(f"leonardo.balance_unit: got {self.balance_unit!r}, allowed is {allowed}")
         _refuse_address("base_url", self.base_url, allowed="https://host[/path]")
         if self.base_url.rstrip("/").endswith(("/v1", "/v2")):
-            raise DeclarationError(f"leonardo.base_url: got {self.base_url!r}; leave the version out, both are used")
+            raise ConfigError(f"leonardo.base_url: got {self.base_url!r}; leave the version out, both are used")
         for host in self.image_hosts:
             _refuse_address("image_hosts", host, allowed="https://host")
             if urlsplit(host).path.strip("/"):
-                raise DeclarationError(f"leonardo.image_hosts: got {host!r}, allowed is https://host, without a path")
+                raise ConfigError(f"leonardo.image_hosts: got {host!r}, allowed is https://host, without a path")
 
     @property
     def is_production(self) -> bool:
@@ -124,14 +124,12 @@ def host_of(address: str) -> str:
 def _refuse_address(name: str, address: str, *, allowed: str) -> None:
     if "@" in address:
         # What stands before an @ is a password: it is not repeated here.
-        raise DeclarationError(f"leonardo.{name}: the address holds a user or password; allowed is {allowed}")
+        raise ConfigError(f"leonardo.{name}: the address holds a user or password; allowed is {allowed}")
     origin = _origin(address)
     if origin is None or "?" in address or "#" in address:
-        raise DeclarationError(f"leonardo.{name}: got {address!r}, allowed is {allowed}")
+        raise ConfigError(f"leonardo.{name}: got {address!r}, allowed is {allowed}")
     if origin[0] == "http" and not _is_loopback(origin[1]):
-        raise DeclarationError(
-            f"leonardo.{name}: {address!r} is not encrypted; use https (http is for this machine only)"
-        )
+        raise ConfigError(f"leonardo.{name}: {address!r} is not encrypted; use https (http is for this machine only)")
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:

@@ -18,7 +18,7 @@ from seedream_assets.config.partitions import UNPARTITIONED as UNPARTITIONED
 from seedream_assets.config.partitions import Partitions as Partitions
 from seedream_assets.config.provenance import Provenance
 from seedream_assets.config.quality import QualityRules, Regenerate
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.prompts.rejections import MaxRejected
 from seedream_assets.prompts.table import TableRules
 
@@ -54,7 +54,7 @@ class Reconcile:
 
     def __post_init__(self) -> None:
         if self.days < 1:
-            raise DeclarationError(f"reconcile.days: got {self.days}, allowed is 1 or more")
+            raise ConfigError(f"reconcile.days: got {self.days}, allowed is 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +69,13 @@ class Sensor:
 
     def __post_init__(self) -> None:
         if self.minimum_interval_seconds < 1:
-            raise DeclarationError(
+            raise ConfigError(
                 f"sensor.minimum_interval_seconds: got {self.minimum_interval_seconds}, allowed is 1 or more"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetDeclaration:
+class DatasetConfig:
     """What is wanted, from where, at what cost, and where to.
 
     Attributes:
@@ -116,28 +116,26 @@ class DatasetDeclaration:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise DeclarationError(
+            raise ConfigError(
                 f"name: got {self.name!r}, allowed is a letter, then letters, digits and _ (at most 100); it becomes "
                 "part of asset keys and of object keys"
             )
         if not self.tables or not all(self.tables):
-            raise DeclarationError("prompts.table: nothing is named; give a path, an address or a list of them")
+            raise ConfigError("prompts.table: nothing is named; give a path, an address or a list of them")
         cut = self.partitions
         if self.schedule is not None and cut.is_dynamic:
-            raise DeclarationError(
+            raise ConfigError(
                 f"schedule: by {cut.by} has no latest partition to ask for; take schedule out and declare sensor: {{}}, "
                 "which asks for the partitions that are new or have changed"
             )
         if cut.unit is not None and not cut.column and not self.has_partition_in_path:
-            raise DeclarationError(
+            raise ConfigError(
                 f"partitions: {cut.by} needs a column with the date, or {{partition}} in prompts.table's path"
             )
         if cut.unit is None and self.has_partition_in_path:
-            raise DeclarationError(
-                f"prompts.table: {{partition}} in the path is for time partitions, not for by: {cut.by}"
-            )
+            raise ConfigError(f"prompts.table: {{partition}} in the path is for time partitions, not for by: {cut.by}")
 
-    def with_credits_booked(self, credits: int) -> DatasetDeclaration:
+    def with_credits_booked(self, credits: int) -> DatasetConfig:
         """The same for the rest of a run that has booked so many credits already: its budget is what is left."""
         cap = self.budget.max_credits_per_run
         if cap is None or not credits:

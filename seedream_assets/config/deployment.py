@@ -9,7 +9,7 @@ from seedream_assets.budget.log import PricesOfLate
 from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings, host_of
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.ledger.store import Standings
+from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3_client import S3Options
 
@@ -26,7 +26,7 @@ class Deployment:
         engine: Patience, recovery, memory.
         accepts_origin: A person has said that the account is reached through this address too; see `ledger.account_rules`.
         s3: How S3 is reached for prompt tables and reference images.
-        standings: What the ledger showed already, for the stages that share this deployment.
+        entries: What the ledger showed already, for the stages that share this deployment.
         prices: What images cost of late, the same.
     """
 
@@ -37,11 +37,11 @@ class Deployment:
     engine: EngineSettings = field(default_factory=EngineSettings)
     s3: S3Options | None = None
     accepts_origin: bool = False
-    standings: Standings = field(init=False, repr=False, compare=False)
+    entries: LedgerEntries = field(init=False, repr=False, compare=False)
     prices: PricesOfLate = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "standings", Standings(self.store))
+        object.__setattr__(self, "entries", LedgerEntries(self.store))
         object.__setattr__(self, "prices", PricesOfLate(self.store))
 
 

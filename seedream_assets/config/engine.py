@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 MEBIBYTE = 1024 * 1024
 
@@ -58,4 +58,4 @@ class EngineSettings:
             value = getattr(self, field.name)
             if value < 0 or (value == 0 and field.name not in may_be_zero):
                 allowed = "0 or more" if field.name in may_be_zero else "above 0"
-                raise DeclarationError(f"{field.name}: got {value}, allowed is {allowed}")
+                raise ConfigError(f"{field.name}: got {value}, allowed is {allowed}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 # Option by option, what each format knows; `seedream export --option` and the YAML are held to the same table.
 FORMAT_OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -38,7 +38,7 @@ class ExportChoice:
         images: Full images in the gallery's folder too, instead of links to the store.
 
     Raises:
-        DeclarationError: The format is not known, does not have the option, or the number is out of range.
+        ConfigError: The format is not known, does not have the option, or the number is out of range.
     """
 
     name: str
@@ -49,7 +49,7 @@ class ExportChoice:
 
     def __post_init__(self) -> None:
         if self.name not in FORMAT_OPTIONS:
-            raise DeclarationError(
+            raise ConfigError(
                 f"exports.{self.name}: there is no such format; allowed is one of {', '.join(FORMAT_OPTIONS)}"
             )
         for option in ("split", "shard_bytes", "row_group_bytes", "images"):
@@ -58,9 +58,9 @@ class ExportChoice:
         _refuse_outside(self.name, "shard_bytes", self.shard_bytes, LARGEST_SHARD_BYTES)
         _refuse_outside(self.name, "row_group_bytes", self.row_group_bytes, LARGEST_ROW_GROUP_BYTES)
         if self.images is not None and not isinstance(self.images, bool):
-            raise DeclarationError(f"exports.{self.name}.images: got {self.images!r}, allowed is true or false")
+            raise ConfigError(f"exports.{self.name}.images: got {self.images!r}, allowed is true or false")
         if self.split is not None and (not isinstance(self.split, str) or not self.split.strip()):
-            raise DeclarationError(f"exports.{self.name}.split: got {self.split!r}, allowed is the name of a column")
+            raise ConfigError(f"exports.{self.name}.split: got {self.split!r}, allowed is the name of a column")
 
     @property
     def bytes_per_shard(self) -> int:
@@ -89,7 +89,7 @@ class Card:
         costs: Tell what the images cost, on the card and in columns.
 
     Raises:
-        DeclarationError: The version is not one.
+        ConfigError: The version is not one.
     """
 
     title: str | None = None
@@ -106,20 +106,20 @@ class Card:
 
     def __post_init__(self) -> None:
         if self.version is not None and not _VERSION.fullmatch(self.version):
-            raise DeclarationError(f"card.version: got {self.version!r}, allowed is MAJOR.MINOR.PATCH, as in 1.0.0")
+            raise ConfigError(f"card.version: got {self.version!r}, allowed is MAJOR.MINOR.PATCH, as in 1.0.0")
 
 
 def read_choices(declared: Iterable[str | Mapping[str, Any]]) -> tuple[ExportChoice, ...]:
     """The exports as they stand in the YAML: `imagefolder`, or `{webdataset: {shard_bytes: 500000000}}`.
 
     Raises:
-        DeclarationError: Not of this shape, not known, or named twice.
+        ConfigError: Not of this shape, not known, or named twice.
     """
     choices = tuple(_read_choice(one) for one in declared)
     names = [choice.name for choice in choices]
     for name in names:
         if names.count(name) > 1:
-            raise DeclarationError(f"exports.{name}: is named twice; every format has one place in the store")
+            raise ConfigError(f"exports.{name}: is named twice; every format has one place in the store")
     splits = {choice.split for choice in choices if choice.name in ("parquet", "croissant")}
     shapes = {
         (choice.bytes_per_shard, choice.bytes_per_row_group)
@@ -127,7 +127,7 @@ def read_choices(declared: Iterable[str | Mapping[str, Any]]) -> tuple[ExportCho
         if choice.name in ("parquet", "croissant")
     }
     if len(splits) > 1 or len(shapes) > 1:
-        raise DeclarationError(
+        raise ConfigError(
             "exports.croissant: it describes the files of parquet, so both need the same options; give them the same, or "
             "leave parquet out, which croissant writes anyway"
         )
@@ -138,7 +138,7 @@ def _read_choice(declared: str | Mapping[str, Any]) -> ExportChoice:
     if isinstance(declared, str):
         return ExportChoice(name=declared)
     if not isinstance(declared, Mapping) or len(declared) != 1:
-        raise DeclarationError(
+        raise ConfigError(
             f"exports: got {declared!r}, allowed is a format's name or one name with its options, as in "
             "{webdataset: {shard_bytes: 500000000}}"
         )
@@ -146,15 +146,15 @@ def _read_choice(declared: str | Mapping[str, Any]) -> ExportChoice:
     if name not in FORMAT_OPTIONS:
         return ExportChoice(name=str(name))
     if not isinstance(options or {}, Mapping):
-        raise DeclarationError(f"exports.{name}: got {options!r}, allowed are options: {_options_of(name)}")
+        raise ConfigError(f"exports.{name}: got {options!r}, allowed are options: {_options_of(name)}")
     for option in options or {}:
         if option not in FORMAT_OPTIONS[name]:
             raise _no_such_option(name, str(option))
     return ExportChoice(name=name, **(options or {}))
 
 
-def _no_such_option(name: str, option: str) -> DeclarationError:
-    return DeclarationError(f"exports.{name}.{option}: there is no such option; {name} knows {_options_of(name)}")
+def _no_such_option(name: str, option: str) -> ConfigError:
+    return ConfigError(f"exports.{name}.{option}: there is no such option; {name} knows {_options_of(name)}")
 
 
 def _options_of(name: str) -> str:
@@ -164,4 +164,4 @@ def _options_of(name: str) -> str:
 def _refuse_outside(name: str, option: str, value: object, most: int) -> None:
     is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
     if value is not None and not is_whole:
-        raise DeclarationError(f"exports.{name}.{option}: got {value!r}, allowed is a number of bytes, 1 to {most}")
+        raise ConfigError(f"exports.{name}.{option}: got {value!r}, allowed is a number of bytes, 1 to {most}")

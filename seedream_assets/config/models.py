@@ -18,7 +18,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Literal
 
-from seedream_assets.errors import BudgetError, DeclarationError, LimitError
+from seedream_assets.errors import BudgetError, ConfigError, LimitError
 
 SizePolicy = Literal["warn", "provider"]
 PROMPT_ENHANCE = ("OFF", "ON", "AUTO")
@@ -155,7 +155,7 @@ class ModelSpec:
         """This model under a deployment's own limits.
 
         Raises:
-            DeclarationError: A limit is looser than the model's, or leaves nothing that is allowed.
+            ConfigError: A limit is looser than the model's, or leaves nothing that is allowed.
             LimitError: A style that the model does not have.
         """
         for name, own, asked in (
@@ -165,11 +165,11 @@ class ModelSpec:
             ("largest_prompt", self.prompt_characters, limits.largest_prompt),
         ):
             if asked is not None and not own.allows(asked):
-                raise DeclarationError(
+                raise ConfigError(
                     f"{name}: got {asked}, allowed for {self.name} is {own}; a deployment can only tighten a limit"
                 )
         if limits.allowed_styles == ():
-            raise DeclarationError(f"allowed_styles: got none, allowed is any of {', '.join(self.allowed_styles)}")
+            raise ConfigError(f"allowed_styles: got none, allowed is any of {', '.join(self.allowed_styles)}")
         return replace(
             self,
             width_px=self.width_px.tightened(high=limits.largest_width),
@@ -235,7 +235,7 @@ class ModelCatalog(Mapping[str, ModelSpec]):
         limits: The deployment's, then a dataset's own: each can only tighten what came before.
 
     Raises:
-        DeclarationError: A limit that loosens a model's, or a model that does not exist.
+        ConfigError: A limit that loosens a model's, or a model that does not exist.
     """
 
     def __init__(self, *limits: TighterLimits) -> None:
@@ -269,11 +269,11 @@ def _under(models: Mapping[str, ModelSpec], limits: TighterLimits) -> dict[str, 
     names = tuple(models) if limits.allowed_models is None else limits.allowed_models
     unknown = [name for name in names if name not in models]
     if unknown or not names:
-        raise DeclarationError(f"allowed_models: got {list(names)}, allowed is any of {', '.join(models)}")
+        raise ConfigError(f"allowed_models: got {list(names)}, allowed is any of {', '.join(models)}")
     try:
         return {name: models[name].tightened(limits) for name in names}
     except LimitError as error:
-        raise DeclarationError(f"allowed_styles: {error}") from error
+        raise ConfigError(f"allowed_styles: {error}") from error
 
 
 def credits_for(model: ModelSpec, images: int) -> int:

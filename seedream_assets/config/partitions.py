@@ -10,8 +10,8 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 from seedream_assets.config.time_windows import DEFAULT_FORMATS, NAMES, TIME_UNITS, TimeUnit, TimeWindows
-from seedream_assets.errors import DeclarationError, PartitionKeyError
-from seedream_assets.prompts.row_errors import Fault
+from seedream_assets.errors import ConfigError, PartitionKeyError
+from seedream_assets.prompts.row_errors import RowError
 
 # The partition of a dataset that has none, in file names, the manifest and summaries.
 UNPARTITIONED = "all"
@@ -53,21 +53,19 @@ class Partitions:
 
     def __post_init__(self) -> None:
         if self.by not in get_args(PartitionBy):
-            raise DeclarationError(
-                f"partitions.by: got {self.by!r}, allowed is one of {', '.join(get_args(PartitionBy))}"
-            )
+            raise ConfigError(f"partitions.by: got {self.by!r}, allowed is one of {', '.join(get_args(PartitionBy))}")
         if self.by == "column" and not self.column:
-            raise DeclarationError("partitions: by column needs a column; add column: <name>")
+            raise ConfigError("partitions: by column needs a column; add column: <name>")
         if self.by in ("none", "table") and self.column:
-            raise DeclarationError(f"partitions: by {self.by} takes no column; take column out, or use by: column")
+            raise ConfigError(f"partitions: by {self.by} takes no column; take column out, or use by: column")
         if self.unit is not None:
             _check_windows(self, self.unit)
             return
         for name in ("start", "format", "minute_offset", "hour_offset", "day_offset", "end_offset"):
             if getattr(self, name) is not None:
-                raise DeclarationError(f"partitions.{name}: by {self.by} takes none; it is for {_either(TIME_UNITS)}")
+                raise ConfigError(f"partitions.{name}: by {self.by} takes none; it is for {_either(TIME_UNITS)}")
         if self.timezone != "UTC":
-            raise DeclarationError(f"partitions.timezone: by {self.by} takes none; it is for {_either(TIME_UNITS)}")
+            raise ConfigError(f"partitions.timezone: by {self.by} takes none; it is for {_either(TIME_UNITS)}")
 
     @property
     def unit(self) -> TimeUnit | None:
@@ -108,8 +106,8 @@ class Partitions:
             raise PartitionKeyError(f"partition {key!r} is no {name} of this dataset; the first is {example}")
         if windows is not None and (begin := windows.find(key)) is not None and begin < windows.first:
             raise PartitionKeyError(f"partition {key} is before the first one, {windows.name(windows.first)}")
-        if self.is_dynamic and (fault := fault_of_key(key)):
-            raise PartitionKeyError(f"partition {key!r} cannot be one: allowed is {fault.allowed}; {fault.fix}")
+        if self.is_dynamic and (row_error := error_of_key(key)):
+            raise PartitionKeyError(f"partition {key!r} cannot be one: allowed is {row_error.allowed}; {row_error.fix}")
 
 
 def normal_key(text: str) -> str:
@@ -117,24 +115,24 @@ def normal_key(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def fault_of_key(key: str) -> Fault | None:
+def error_of_key(key: str) -> RowError | None:
     """Why a value cannot name a partition; None where it can."""
     if not key:
-        return Fault("partition_empty", "a value that names a partition", "fill the cell, or take the row out")
+        return RowError("partition_empty", "a value that names a partition", "fill the cell, or take the row out")
     if len(key) > LONGEST_KEY:
-        return Fault(
+        return RowError(
             "partition_length",
             f"1 to {LONGEST_KEY} characters",
             f"it has {len(key)}; partition by a column with short values",
         )
     if found := _CONTROL.search(key):
-        return Fault(
+        return RowError(
             "partition_control_character",
             "a value on one line, without control characters",
             f"take out U+{ord(found[0]):04X} at character {found.start() + 1}",
         )
     if "..." in key:
-        return Fault(
+        return RowError(
             "partition_dots",
             'a value without "...", which Dagster reads as a range of partitions',
             "write … (U+2026) or fewer dots",
@@ -145,9 +143,9 @@ def fault_of_key(key: str) -> Fault | None:
 def _check_windows(partitions: Partitions, unit: TimeUnit) -> None:
     name = NAMES[unit]
     if partitions.start is None:
-        raise DeclarationError(f'partitions: {unit} needs a first {name}; add start: "2026-11-01"')
+        raise ConfigError(f'partitions: {unit} needs a first {name}; add start: "2026-11-01"')
     if isinstance(partitions.start, datetime) and partitions.start.tzinfo is not None:
-        raise DeclarationError("partitions.start: is in the dataset's own timezone; take the offset out")
+        raise ConfigError("partitions.start: is in the dataset's own timezone; take the offset out")
     _check_zone(partitions.timezone, unit)
     days = {"weekly": (0, 6), "monthly": (1, 28)}
     hours = (0, 23) if unit != "hourly" else None
@@ -157,9 +155,9 @@ def _check_windows(partitions: Partitions, unit: TimeUnit) -> None:
         if value is None:
             continue
         if allowed is None:
-            raise DeclarationError(f"partitions.{field}: {unit} takes none")
+            raise ConfigError(f"partitions.{field}: {unit} takes none")
         if not allowed[0] <= value <= allowed[1]:
-            raise DeclarationError(f"partitions.{field}: got {value}, allowed is {allowed[0]} to {allowed[1]}")
+            raise ConfigError(f"partitions.{field}: got {value}, allowed is {allowed[0]} to {allowed[1]}")
     if partitions.format is not None:
         _check_format(partitions, name)
 
@@ -168,11 +166,11 @@ def _check_zone(timezone: str, unit: TimeUnit) -> None:
     try:
         ZoneInfo(timezone)
     except (ValueError, OSError, LookupError) as error:
-        raise DeclarationError(
+        raise ConfigError(
             f"partitions.timezone: got {timezone!r}, allowed is a name as Europe/Berlin or UTC"
         ) from error
     if unit == "hourly" and timezone != "UTC":
-        raise DeclarationError(
+        raise ConfigError(
             f"partitions.timezone: got {timezone!r}, allowed is UTC for hourly: where clocks are set back an hour comes "
             "twice, and two partitions would have one name"
         )
@@ -186,8 +184,8 @@ def _check_format(partitions: Partitions, name: str) -> None:
     # Far enough to meet a change of the month and of the year.
     for _ in range(60):
         key = windows.name(begin)
-        if fault_of_key(key) or windows.find(key) != begin:
-            raise DeclarationError(
+        if error_of_key(key) or windows.find(key) != begin:
+            raise ConfigError(
                 f"partitions.format: got {partitions.format!r}, allowed is a format that tells every {name} from the "
                 f"others and can be read back, as {DEFAULT_FORMATS[windows.unit]}"
             )

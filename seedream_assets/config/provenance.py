@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 SigningAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -33,29 +33,29 @@ class C2paSigning:
 
     def __post_init__(self) -> None:
         if not self.certificate:
-            raise DeclarationError("provenance.c2pa.certificate: nothing is named; give the path of a PEM file")
+            raise ConfigError("provenance.c2pa.certificate: nothing is named; give the path of a PEM file")
         if (self.private_key_variable is None) == (self.private_key_file is None):
-            raise DeclarationError(
+            raise ConfigError(
                 "provenance.c2pa: the private key comes from one place; give private_key_variable (an environment "
                 "variable that holds the PEM) or private_key_file (a path)"
             )
         # What is no name may be the key itself, so it is not repeated here.
         if self.private_key_variable is not None and not _VARIABLE.fullmatch(self.private_key_variable):
-            raise DeclarationError(
+            raise ConfigError(
                 "provenance.c2pa.private_key_variable: allowed is the name of an environment variable, such as "
                 "SEEDREAM_SIGNING_KEY; a key itself never stands in a YAML file"
             )
         if self.private_key_file is not None and "PRIVATE KEY" in self.private_key_file:
-            raise DeclarationError(
+            raise ConfigError(
                 "provenance.c2pa.private_key_file: allowed is a path; a key itself never stands in a YAML file"
             )
         if self.algorithm not in get_args(SigningAlgorithm):
-            raise DeclarationError(
+            raise ConfigError(
                 f"provenance.c2pa.algorithm: got {self.algorithm!r}, allowed is one of "
                 + ", ".join(get_args(SigningAlgorithm))
             )
         if self.timestamp_url is not None and not self.timestamp_url.startswith(("http://", "https://")):
-            raise DeclarationError(
+            raise ConfigError(
                 f"provenance.c2pa.timestamp_url: got {self.timestamp_url!r}, allowed is an http(s):// address"
             )
 
@@ -78,6 +78,6 @@ class Provenance:
 
     def __post_init__(self) -> None:
         if not self.xmp and (self.prompt_in_file or self.prompt_writer_column):
-            raise DeclarationError(
+            raise ConfigError(
                 "provenance: prompt_in_file and prompt_writer_column are written as XMP; take them out, or set xmp: true"
             )

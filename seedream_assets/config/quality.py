@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 # ignore: the check is not made at all.
 Severity = Literal["error", "warn", "ignore"]
@@ -33,11 +33,9 @@ class Rule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_share <= 1:
-            raise DeclarationError(f"max_share: got {self.max_share}, allowed is 0 to 1, a share of the images")
+            raise ConfigError(f"max_share: got {self.max_share}, allowed is 0 to 1, a share of the images")
         if self.severity == "ignore" and self.reject:
-            raise DeclarationError(
-                "severity: ignore makes no check, so nothing can be rejected; say warn, or drop reject"
-            )
+            raise ConfigError("severity: ignore makes no check, so nothing can be rejected; say warn, or drop reject")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +52,7 @@ class NearDuplicates(Rule):
     def __post_init__(self) -> None:
         Rule.__post_init__(self)
         if not 0 <= self.max_distance <= LARGEST_DISTANCE:
-            raise DeclarationError(
+            raise ConfigError(
                 f"max_distance: got {self.max_distance}, allowed is 0 to {LARGEST_DISTANCE} bits of the 64"
             )
 
@@ -73,7 +71,7 @@ class Blank(Rule):
     def __post_init__(self) -> None:
         Rule.__post_init__(self)
         if not 0 <= self.min_contrast <= 128:
-            raise DeclarationError(f"min_contrast: got {self.min_contrast}, allowed is 0 to 128 levels")
+            raise ConfigError(f"min_contrast: got {self.min_contrast}, allowed is 0 to 128 levels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +92,9 @@ class Withheld:
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_share <= 1:
-            raise DeclarationError(f"max_share: got {self.max_share}, allowed is 0 to 1, a share of the images")
+            raise ConfigError(f"max_share: got {self.max_share}, allowed is 0 to 1, a share of the images")
         if self.min_images < 1:
-            raise DeclarationError(f"min_images: got {self.min_images}, allowed is 1 or more")
+            raise ConfigError(f"min_images: got {self.min_images}, allowed is 1 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +118,16 @@ class ScorerRule(Rule):
     def __post_init__(self) -> None:
         Rule.__post_init__(self)
         if not _FUNCTION.fullmatch(self.function):
-            raise DeclarationError(
+            raise ConfigError(
                 f"function: got {self.function!r}, allowed is package.module:function, importable where the run is"
             )
         for name, limit in (("min", self.min), ("max", self.max)):
             if limit is not None and not math.isfinite(limit):
-                raise DeclarationError(f"{name}: got {limit}, allowed is a finite number")
+                raise ConfigError(f"{name}: got {limit}, allowed is a finite number")
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise DeclarationError(f"min: got {self.min}, allowed is at most max, {self.max}")
+            raise ConfigError(f"min: got {self.min}, allowed is at most max, {self.max}")
         if self.longest_side_px < 0:
-            raise DeclarationError(f"longest_side_px: got {self.longest_side_px}, allowed is 0 or more")
+            raise ConfigError(f"longest_side_px: got {self.longest_side_px}, allowed is 0 or more")
 
     @property
     def name(self) -> str:
@@ -158,9 +156,9 @@ class QualityRules:
         names = [scorer.name for scorer in self.scorers]
         for name in names:
             if names.count(name) > 1:
-                raise DeclarationError(f"scorers: two functions are named {name}; each check needs a name of its own")
+                raise ConfigError(f"scorers: two functions are named {name}; each check needs a name of its own")
             if name in BUILT_IN:
-                raise DeclarationError(f"scorers: {name} is a built-in check's name; call the function something else")
+                raise ConfigError(f"scorers: {name} is a built-in check's name; call the function something else")
 
     def rules(self) -> dict[str, Rule]:
         """The checks over single images that are made, by name, in the order in which reasons are told."""
@@ -192,4 +190,4 @@ class Regenerate:
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_rounds <= 10:
-            raise DeclarationError(f"max_rounds: got {self.max_rounds}, allowed is 0 to 10")
+            raise ConfigError(f"max_rounds: got {self.max_rounds}, allowed is 0 to 10")

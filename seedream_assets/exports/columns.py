@@ -103,11 +103,11 @@ def export_columns(
         for field in schema:
             kinds[field.name] = _joined(kinds.get(field.name), kind_of(field.type))
     own = [name for name in (*HANDED_OVER, *(COSTS if costs else ())) if name in kinds]
-    passengers = [name for name in kinds if name not in MANIFEST_COLUMNS]
+    extra_columns = [name for name in kinds if name not in MANIFEST_COLUMNS]
     taken: set[str] = set()
     columns = []
-    for source in own + passengers:
-        name = _exported_name(source, taken | set(own) | set(passengers) - {source})
+    for source in own + extra_columns:
+        name = _exported_name(source, taken | set(own) | set(extra_columns) - {source})
         taken.add(name)
         columns.append(ExportColumn(source=source, name=name, kind=kinds[source] or "text", gaps=source in gaps))
     return tuple(columns)

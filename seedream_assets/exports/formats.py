@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.exports.export import Export
 
 # Module in this package and the class in it. A format is offered in the YAML once it also stands in
@@ -23,10 +23,10 @@ def find_export(name: str) -> Export:
     """The format of this name.
 
     Raises:
-        DeclarationError: There is none.
+        ConfigError: There is none.
     """
     if name not in FORMATS:
-        raise DeclarationError(f"exports: got {name!r}, allowed is one of {', '.join(FORMATS)}")
+        raise ConfigError(f"exports: got {name!r}, allowed is one of {', '.join(FORMATS)}")
     module, made_by = FORMATS[name]
     make: Callable[[], Export] = getattr(import_module(f"seedream_assets.exports.{module}"), made_by)
     return make()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from seedream_assets.manifest.build import MANIFEST_COLUMNS, PASSENGER_PREFIX, STATUSES
+from seedream_assets.manifest.build import EXTRA_COLUMN_PREFIX, MANIFEST_COLUMNS, STATUSES
 
 Row = Mapping[str, Any]
 
@@ -166,7 +166,7 @@ def find_facets(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
             continue
         cells = [_text(cell) for cell in raw]
         if _is_category(cells, prompt_rows):
-            facets.append(_facet(f"{PASSENGER_PREFIX}{name}" if name in reserved else name, name, cells))
+            facets.append(_facet(f"{EXTRA_COLUMN_PREFIX}{name}" if name in reserved else name, name, cells))
     return facets
 
 

@@ -21,7 +21,7 @@ from seedream_assets.errors import ExportError
 from seedream_assets.exports.columns import ExportColumn, column_values, export_columns, has_gap
 from seedream_assets.exports.export import ExportSource
 from seedream_assets.exports.facts import DatasetFacts, FactsCollector, column_of
-from seedream_assets.manifest.build import passenger_name
+from seedream_assets.manifest.build import extra_column_name
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_OF = {
@@ -144,7 +144,7 @@ def read_rows(source: ExportSource, split_column: str | None = None) -> ExportRo
     gaps: set[str] = set()
     left_out: Counter[str] = Counter()
     collector = FactsCollector()
-    split_source = None if split_column is None else passenger_name(split_column)
+    split_source = None if split_column is None else extra_column_name(split_column)
     for key in source.manifest_keys():
         body = source.store.read(key)
         table = pq.read_table(io.BytesIO(body))

@@ -22,7 +22,7 @@ from typing import Any
 from PIL import Image
 
 from seedream_assets.config.provenance import C2paSigning
-from seedream_assets.errors import DeclarationError, MarkError
+from seedream_assets.errors import ConfigError, MarkError
 from seedream_assets.images.embedded import has_credentials, parse_image
 from seedream_assets.images.jpeg import JpegFile
 from seedream_assets.images.xmp import GENERATED, GENERATED_FROM_REFERENCES, Mark, refuse_stated_length
@@ -41,10 +41,10 @@ def refuse_without_library() -> None:
     """Say at once that signing needs an extra.
 
     Raises:
-        DeclarationError: c2pa-python is not installed.
+        ConfigError: c2pa-python is not installed.
     """
     if importlib.util.find_spec("c2pa") is None:
-        raise DeclarationError(f"provenance.c2pa: signing needs c2pa-python, which is not installed; {INSTALL}")
+        raise ConfigError(f"provenance.c2pa: signing needs c2pa-python, which is not installed; {INSTALL}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +157,7 @@ def open_credentials(signing: C2paSigning, *, base: PurePath, version: str) -> C
         version: Of this package.
 
     Raises:
-        DeclarationError: The library is missing, a file or the variable is, or the two do not sign.
+        ConfigError: The library is missing, a file or the variable is, or the two do not sign.
     """
     refuse_without_library()
     credentials = ContentCredentials(
@@ -172,7 +172,7 @@ def open_credentials(signing: C2paSigning, *, base: PurePath, version: str) -> C
     try:
         _refuse_invalid(credentials.sign(pixel.getvalue(), _TRIAL, provider_bytes=pixel.getvalue()))
     except MarkError as error:
-        raise DeclarationError(
+        raise ConfigError(
             f"provenance.c2pa: a trial image was not signed; {error}. Certificate chain and private key are PEM, belong "
             f"together, and the key is one for {signing.algorithm}"
         ) from error
@@ -212,7 +212,7 @@ def _private_key(signing: C2paSigning, base: PurePath) -> bytes:
         return _read(signing.private_key_file, base, "private_key_file")
     key = os.environ.get(str(signing.private_key_variable), "")
     if not key:
-        raise DeclarationError(
+        raise ConfigError(
             f"provenance.c2pa.private_key_variable: {signing.private_key_variable} is not set where this runs; put the "
             "private key in PEM into it"
         )
@@ -223,7 +223,7 @@ def _read(path: str, base: PurePath, name: str) -> bytes:
     try:
         return (Path(base) / Path(path).expanduser()).read_bytes()
     except OSError as error:
-        raise DeclarationError(f"provenance.c2pa.{name}: {path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"provenance.c2pa.{name}: {path} cannot be read: {error.strerror}") from error
 
 
 def _format_of(body: bytes) -> str:

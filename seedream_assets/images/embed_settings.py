@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import code_version
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.images.c2pa import open_credentials
 from seedream_assets.images.embed import Marking
 from seedream_assets.planning.plan import specs_of
@@ -17,38 +17,34 @@ from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.storage.object_store import ObjectStore
 
 
-def open_marking(declaration: DatasetDeclaration, snapshots: Mapping[str, str | None], store: ObjectStore) -> Marking:
+def open_marking(config: DatasetConfig, snapshots: Mapping[str, str | None], store: ObjectStore) -> Marking:
     """How the images of these partitions are marked, by the versions of their prompts; None for the latest.
 
     Raises:
-        DeclarationError: The certificate or the key cannot be used, or the column of the writers is not in the table.
+        ConfigError: The certificate or the key cannot be used, or the column of the writers is not in the table.
         StoreError: The prompts were not read.
     """
-    declared = declaration.provenance
-    credentials = (
-        open_credentials(declared.c2pa, base=declaration.base, version=code_version()) if declared.c2pa else None
-    )
+    declared = config.provenance
+    credentials = open_credentials(declared.c2pa, base=config.base, version=code_version()) if declared.c2pa else None
     writers: Mapping[str, str] = {}
     if declared.prompt_writer_column is not None:
-        writers = _writers(declaration, snapshots, store, declared.prompt_writer_column)
+        writers = _writers(config, snapshots, store, declared.prompt_writer_column)
     return Marking(provenance=declared, writers=writers, credentials=credentials)
 
 
 def _writers(
-    declaration: DatasetDeclaration, snapshots: Mapping[str, str | None], store: ObjectStore, column: str
+    config: DatasetConfig, snapshots: Mapping[str, str | None], store: ObjectStore, column: str
 ) -> dict[str, str]:
     """Who wrote the prompt of each spec; several rows with the same prompt name all of their writers."""
     told: dict[str, dict[str, None]] = {}
     for partition, version in snapshots.items():
-        snapshot = load_snapshot(store, declaration, partition, version)
-        passengers = snapshot.checked.passengers
-        if column not in passengers.columns:
-            known = ", ".join(map(str, passengers.columns)) or "none that ride along"
-            raise DeclarationError(
-                f"provenance.prompt_writer_column: the table has no column {column!r}; it has {known}"
-            )
+        snapshot = load_snapshot(store, config, partition, version)
+        extra_columns = snapshot.checked.extra_columns
+        if column not in extra_columns.columns:
+            known = ", ".join(map(str, extra_columns.columns)) or "none that ride along"
+            raise ConfigError(f"provenance.prompt_writer_column: the table has no column {column!r}; it has {known}")
         spec_ids = specs_of(snapshot.checked.prompts, snapshot.reference_hashes)["spec_id"]
-        for spec_id, writer in zip(spec_ids, passengers[column], strict=True):
+        for spec_id, writer in zip(spec_ids, extra_columns[column], strict=True):
             if isinstance(writer, str) and writer.strip():
                 told.setdefault(spec_id, {})[writer.strip()] = None
     return {spec_id: ", ".join(writers) for spec_id, writers in told.items()}

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from seedream_assets.budget.dataset_budget import DatasetBudget, told_by
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.models import MODELS, ModelCatalog, credits_for
-from seedream_assets.errors import DeclarationError, LeonardoRefused
+from seedream_assets.errors import ConfigError, LeonardoRefused
 from seedream_assets.ledger.account import is_known_account
 from seedream_assets.ledger.adoption_rules import ComparedField, compare_with_generation, why_not_the_same
 from seedream_assets.ledger.adoptions import claim_generation, free_generation
@@ -38,7 +38,7 @@ from seedream_assets.ledger.events import (
     request_folder,
 )
 from seedream_assets.ledger.lease import is_gone
-from seedream_assets.ledger.state import RequestState, Standing, in_force, owners_of
+from seedream_assets.ledger.state import LedgerEntry, RequestState, in_force, owners_of
 from seedream_assets.ledger.store import Ledger, final_key
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation
@@ -63,7 +63,7 @@ def adopt_generation(
     *,
     force: bool = False,
     on_compared: OnCompared = lambda _fields: None,
-) -> Standing:
+) -> LedgerEntry:
     """Put down that this generation is what an open request bought; the next run polls and stores it.
 
     One that was released and that nobody has begun anew can be adopted for as well: it was bought after all.
@@ -79,12 +79,12 @@ def adopt_generation(
         NotByHand: The request is neither open nor released, or a run works on it; the account does not know the generation; it is
             another request's; or it differs and `force` is not given. Nothing was written. Or the budget log cannot be
             read, and what was released could not be counted again; the generation is claimed, and repeating it goes on.
-        DeclarationError: There is no key.
+        ConfigError: There is no key.
         AnotherAccount: The store is bought from another account than the key's.
         LeonardoError: Leonardo did not tell.
     """
 
-    async def adopt(ledger: Ledger, async_store: AsyncStore) -> Standing:
+    async def adopt(ledger: Ledger, async_store: AsyncStore) -> LedgerEntry:
         intent = await _adoptable(ledger, async_store, request_id)
         await _is_right_account(leonardo, async_store)
         generation = await _look_up(leonardo, generation_id)
@@ -110,7 +110,7 @@ def adopt_generation(
                 f"generation {generation.id} is claimed by another request; if that was a mistake, repeat the "
                 "`seedream ledger retract` that was to take it back"
             )
-        if (await ledger.standing(request_id)).state is RequestState.FREE:
+        if (await ledger.entry(request_id)).state is RequestState.FREE:
             await _book_again(ledger, async_store, intent)
         await ledger.write(
             Submitted(
@@ -122,17 +122,17 @@ def adopt_generation(
                 adopted=True,
             )
         )
-        return await ledger.standing(request_id)
+        return await ledger.entry(request_id)
 
     return run_by_hand(store, adopt)
 
 
 async def _adoptable(ledger: Ledger, store: AsyncStore, request_id: str) -> Intent:
     """The intent that a generation can be adopted for: of an open attempt, or of the latest one that was released."""
-    standing = await ledger.standing(request_id)
-    if standing.state is not RequestState.FREE or standing.attempt == 0:
+    entry = await ledger.entry(request_id)
+    if entry.state is not RequestState.FREE or entry.attempt == 0:
         return await open_and_abandoned(ledger, store, request_id)
-    intent = await ledger.read_intent(request_id, standing.attempt - 1)
+    intent = await ledger.read_intent(request_id, entry.attempt - 1)
     await refuse_in_hands(intent.writer, store, request_id)
     return intent
 
@@ -158,7 +158,7 @@ async def _book_again(ledger: Ledger, store: AsyncStore, intent: Intent) -> None
     await budget.settle({number: intent.credits_reserved})
 
 
-def retract_adoption(store: ObjectStore, request_id: str, generation_id: str, reason: str) -> Standing:
+def retract_adoption(store: ObjectStore, request_id: str, generation_id: str, reason: str) -> LedgerEntry:
     """Take an adoption back, also after its images were stored. Another request, or this one again, can adopt it then.
 
     The request is open again, as a further attempt with the same intent: what its own POST came to is as unknown as it
@@ -173,7 +173,7 @@ def retract_adoption(store: ObjectStore, request_id: str, generation_id: str, re
         NotByHand: It is not the request's, the answer to its POST named it, or a run works on it. Nothing was written.
     """
 
-    async def retract(ledger: Ledger, async_store: AsyncStore) -> Standing:
+    async def retract(ledger: Ledger, async_store: AsyncStore) -> LedgerEntry:
         keys = await _keys_of(async_store, request_id)
         name = id_in_key(generation_id)
         # In the order of their keys: the latest attempt is the last.
@@ -183,7 +183,7 @@ def retract_adoption(store: ObjectStore, request_id: str, generation_id: str, re
         elif not any(key.event == "retracted" and key.generation == name for key in keys):
             raise NotByHand(f"request {request_id} has adopted no generation {generation_id}")
         await free_generation(async_store, generation_id, request_id)
-        return await ledger.standing(request_id)
+        return await ledger.entry(request_id)
 
     return run_by_hand(store, retract)
 
@@ -191,9 +191,9 @@ def retract_adoption(store: ObjectStore, request_id: str, generation_id: str, re
 async def _take_back(
     ledger: Ledger, store: AsyncStore, request_id: str, keys: Sequence[EventKey], held: EventKey, reason: str
 ) -> None:
-    standing = await ledger.standing(request_id)
-    if standing.state is RequestState.UNKNOWN:
-        raise not_to_be_decided(request_id, standing)
+    entry = await ledger.entry(request_id)
+    if entry.state is RequestState.UNKNOWN:
+        raise not_to_be_decided(request_id, entry)
     submits = await ledger.read_submitted(request_id, held.attempt)
     submitted = next(submit for submit in submits if id_in_key(submit.generation_id) == held.generation)
     if not submitted.adopted:
@@ -202,12 +202,12 @@ async def _take_back(
             "bought, and there is no adoption to take back"
         )
     intent = await ledger.read_intent(request_id, held.attempt)
-    if not standing.is_final:
+    if not entry.is_final:
         for writer in (intent.writer, submitted.writer):
             await refuse_in_hands(writer, store, request_id)
     is_only_one = len(submits) == 1
-    if standing.is_final and standing.attempt == held.attempt and not is_only_one:
-        await _refuse_if_its_images(ledger, request_id, standing, submitted)
+    if entry.is_final and entry.attempt == held.attempt and not is_only_one:
+        await _refuse_if_its_images(ledger, request_id, entry, submitted)
     of_attempt = {key.event for key in keys if key.attempt == held.attempt}
     if is_only_one and held.attempt == max(key.attempt for key in keys) and "released" not in of_attempt:
         # First: with the retraction alone, the attempt would be void and nothing would say what is to become of it.
@@ -223,8 +223,8 @@ async def _take_back(
     await ledger.write(retracted)
 
 
-async def _refuse_if_its_images(ledger: Ledger, request_id: str, standing: Standing, submitted: Submitted) -> None:
-    ending = await ledger.read(final_key(request_id, standing))
+async def _refuse_if_its_images(ledger: Ledger, request_id: str, entry: LedgerEntry, submitted: Submitted) -> None:
+    ending = await ledger.read(final_key(request_id, entry))
     if isinstance(ending, Completed | Failed) and ending.generation_id == submitted.generation_id:
         raise NotByHand(
             f"request {request_id} was bought twice and ended as generation {submitted.generation_id} did; taken back, its "
@@ -234,7 +234,7 @@ async def _refuse_if_its_images(ledger: Ledger, request_id: str, standing: Stand
 
 def end_deleted(
     store: ObjectStore, request_id: str, reason: str, leonardo: LeonardoSettings | None, *, force: bool = False
-) -> Standing:
+) -> LedgerEntry:
     """End a request whose generation was deleted in the account: it is `failed` for good, and never bought again unasked.
 
     Args:
@@ -247,30 +247,30 @@ def end_deleted(
     Raises:
         NotByHand: The request is not submitted, a run works on it, the account still knows the generation, or does not
             know the others either. Nothing was written.
-        DeclarationError: There is no key.
+        ConfigError: There is no key.
         AnotherAccount: The store is bought from another account than the key's.
         LeonardoError: Leonardo did not tell.
     """
 
-    async def end(ledger: Ledger, async_store: AsyncStore) -> Standing:
-        standing = await ledger.standing(request_id)
-        if standing.state is not RequestState.SUBMITTED:
+    async def end(ledger: Ledger, async_store: AsyncStore) -> LedgerEntry:
+        entry = await ledger.entry(request_id)
+        if entry.state is not RequestState.SUBMITTED:
             raise NotByHand(
-                f"request {request_id} is {standing.state.value}, not submitted; only what is paid for and gone is ended"
+                f"request {request_id} is {entry.state.value}, not submitted; only what is paid for and gone is ended"
             )
-        intent = await ledger.read_intent(request_id, standing.attempt)
-        submits = await ledger.read_submitted(request_id, standing.attempt)
+        intent = await ledger.read_intent(request_id, entry.attempt)
+        submits = await ledger.read_submitted(request_id, entry.attempt)
         for writer in (intent.writer, *(submit.writer for submit in submits)):
             await refuse_in_hands(writer, async_store, request_id)
         is_right = await _is_right_account(leonardo, async_store)
         await _refuse_if_known(leonardo, request_id, submits)
-        if not force and not is_right and not await _knows_others(leonardo, async_store, standing):
+        if not force and not is_right and not await _knows_others(leonardo, async_store, entry):
             raise NotByHand(
                 f"this key finds no other generation of {store.url} either, so it may be another account's; "
                 "if it is the right one, add --force"
             )
         await ledger.write(_ended(intent, submits[0], reason))
-        return await ledger.standing(request_id)
+        return await ledger.entry(request_id)
 
     return run_by_hand(store, end)
 
@@ -294,9 +294,9 @@ async def _is_right_account(leonardo: LeonardoSettings | None, store: AsyncStore
     return await is_known_account(store, account.user_id)
 
 
-async def _knows_others(leonardo: LeonardoSettings | None, store: AsyncStore, standing: Standing) -> bool:
+async def _knows_others(leonardo: LeonardoSettings | None, store: AsyncStore, entry: LedgerEntry) -> bool:
     """True where the key finds another generation that this store has bought. Ids are in order of time."""
-    others = sorted(owners_of(await _all_keys(store)).keys() - set(standing.generations), reverse=True)
+    others = sorted(owners_of(await _all_keys(store)).keys() - set(entry.generations), reverse=True)
     for generation_id in others[:MOST_WITNESSES]:
         if await _look_up(leonardo, generation_id) is not None:
             return True
@@ -325,7 +325,7 @@ def _ended(intent: Intent, submitted: Submitted, reason: str) -> Failed:
 
 def _client(leonardo: LeonardoSettings | None) -> LeonardoClient:
     if leonardo is None:
-        raise DeclarationError(
+        raise ConfigError(
             "no Leonardo key: set LEONARDO_API_KEY; the generation is looked up before anything is written"
         )
     return LeonardoClient(leonardo)

@@ -54,10 +54,10 @@ async def free_generation(store: AsyncStore, generation_id: str, request_id: str
     """
     number = await _retractions(store, generation_id)
     try:
-        standing = await store.read(_adoption_key(generation_id, number))
+        entry = await store.read(_adoption_key(generation_id, number))
     except ObjectNotFound:
         return False
-    if standing != _facts(generation_id, request_id):
+    if entry != _facts(generation_id, request_id):
         return False
     key = f"{_folder(generation_id)}.retracted-{number + 1}.json"
     return await store.create(key, _facts(generation_id, request_id))

@@ -27,7 +27,7 @@ from seedream_assets.ledger.events import (
     request_folder,
 )
 from seedream_assets.ledger.lease import is_gone
-from seedream_assets.ledger.state import RequestState, Standing, fold, fold_all
+from seedream_assets.ledger.state import LedgerEntry, RequestState, fold, fold_all
 from seedream_assets.ledger.store import Ledger, read_events
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
@@ -75,16 +75,16 @@ def list_open(store: ObjectStore) -> list[OpenRequest]:
 def list_for_a_person(store: ObjectStore) -> tuple[list[OpenRequest], list[HeldUp]]:
     """The open requests, oldest first, and those that are held up. One listing of the whole ledger."""
     keys = (EventKey.parse(info.key) for info in store.list(REQUESTS_FOLDER + "/"))
-    standings = fold_all(key for key in keys if key)
+    entries = fold_all(key for key in keys if key)
     still_open = [
-        f"{request_folder(request_id)}{standing.attempt:02d}-intent.json"
-        for request_id, standing in standings.items()
-        if standing.state is RequestState.OPEN
+        f"{request_folder(request_id)}{entry.attempt:02d}-intent.json"
+        for request_id, entry in entries.items()
+        if entry.state is RequestState.OPEN
     ]
     held_up = [
-        HeldUp(request_id=request_id, reason=standing.why_untouched)
-        for request_id, standing in standings.items()
-        if standing.state is RequestState.UNKNOWN
+        HeldUp(request_id=request_id, reason=entry.why_untouched)
+        for request_id, entry in entries.items()
+        if entry.state is RequestState.UNKNOWN
     ]
 
     def hold_up(error: ObjectUnreadable) -> None:
@@ -110,7 +110,7 @@ def find_request(store: ObjectStore, beginning: str) -> str:
 
 def show_request(
     store: ObjectStore, request_id: str, *, on_unreadable: Callable[[ObjectUnreadable], None] | None = None
-) -> tuple[Standing, list[LedgerEvent]]:
+) -> tuple[LedgerEntry, list[LedgerEvent]]:
     """Where a request stands, and its events in the order of their keys, without those that this version does not know.
 
     Raises:
@@ -123,14 +123,14 @@ def show_request(
     return fold(key for _, key in keys if key), list(read_events(store, readable, on_unreadable=on_unreadable))
 
 
-def release_all(store: ObjectStore, reason: str) -> dict[str, Standing | NotByHand]:
+def release_all(store: ObjectStore, reason: str) -> dict[str, LedgerEntry | NotByHand]:
     """Put down of every open request that it bought nothing; see `release_request`.
 
     Returns:
         Where each stands then, by request id, oldest first; or why it was left alone: a run works on it, or it has come
         to something since it was listed.
     """
-    found: dict[str, Standing | NotByHand] = {}
+    found: dict[str, LedgerEntry | NotByHand] = {}
     # One that cannot be read is decided by itself, with open eyes.
     for request in list_open(store):
         request_id = request.intent.request_id
@@ -141,7 +141,7 @@ def release_all(store: ObjectStore, reason: str) -> dict[str, Standing | NotByHa
     return found
 
 
-def release_request(store: ObjectStore, request_id: str, reason: str) -> Standing:
+def release_request(store: ObjectStore, request_id: str, reason: str) -> LedgerEntry:
     """Put down that an open request bought nothing; the next run buys it.
 
     Args:
@@ -153,7 +153,7 @@ def release_request(store: ObjectStore, request_id: str, reason: str) -> Standin
         NotByHand: The request is not open, or a run works on it. What is submitted or has ended is never released.
     """
 
-    async def release(ledger: Ledger, async_store: AsyncStore) -> Standing:
+    async def release(ledger: Ledger, async_store: AsyncStore) -> LedgerEntry:
         try:
             attempt = (await open_and_abandoned(ledger, async_store, request_id)).attempt
         except ObjectUnreadable:
@@ -168,7 +168,7 @@ def release_request(store: ObjectStore, request_id: str, reason: str) -> Standin
                 reason=reason,
             )
         )
-        return await ledger.standing(request_id)
+        return await ledger.entry(request_id)
 
     return run_by_hand(store, release)
 
@@ -179,10 +179,10 @@ async def open_and_abandoned(ledger: Ledger, store: AsyncStore, request_id: str)
     Raises:
         NotByHand: The request is not open, or a run works on it.
     """
-    standing = await ledger.standing(request_id)
-    if standing.state is not RequestState.OPEN:
-        raise not_to_be_decided(request_id, standing)
-    intent = await ledger.read_intent(request_id, standing.attempt)
+    entry = await ledger.entry(request_id)
+    if entry.state is not RequestState.OPEN:
+        raise not_to_be_decided(request_id, entry)
+    intent = await ledger.read_intent(request_id, entry.attempt)
     await refuse_in_hands(intent.writer, store, request_id)
     return intent
 
@@ -193,7 +193,7 @@ async def _abandoned_for_its_age(ledger: Ledger, store: AsyncStore, request_id: 
     Raises:
         NotByHand: It is so young that a run may still work on it.
     """
-    attempt = (await ledger.standing(request_id)).attempt
+    attempt = (await ledger.entry(request_id)).attempt
     written_at = await ledger.intent_written_at(request_id, attempt)
     if written_at is not None and await store.now() - written_at < timedelta(seconds=LEASE_SECONDS):
         raise NotByHand(
@@ -203,11 +203,11 @@ async def _abandoned_for_its_age(ledger: Ledger, store: AsyncStore, request_id: 
     return attempt
 
 
-def not_to_be_decided(request_id: str, standing: Standing) -> NotByHand:
+def not_to_be_decided(request_id: str, entry: LedgerEntry) -> NotByHand:
     """What to say where a request is not open."""
-    if standing.state is RequestState.UNKNOWN:
-        return NotByHand(f"request {request_id}: {standing.why_untouched}")
-    return NotByHand(f"request {request_id} is {standing.state.value}, not open; there is nothing to decide")
+    if entry.state is RequestState.UNKNOWN:
+        return NotByHand(f"request {request_id}: {entry.why_untouched}")
+    return NotByHand(f"request {request_id} is {entry.state.value}, not open; there is nothing to decide")
 
 
 async def refuse_in_hands(writer: Writer, store: AsyncStore, request_id: str) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.ledger.events import id_in_key
 from seedream_assets.ledger.recovery_rules import plain_prompt
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.planning.identity import GenerationRequest, derived_seed
 
@@ -29,13 +29,13 @@ class Planned:
     """A request of a plan that nobody has bought, as far as the ledger knows.
 
     Attributes:
-        standing: Free or open.
+        entry: Free or open.
     """
 
     request: GenerationRequest
     dataset: str
     partition: str
-    standing: Standing
+    entry: LedgerEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ def is_equal(planned: Planned, generation: Generation, models: ModelCatalog) -> 
     request = planned.request
     model = models.get(request.spec.model)
     return (
-        planned.standing.state in (RequestState.FREE, RequestState.OPEN)
+        planned.entry.state in (RequestState.FREE, RequestState.OPEN)
         and model is not None
         and generation.status is GenerationStatus.COMPLETE
         and generation.seed == request.seed == derived_seed(request.request_id, model)

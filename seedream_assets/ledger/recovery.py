@@ -30,7 +30,7 @@ from seedream_assets.ledger.recovery_rules import (
     judge,
     quiet_seconds_needed,
 )
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.ledger.view import LedgerReader, LedgerView
 from seedream_assets.purchase.run_report import format_seconds
@@ -132,7 +132,7 @@ class Recovery:
         self._waits: dict[str, float] = {}
         self.longest_lag_seconds = 0.0
 
-    async def settle(self, request_id: str, attempt: int, *, ours: bool) -> Standing | str:
+    async def settle(self, request_id: str, attempt: int, *, ours: bool) -> LedgerEntry | str:
         """Find out what became of an open intent.
 
         Args:
@@ -141,16 +141,16 @@ class Recovery:
             ours: True when this very process wrote the intent and its POST got no answer.
 
         Returns:
-            The request's new standing, or why it has to stay uncertain.
+            The request's new entry, or why it has to stay uncertain.
         """
         intent = await self._ledger.read_intent(request_id, attempt)
         if intent.account not in (None, self.account_id):
             return f"begun with account {intent.account}; run once with a key of that account"
         try:
             if not ours:
-                standing = await self._wait_for_owner(intent)
-                if standing is not None:
-                    return standing
+                entry = await self._wait_for_owner(intent)
+                if entry is not None:
+                    return entry
             return await self._search(await self._search_for(intent, ours=ours))
         finally:
             self._waits.pop(request_id, None)
@@ -177,7 +177,7 @@ class Recovery:
         look = await self._look(since=window.opened, began_after=after)
         return isinstance(self._judge_once(look, search), Adopt)
 
-    async def look_again(self, request_id: str, attempt: int) -> Standing | None:
+    async def look_again(self, request_id: str, attempt: int) -> LedgerEntry | None:
         """Before a request is bought anew: was what a server or a history denied bought all the same?
 
         Args:
@@ -185,7 +185,7 @@ class Recovery:
             attempt: The attempt that is about to begin.
 
         Returns:
-            The standing, where an earlier attempt was adopted after all; None where it may be bought.
+            The entry, where an earlier attempt was adopted after all; None where it may be bought.
         """
         if not {"refused", "not_in_history"} & await self._ledger.released_why(request_id, before=attempt):
             return None
@@ -198,32 +198,32 @@ class Recovery:
         )
         look = await self._look(since=search.window.opened, began_after=self._clock())
         verdict = self._judge_once(look, search)
-        standing = await self._ledger.standing(request_id)
-        if isinstance(verdict, Adopt) and standing.attempt == attempt:
-            await self._adopt(intent, verdict, taken_back=standing.retracted)
-            standing = await self._ledger.standing(request_id)
-        return None if standing.state is RequestState.FREE else standing
+        entry = await self._ledger.entry(request_id)
+        if isinstance(verdict, Adopt) and entry.attempt == attempt:
+            await self._adopt(intent, verdict, taken_back=entry.retracted)
+            entry = await self._ledger.entry(request_id)
+        return None if entry.state is RequestState.FREE else entry
 
-    async def _wait_for_owner(self, intent: Intent) -> Standing | str | None:
-        """The standing once the owner has put down more; None once the owner is gone; why not where we stop before."""
+    async def _wait_for_owner(self, intent: Intent) -> LedgerEntry | str | None:
+        """The entry once the owner has put down more; None once the owner is gone; why not where we stop before."""
         wait: float = FIRST_LOOK_SECONDS
         while True:
             if await is_gone(intent.writer, self._store, lease_seconds=self._lease_seconds):
                 # Its last word may have come between our listing and its end.
-                standing = await self._ledger.standing(intent.request_id)
-                return None if self._is_still(standing, intent) else standing
+                entry = await self._ledger.entry(intent.request_id)
+                return None if self._is_still(entry, intent) else entry
             if self._stopping():
                 return "in another run's hands"
             self._waits[intent.request_id] = self._clock() + self._lease_seconds + self._settle_seconds
             await self._sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK_SECONDS, self._lease_seconds / 2)
-            standing = await self._ledger.standing(intent.request_id)
-            if not self._is_still(standing, intent):
-                return standing
+            entry = await self._ledger.entry(intent.request_id)
+            if not self._is_still(entry, intent):
+                return entry
 
     @staticmethod
-    def _is_still(standing: Standing, intent: Intent) -> bool:
-        return standing.state is RequestState.OPEN and standing.attempt == intent.attempt
+    def _is_still(entry: LedgerEntry, intent: Intent) -> bool:
+        return entry.state is RequestState.OPEN and entry.attempt == intent.attempt
 
     async def _search_for(self, intent: Intent, *, ours: bool) -> _Search:
         """The window of an intent whose owner does not send any more.
@@ -248,7 +248,7 @@ class Recovery:
             in await self._ledger.released_why(intent.request_id, before=intent.attempt),
         )
 
-    async def _search(self, search: _Search) -> Standing | str:
+    async def _search(self, search: _Search) -> LedgerEntry | str:
         intent, wait = search.intent, FIRST_LOOK_SECONDS
         needed_since = float("-inf")
         earlier: Look | None = None
@@ -257,14 +257,14 @@ class Recovery:
             verdict = await self._judge(look, search)
             # Asked after the look: where somebody has released this attempt meanwhile, what the history shows may be
             # the next attempt's, whose intent was written before it was sent.
-            standing = await self._ledger.standing(intent.request_id)
-            if not self._is_still(standing, intent):
-                return standing
+            entry = await self._ledger.entry(intent.request_id)
+            if not self._is_still(entry, intent):
+                return entry
             if isinstance(verdict, NotBought):
                 return await self._release(search)
             if isinstance(verdict, Adopt):
-                if await self._adopt(intent, verdict, taken_back=standing.retracted):
-                    return await self._ledger.standing(intent.request_id)
+                if await self._adopt(intent, verdict, taken_back=entry.retracted):
+                    return await self._ledger.entry(intent.request_id)
                 found = verdict.generations[0].id
                 verdict = Uncertain(reason=f"generation {found} in the account's history is claimed by another request")
             if self._is_over(search, look, verdict):
@@ -374,7 +374,7 @@ class Recovery:
             adopted = True
         return adopted
 
-    async def _release(self, search: _Search) -> Standing:
+    async def _release(self, search: _Search) -> LedgerEntry:
         intent = search.intent
         header = signed(intent.request_id, intent.attempt, self._lease.writer())
         quiet = self._clock() - search.closed_at
@@ -384,7 +384,7 @@ class Recovery:
         self._at_step("before_release", intent.request_id)
         await self._ledger.write(Released(**header, why="not_in_history", reason=reason))
         self._at_step("after_release", intent.request_id)
-        return await self._ledger.standing(intent.request_id)
+        return await self._ledger.entry(intent.request_id)
 
     async def _look(self, *, since: datetime, began_after: float, earlier: Look | None = None) -> Look:
         """A look into the history that began after this moment; one at a time, shared by all that wait.

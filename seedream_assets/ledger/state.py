@@ -36,7 +36,7 @@ _FINAL = frozenset({RequestState.COMPLETED, RequestState.FAILED, RequestState.BL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LedgerEntry:
     """The state of a request and the attempt that it rests on.
 
     Attributes:
@@ -74,10 +74,10 @@ class Standing:
         )
 
 
-FRESH = Standing(state=RequestState.FREE, attempt=0)
+FRESH = LedgerEntry(state=RequestState.FREE, attempt=0)
 
 
-def fold(keys: Iterable[EventKey]) -> Standing:
+def fold(keys: Iterable[EventKey]) -> LedgerEntry:
     """The standing of one request from all its events, in any order.
 
     1. An event of an unknown kind: nothing can be said, whatever else is there.
@@ -107,7 +107,7 @@ def fold(keys: Iterable[EventKey]) -> Standing:
     )
 
 
-def _folded(counting: Sequence[EventKey], known: Sequence[EventKey]) -> Standing:
+def _folded(counting: Sequence[EventKey], known: Sequence[EventKey]) -> LedgerEntry:
     """Rules 3 to 5, from the events that count; an attempt of which none does is one all the same."""
     attempts: dict[int, set[str]] = {}
     generations: set[str] = set()
@@ -119,11 +119,11 @@ def _folded(counting: Sequence[EventKey], known: Sequence[EventKey]) -> Standing
     for state in (RequestState.COMPLETED, RequestState.FAILED, RequestState.BLOCKED, RequestState.SUBMITTED):
         holding = [attempt for attempt, events in attempts.items() if state.value in events]
         if holding:
-            return Standing(state=state, attempt=min(holding), generations=owned)
+            return LedgerEntry(state=state, attempt=min(holding), generations=owned)
     latest = max(attempts) if counting is known else max(key.attempt for key in known)
     if "released" in attempts.get(latest, ()):
-        return Standing(state=RequestState.FREE, attempt=latest + 1, generations=owned)
-    return Standing(state=RequestState.OPEN, attempt=latest, generations=owned)
+        return LedgerEntry(state=RequestState.FREE, attempt=latest + 1, generations=owned)
+    return LedgerEntry(state=RequestState.OPEN, attempt=latest, generations=owned)
 
 
 def in_force(keys: Sequence[EventKey]) -> Sequence[EventKey]:
@@ -151,7 +151,7 @@ def owners_of(keys: Sequence[EventKey]) -> Mapping[str, str]:
     return {key.generation: key.request_id for key in in_force(keys) if key.event == "submitted" and key.generation}
 
 
-def fold_all(keys: Iterable[EventKey]) -> dict[str, Standing]:
+def fold_all(keys: Iterable[EventKey]) -> dict[str, LedgerEntry]:
     """The standing of every request that has an event among the keys, by request id."""
     by_request: dict[str, list[EventKey]] = {}
     for key in keys:

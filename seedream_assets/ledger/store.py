@@ -1,4 +1,4 @@
-"""The ledger in the store: events written create-only, standings read with list calls."""
+"""The ledger in the store: events written create-only, entries read with list calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from seedream_assets.ledger.events import (
     request_folder,
 )
 from seedream_assets.ledger.recollection import with_recollected
-from seedream_assets.ledger.state import FRESH, RequestState, Standing, fold, fold_all, in_force
+from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState, fold, fold_all, in_force
 from seedream_assets.leonardo.generations import Cost
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
@@ -61,14 +61,14 @@ class Ledger:
             self._on_ending(event)
         return written
 
-    async def standing(self, request_id: str) -> Standing:
+    async def entry(self, request_id: str) -> LedgerEntry:
         """Where a request stands, by one list call."""
         infos = await self._store.list(request_folder(request_id))
         return fold(key for info in infos if (key := EventKey.parse(info.key)))
 
     async def taken_back(self, request_id: str) -> tuple[str, ...]:
         """The generations that a person took back from a request, by their ids as in keys."""
-        return (await self.standing(request_id)).retracted
+        return (await self.entry(request_id)).retracted
 
     async def read_intent(self, request_id: str, attempt: int) -> Intent:
         """The intent of an attempt."""
@@ -134,12 +134,12 @@ class Ledger:
         return decode_event(body, key=key)
 
 
-def final_key(request_id: str, standing: Standing) -> str:
+def final_key(request_id: str, entry: LedgerEntry) -> str:
     """The key of the event that ended a request."""
-    return f"{request_folder(request_id)}{standing.attempt:02d}-{standing.state.value}.json"
+    return f"{request_folder(request_id)}{entry.attempt:02d}-{entry.state.value}.json"
 
 
-class Standings:
+class LedgerEntries:
     """Where requests stand, as far as this process has asked. What has come to its end stays there, and is asked for once.
 
     So the stages of one process list a large ledger once where everything is owned, and not once each.
@@ -147,10 +147,10 @@ class Standings:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._ended: dict[str, Standing] = {}
+        self._ended: dict[str, LedgerEntry] = {}
 
-    def begun(self, request_ids: Collection[str]) -> dict[str, Standing]:
-        """The standings of those that anybody has begun, or taken up and let go; the others are FRESH.
+    def begun(self, request_ids: Collection[str]) -> dict[str, LedgerEntry]:
+        """The entries of those that anybody has begun, or taken up and let go; the others are FRESH.
 
         Few requests are listed one by one; for many the whole ledger is listed once. Bodies are not read.
         """
@@ -161,10 +161,10 @@ class Standings:
         known = {request_id: self._ended[request_id] for request_id in asked & self._ended.keys()}
         asked.difference_update(known)
         found = fold_all(self._keys_of(asked))
-        self._ended |= {request_id: standing for request_id, standing in found.items() if standing.is_final}
+        self._ended |= {request_id: entry for request_id, entry in found.items() if entry.is_final}
         return known | found
 
-    def of(self, request_ids: Iterable[str]) -> dict[str, Standing]:
+    def of(self, request_ids: Iterable[str]) -> dict[str, LedgerEntry]:
         """Every one's standing, in the order of the ids."""
         wanted = list(dict.fromkeys(request_ids))
         begun = self.begun(wanted)
@@ -185,7 +185,7 @@ class Standings:
 
 def read_endings(
     store: ObjectStore,
-    ended: Mapping[str, Standing],
+    ended: Mapping[str, LedgerEntry],
     *,
     on_unreadable: Callable[[ObjectUnreadable], None] | None = None,
 ) -> Iterator[FinalEvent]:
@@ -211,14 +211,14 @@ def read_endings(
     folders = {request_id: f"{request_folder(request_id)}{found.attempt:02d}-" for request_id, found in ended.items()}
     late = (
         f"{folders[request_id]}recollected-{number}.json"
-        for request_id, standing in ended.items()
-        for number in standing.recollected
+        for request_id, entry in ended.items()
+        for number in entry.recollected
     )
     recollected: dict[str, list[Recollected]] = {}
     for event in read_events(store, late, on_unreadable=leave_out):
         if isinstance(event, Recollected):
             recollected.setdefault(event.request_id, []).append(event)
-    final = (final_key(request_id, standing) for request_id, standing in ended.items())
+    final = (final_key(request_id, entry) for request_id, entry in ended.items())
     for event in read_events(store, final, on_unreadable=leave_out):
         if isinstance(event, Completed | Failed | Blocked) and event.request_id not in left_out:
             yield with_recollected(event, recollected.get(event.request_id, ()))
@@ -254,11 +254,11 @@ def read_events(
             yield event
 
 
-def last_release(store: ObjectStore, request_id: str, standing: Standing) -> Released | None:
+def last_release(store: ObjectStore, request_id: str, entry: LedgerEntry) -> Released | None:
     """Why the latest attempt of a FREE request was released; None where it was never begun."""
-    if standing.state is not RequestState.FREE or standing.attempt == 0:
+    if entry.state is not RequestState.FREE or entry.attempt == 0:
         return None
-    key = f"{request_folder(request_id)}{standing.attempt - 1:02d}-released.json"
+    key = f"{request_folder(request_id)}{entry.attempt - 1:02d}-released.json"
     try:
         event = read_event(store, key)
     except ObjectUnreadable:

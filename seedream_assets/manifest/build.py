@@ -114,7 +114,7 @@ ENDING_COLUMNS: Mapping[str, str] = {
     },
 }
 REBUILD_MANIFEST = "the next `seedream run`, or materialising the asset `dataset`, builds it anew from the plan and the ledger, for nothing"
-PASSENGER_PREFIX = "column_"
+EXTRA_COLUMN_PREFIX = "column_"
 
 
 def endings_of(events: Iterable[Completed | Failed | BlockedEvent]) -> pd.DataFrame:
@@ -184,7 +184,7 @@ def build_manifest(
     dataset: str,
     partition: str,
     prompts: pd.DataFrame,
-    passengers: pd.DataFrame,
+    extra_columns: pd.DataFrame,
     spec_ids: Iterable[str],
     plan: pd.DataFrame,
     endings: pd.DataFrame,
@@ -200,7 +200,7 @@ def build_manifest(
 
     Args:
         dataset, partition: Whose.
-        prompts, passengers: The snapshot.
+        prompts, extra_columns: The snapshot.
         spec_ids: The spec of every row of `prompts`, in order.
         plan: As `plan_requests` makes it.
         endings: As `endings_of` makes it, for every request of the plan that has ended.
@@ -209,7 +209,7 @@ def build_manifest(
         tables: `table` (label), `table_uri`, `table_sha256`.
         replacements: The rejects that the plan answers with further samples.
     """
-    rows = _wanted_images(prompts, passengers, spec_ids, plan, replacements)
+    rows = _wanted_images(prompts, extra_columns, spec_ids, plan, replacements)
     rows = rows.merge(endings, on=["request_id", "position"], how="left")
     rows = _fill_unfinished(rows, unfinished)
     rows = rows.merge(tables, on="table", how="left")
@@ -225,8 +225,8 @@ def build_manifest(
         prompt_sha256=[sha256(prompt.encode()).hexdigest() for prompt in rows["prompt"]],
     )
     own = rows[list(MANIFEST_COLUMNS)].astype(dict(MANIFEST_COLUMNS))
-    ride_along = rows[[("passenger", name) for name in passengers.columns]]
-    ride_along.columns = pd.Index([passenger_name(name) for name in passengers.columns])
+    ride_along = rows[[("passenger", name) for name in extra_columns.columns]]
+    ride_along.columns = pd.Index([extra_column_name(name) for name in extra_columns.columns])
     return pd.concat([own, ride_along], axis="columns")
 
 
@@ -257,26 +257,26 @@ def mark_rejected(manifest: pd.DataFrame, reasons: Mapping[str, str]) -> pd.Data
     return manifest.assign(rejected=told.notna(), reject_reasons=told)
 
 
-def passenger_name(name: str) -> str:
+def extra_column_name(name: str) -> str:
     """A table's own column in the manifest: its name, with a prefix where that is the manifest's already.
 
     A name that looks prefixed like that gets one more, so that no two columns end up under one name.
     """
     bare = name
-    while bare.startswith(PASSENGER_PREFIX):
-        bare = bare.removeprefix(PASSENGER_PREFIX)
-    return f"{PASSENGER_PREFIX}{name}" if bare in MANIFEST_COLUMNS else name
+    while bare.startswith(EXTRA_COLUMN_PREFIX):
+        bare = bare.removeprefix(EXTRA_COLUMN_PREFIX)
+    return f"{EXTRA_COLUMN_PREFIX}{name}" if bare in MANIFEST_COLUMNS else name
 
 
 def _wanted_images(
     prompts: pd.DataFrame,
-    passengers: pd.DataFrame,
+    extra_columns: pd.DataFrame,
     spec_ids: Iterable[str],
     plan: pd.DataFrame,
     replacements: Replacements,
 ) -> pd.DataFrame:
     """Every wanted image with its prompt row and the request that holds it."""
-    named = passengers.set_axis([("passenger", name) for name in passengers.columns], axis="columns")
+    named = extra_columns.set_axis([("passenger", name) for name in extra_columns.columns], axis="columns")
     rows = pd.concat([prompts.drop(columns=["seed", "references"]), named], axis="columns")
     rows["spec_id"] = pd.Series(list(spec_ids), dtype="string", index=rows.index)
     planned = (plan["start"] + plan["wanted"]).groupby(plan["spec_id"]).max()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from seedream_assets.manifest.build import ENDING_COLUMNS, PASSENGER_PREFIX, passenger_name
+from seedream_assets.manifest.build import ENDING_COLUMNS, EXTRA_COLUMN_PREFIX, extra_column_name
 
 # A column of a stage.
 Source = tuple[str, str]
@@ -71,5 +71,5 @@ def manifest_lineage(others: Iterable[str]) -> Lineage:
 
 
 def _in_table(name: str) -> str:
-    told = name.removeprefix(PASSENGER_PREFIX)
-    return told if passenger_name(told) == name else name
+    told = name.removeprefix(EXTRA_COLUMN_PREFIX)
+    return told if extra_column_name(told) == name else name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import ObjectNotFound, StoreError
 from seedream_assets.manifest.build import read_manifest
@@ -16,13 +16,13 @@ PREVIOUS = "previous"
 
 
 def read_earlier(
-    against: str, declaration: DatasetDeclaration, partition: str, deployment: Deployment, *, base: Path
+    against: str, config: DatasetConfig, partition: str, deployment: Deployment, *, base: Path
 ) -> tuple[str, pd.DataFrame]:
     """A manifest and its address.
 
     Args:
         against: `previous`, for the last manifest of the partition in the store; else a path, `s3://` or `https://`.
-        declaration, partition, deployment: What it is compared with.
+        config, partition, deployment: What it is compared with.
         base: The folder that a relative path starts from.
 
     Raises:
@@ -30,12 +30,12 @@ def read_earlier(
         PromptTableError: The path or address leads to no file.
     """
     if against == PREVIOUS:
-        key = declaration.key("manifest", partition)
+        key = config.key("manifest", partition)
         try:
             return deployment.store.uri(key), read_manifest(deployment.store.read(key), key=deployment.store.uri(key))
         except ObjectNotFound as error:
             raise StoreError(
-                f"{declaration.name}, partition {partition}, has no manifest yet: everything in it is new"
+                f"{config.name}, partition {partition}, has no manifest yet: everything in it is new"
             ) from error
     (source,) = find_sources(against, base=base, options=deployment.s3)
     return source.uri, read_manifest(fetch(source), key=source.uri)

@@ -145,8 +145,8 @@ def _image(store: ObjectStore, image_id: str, request_id: str | None) -> TracedI
 
 def _images_of(store: ObjectStore, request_id: str) -> list[TracedImage]:
     keys = [(info.key, EventKey.parse(info.key)) for info in store.list(request_folder(request_id))]
-    if (standing := fold(key for _, key in keys if key)).unknown:
-        raise NotTraced(f"request {request_id}: {standing.why_untouched}")
+    if (entry := fold(key for _, key in keys if key)).unknown:
+        raise NotTraced(f"request {request_id}: {entry.why_untouched}")
     return list(trace_request(read_events(store, [name for name, key in keys if key])))
 
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import credits_for
 from seedream_assets.config.waiting import Sleep
@@ -42,8 +42,8 @@ from seedream_assets.ledger.events import (
     event_key,
     request_folder,
 )
-from seedream_assets.ledger.state import RequestState, Standing
-from seedream_assets.ledger.store import Ledger, Standings, read_endings, read_events
+from seedream_assets.ledger.state import LedgerEntry, RequestState
+from seedream_assets.ledger.store import Ledger, LedgerEntries, read_endings, read_events
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Generation, GenerationStatus, order_images
@@ -77,7 +77,7 @@ class Repair:
 
 
 def repair_dataset(
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partitions: Sequence[str],
     deployment: Deployment,
     *,
@@ -90,7 +90,7 @@ def repair_dataset(
     them; images that the account still has are fetched again under their keys. What stood there is kept under `broken/`.
 
     Args:
-        declaration, partitions, deployment: Whose, and on what. Without an account, what needs none is mended.
+        config, partitions, deployment: Whose, and on what. Without an account, what needs none is mended.
         deep: Read every image, and mend those whose bytes are not what the ledger says.
         sleep: Waits so many seconds.
 
@@ -99,50 +99,50 @@ def repair_dataset(
         AnotherAccount: The store is another account's; what needs no account was mended.
     """
     repair = Repair()
-    asyncio.run(mend_budget_log(deployment, declaration.name, repair.mended, repair.left))
+    asyncio.run(mend_budget_log(deployment, config.name, repair.mended, repair.left))
     planned: dict[str, list[GenerationRequest]] = {}
-    broken = _broken_manifests(declaration, deployment.store)
+    broken = _broken_manifests(config, deployment.store)
     for partition in partitions:
         try:
-            planned[partition] = _requests_of(declaration, partition, deployment.store)
-            assemble_dataset(declaration, partition, deployment, measure=False)
-            key = declaration.key("manifest", partition)
+            planned[partition] = _requests_of(config, partition, deployment.store)
+            assemble_dataset(config, partition, deployment, measure=False)
+            key = config.key("manifest", partition)
             repair.mended.extend([f"{key} was built anew"] if key in broken else [])
         except SeedreamError as error:
             planned.pop(partition, None)
             repair.left.append(f"{partition}: {error}")
-    found = _verify(declaration, deployment.store, deep=deep)
+    found = _verify(config, deployment.store, deep=deep)
     lost = {one.object_key for one in found.differences if one.kind in LOST} if found else set()
-    asyncio.run(_mend_all(declaration, planned, deployment, lost, repair, sleep))
+    asyncio.run(_mend_all(config, planned, deployment, lost, repair, sleep))
     fresh = replace(deployment)  # with nothing in memory of how the ledger stood
     for partition in planned:
-        assemble_dataset(declaration, partition, fresh, measure=False)
+        assemble_dataset(config, partition, fresh, measure=False)
     return repair
 
 
-def _requests_of(declaration: DatasetDeclaration, partition: str, store: ObjectStore) -> list[GenerationRequest]:
-    body = read_plan_object(store, declaration, partition)
+def _requests_of(config: DatasetConfig, partition: str, store: ObjectStore) -> list[GenerationRequest]:
+    body = read_plan_object(store, config, partition)
     return [request for request, _ in read_plan(iterate_rows(body))]
 
 
-def _broken_manifests(declaration: DatasetDeclaration, store: ObjectStore) -> set[str]:
+def _broken_manifests(config: DatasetConfig, store: ObjectStore) -> set[str]:
     unreadable: list[ObjectUnreadable] = []
     with suppress(StoreError):  # none was built yet
-        load_manifests(store, declaration.name, on_unreadable=unreadable.append)
+        load_manifests(store, config.name, on_unreadable=unreadable.append)
     return {error.key for error in unreadable}
 
 
-def _verify(declaration: DatasetDeclaration, store: ObjectStore, *, deep: bool) -> Verification | None:
+def _verify(config: DatasetConfig, store: ObjectStore, *, deep: bool) -> Verification | None:
     unreadable: list[ObjectUnreadable] = []
     try:
-        manifests = load_manifests(store, declaration.name, on_unreadable=unreadable.append)
+        manifests = load_manifests(store, config.name, on_unreadable=unreadable.append)
     except StoreError:
         return None  # none was built: nothing is said to be stored
     return verify_images(store, manifests, most_read=None if deep else 0, with_extra=False)
 
 
 async def _mend_all(
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     planned: Mapping[str, Sequence[GenerationRequest]],
     deployment: Deployment,
     lost: Collection[str],
@@ -152,7 +152,7 @@ async def _mend_all(
     async with AsyncExitStack() as stack:
         store = AsyncStore(deployment.store, threads=deployment.engine.store_threads, sleep=sleep)
         stack.callback(store.close)
-        found = list(_find_broken(declaration, planned, deployment.store, lost))
+        found = list(_find_broken(config, planned, deployment.store, lost))
         client, delivery = None, None
         if deployment.leonardo is not None:
             client = await stack.enter_async_context(LeonardoClient(deployment.leonardo))
@@ -162,7 +162,7 @@ async def _mend_all(
             delivery = Delivery(
                 store=store,
                 downloads=await stack.enter_async_context(ImageDownloads(deployment.leonardo)),
-                marking=open_marking(declaration, dict.fromkeys(planned), deployment.store),
+                marking=open_marking(config, dict.fromkeys(planned), deployment.store),
                 memory=ByteBudget(deployment.engine.image_bytes_in_memory),
                 policy=DOWNLOAD_POLICY,
                 largest_pixels=deployment.leonardo.largest_image_pixels,
@@ -210,14 +210,14 @@ class BrokenRequest:
     request: GenerationRequest
     dataset: str
     partition: str
-    standing: Standing
+    entry: LedgerEntry
     unreadable: frozenset[str]
     ending: FinalEvent | None
     lost: frozenset[str]
 
 
 def _find_broken(
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     planned: Mapping[str, Sequence[GenerationRequest]],
     store: ObjectStore,
     lost: Collection[str],
@@ -225,29 +225,29 @@ def _find_broken(
     """Every planned request that somebody has begun and of which something is broken; each of its events is read."""
     partition_of = {request.request_id: name for name, requests in planned.items() for request in requests}
     every = {request.request_id: request for requests in planned.values() for request in requests}
-    standings = {key: one for key, one in Standings(store).begun(list(every)).items() if key in every}
-    unreadable: dict[str, set[str]] = {key: set() for key in standings}
+    entries = {key: one for key, one in LedgerEntries(store).begun(list(every)).items() if key in every}
+    unreadable: dict[str, set[str]] = {key: set() for key in entries}
 
     def note(error: ObjectUnreadable) -> None:
         if key := EventKey.parse(error.key):
             unreadable[key.request_id].add(error.key)
 
-    begun = [key for key, one in standings.items() if one.state not in (RequestState.FREE, RequestState.UNKNOWN)]
-    folders = [f"{request_folder(key)}{standings[key].attempt:02d}-" for key in begun]
+    begun = [key for key, one in entries.items() if one.state not in (RequestState.FREE, RequestState.UNKNOWN)]
+    folders = [f"{request_folder(key)}{entries[key].attempt:02d}-" for key in begun]
     keys = [info.key for folder in folders for info in store.list(folder) if EventKey.parse(info.key)]
     for _event in read_events(store, keys, on_unreadable=note):
         pass
-    ended = {key: standings[key] for key in begun if standings[key].is_final}
+    ended = {key: entries[key] for key in begun if entries[key].is_final}
     endings = {event.request_id: event for event in read_endings(store, ended, on_unreadable=lambda _error: None)}
     for key in begun:
         images = endings[key].images if isinstance(endings.get(key), Completed) else ()  # type: ignore[union-attr]
         lost_here = frozenset(image.object_key for image in images if image.object_key in lost and image.object_key)
-        if unreadable[key] or lost_here or standings[key].state is RequestState.SUBMITTED:
+        if unreadable[key] or lost_here or entries[key].state is RequestState.SUBMITTED:
             yield BrokenRequest(
                 request=every[key],
-                dataset=declaration.name,
+                dataset=config.name,
                 partition=partition_of[key],
-                standing=standings[key],
+                entry=entries[key],
                 unreadable=frozenset(unreadable[key]),
                 ending=endings.get(key),
                 lost=lost_here,
@@ -276,7 +276,7 @@ class Mending:
         self._deployment = deployment
         self._sleep = sleep
         self._request_id = broken.request.request_id
-        self._attempt = broken.standing.attempt
+        self._attempt = broken.entry.attempt
         self._left: list[str] = left
         self._seen: Generation | None = None
 
@@ -294,7 +294,7 @@ class Mending:
             mended += await self._rewrite(event)
         mended += await self._rewrite(intent)
         request = replace(self._broken.request, count=intent.count)
-        if self._broken.standing.state is RequestState.SUBMITTED:
+        if self._broken.entry.state is RequestState.SUBMITTED:
             return mended + await self._drop_torn(request)
         ending = self._broken.ending
         if ending is None:
@@ -357,7 +357,7 @@ class Mending:
 
     async def _ending(self, request: GenerationRequest, intent: Intent, submits: Sequence[Submitted]) -> FinalEvent:
         """The end that the state tells, with what the account and the store still have of it."""
-        state = self._broken.standing.state
+        state = self._broken.entry.state
         key = f"{request_folder(self._request_id)}{self._attempt:02d}-{state.value}.json"
         submitted = submits[0] if submits else None
         common = self._header(await self._written_at(key)) | {
@@ -484,7 +484,7 @@ class Mending:
 
     async def _write_recollected(self, images: Iterable[LedgerImage], generation: Generation) -> None:
         """Put down, behind the end, what its images are now."""
-        number = max(self._broken.standing.recollected, default=0)
+        number = max(self._broken.entry.recollected, default=0)
         written = False
         while not written:
             number += 1

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment, code_version
 from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.ledger.events import EventKey, FinalEvent
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import last_release, read_endings
 from seedream_assets.manifest.build import (
     FINAL_STATUSES,
@@ -62,7 +62,7 @@ class Outcome:
 
 
 def assemble_dataset(
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partition: str,
     deployment: Deployment,
     *,
@@ -77,7 +77,7 @@ def assemble_dataset(
     of the measuring.
 
     Args:
-        declaration, partition, deployment: Whose, and where.
+        config, partition, deployment: Whose, and where.
         fresh: Final events that are known to stand in the ledger; the others are read from the earlier manifest or
             from the store.
         measure: Measure the images that the quality checks do not know yet; without it, what is known counts.
@@ -88,52 +88,50 @@ def assemble_dataset(
         StoreError: The prompts were not read, or the partition was not planned.
     """
     store = deployment.store
-    kept = load_kept_plan(store, declaration, partition, version)
+    kept = load_kept_plan(store, config, partition, version)
     plan = kept.requests
-    snapshot = load_snapshot(store, declaration, partition, kept.snapshot)
+    snapshot = load_snapshot(store, config, partition, kept.snapshot)
     if report is None:
         # A plan that names no prompts was written before there were versions, and so were the reports on it.
-        report = load_report(store, declaration, partition, kept.version if kept.snapshot else None)
-    standings = deployment.standings.of(plan["request_id"])
+        report = load_report(store, config, partition, kept.version if kept.snapshot else None)
+    entries = deployment.entries.of(plan["request_id"])
     unreadable: dict[str, str] = {}
-    earlier = load_manifest(store, declaration, partition)
-    endings = _endings(store, standings, earlier, fresh, unreadable)
+    earlier = load_manifest(store, config, partition)
+    endings = _endings(store, entries, earlier, fresh, unreadable)
     manifest = build_manifest(
-        dataset=declaration.name,
+        dataset=config.name,
         partition=partition,
         prompts=snapshot.checked.prompts,
-        passengers=snapshot.checked.passengers,
+        extra_columns=snapshot.checked.extra_columns,
         spec_ids=specs_of(snapshot.checked.prompts, snapshot.reference_hashes)["spec_id"],
         plan=plan,
         endings=endings,
-        unfinished=_unfinished(store, standings, report, unreadable),
+        unfinished=_unfinished(store, entries, report, unreadable),
         code_version=code_version(),
         tables=snapshot.tables,
         replacements=kept.replacements,
     )
-    quality = judge_partition(declaration, partition, store, manifest, measure=False)
+    quality = judge_partition(config, partition, store, manifest, measure=False)
     manifest = mark_rejected(manifest, quality.reject_reasons)
-    store.replace(declaration.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
+    store.replace(config.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
     outcome = outcome_of(manifest, report, quality)
-    return measure_dataset(declaration, partition, deployment, outcome) if measure else outcome
+    return measure_dataset(config, partition, deployment, outcome) if measure else outcome
 
 
-def measure_dataset(
-    declaration: DatasetDeclaration, partition: str, deployment: Deployment, outcome: Outcome
-) -> Outcome:
+def measure_dataset(config: DatasetConfig, partition: str, deployment: Deployment, outcome: Outcome) -> Outcome:
     """Measure the images that the quality checks do not know yet, and mark in the manifest what they reject.
 
     Raises:
         StoreError: As `judge_partition`; the manifest stands as it was.
     """
-    if not declaration.quality.reads_images:
+    if not config.quality.reads_images:
         return outcome
     store = deployment.store
-    quality = judge_partition(declaration, partition, store, outcome.manifest, measure=True)
+    quality = judge_partition(config, partition, store, outcome.manifest, measure=True)
     manifest = outcome.manifest
     if quality.reject_reasons != outcome.quality.reject_reasons:
         manifest = mark_rejected(manifest, quality.reject_reasons)
-        store.replace(declaration.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
+        store.replace(config.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
     return replace(outcome, manifest=manifest, quality=quality)
 
 
@@ -156,7 +154,7 @@ def count_reused(manifest: pd.DataFrame, run_ids: Collection[str]) -> int:
 
 def _endings(
     store: ObjectStore,
-    standings: Mapping[str, Standing],
+    entries: Mapping[str, LedgerEntry],
     earlier: pd.DataFrame,
     fresh: Iterable[FinalEvent],
     unreadable: dict[str, str],
@@ -170,7 +168,7 @@ def _endings(
         if key := EventKey.parse(error.key):
             unreadable[key.request_id] = str(error)
 
-    ended = {request_id: standing for request_id, standing in standings.items() if standing.is_final}
+    ended = {request_id: entry for request_id, entry in entries.items() if entry.is_final}
     # Of two attempts that both ended, the standing says which one counts.
     told = endings_of(
         event
@@ -188,40 +186,40 @@ def _endings(
     complete = {request_id for request_id in complete if ended[request_id].is_as_bought}
     known = known[known["request_id"].isin(complete)]
     complete |= set(told["request_id"])
-    others = {request_id: standing for request_id, standing in ended.items() if request_id not in complete}
+    others = {request_id: entry for request_id, entry in ended.items() if request_id not in complete}
     read = endings_of(read_endings(store, others, on_unreadable=note))
     parts = [part for part in (known, told, read) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else known
 
 
 def _unfinished(
-    store: ObjectStore, standings: Mapping[str, Standing], report: RunReport | None, unreadable: Mapping[str, str]
+    store: ObjectStore, entries: Mapping[str, LedgerEntry], report: RunReport | None, unreadable: Mapping[str, str]
 ) -> pd.DataFrame:
     """Status and reason of every request that has not ended, or whose end cannot be read."""
     rows = []
     notes = report.notes if report else {}
-    for request_id, standing in standings.items():
-        if standing.is_final:
+    for request_id, entry in entries.items():
+        if entry.is_final:
             if request_id in unreadable:
                 rows.append((request_id, "pending", unreadable[request_id]))
             continue
         note = notes.get(request_id)
-        if standing.state is RequestState.UNKNOWN:
-            rows.append((request_id, "uncertain", standing.why_untouched))
+        if entry.state is RequestState.UNKNOWN:
+            rows.append((request_id, "uncertain", entry.why_untouched))
             continue
-        if standing.state is RequestState.OPEN:
+        if entry.state is RequestState.OPEN:
             rows.append((request_id, "uncertain", note or "submitted, and no answer says whether it was accepted"))
-        elif standing.state is RequestState.SUBMITTED:
+        elif entry.state is RequestState.SUBMITTED:
             rows.append((request_id, "pending", note or "paid for; the next run goes on polling and storing it"))
         else:
-            rows.append((request_id, *_never_bought(store, request_id, standing, report, note)))
+            rows.append((request_id, *_never_bought(store, request_id, entry, report, note)))
     return pd.DataFrame(rows, columns=["request_id", "status", "reason"], dtype="string")
 
 
 def _never_bought(
-    store: ObjectStore, request_id: str, standing: Standing, report: RunReport | None, note: str | None
+    store: ObjectStore, request_id: str, entry: LedgerEntry, report: RunReport | None, note: str | None
 ) -> tuple[str, str]:
-    released = last_release(store, request_id, standing)
+    released = last_release(store, request_id, entry)
     if released is not None and released.why == "refused":
         return "failed", f"{released.reason}; nothing was billed"
     if report is not None and report.stopped == "awaiting_approval" and note is None:

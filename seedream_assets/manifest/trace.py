@@ -135,8 +135,8 @@ class Trace:
 def trace_request(events: Iterable[LedgerEvent]) -> tuple[TracedImage, ...]:
     """Every image that a request was to buy, in order, from the request's events; none where it was never claimed."""
     known = list(events)
-    standing = fold(key for event in known if (key := EventKey.parse(event_key(event))))
-    of_attempt = [event for event in known if event.attempt == standing.attempt]
+    entry = fold(key for event in known if (key := EventKey.parse(event_key(event))))
+    of_attempt = [event for event in known if event.attempt == entry.attempt]
     intent = next((event for event in of_attempt if isinstance(event, Intent)), None)
     if intent is None:
         return ()
@@ -144,7 +144,7 @@ def trace_request(events: Iterable[LedgerEvent]) -> tuple[TracedImage, ...]:
         (
             event
             for event in of_attempt
-            if isinstance(event, Submitted) and id_in_key(event.generation_id) in standing.generations
+            if isinstance(event, Submitted) and id_in_key(event.generation_id) in entry.generations
         ),
         None,
     )
@@ -152,7 +152,7 @@ def trace_request(events: Iterable[LedgerEvent]) -> tuple[TracedImage, ...]:
         (
             event
             for event in of_attempt
-            if isinstance(event, Completed | Failed | Blocked) and event.event == standing.state
+            if isinstance(event, Completed | Failed | Blocked) and event.event == entry.state
         ),
         None,
     )
@@ -160,7 +160,7 @@ def trace_request(events: Iterable[LedgerEvent]) -> tuple[TracedImage, ...]:
         ending = with_recollected(ending, [event for event in of_attempt if isinstance(event, Recollected)])
     images = {image.position: image for image in ending.images} if isinstance(ending, Completed) else {}
     return tuple(
-        _traced(intent, submitted, ending, position, images.get(position), state=standing.state.value)
+        _traced(intent, submitted, ending, position, images.get(position), state=entry.state.value)
         for position in range(intent.count)
     )
 

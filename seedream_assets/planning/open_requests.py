@@ -34,13 +34,13 @@ def open_in_plan(store: ObjectStore, plan: pd.DataFrame) -> OpenRequests:
 def open_in_manifest(deployment: Deployment, manifest: pd.DataFrame) -> OpenRequests:
     """The requests that a manifest tells as uncertain and that are still open."""
     rows = manifest[manifest["status"] == "uncertain"].drop_duplicates("request_id")
-    standings = deployment.standings.of(rows["request_id"])
+    entries = deployment.entries.of(rows["request_id"])
     keys = {
-        f"{request_folder(row['request_id'])}{standings[row['request_id']].attempt:02d}-intent.json": round(
+        f"{request_folder(row['request_id'])}{entries[row['request_id']].attempt:02d}-intent.json": round(
             row["credits_quoted"] * row["request_count"]
         )
         for row in rows[["request_id", "credits_quoted", "request_count"]].to_dict("records")
-        if standings[row["request_id"]].state is RequestState.OPEN
+        if entries[row["request_id"]].state is RequestState.OPEN
     }
     return _read_open(deployment.store, keys)
 

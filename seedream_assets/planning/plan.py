@@ -1,6 +1,6 @@
 """From checked prompts to the plan: which requests are wanted, which of them are owned, and what the rest costs.
 
-Planning spends nothing and asks the paid API nothing. What is owned is told by the ledger's standings.
+Planning spends nothing and asks the paid API nothing. The ledger's entries say what is owned.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import pandas as pd
 from seedream_assets.budget.prices import DearPrices, dearest, kind_in
 from seedream_assets.config.models import ModelCatalog, ModelSpec, credits_for
 from seedream_assets.errors import PromptTableError
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.planning.id_columns import distinct_ids, request_ids, spec_ids, taken
 from seedream_assets.planning.identity import GenerationRequest, Reference
-from seedream_assets.planning.plan_cuts import BegunRequests, Cuts, ExistingOf, StandingsOf, cuts_around
+from seedream_assets.planning.plan_cuts import BegunRequests, Cuts, EntriesOf, ExistingOf, cuts_around
 from seedream_assets.planning.plan_rows import outside_limits, request_in
 from seedream_assets.prompts.row_errors import TEXT, IntArray
 
@@ -114,7 +114,7 @@ def gather_wanted(
 
 
 def plan_requests(
-    wanted: pd.DataFrame, *, models: ModelCatalog, standings_of: StandingsOf, existing_of: ExistingOf
+    wanted: pd.DataFrame, *, models: ModelCatalog, entries_of: EntriesOf, existing_of: ExistingOf
 ) -> pd.DataFrame:
     """The plan: one row per request, in order of first want, columns and dtypes as `PLAN_COLUMNS`.
 
@@ -124,7 +124,7 @@ def plan_requests(
     Args:
         wanted: As `gather_wanted` gives it.
         models: Limits and prices.
-        standings_of: The ledger.
+        entries_of: The ledger.
         existing_of: Size and buyer of an existing request.
 
     Raises:
@@ -136,7 +136,7 @@ def plan_requests(
     cuts = Cuts.evenly(quantity, largest)
     specs = taken(wanted, cuts.spec)
     ids, seed_numbers = request_ids(specs["spec_id"], cuts.start)
-    begun = BegunRequests(standings_of, existing_of)
+    begun = BegunRequests(entries_of, existing_of)
     begun.ask_for(ids)
     around_owned = cuts_around(begun, wanted["spec_id"], quantity, largest, cuts, ids)
     if around_owned:
@@ -197,7 +197,7 @@ class _ModelColumn:
         return np.array([of(model) for model in self._models], dtype=np.int64)[self._codes]
 
 
-def read_plan(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[GenerationRequest, Standing]]:
+def read_plan(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[GenerationRequest, LedgerEntry]]:
     """The requests of a plan and where they stood, from its rows as plain values, one at a time.
 
     Raises:
@@ -209,4 +209,4 @@ def read_plan(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[GenerationReq
             raise PromptTableError(
                 f"the plan's row for request {row['request_id']} does not belong to it; plan the dataset again"
             )
-        yield request, Standing(state=RequestState(row["standing"]), attempt=row["attempt"])
+        yield request, LedgerEntry(state=RequestState(row["standing"]), attempt=row["attempt"])

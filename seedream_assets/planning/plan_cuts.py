@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seedream_assets.ledger.state import FRESH, RequestState, Standing
+from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.planning.id_columns import repeated
 from seedream_assets.planning.identity import cut_samples, request_id_for
 from seedream_assets.prompts.row_errors import TEXT, IntArray
 
 # Where requests stand that anybody has begun, asked for many at a time; the others may be left out.
-StandingsOf = Callable[[Collection[str]], Mapping[str, Standing]]
+EntriesOf = Callable[[Collection[str]], Mapping[str, LedgerEntry]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Existing:
 
 
 # None where nothing is known of it but that it must not be touched.
-ExistingOf = Callable[[str, Standing], Existing | None]
+ExistingOf = Callable[[str, LedgerEntry], Existing | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +70,32 @@ class Cuts:
 class BegunRequests:
     """The requests that somebody has begun, as far as the ledger was asked."""
 
-    def __init__(self, standings_of: StandingsOf, existing_of: ExistingOf) -> None:
-        self._standings_of, self._existing_of = standings_of, existing_of
-        self._standings: dict[str, Standing] = {}
+    def __init__(self, entries_of: EntriesOf, existing_of: ExistingOf) -> None:
+        self._entries_of, self._existing_of = entries_of, existing_of
+        self._entries: dict[str, LedgerEntry] = {}
         self._existing: dict[str, Existing] = {}
 
     def ask_for(self, request_ids: Collection[str]) -> None:
         """Learn from the ledger where these stand."""
-        self._standings.update(self._standings_of(request_ids))
+        self._entries.update(self._entries_of(request_ids))
 
     def count(self, request_id: str) -> int | None:
         """How many images a request holds; None where it is free, or not known."""
-        standing = self._standings.get(request_id, FRESH)
-        if standing.state is RequestState.FREE:
+        entry = self._entries.get(request_id, FRESH)
+        if entry.state is RequestState.FREE:
             return None
         if request_id not in self._existing:
-            existing = self._existing_of(request_id, standing)
+            existing = self._existing_of(request_id, entry)
             if existing is None:
                 return None
             self._existing[request_id] = existing
         return self._existing[request_id].count
 
     def __bool__(self) -> bool:
-        return bool(self._standings)
+        return bool(self._entries)
 
     def columns(self, request_ids: pd.Series[str]) -> dict[str, Any]:
-        """`standing`, `attempt` and `bought_for` of every request."""
+        """`entry`, `attempt` and `bought_for` of every request."""
         rows = len(request_ids)
         if not self:
             attempts = np.full(rows, FRESH.attempt)
@@ -105,11 +105,11 @@ class BegunRequests:
                 "bought_for": repeated(None, rows),
             }
         names = request_ids.tolist()
-        standings = [self._standings.get(name, FRESH) for name in names]
+        entries = [self._entries.get(name, FRESH) for name in names]
         buyers = [self._existing[name].bought_for if name in self._existing else None for name in names]
         return {
-            "standing": pd.Series([standing.state.value for standing in standings], dtype=TEXT),
-            "attempt": np.array([standing.attempt for standing in standings], dtype=np.int64),
+            "standing": pd.Series([entry.state.value for entry in entries], dtype=TEXT),
+            "attempt": np.array([entry.attempt for entry in entries], dtype=np.int64),
             "bought_for": pd.Series(buyers, dtype=TEXT),
         }
 

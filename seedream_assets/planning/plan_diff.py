@@ -13,7 +13,7 @@ import pandas as pd
 
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.manifest.build import MANIFEST_COLUMNS, passenger_name
+from seedream_assets.manifest.build import MANIFEST_COLUMNS, extra_column_name
 from seedream_assets.planning.identity import derived_seed
 from seedream_assets.planning.row_matching import match_rows
 from seedream_assets.prompts.cells import as_text
@@ -65,7 +65,7 @@ def diff_plan(
     earlier: pd.DataFrame,
     *,
     prompts: pd.DataFrame,
-    passengers: pd.DataFrame,
+    extra_columns: pd.DataFrame,
     specs: pd.DataFrame,
     plan: pd.DataFrame,
     models: ModelCatalog,
@@ -74,23 +74,23 @@ def diff_plan(
 
     Args:
         earlier: A manifest of one partition.
-        prompts, passengers: The accepted rows.
+        prompts, extra_columns: The accepted rows.
         specs: As `specs_of` gives them for the same rows.
         plan: As `plan_requests` makes it of them.
         models: For telling a row's own seed from a derived one.
     """
-    old, old_passengers = _rows_of_manifest(earlier, models)
+    old, old_extra_columns = _rows_of_manifest(earlier, models)
     new = prompts.assign(references=specs["references"], spec_id=specs["spec_id"]).reset_index(drop=True)
-    new_passengers = passengers.rename(columns=passenger_name).reset_index(drop=True)
-    partners = match_rows(old, new, old_passengers, new_passengers)
+    new_extra_columns = extra_columns.rename(columns=extra_column_name).reset_index(drop=True)
+    partners = match_rows(old, new, old_extra_columns, new_extra_columns)
     kept = np.flatnonzero(partners >= 0)
     before, after = old.iloc[partners[kept]].reset_index(drop=True), new.iloc[kept].reset_index(drop=True)
-    passengers_before = old_passengers.iloc[partners[kept]].reset_index(drop=True)
-    passengers_after = new_passengers.iloc[kept].reset_index(drop=True)
-    renamed = _renamed(passengers_before, passengers_after)
-    both = [str(name) for name in new_passengers if name in old_passengers]
+    extra_columns_before = old_extra_columns.iloc[partners[kept]].reset_index(drop=True)
+    extra_columns_after = new_extra_columns.iloc[kept].reset_index(drop=True)
+    renamed = _renamed(extra_columns_before, extra_columns_after)
+    both = [str(name) for name in new_extra_columns if name in old_extra_columns]
     changed = _changed_columns(before, after, SETTINGS)
-    _add(changed, _changed_columns(passengers_before, passengers_after, both))
+    _add(changed, _changed_columns(extra_columns_before, extra_columns_after, both))
     told: list[tuple[str, ...]] = [()] * len(new)
     for at, names in zip(kept.tolist(), changed, strict=True):
         told[at] = tuple(names)
@@ -99,8 +99,10 @@ def diff_plan(
         rows=pd.concat(
             [_new_rows(new, old, partners, told, plan), _gone_rows(old.iloc[gone])], ignore_index=True
         ).astype(dict(DIFF_COLUMNS)),
-        columns_added=tuple(str(name) for name in new_passengers if name not in both and name not in renamed.values()),
-        columns_removed=tuple(str(name) for name in old_passengers if name not in both and name not in renamed),
+        columns_added=tuple(
+            str(name) for name in new_extra_columns if name not in both and name not in renamed.values()
+        ),
+        columns_removed=tuple(str(name) for name in old_extra_columns if name not in both and name not in renamed),
         columns_renamed=renamed,
     )
 

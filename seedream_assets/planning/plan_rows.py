@@ -43,7 +43,7 @@ def outside_limits(plan: pd.DataFrame, models: ModelCatalog) -> dict[int, LimitE
     for code, name in enumerate(names):
         rows, model = np.flatnonzero(codes == code), models.find(name)
         of_model = taken(asked, rows)
-        if _refused(of_model, _standing_for_all(of_model), model):
+        if _refused(of_model, _entry_for_all(of_model), model):
             refused |= {int(rows[at]): error for at, error in _refused(of_model, range(len(rows)), model).items()}
     return dict(sorted(refused.items()))
 
@@ -68,7 +68,7 @@ def request_in(row: Mapping[str, Any]) -> GenerationRequest:
     return GenerationRequest(spec=spec, start=row["start"], count=row["count"], seed=row["seed"], public=row["public"])
 
 
-def _standing_for_all(plan: pd.DataFrame) -> list[int]:
+def _entry_for_all(plan: pd.DataFrame) -> list[int]:
     """Positions of the smallest and the largest of every number, and of every word's first appearance."""
     lengths = pc.utf8_length(arrow_texts(plan["prompt"])).to_numpy(zero_copy_only=False)
     numbers = [lengths, *(plan[name].to_numpy() for name in _NUMBERS)]

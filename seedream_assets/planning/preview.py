@@ -84,7 +84,7 @@ def _cut(plan: pd.DataFrame, taken: Mapping[str, int], models: ModelCatalog) -> 
 
 
 def _parts(row: Mapping[str, Any], images: int, models: ModelCatalog) -> Iterable[dict[str, Any]]:
-    ((request, _standing),) = read_plan([row])
+    ((request, _entry),) = read_plan([row])
     model = models.find(request.spec.model)
     for start, count in ((request.start, images), (request.start + images, request.count - images)):
         part = make_request(request.spec, start=start, count=count, model=model, public=request.public)

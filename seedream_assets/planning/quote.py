@@ -87,9 +87,9 @@ def quote_plan(
         prices: What was reckoned with beyond the price list.
         open_requests: Those of the plan of which it is not known whether they were bought.
     """
-    standing, images = plan["standing"], plan["wanted"]
-    free = standing == RequestState.FREE.value
-    completed = standing == RequestState.COMPLETED.value
+    entry, images = plan["standing"], plan["wanted"]
+    free = entry == RequestState.FREE.value
+    completed = entry == RequestState.COMPLETED.value
     buyers = plan["bought_for"].fillna(dataset)
     others = completed & (buyers != dataset)
     saved = (plan.loc[others, "credits"] * images[others] / plan.loc[others, "count"]).sum()
@@ -101,8 +101,8 @@ def quote_plan(
         to_buy=int(free.sum()),
         images_to_buy=int(plan.loc[free, "count"].sum()),
         owned_images=int(images[completed].sum()),
-        in_flight=int(images[standing.isin(_IN_FLIGHT)].sum()),
-        ended_without_images=int(images[standing.isin(_ENDED_WITHOUT_IMAGES)].sum()),
+        in_flight=int(images[entry.isin(_IN_FLIGHT)].sum()),
+        ended_without_images=int(images[entry.isin(_ENDED_WITHOUT_IMAGES)].sum()),
         credits_quoted=int(plan["credits"].sum()),
         credits_to_buy=int(plan.loc[free, "credits"].sum()),
         credits_saved=round(saved),

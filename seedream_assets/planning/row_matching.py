@@ -1,7 +1,7 @@
 """Which row of an earlier table is which row of the table as it is now.
 
 By `prompt_id`, first. A derived id is a hash of the row's content, so an edited row has another one: those are matched
-by a prompt that only one row has on either side, then by passengers, then by their place between the same neighbours.
+by a prompt that only one row has on either side, then by extra columns, then by their place between the same neighbours.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from seedream_assets.prompts.row_errors import IntArray
 
 
 def match_rows(
-    old: pd.DataFrame, new: pd.DataFrame, old_passengers: pd.DataFrame, new_passengers: pd.DataFrame
+    old: pd.DataFrame, new: pd.DataFrame, old_extra_columns: pd.DataFrame, new_extra_columns: pd.DataFrame
 ) -> IntArray:
     """The position of each new row's earlier self; -1 where it has none.
 
     Args:
         old, new: With `prompt_id` and `prompt`, each in its table's order; ids are unique.
-        old_passengers, new_passengers: Their other columns.
+        old_extra_columns, new_extra_columns: Their other columns.
     """
     places = pd.Series(np.arange(len(old)), index=old["prompt_id"].astype(str))
     partners: IntArray = new["prompt_id"].astype(str).map(places).fillna(-1).to_numpy(dtype=np.int64)
     left_old = _derived(old, np.setdiff1d(np.arange(len(old)), partners))
     left_new = _derived(new, np.flatnonzero(partners < 0))
-    both = [name for name in new_passengers if name in old_passengers]
+    both = [name for name in new_extra_columns if name in old_extra_columns]
     by_prompt = (old["prompt"].tolist(), new["prompt"].tolist())
-    by_passengers = (_texts(old_passengers[both]), _texts(new_passengers[both]))
-    for of_old, of_new in (by_prompt, by_passengers) if both else (by_prompt,):
+    by_extra_columns = (_texts(old_extra_columns[both]), _texts(new_extra_columns[both]))
+    for of_old, of_new in (by_prompt, by_extra_columns) if both else (by_prompt,):
         _match_unique(left_old, left_new, of_old, of_new, partners)
     _match_gaps(left_old, left_new, partners)
     return partners

@@ -18,12 +18,12 @@ import pandas as pd
 
 from seedream_assets.approval.store import keep_planned_sample, with_sample
 from seedream_assets.budget.prices import DearPrices
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.ledger.events import Blocked, Completed, Failed, Intent, LedgerEvent, request_folder
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import final_key, read_event
 from seedream_assets.manifest.build import MANIFEST_COLUMNS, endings_in, read_manifest
 from seedream_assets.manifest.comparison import LARGEST_REQUEST
@@ -86,7 +86,7 @@ class KeptPlan:
 
 
 def make_plan(
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partition: str,
     snapshot: PromptSnapshot,
     deployment: Deployment,
@@ -97,7 +97,7 @@ def make_plan(
     """Plan the snapshot's images against what the ledger shows as owned. Writes nothing.
 
     Args:
-        declaration, partition, snapshot, deployment: What is wanted, and on what.
+        config, partition, snapshot, deployment: What is wanted, and on what.
         credits_beside: What the same run wants to buy in its other partitions; counts for the approval.
         earlier: The manifest whose rejects are to be replaced; None for the latest one.
 
@@ -108,8 +108,8 @@ def make_plan(
     """
     prompts = snapshot.checked.prompts
     if earlier is None:
-        earlier = load_manifest(deployment.store, declaration, partition)
-    replacements = _replacements(declaration, partition, deployment.store, earlier)
+        earlier = load_manifest(deployment.store, config, partition)
+    replacements = _replacements(config, partition, deployment.store, earlier)
     extra = 0
 
     def samples_of(specs: pd.DataFrame, quantities: IntArray) -> IntArray:
@@ -121,34 +121,34 @@ def make_plan(
     wanted = gather_wanted(prompts, snapshot.reference_hashes, samples_of)
     known = _existing_in(earlier)
 
-    def existing_of(request_id: str, standing: Standing) -> Existing | None:
+    def existing_of(request_id: str, entry: LedgerEntry) -> Existing | None:
         if request_id not in known:
-            key = f"{request_folder(request_id)}{standing.attempt:02d}-intent.json"
+            key = f"{request_folder(request_id)}{entry.attempt:02d}-intent.json"
             try:
                 known[request_id] = _existing_by(read_event(deployment.store, key), key)
             except (ObjectNotFound, ObjectUnreadable) as error:
-                if standing.state is RequestState.UNKNOWN and isinstance(error, ObjectNotFound):
+                if entry.state is RequestState.UNKNOWN and isinstance(error, ObjectNotFound):
                     return None  # a later version's, all of it
                 _LOG.warning("%s", error)
-                ended = _existing_by_end(deployment.store, request_id, standing)
+                ended = _existing_by_end(deployment.store, request_id, entry)
                 # As large as can be: whatever it bought is then not bought again, and the rest waits for its mending.
-                known[request_id] = ended or Existing(count=LARGEST_REQUEST, bought_for=declaration.name)
+                known[request_id] = ended or Existing(count=LARGEST_REQUEST, bought_for=config.name)
         return known[request_id]
 
     requests = plan_requests(
-        wanted, models=deployment.models, standings_of=deployment.standings.begun, existing_of=existing_of
+        wanted, models=deployment.models, entries_of=deployment.entries.begun, existing_of=existing_of
     )
-    prices = _prices_for(requests, declaration.name, deployment)
+    prices = _prices_for(requests, config.name, deployment)
     requests = reckon_with(prices, requests)
-    if declaration.approval is not None:
+    if config.approval is not None:
         requests = with_sample(
-            requests, declaration, partition, deployment.store, deployment.models, credits_beside=credits_beside
+            requests, config, partition, deployment.store, deployment.models, credits_beside=credits_beside
         )
         requests = reckon_with(prices, requests)  # a sample is cut anew
     quote = quote_plan(
         requests,
         wanted=snapshot.wanted + extra,
-        dataset=declaration.name,
+        dataset=config.name,
         replacements=extra,
         prices=prices,
         open_requests=open_in_plan(deployment.store, requests),
@@ -163,14 +163,12 @@ def _prices_for(requests: pd.DataFrame, dataset: str, deployment: Deployment) ->
     return deployment.prices.of(dataset) if may_be_bought.any() else {}
 
 
-def _replacements(
-    declaration: DatasetDeclaration, partition: str, store: ObjectStore, earlier: pd.DataFrame
-) -> Replacements:
+def _replacements(config: DatasetConfig, partition: str, store: ObjectStore, earlier: pd.DataFrame) -> Replacements:
     """The rejects among the images of the latest manifest, by the rules as they are declared now. Reads no image."""
-    rounds = declaration.regenerate.max_rounds
-    if not rounds or not declaration.quality.rejects:
+    rounds = config.regenerate.max_rounds
+    if not rounds or not config.quality.rejects:
         return NONE_REPLACED
-    judged = judge_partition(declaration, partition, store, earlier, measure=False)
+    judged = judge_partition(config, partition, store, earlier, measure=False)
     rejected = earlier[earlier["image_id"].isin(list(judged.reject_reasons))]
     return Replacements.of(zip(rejected["spec_id"], rejected["sample"], strict=True), max_rounds=rounds)
 
@@ -189,11 +187,11 @@ def _existing_by(intent: LedgerEvent, key: str) -> Existing:
     return Existing(count=intent.count, bought_for=intent.dataset)
 
 
-def _existing_by_end(store: ObjectStore, request_id: str, standing: Standing) -> Existing | None:
+def _existing_by_end(store: ObjectStore, request_id: str, entry: LedgerEntry) -> Existing | None:
     """What a request holds whose intent cannot be read, where its end tells it."""
-    if standing.is_final:
+    if entry.is_final:
         with suppress(ObjectUnreadable):
-            ending = read_event(store, final_key(request_id, standing))
+            ending = read_event(store, final_key(request_id, entry))
             if isinstance(ending, Completed | Failed | Blocked):
                 return Existing(count=ending.count, bought_for=ending.dataset)
     return None
@@ -208,12 +206,12 @@ def _existing_in(manifest: pd.DataFrame) -> dict[str, Existing]:
     return {str(request_id): Existing(count=int(count), bought_for=str(dataset)) for request_id, count, dataset in rows}
 
 
-def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> pd.DataFrame:
+def load_manifest(store: ObjectStore, config: DatasetConfig, partition: str) -> pd.DataFrame:
     """The manifest as it was last written; empty where there is none, or none that can be read.
 
     Everything in it stands elsewhere as well, so one that is torn or another's counts as none, and is built anew.
     """
-    key = declaration.key("manifest", partition)
+    key = config.key("manifest", partition)
     try:
         return read_manifest(store.read(key), key=key)
     except ObjectNotFound:
@@ -223,24 +221,24 @@ def load_manifest(store: ObjectStore, declaration: DatasetDeclaration, partition
     return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in MANIFEST_COLUMNS.items()})
 
 
-def write_plan(store: ObjectStore, declaration: DatasetDeclaration, partition: str, plan: Plan) -> str:
+def write_plan(store: ObjectStore, config: DatasetConfig, partition: str, plan: Plan) -> str:
     """Keep a plan, and which requests are its sample; the latest plan stands. Versions of long ago are deleted.
 
     Returns:
         Its version: what a run goes by that is to buy, count and report this plan and no other.
     """
-    keep_planned_sample(store, declaration, partition, plan.requests)
+    keep_planned_sample(store, config, partition, plan.requests)
     made_from = {} if plan.snapshot is None else {SNAPSHOT: plan.snapshot}
     facts = {"wanted": plan.quote.wanted, **plan.replacements.to_facts(), **made_from}
-    version = write_version(store, declaration, "requests", partition, to_parquet(plan.requests, facts))
-    delete_old_versions(store, declaration, "requests", partition, keep=version)
+    version = write_version(store, config, "requests", partition, to_parquet(plan.requests, facts))
+    delete_old_versions(store, config, "requests", partition, keep=version)
     if plan.snapshot is not None:
-        delete_old_versions(store, declaration, "prompts", partition, keep=plan.snapshot)
+        delete_old_versions(store, config, "prompts", partition, keep=plan.snapshot)
     return version
 
 
 def pin_plans(
-    store: ObjectStore, declaration: DatasetDeclaration, partitions: Iterable[str], known: Mapping[str, str]
+    store: ObjectStore, config: DatasetConfig, partitions: Iterable[str], known: Mapping[str, str]
 ) -> dict[str, str]:
     """The versions of the plans that a run goes by to its end: those that are known, else the latest.
 
@@ -252,13 +250,11 @@ def pin_plans(
             pinned[partition] = known[partition]
             continue
         with suppress(ObjectNotFound):
-            pinned[partition] = read_latest(store, declaration, "requests", partition)[1]
+            pinned[partition] = read_latest(store, config, "requests", partition)[1]
     return pinned
 
 
-def read_plan_object(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
-) -> bytes:
+def read_plan_object(store: ObjectStore, config: DatasetConfig, partition: str, version: str | None = None) -> bytes:
     """The Parquet bytes of the plan of this version; without one, of the latest.
 
     Raises:
@@ -266,37 +262,33 @@ def read_plan_object(
             is gone.
     """
     if version is not None:
-        return read_version(store, declaration, "requests", partition, version)
+        return read_version(store, config, "requests", partition, version)
     try:
-        return store.read(declaration.key("requests", partition))
+        return store.read(config.key("requests", partition))
     except ObjectNotFound as error:
         raise StoreError(
-            f"{declaration.name}, partition {partition}, was not planned yet; materialise generation_requests first"
+            f"{config.name}, partition {partition}, was not planned yet; materialise generation_requests first"
         ) from error
 
 
-def load_plan(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
-) -> pd.DataFrame:
+def load_plan(store: ObjectStore, config: DatasetConfig, partition: str, version: str | None = None) -> pd.DataFrame:
     """The plan of this version; without one, the latest.
 
     Raises:
         StoreError: As `read_plan_object`.
         ObjectUnreadable: What stands there is no plan.
     """
-    return load_kept_plan(store, declaration, partition, version).requests
+    return load_kept_plan(store, config, partition, version).requests
 
 
-def load_kept_plan(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
-) -> KeptPlan:
+def load_kept_plan(store: ObjectStore, config: DatasetConfig, partition: str, version: str | None = None) -> KeptPlan:
     """As `load_plan`, with what stands in the plan's facts.
 
     Raises:
         StoreError: As `read_plan_object`.
         ObjectUnreadable: What stands there is no plan.
     """
-    body, key = read_plan_object(store, declaration, partition, version), plan_key(declaration, partition, version)
+    body, key = read_plan_object(store, config, partition, version), plan_key(config, partition, version)
     with naming(key, remedy=PLAN_ANEW):
         facts = read_facts(body)
         return KeptPlan(
@@ -307,8 +299,8 @@ def load_kept_plan(
         )
 
 
-def plan_key(declaration: DatasetDeclaration, partition: str, version: str | None) -> str:
+def plan_key(config: DatasetConfig, partition: str, version: str | None) -> str:
     """Where the plan of this version stands; without one, the latest."""
     if version is None:
-        return declaration.key("requests", partition)
-    return version_key(declaration, "requests", partition, version)
+        return config.key("requests", partition)
+    return version_key(config, "requests", partition, version)

@@ -17,7 +17,7 @@ from datetime import timedelta
 from hashlib import sha256
 from types import MappingProxyType
 
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.errors import ObjectNotFound, StoreError
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET
@@ -32,55 +32,51 @@ def version_of(body: bytes) -> str:
     return sha256(body).hexdigest()[:_DIGITS]
 
 
-def version_key(
-    declaration: DatasetDeclaration, folder: str, partition: str, version: str, suffix: str = ".parquet"
-) -> str:
+def version_key(config: DatasetConfig, folder: str, partition: str, version: str, suffix: str = ".parquet") -> str:
     """Where a version stands."""
-    return declaration.key(folder, partition, f"/{version}{suffix}")
+    return config.key(folder, partition, f"/{version}{suffix}")
 
 
-def write_version(store: ObjectStore, declaration: DatasetDeclaration, folder: str, partition: str, body: bytes) -> str:
+def write_version(store: ObjectStore, config: DatasetConfig, folder: str, partition: str, body: bytes) -> str:
     """Keep Parquet bytes under their version, and then as the latest.
 
     Returns:
         The version.
     """
     version = version_of(body)
-    key = version_key(declaration, folder, partition, version)
+    key = version_key(config, folder, partition, version)
     # Written again where it stands already: its date says when it was last used.
     store.replace(key, body, content_type=PARQUET)
-    store.copy_from(store, key, declaration.key(folder, partition))
+    store.copy_from(store, key, config.key(folder, partition))
     return version
 
 
-def read_latest(store: ObjectStore, declaration: DatasetDeclaration, folder: str, partition: str) -> tuple[bytes, str]:
+def read_latest(store: ObjectStore, config: DatasetConfig, folder: str, partition: str) -> tuple[bytes, str]:
     """The latest, and its version, under which it stays what it is.
 
     Raises:
         ObjectNotFound: There is none.
     """
-    body = store.read(declaration.key(folder, partition))
+    body = store.read(config.key(folder, partition))
     version = version_of(body)
-    key = version_key(declaration, folder, partition, version)
+    key = version_key(config, folder, partition, version)
     if store.head(key) is None:  # written before there were versions, or a version that was deleted
         store.replace(key, body, content_type=PARQUET)
     return body, version
 
 
-def read_version(
-    store: ObjectStore, declaration: DatasetDeclaration, folder: str, partition: str, version: str
-) -> bytes:
+def read_version(store: ObjectStore, config: DatasetConfig, folder: str, partition: str, version: str) -> bytes:
     """A version's bytes.
 
     Raises:
         StoreError: It was deleted, and the latest is another one.
     """
-    key = version_key(declaration, folder, partition, version)
+    key = version_key(config, folder, partition, version)
     try:
         return store.read(key)
     except ObjectNotFound as error:
         try:
-            latest = store.read(declaration.key(folder, partition))
+            latest = store.read(config.key(folder, partition))
         except ObjectNotFound:
             latest = b""
         if version_of(latest) != version:
@@ -91,21 +87,17 @@ def read_version(
         return latest
 
 
-def delete_old_versions(
-    store: ObjectStore, declaration: DatasetDeclaration, folder: str, partition: str, *, keep: str
-) -> None:
+def delete_old_versions(store: ObjectStore, config: DatasetConfig, folder: str, partition: str, *, keep: str) -> None:
     """Delete what was last written so long before the newest version that no run is at work on it; `keep` stays.
 
     Raises nothing: a store that lets nobody delete is one to work with.
     """
     with suppress(StoreError):
-        _delete_old_versions(store, declaration, folder, partition, keep=keep)
+        _delete_old_versions(store, config, folder, partition, keep=keep)
 
 
-def _delete_old_versions(
-    store: ObjectStore, declaration: DatasetDeclaration, folder: str, partition: str, *, keep: str
-) -> None:
-    infos = list(store.list(declaration.key(folder, partition, "/")))
+def _delete_old_versions(store: ObjectStore, config: DatasetConfig, folder: str, partition: str, *, keep: str) -> None:
+    infos = list(store.list(config.key(folder, partition, "/")))
     newest = max((info.last_modified for info in infos), default=None)
     for info in infos:
         name = info.key.rpartition("/")[2]

@@ -9,19 +9,19 @@ import re
 
 import numpy as np
 
-from seedream_assets.prompts.row_errors import Fault, IntArray
+from seedream_assets.prompts.row_errors import IntArray, RowError
 
 NOT_A_NUMBER = -1
 
 
-def whole_numbers(name: str, texts: list[str]) -> tuple[IntArray, dict[int, Fault]]:
+def whole_numbers(name: str, texts: list[str]) -> tuple[IntArray, dict[int, RowError]]:
     """Each text as a whole number: `NOT_A_NUMBER` and a fault where it is none.
 
     "512", "512.0" and "-1" are numbers; "1,024", "5e2", "512px", "12.5" and "true" are not. A number of more than 18
     digits counts as the largest one there is, which is out of every range.
     """
     numbers = np.full(len(texts), NOT_A_NUMBER, dtype=np.int64)
-    faults: dict[int, Fault] = {}
+    row_errors: dict[int, RowError] = {}
     for code, text in enumerate(texts):
         if text.isdecimal() and text.isascii() and len(text) <= 18:
             numbers[code] = int(text)
@@ -30,8 +30,8 @@ def whole_numbers(name: str, texts: list[str]) -> tuple[IntArray, dict[int, Faul
             size = int(digits or "0") if len(digits) <= 18 else np.iinfo(np.int64).max
             numbers[code] = -size if plain[1] else size
         else:
-            faults[code] = Fault(f"{name}_number", "a whole number in digits", _number_fix(text))
-    return numbers, faults
+            row_errors[code] = RowError(f"{name}_number", "a whole number in digits", _number_fix(text))
+    return numbers, row_errors
 
 
 def _number_fix(text: str) -> str:

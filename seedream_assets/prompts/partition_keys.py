@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 import pandas as pd
 
-from seedream_assets.config.dataset import UNPARTITIONED, DatasetDeclaration
+from seedream_assets.config.dataset import UNPARTITIONED, DatasetConfig
 from seedream_assets.config.deployment import Deployment
-from seedream_assets.config.partitions import MOST_PARTITIONS, fault_of_key, normal_key
+from seedream_assets.config.partitions import MOST_PARTITIONS, error_of_key, normal_key
 from seedream_assets.config.time_windows import TimeWindows
 from seedream_assets.errors import PromptTableError
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
@@ -48,40 +48,40 @@ class FoundPartitions:
         return tuple(self.sources)
 
 
-def find_partitions(declaration: DatasetDeclaration, deployment: Deployment, *, now: datetime) -> FoundPartitions:
+def find_partitions(config: DatasetConfig, deployment: Deployment, *, now: datetime) -> FoundPartitions:
     """Look for the partitions that the tables have now.
 
     Args:
-        declaration, deployment: Whose, and how S3 is reached.
+        config, deployment: Whose, and how S3 is reached.
         now: Aware; time partitions that are not complete by then are told apart.
 
     Raises:
         PromptTableError: A table is missing or broken, or has no such column; or an address cannot be listed.
     """
-    partitions = declaration.partitions
+    partitions = config.partitions
     if partitions.by == "none":
-        return FoundPartitions(sources={UNPARTITIONED: tuple(find_tables(declaration, deployment))})
+        return FoundPartitions(sources={UNPARTITIONED: tuple(find_tables(config, deployment))})
     if partitions.by == "table":
-        return _by_name(find_tables(declaration, deployment))
-    if partitions.column is not None and not declaration.has_partition_in_path:
-        return by_rows(declaration, find_tables(declaration, deployment), now=now)[0]
-    return _by_path(declaration, deployment, now)
+        return _by_name(find_tables(config, deployment))
+    if partitions.column is not None and not config.has_partition_in_path:
+        return by_rows(config, find_tables(config, deployment), now=now)[0]
+    return _by_path(config, deployment, now)
 
 
-def find_tables(declaration: DatasetDeclaration, deployment: Deployment) -> list[SourceFile]:
+def find_tables(config: DatasetConfig, deployment: Deployment) -> list[SourceFile]:
     """The files that a declaration without `{partition}` in its paths names."""
-    return find_sources(declaration.tables, base=Path(declaration.base), options=deployment.s3)
+    return find_sources(config.tables, base=Path(config.base), options=deployment.s3)
 
 
 def by_rows(
-    declaration: DatasetDeclaration, sources: Sequence[SourceFile], *, now: datetime
+    config: DatasetConfig, sources: Sequence[SourceFile], *, now: datetime
 ) -> tuple[FoundPartitions, pd.DataFrame]:
     """The partitions of tables in which a column decides, and the rows of all tables. Reads them."""
     labels = table_labels(sources)
     frames = {label: parse_prompt_file(fetch(source), source.name) for label, source in labels.items()}
     frame = join_prompt_tables(frames)
-    rows = partition_rows(frame, declaration.partitions)
-    keys, not_yet = _complete(declaration.partitions.windows, rows.keys, now)
+    rows = partition_rows(frame, config.partitions)
+    keys, not_yet = _complete(config.partitions.windows, rows.keys, now)
     return FoundPartitions(sources=dict.fromkeys(keys, tuple(sources)), not_yet=not_yet, rows=rows), frame
 
 
@@ -119,9 +119,9 @@ def _by_name(sources: Sequence[SourceFile]) -> FoundPartitions:
     unusable: dict[str, str] = {}
     usable: dict[str, tuple[SourceFile, ...]] = {}
     for name, found in named.items():
-        fault = fault_of_key(name)
-        if fault is not None:
-            unusable[found[0].name] = f"allowed is {fault.allowed}; rename the file: {fault.fix}"
+        row_error = error_of_key(name)
+        if row_error is not None:
+            unusable[found[0].name] = f"allowed is {row_error.allowed}; rename the file: {row_error.fix}"
         elif len(found) > 1:
             unusable[name] = f"{_and(found)} would both be this partition; rename one"
         else:
@@ -135,14 +135,14 @@ def _and(sources: Sequence[SourceFile]) -> str:
     return " and ".join(source.uri for source in sources)
 
 
-def _by_path(declaration: DatasetDeclaration, deployment: Deployment, now: datetime) -> FoundPartitions:
+def _by_path(config: DatasetConfig, deployment: Deployment, now: datetime) -> FoundPartitions:
     """Time partitions, by the place of `{partition}` in the path; tables whose path has none belong to all of them."""
-    windows = declaration.partitions.windows
+    windows = config.partitions.windows
     if windows is None:
         raise AssertionError("only time partitions stand in a path")
-    base = Path(declaration.base)
+    base = Path(config.base)
     found: dict[str, list[SourceFile]] = {}
-    for table in declaration.tables:
+    for table in config.tables:
         if PLACEHOLDER not in table:
             continue
         if table.startswith(("http://", "https://")):

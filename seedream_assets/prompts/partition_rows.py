@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from seedream_assets.config.partitions import MOST_PARTITIONS, Partitions, fault_of_key, normal_key
+from seedream_assets.config.partitions import MOST_PARTITIONS, Partitions, error_of_key, normal_key
 from seedream_assets.config.time_windows import TimeWindows, parse_moment
 from seedream_assets.errors import PromptTableError
 from seedream_assets.prompts.cells import Texts, as_text
 from seedream_assets.prompts.columns import BROKEN_ROW, ROW_NUMBER, TABLE
 from seedream_assets.prompts.rejections import describe_rows
-from seedream_assets.prompts.row_errors import TEXT, Cells, Fault, FaultLog, IntArray
+from seedream_assets.prompts.row_errors import TEXT, Cells, IntArray, RowError, RowErrorLog
 
 NO_PARTITION = -1
 
@@ -78,14 +78,14 @@ def partition_rows(frame: pd.DataFrame, partitions: Partitions) -> PartitionedRo
     column = _column(frame, partitions.column or "")
     broken = as_text(frame[BROKEN_ROW]) if BROKEN_ROW in frame.columns else Texts.of([None] * len(frame))
     broken_rows = np.flatnonzero(broken.filled())
-    faults_log = FaultLog(len(frame))
+    faults_log = RowErrorLog(len(frame))
     faults_log.settle(broken_rows, broken.take(broken_rows).strings())
     cells = as_text(frame[column]).without(broken_rows).distinct(column)
     windows = partitions.windows
-    keys, faults = _keys_of_values(cells) if windows is None else _keys_of_moments(cells, windows)
-    faults_log.reject_cells(np.arange(len(frame)), cells, faults)
+    keys, row_errors = _keys_of_values(cells) if windows is None else _keys_of_moments(cells, windows)
+    faults_log.reject_cells(np.arange(len(frame)), cells, row_errors)
     empty = np.flatnonzero((cells.codes < 0) & ~faults_log.rejected)
-    if (nothing := fault_of_key("")) is not None:
+    if (nothing := error_of_key("")) is not None:
         faults_log.reject(empty, column, [""] * len(empty), nothing)
     names = list(dict.fromkeys(key for key in keys if key is not None))
     if windows is not None:
@@ -120,20 +120,20 @@ def _column(frame: pd.DataFrame, asked: str) -> str:
     return found
 
 
-def _keys_of_values(cells: Cells) -> tuple[list[str | None], dict[int, Fault]]:
-    faults: dict[int, Fault] = {}
+def _keys_of_values(cells: Cells) -> tuple[list[str | None], dict[int, RowError]]:
+    row_errors: dict[int, RowError] = {}
     keys: list[str | None] = []
     for code, text in enumerate(cells.texts):
         key = normal_key(text)
-        fault = fault_of_key(key)
-        if fault is not None:
-            faults[code] = fault
-        keys.append(None if fault else key)
-    return keys, faults
+        row_error = error_of_key(key)
+        if row_error is not None:
+            row_errors[code] = row_error
+        keys.append(None if row_error else key)
+    return keys, row_errors
 
 
-def _keys_of_moments(cells: Cells, windows: TimeWindows) -> tuple[list[str | None], dict[int, Fault]]:
-    faults: dict[int, Fault] = {}
+def _keys_of_moments(cells: Cells, windows: TimeWindows) -> tuple[list[str | None], dict[int, RowError]]:
+    row_errors: dict[int, RowError] = {}
     keys: list[str | None] = []
     first = windows.first
     for code, text in enumerate(cells.texts):
@@ -143,13 +143,13 @@ def _keys_of_moments(cells: Cells, windows: TimeWindows) -> tuple[list[str | Non
         except (OverflowError, ValueError):  # the first or the last days that a calendar has
             begin = None
         if begin is None:
-            faults[code] = Fault(
+            row_errors[code] = RowError(
                 "partition_date",
                 "a date or time in ISO 8601, as 2026-11-01 or 2026-11-01T06:30:00+01:00",
                 "write the date so; 01.11.2026 and 11/01/2026 mean different days to different people",
             )
         keys.append(windows.name(begin) if begin is not None and begin >= first else None)
-    return keys, faults
+    return keys, row_errors
 
 
 def _places(frame: pd.DataFrame) -> pd.DataFrame:
@@ -163,4 +163,4 @@ def _places(frame: pd.DataFrame) -> pd.DataFrame:
 def no_rejections() -> pd.DataFrame:
     """No row, with the columns of `CheckedPrompts.rejected`."""
     places = pd.DataFrame({"row_number": np.empty(0, dtype=np.int64), "table": pd.Series([], dtype=TEXT)})
-    return FaultLog(0).rejections(places)
+    return RowErrorLog(0).rejections(places)

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import pandas as pd
 
-from seedream_assets.errors import DeclarationError, PromptTableError
+from seedream_assets.errors import ConfigError, PromptTableError
 
 REASONS_TOLD = 5
 _PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,9})?)\s*%\s*", re.ASCII)
@@ -39,10 +39,10 @@ class MaxRejected:
         """What a dataset declares: 20 (rows), 0.05 or "5%" (of the rows).
 
         Raises:
-            DeclarationError: It is neither. 1.0 is refused as well, since it may be meant as one row or as all.
+            ConfigError: It is neither. 1.0 is refused as well, since it may be meant as one row or as all.
         """
         told = str(given)
-        refusal = DeclarationError(f"prompts.max_rejected: got {given!r}, {_ALLOWED}")
+        refusal = ConfigError(f"prompts.max_rejected: got {given!r}, {_ALLOWED}")
         if isinstance(given, bool):
             raise refusal
         if isinstance(given, int) or (isinstance(given, str) and re.fullmatch(r"\d{1,18}", told, re.ASCII)):

@@ -20,7 +20,7 @@ LONGEST_SHOWN_VALUE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RowError:
     """Why a cell is not accepted: a short word for machines, what is allowed and what to do for people."""
 
     rule: str
@@ -53,7 +53,7 @@ class Cells:
         return Cells(column=self.column, texts=[*self.texts, default], codes=codes)
 
 
-class FaultLog:
+class RowErrorLog:
     """Collects the faults of one table. A row is a position in the checked frame, from 0."""
 
     def __init__(self, row_count: int) -> None:
@@ -65,28 +65,32 @@ class FaultLog:
 
     def settle(self, rows: IntArray, reasons: Sequence[str]) -> None:
         """Reject rows whose cells cannot be told apart; nothing else about them is worth telling."""
-        found = [Fault("broken_row", "a row that fits the header", reason) for reason in reasons]
+        found = [RowError("broken_row", "a row that fits the header", reason) for reason in reasons]
         self.rejected[rows] = self._settled[rows] = True
         self._settlements.append(_entries(rows, "", [""] * len(rows), found))
 
-    def reject(self, rows: IntArray, column: str, values: Sequence[str], faults: Fault | Sequence[Fault]) -> None:
-        """Note a violation in each of `rows`; `values` and `faults` run parallel to them."""
+    def reject(
+        self, rows: IntArray, column: str, values: Sequence[str], row_errors: RowError | Sequence[RowError]
+    ) -> None:
+        """Note a violation in each of `rows`; `values` and `row_errors` run parallel to them."""
         if len(rows):
             self.rejected[rows] = True
-            self._rejections.append(_entries(rows, column, values, faults))
+            self._rejections.append(_entries(rows, column, values, row_errors))
 
-    def reject_cells(self, rows: IntArray, cells: Cells, faults: Mapping[int, Fault]) -> None:
+    def reject_cells(self, rows: IntArray, cells: Cells, row_errors: Mapping[int, RowError]) -> None:
         """Note a violation in each of `rows` whose text (by its position in `cells.texts`) has a fault."""
-        self.reject(*_hit(rows, cells, faults))
+        self.reject(*_hit(rows, cells, row_errors))
 
-    def warn(self, rows: IntArray, column: str, values: Sequence[str], faults: Fault | Sequence[Fault]) -> None:
+    def warn(
+        self, rows: IntArray, column: str, values: Sequence[str], row_errors: RowError | Sequence[RowError]
+    ) -> None:
         """Note something unusual in each of `rows`, which stay accepted."""
         if len(rows):
-            self._warnings.append(_entries(rows, column, values, faults))
+            self._warnings.append(_entries(rows, column, values, row_errors))
 
-    def warn_cells(self, rows: IntArray, cells: Cells, faults: Mapping[int, Fault]) -> None:
+    def warn_cells(self, rows: IntArray, cells: Cells, row_errors: Mapping[int, RowError]) -> None:
         """Note something unusual in each of `rows` whose text has a fault; see `reject_cells`."""
-        self.warn(*_hit(rows, cells, faults))
+        self.warn(*_hit(rows, cells, row_errors))
 
     def rejections(self, places: pd.DataFrame) -> pd.DataFrame:
         """Every violation, by row and column. `places` has `row_number` and `table` for every position."""
@@ -102,24 +106,28 @@ def shown(value: str, longest: int = LONGEST_SHOWN_VALUE) -> str:
     return value if len(value) <= longest else value[: longest - 1] + "…"
 
 
-def _hit(rows: IntArray, cells: Cells, faults: Mapping[int, Fault]) -> tuple[IntArray, str, list[str], list[Fault]]:
-    hit = np.flatnonzero(np.isin(cells.codes, list(faults))) if faults else np.empty(0, dtype=np.int64)
+def _hit(
+    rows: IntArray, cells: Cells, row_errors: Mapping[int, RowError]
+) -> tuple[IntArray, str, list[str], list[RowError]]:
+    hit = np.flatnonzero(np.isin(cells.codes, list(row_errors))) if row_errors else np.empty(0, dtype=np.int64)
     codes = cells.codes[hit].tolist()
-    return rows[hit], cells.column, [cells.texts[code] for code in codes], [faults[code] for code in codes]
+    return rows[hit], cells.column, [cells.texts[code] for code in codes], [row_errors[code] for code in codes]
 
 
 def _left_out(noted: list[pd.DataFrame], rows: BoolArray) -> list[pd.DataFrame]:
     return [entries[~rows[entries["position"].to_numpy()]] for entries in noted]
 
 
-def _entries(rows: IntArray, column: str, values: Sequence[str], faults: Fault | Sequence[Fault]) -> pd.DataFrame:
-    each = [faults] * len(rows) if isinstance(faults, Fault) else faults
+def _entries(
+    rows: IntArray, column: str, values: Sequence[str], row_errors: RowError | Sequence[RowError]
+) -> pd.DataFrame:
+    each = [row_errors] * len(rows) if isinstance(row_errors, RowError) else row_errors
     texts = {
         "column": [column] * len(rows),
         "value": [shown(value) for value in values],
-        "rule": [fault.rule for fault in each],
-        "allowed": [fault.allowed for fault in each],
-        "fix": [fault.fix for fault in each],
+        "rule": [row_error.rule for row_error in each],
+        "allowed": [row_error.allowed for row_error in each],
+        "fix": [row_error.fix for row_error in each],
     }
     return pd.DataFrame({"position": rows, **{name: pd.Series(cells, dtype=TEXT) for name, cells in texts.items()}})
 

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from seedream_assets.config.redaction import without_credentials
-from seedream_assets.errors import DeclarationError, PromptTableError, StoreError
+from seedream_assets.errors import ConfigError, PromptTableError, StoreError
 from seedream_assets.prompts.source_file import SourceFile, too_large
 from seedream_assets.storage.s3 import LargerThanAsked, S3Store
 from seedream_assets.storage.s3_client import S3Options, make_s3_client
@@ -53,7 +53,7 @@ class S3Sources:
                 infos = [info for info in store.list(key[: wildcard.start()]) if matches(pattern, info.key.split("/"))]
             else:
                 infos = []
-        except (StoreError, DeclarationError) as error:
+        except (StoreError, ConfigError) as error:
             raise PromptTableError(f"cannot look for {without_credentials(location)}: {error}") from error
         if not infos:
             raise PromptTableError(

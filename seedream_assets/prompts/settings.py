@@ -17,10 +17,10 @@ from seedream_assets.config.models import Limit, ModelSpec, SizePolicy, Source
 from seedream_assets.errors import LimitError
 from seedream_assets.prompts.numbers import NOT_A_NUMBER, whole_numbers
 from seedream_assets.prompts.references import read_references, read_strength
-from seedream_assets.prompts.row_errors import Cells, Fault, FaultLog, IntArray
+from seedream_assets.prompts.row_errors import Cells, IntArray, RowError, RowErrorLog
 
 Values = npt.NDArray[Any]
-Reading = tuple[Values, dict[int, Fault]]
+Reading = tuple[Values, dict[int, RowError]]
 
 # Images per prompt. Our own bound: a size that slipped into the wrong column must not become an order.
 LARGEST_QUANTITY = 10_000
@@ -55,13 +55,13 @@ class Setting:
 
 
 def read_settings(
-    cells: Mapping[str, Cells], rows: IntArray, model: ModelSpec, size_policy: SizePolicy, faults: FaultLog
+    cells: Mapping[str, Cells], rows: IntArray, model: ModelSpec, size_policy: SizePolicy, row_errors: RowErrorLog
 ) -> dict[str, Setting]:
     """The settings of `rows`, which are all for this model.
 
     Args:
         cells: Every setting's cells for these rows, none of them empty (an empty text means none).
-        rows: Positions of the rows in the table, to name them in `faults`.
+        rows: Positions of the rows in the table, to name them in `row_errors`.
 
     Returns:
         Values are int64 for width, height, quantity and seed (`NOT_A_NUMBER` for no seed), bool for public, str for the
@@ -70,24 +70,24 @@ def read_settings(
     settings: dict[str, Setting] = {}
     for name, read in _READERS.items():
         found, wrong = read(cells[name].texts, model)
-        faults.reject_cells(rows, cells[name], wrong)
+        row_errors.reject_cells(rows, cells[name], wrong)
         settings[name] = Setting(found, cells[name].codes)
-    settings["references"] = _references(cells["references"], settings["reference_strength"], rows, model, faults)
-    _check_size(cells, settings, rows, model, size_policy, faults)
-    _check_last_seed(cells, settings, rows, model, faults)
+    settings["references"] = _references(cells["references"], settings["reference_strength"], rows, model, row_errors)
+    _check_size(cells, settings, rows, model, size_policy, row_errors)
+    _check_last_seed(cells, settings, rows, model, row_errors)
     return settings
 
 
 def _number(name: str, limit_of: Callable[[ModelSpec], Limit], *, optional: bool = False) -> Callable[..., Reading]:
     def read(texts: list[str], model: ModelSpec) -> Reading:
         limit = limit_of(model)
-        numbers, faults = whole_numbers(name, texts)
+        numbers, row_errors = whole_numbers(name, texts)
         for code in np.flatnonzero((numbers < limit.low) | (numbers > limit.high)).tolist():
-            if code not in faults:
-                faults[code] = Fault(f"{name}_range", str(limit), _range_fix(int(numbers[code]), limit))
+            if code not in row_errors:
+                row_errors[code] = RowError(f"{name}_range", str(limit), _range_fix(int(numbers[code]), limit))
         if optional and "" in texts:
-            faults.pop(texts.index(""))
-        return numbers, faults
+            row_errors.pop(texts.index(""))
+        return numbers, row_errors
 
     return read
 
@@ -96,36 +96,36 @@ def _range_fix(number: int, limit: Limit) -> str:
     return f"lower it to {limit.high:.0f} or less" if number > limit.high else f"raise it to {limit.low:.0f} or more"
 
 
-def _words(read_word: Callable[[str, ModelSpec], str | bool | Fault], dtype: type) -> Callable[..., Reading]:
+def _words(read_word: Callable[[str, ModelSpec], str | bool | RowError], dtype: type) -> Callable[..., Reading]:
     def read(texts: list[str], model: ModelSpec) -> Reading:
         read_texts = [read_word(text, model) for text in texts]
-        faults = {code: found for code, found in enumerate(read_texts) if isinstance(found, Fault)}
-        words = [dtype() if isinstance(found, Fault) else found for found in read_texts]
-        return np.array(words, dtype=object if dtype is str else dtype), faults
+        row_errors = {code: found for code, found in enumerate(read_texts) if isinstance(found, RowError)}
+        words = [dtype() if isinstance(found, RowError) else found for found in read_texts]
+        return np.array(words, dtype=object if dtype is str else dtype), row_errors
 
     return read
 
 
-def _style(text: str, model: ModelSpec) -> str | Fault:
+def _style(text: str, model: ModelSpec) -> str | RowError:
     try:
         return model.style_name(text)
     except LimitError as error:
-        return Fault("style", error.allowed, error.fix)
+        return RowError("style", error.allowed, error.fix)
 
 
-def _prompt_enhance(text: str, model: ModelSpec) -> str | Fault:
+def _prompt_enhance(text: str, model: ModelSpec) -> str | RowError:
     word = text.casefold()
     mode = "ON" if word in YES else "OFF" if word in NO else word.upper()
     if mode in model.prompt_enhance:
         return mode
-    return Fault("prompt_enhance", "one of " + ", ".join(model.prompt_enhance), "use one of these words")
+    return RowError("prompt_enhance", "one of " + ", ".join(model.prompt_enhance), "use one of these words")
 
 
-def _public(text: str, _: ModelSpec) -> bool | Fault:
+def _public(text: str, _: ModelSpec) -> bool | RowError:
     word = text.casefold()
     if word in (*YES, *NO):
         return word in YES
-    return Fault("public", "true or false, yes or no, 1 or 0", "write true or false")
+    return RowError("public", "true or false, yes or no, 1 or 0", "write true or false")
 
 
 _READERS: Mapping[str, Callable[[list[str], ModelSpec], Reading]] = {
@@ -145,7 +145,7 @@ def _quantity(source: Source) -> Limit:
     return Limit(low=1, high=LARGEST_QUANTITY, unit="images per prompt", source=source)
 
 
-def _references(cells: Cells, strengths: Setting, rows: IntArray, model: ModelSpec, faults: FaultLog) -> Setting:
+def _references(cells: Cells, strengths: Setting, rows: IntArray, model: ModelSpec, row_errors: RowErrorLog) -> Setting:
     """Each distinct pair of a cell and a strength is read once."""
     words = [*model.reference_strengths, ""]
     places = np.array([words.index(word) for word in strengths.values], dtype=np.int64)
@@ -156,9 +156,9 @@ def _references(cells: Cells, strengths: Setting, rows: IntArray, model: ModelSp
         read_references(text, words[pair % len(words)] or words[0], model)
         for text, pair in zip(texts, distinct.tolist(), strict=True)
     ]
-    wrong = {code: found for code, found in enumerate(read) if isinstance(found, Fault)}
-    faults.reject_cells(rows, Cells(column=cells.column, texts=texts, codes=codes.astype(np.int64)), wrong)
-    return Setting(np.array(["" if isinstance(found, Fault) else found for found in read], dtype=object), codes)
+    wrong = {code: found for code, found in enumerate(read) if isinstance(found, RowError)}
+    row_errors.reject_cells(rows, Cells(column=cells.column, texts=texts, codes=codes.astype(np.int64)), wrong)
+    return Setting(np.array(["" if isinstance(found, RowError) else found for found in read], dtype=object), codes)
 
 
 def _check_size(
@@ -167,7 +167,7 @@ def _check_size(
     rows: IntArray,
     model: ModelSpec,
     size_policy: SizePolicy,
-    faults: FaultLog,
+    row_errors: RowErrorLog,
 ) -> None:
     """Sizes that the hard limits allow and the provider does not serve well: a warning, or a fault if so wished."""
     width, height = settings["width"].of_rows(), settings["height"].of_rows()
@@ -179,17 +179,21 @@ def _check_size(
     refused = size_policy == "provider"
     remedy = "choose another size" if refused else "choose another size if the images disappoint"
     noted = {
-        code: Fault("size_provider" if refused else "size_unusual", allowed, f"{text}; {remedy}")
+        code: RowError("size_provider" if refused else "size_unusual", allowed, f"{text}; {remedy}")
         for code, text in enumerate(advice)
         if text is not None
     }
     texts = ["{}x{}".format(*divmod(size, base)) for size in distinct.tolist()]
     sizes = Cells(column=cells["width"].column, texts=texts, codes=codes.astype(np.int64))
-    (faults.reject_cells if refused else faults.warn_cells)(rows[legal], sizes, noted)
+    (row_errors.reject_cells if refused else row_errors.warn_cells)(rows[legal], sizes, noted)
 
 
 def _check_last_seed(
-    cells: Mapping[str, Cells], settings: Mapping[str, Setting], rows: IntArray, model: ModelSpec, faults: FaultLog
+    cells: Mapping[str, Cells],
+    settings: Mapping[str, Setting],
+    rows: IntArray,
+    model: ModelSpec,
+    row_errors: RowErrorLog,
 ) -> None:
     """A request's seed is the row's plus the number of its first image, so the last one must be in range too."""
     seed, quantity = settings["seed"].of_rows(), settings["quantity"].of_rows()
@@ -197,10 +201,10 @@ def _check_last_seed(
     hit = np.flatnonzero(known & (seed + quantity - 1 > model.seed.high))
     high = int(model.seed.high)
     found = [
-        Fault("seed_quantity_range", str(model.seed), f"with {q} images the seed is {high - q + 1} or less")
+        RowError("seed_quantity_range", str(model.seed), f"with {q} images the seed is {high - q + 1} or less")
         for q in quantity[hit].tolist()
     ]
-    faults.reject(rows[hit], cells["seed"].column, [str(number) for number in seed[hit].tolist()], found)
+    row_errors.reject(rows[hit], cells["seed"].column, [str(number) for number in seed[hit].tolist()], found)
 
 
 def _within(numbers: Values, limit: Limit) -> npt.NDArray[np.bool_]:

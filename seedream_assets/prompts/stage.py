@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, PromptTableError, StoreError
 from seedream_assets.planning.plan import reference_sources
@@ -51,7 +51,7 @@ PROMPT_DTYPES: Mapping[str, str] = {
     "public": "bool",
     "table": "string",
 }
-PASSENGER_PREFIX = "passenger:"
+EXTRA_COLUMN_PREFIX = "passenger:"
 FACT_NAMES = {"tables", "reference_hashes"}
 READ_ANEW = "read the table again: `seedream run` does, or materialise prompts"
 REJECTED, WARNINGS = ".rejected.parquet", ".warnings.parquet"
@@ -90,11 +90,11 @@ class PromptReader:
     """Reads the prompts of a dataset's partitions. Where they share their tables, these are read and parsed once.
 
     Args:
-        declaration, deployment: Whose, and what is allowed there.
+        config, deployment: Whose, and what is allowed there.
     """
 
-    def __init__(self, declaration: DatasetDeclaration, deployment: Deployment) -> None:
-        self._declaration = declaration
+    def __init__(self, config: DatasetConfig, deployment: Deployment) -> None:
+        self._config = config
         self._deployment = deployment
         self._latest: tuple[tuple[str, ...], pd.DataFrame, pd.DataFrame] | None = None
 
@@ -107,18 +107,18 @@ class PromptReader:
                 partition's own may have no rows: that partition is empty.
             PartitionKeyError: No partition of this dataset can have this name.
         """
-        declaration = self._declaration
-        declaration.partitions.refuse_unless_key(partition)
+        config = self._config
+        config.partitions.refuse_unless_key(partition)
         joined, tables = self._tables(partition)
-        snapshot_key = declaration.key("prompts", partition)
+        snapshot_key = config.key("prompts", partition)
         rows, misfits = rows_of_partition(
             joined,
-            declaration.partitions,
+            config.partitions,
             partition,
             had_rows=lambda: self._deployment.store.head(snapshot_key) is not None,
         )
-        checked = _with_rejected(check_prompt_table(rows, declaration.rules, self._deployment.models), misfits)
-        snapshot = _with_references(checked, tables, Path(declaration.base), self._deployment)
+        checked = _with_rejected(check_prompt_table(rows, config.rules, self._deployment.models), misfits)
+        snapshot = _with_references(checked, tables, Path(config.base), self._deployment)
         refuse_unless_enough(
             rows=len(rows),
             accepted=len(snapshot.checked.prompts),
@@ -126,26 +126,26 @@ class PromptReader:
             misfits=_count_rows(misfits),
             table_rows=len(joined),
             with_table=len(tables) > 1,
-            limit=declaration.max_rejected,
+            limit=config.max_rejected,
         )
         return snapshot
 
     def _tables(self, partition: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The rows of a partition's files, and what is known of the files."""
-        by_table = self._declaration.partitions.by == "table"
-        named = self._declaration.tables_of(partition)
+        by_table = self._config.partitions.by == "table"
+        named = self._config.tables_of(partition)
         wanted = (*named, partition) if by_table else named
         if self._latest is None or self._latest[0] != wanted:
-            sources = find_sources(named, base=Path(self._declaration.base), options=self._deployment.s3)
-            one_partition_s = by_table or self._declaration.has_partition_in_path
+            sources = find_sources(named, base=Path(self._config.base), options=self._deployment.s3)
+            one_partition_s = by_table or self._config.has_partition_in_path
             sources = [the_table(sources, partition)] if by_table else sources
             self._latest = (wanted, *_parse(sources, may_be_empty=one_partition_s))
         return self._latest[1:]
 
 
-def read_prompts(declaration: DatasetDeclaration, partition: str, deployment: Deployment) -> PromptSnapshot:
+def read_prompts(config: DatasetConfig, partition: str, deployment: Deployment) -> PromptSnapshot:
     """Read and check the prompts of one partition; see `PromptReader.read`."""
-    return PromptReader(declaration, deployment).read(partition)
+    return PromptReader(config, deployment).read(partition)
 
 
 def _parse(sources: Sequence[SourceFile], *, may_be_empty: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -202,7 +202,7 @@ def _quarantine(checked: CheckedPrompts, reasons: Mapping[str, str]) -> CheckedP
     without = replace(
         checked,
         prompts=prompts[~out].reset_index(drop=True),
-        passengers=checked.passengers[~out].reset_index(drop=True),
+        extra_columns=checked.extra_columns[~out].reset_index(drop=True),
     )
     return _with_rejected(without, rejected)
 
@@ -224,7 +224,7 @@ def _quoted(source: str) -> str:
 
 
 def write_snapshot(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, snapshot: PromptSnapshot
+    store: ObjectStore, config: DatasetConfig, partition: str, snapshot: PromptSnapshot
 ) -> PromptSnapshot:
     """Keep a snapshot, its rejected rows and its reference images. The latest reading stands; images never change.
 
@@ -234,28 +234,26 @@ def write_snapshot(
     for body in snapshot.reference_bodies.values():
         keep_reference(store, body)
     checked = snapshot.checked
-    passengers = checked.passengers.add_prefix(PASSENGER_PREFIX)
+    extra_columns = checked.extra_columns.add_prefix(EXTRA_COLUMN_PREFIX)
     facts = {
         "tables": snapshot.tables.to_dict("records"),
         "reference_hashes": dict(snapshot.reference_hashes),
         "rejected_rows": snapshot.rejected_rows,
         "warnings": len(checked.warnings),
     }
-    body = to_parquet(pd.concat([checked.prompts, passengers], axis="columns"), facts)
+    body = to_parquet(pd.concat([checked.prompts, extra_columns], axis="columns"), facts)
     version = version_of(body)
     for suffix, frame in ((REJECTED, checked.rejected), (WARNINGS, checked.warnings)):
         remarks = to_parquet(frame, facts)
         if len(frame):
-            store.replace(
-                version_key(declaration, "prompts", partition, version, suffix), remarks, content_type=PARQUET
-            )
-        store.replace(declaration.key("prompts", partition, suffix), remarks, content_type=PARQUET)
-    write_version(store, declaration, "prompts", partition, body)
+            store.replace(version_key(config, "prompts", partition, version, suffix), remarks, content_type=PARQUET)
+        store.replace(config.key("prompts", partition, suffix), remarks, content_type=PARQUET)
+    write_version(store, config, "prompts", partition, body)
     return replace(snapshot, version=version)
 
 
 def load_snapshot(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
+    store: ObjectStore, config: DatasetConfig, partition: str, version: str | None = None
 ) -> PromptSnapshot:
     """A snapshot of this version; without one, as it was last written.
 
@@ -263,29 +261,29 @@ def load_snapshot(
         StoreError: There is none; `prompts` has not been materialised for this partition, or this version is gone.
         ObjectUnreadable: What stands there is none.
     """
-    latest = partial(declaration.key, "prompts", partition)
-    key = latest() if version is None else version_key(declaration, "prompts", partition, version)
+    latest = partial(config.key, "prompts", partition)
+    key = latest() if version is None else version_key(config, "prompts", partition, version)
     try:
         if version is None:
-            body, version = read_latest(store, declaration, "prompts", partition)
+            body, version = read_latest(store, config, "prompts", partition)
         else:
-            body = read_version(store, declaration, "prompts", partition, version)
+            body = read_version(store, config, "prompts", partition, version)
         with naming(key, remedy=READ_ANEW):
             frame, facts = from_parquet(body, PROMPT_DTYPES), read_facts(body)
         if not facts.keys() >= FACT_NAMES:
             raise ObjectUnreadable(key, found="is not a snapshot of prompts", remedy=READ_ANEW)
-        own = partial(version_key, declaration, "prompts", partition, version)
+        own = partial(version_key, config, "prompts", partition, version)
         rejected = _read_remarks(store, facts.get("rejected_rows"), own(REJECTED), latest(REJECTED))
         warnings = _read_remarks(store, facts.get("warnings"), own(WARNINGS), latest(WARNINGS))
     except ObjectNotFound as error:
         raise StoreError(
-            f"the prompts of {declaration.name}, partition {partition}, were not read yet; materialise prompts first"
+            f"the prompts of {config.name}, partition {partition}, were not read yet; materialise prompts first"
         ) from error
-    passengers = frame[[name for name in frame.columns if name not in PROMPT_DTYPES]]
+    extra_columns = frame[[name for name in frame.columns if name not in PROMPT_DTYPES]]
     return PromptSnapshot(
         checked=CheckedPrompts(
             prompts=frame[list(PROMPT_DTYPES)],
-            passengers=passengers.rename(columns=lambda name: name.removeprefix(PASSENGER_PREFIX)),
+            extra_columns=extra_columns.rename(columns=lambda name: name.removeprefix(EXTRA_COLUMN_PREFIX)),
             rejected=rejected,
             warnings=warnings,
         ),

@@ -22,7 +22,7 @@ from seedream_assets.prompts.columns import BROKEN_ROW, RESERVED, ROW_NUMBER, TA
 from seedream_assets.prompts.ids import check_given_ids, prompt_ids
 from seedream_assets.prompts.numbers import NOT_A_NUMBER
 from seedream_assets.prompts.recipe import Recipe
-from seedream_assets.prompts.row_errors import TEXT, BoolArray, Cells, Fault, FaultLog, IntArray
+from seedream_assets.prompts.row_errors import TEXT, BoolArray, Cells, IntArray, RowError, RowErrorLog
 from seedream_assets.prompts.settings import SETTINGS, Setting, Values, read_settings
 from seedream_assets.prompts.template import PromptTemplate
 from seedream_assets.prompts.text import check_lengths, check_texts, final_text
@@ -57,14 +57,14 @@ class CheckedPrompts:
             prompt), seed (Int64, NA for none), style, prompt_enhance (string, canonical), references (string, a JSON
             list as `prompts.references` writes it), reference_strength (string), public (bool), table (string, the
             label of the table that the row comes from, NA for none).
-        passengers: The table's other columns for the same rows under the same index, names and values as they were.
+        extra_columns: The table's other columns for the same rows under the same index, names and values as they were.
         rejected: One row per violation, by row and column: row_number (int64), column (the table's own name), value
             (at most 200 characters), rule (a short word), allowed, fix, table (all string).
         warnings: The same columns, about accepted rows.
     """
 
     prompts: pd.DataFrame
-    passengers: pd.DataFrame
+    extra_columns: pd.DataFrame
     rejected: pd.DataFrame
     warnings: pd.DataFrame
 
@@ -98,7 +98,7 @@ def check_prompt_table(
         PromptTableError: The table as a whole cannot be used: no prompt column, columns that are ambiguous or not
             there, a template that names what no column has.
         LimitError: A default of the recipe is not allowed.
-        DeclarationError: The template is no Jinja template.
+        ConfigError: The template is no Jinja template.
     """
     check_recipe(rules.recipe, models, rules.size_policy)
     return _checked(_Table.of(frame, rules, table), rules, models)
@@ -143,17 +143,17 @@ def _places(frame: pd.DataFrame, label: str | None) -> pd.DataFrame:
 
 
 def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedPrompts:
-    faults = FaultLog(len(table.cells))
+    row_errors = RowErrorLog(len(table.cells))
     broken = np.flatnonzero(table.broken.filled())
-    faults.settle(broken, table.broken.take(broken).strings())
-    prompts = _prompts(table, faults)
+    row_errors.settle(broken, table.broken.take(broken).strings())
+    prompts = _prompts(table, row_errors)
     ids = table.texts("prompt_id").without(broken)
-    check_given_ids(table.name("prompt_id"), ids, table.places, faults)
+    check_given_ids(table.name("prompt_id"), ids, table.places, row_errors)
     given = {name: table.texts(name).distinct(table.name(name)) for name in ("model", *SETTINGS)}
-    found = _settings(given, prompts, table.name("prompt"), rules, models, faults)
+    found = _settings(given, prompts, table.name("prompt"), rules, models, row_errors)
 
-    accepted = np.flatnonzero(~faults.rejected)
-    passengers = taken(table.cells.drop(columns=list(table.columns.values())), accepted)
+    accepted = np.flatnonzero(~row_errors.rejected)
+    extra_columns = taken(table.cells.drop(columns=list(table.columns.values())), accepted)
     settings = {name: setting.take(accepted) for name, setting in found.items()}
     own = {
         name: _own(name, settings[name], is_given=cells.codes[accepted] >= 0)
@@ -161,16 +161,16 @@ def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedP
         if name in table.columns
     }
     texts = prompts.take(accepted)
-    names = prompt_ids(texts, own, passengers, ids.take(accepted))
+    names = prompt_ids(texts, own, extra_columns, ids.take(accepted))
     return CheckedPrompts(
         prompts=_framed(taken(table.places, accepted), names, texts, settings),
-        passengers=passengers,
-        rejected=faults.rejections(table.places),
-        warnings=faults.warnings(table.places),
+        extra_columns=extra_columns,
+        rejected=row_errors.rejections(table.places),
+        warnings=row_errors.warnings(table.places),
     )
 
 
-def _prompts(table: _Table, faults: FaultLog) -> Texts:
+def _prompts(table: _Table, row_errors: RowErrorLog) -> Texts:
     """The final text of every row, null where there is none; notes what is wrong with it, but for its length."""
     column, texts = table.name("prompt"), table.texts("prompt")
     unrendered = np.empty(0, dtype=np.int64)
@@ -179,15 +179,15 @@ def _prompts(table: _Table, faults: FaultLog) -> Texts:
         used = table.template.columns(own_names | table.columns)
         cells = {name: as_text(table.cells[of]) for name, of in used.items()}
         rendered = table.template.render(cells, len(texts))
-        wrong = {row: text for row, text in enumerate(rendered) if isinstance(text, Fault)}
+        wrong = {row: text for row, text in enumerate(rendered) if isinstance(text, RowError)}
         if "prompt" in table.template.names:  # an empty prompt is told as such, not as a cell that the template misses
             filled = texts.filled()
-            wrong = {row: fault for row, fault in wrong.items() if filled[row]}
+            wrong = {row: row_error for row, row_error in wrong.items() if filled[row]}
         unrendered = np.array(list(wrong), dtype=np.int64)
-        faults.reject(unrendered, column, texts.take(unrendered).strings(), list(wrong.values()))
-        texts = Texts.of([None if isinstance(text, Fault) else text for text in rendered])
+        row_errors.reject(unrendered, column, texts.take(unrendered).strings(), list(wrong.values()))
+        texts = Texts.of([None if isinstance(text, RowError) else text for text in rendered])
     final = final_text(texts)
-    check_texts(column, final, unrendered, faults)
+    check_texts(column, final, unrendered, row_errors)
     return final
 
 
@@ -197,35 +197,35 @@ def _settings(
     prompt_column: str,
     rules: TableRules,
     models: ModelCatalog,
-    faults: FaultLog,
+    row_errors: RowErrorLog,
 ) -> dict[str, Setting]:
     """Every setting of every row; a row whose model is not allowed is judged by nothing else."""
     row_count = len(prompts)
     parts: dict[str, list[tuple[IntArray, Setting]]] = {name: [] for name in given}
     wanted = given["model"].take(np.arange(row_count), default=rules.recipe.model)
     found_models, wrong = _models(wanted.texts, models)
-    faults.reject_cells(np.arange(row_count), wanted, wrong)
+    row_errors.reject_cells(np.arange(row_count), wanted, wrong)
     for code, model in found_models.items():
         rows = np.flatnonzero(wanted.codes == code)
         defaults = rules.recipe.cells(model)
         cells = {name: given[name].take(rows, default=defaults[name]) for name in SETTINGS}
-        check_lengths(prompt_column, prompts, rows, model, faults)
+        check_lengths(prompt_column, prompts, rows, model, row_errors)
         of_model = Setting(np.array([model.name], dtype=object), np.zeros(len(rows), dtype=np.int64))
         parts["model"].append((rows, of_model))
-        for name, found in read_settings(cells, rows, model, rules.size_policy, faults).items():
+        for name, found in read_settings(cells, rows, model, rules.size_policy, row_errors).items():
             parts[name].append((rows, found))
     return {name: Setting.gathered(row_count, found, _NOTHING.get(name, _NO_WORD)) for name, found in parts.items()}
 
 
-def _models(names: list[str], models: ModelCatalog) -> tuple[dict[int, ModelSpec], dict[int, Fault]]:
+def _models(names: list[str], models: ModelCatalog) -> tuple[dict[int, ModelSpec], dict[int, RowError]]:
     spellings = {name.casefold(): name for name in models}
     found: dict[int, ModelSpec] = {}
-    wrong: dict[int, Fault] = {}
+    wrong: dict[int, RowError] = {}
     for code, name in enumerate(names):
         try:
             found[code] = models.find(spellings.get(name.casefold(), name))
         except LimitError as error:
-            wrong[code] = Fault("model", error.allowed, error.fix)
+            wrong[code] = RowError("model", error.allowed, error.fix)
     return found, wrong
 
 

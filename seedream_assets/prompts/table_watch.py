@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.prompts.partition_keys import FoundPartitions, by_rows, find_partitions, find_tables
 from seedream_assets.prompts.partition_rows import NO_PARTITION, row_hashes
@@ -36,22 +36,20 @@ class TableLook:
     is_settled: bool = True
 
 
-def look_at_tables(
-    declaration: DatasetDeclaration, deployment: Deployment, *, now: datetime, seen: str = ""
-) -> TableLook:
+def look_at_tables(config: DatasetConfig, deployment: Deployment, *, now: datetime, seen: str = "") -> TableLook:
     """Look at the tables. They are read only where a column decides and a file has changed.
 
     Args:
-        declaration, deployment: Whose, and how S3 is reached.
+        config, deployment: Whose, and how S3 is reached.
         now: Aware, this machine's; decides which time partitions are complete.
         seen: `tables` of an earlier look.
 
     Raises:
         PromptTableError: A table is missing or broken, or has no such column.
     """
-    if declaration.partitions.column is not None and not declaration.has_partition_in_path:
-        return _by_column(declaration, deployment, now=now, seen=seen)
-    found = find_partitions(declaration, deployment, now=now)
+    if config.partitions.column is not None and not config.has_partition_in_path:
+        return _by_column(config, deployment, now=now, seen=seen)
+    found = find_partitions(config, deployment, now=now)
     settled = {key: sources for key, sources in found.sources.items() if _are_settled(sources, now)}
     partitions = {key: digest(*_versions(sources)) for key, sources in settled.items()}
     tables = digest(*[part for key, content in partitions.items() for part in (key, content)]).hex()
@@ -63,9 +61,9 @@ def look_at_tables(
     )
 
 
-def _by_column(declaration: DatasetDeclaration, deployment: Deployment, *, now: datetime, seen: str) -> TableLook:
-    sources = find_tables(declaration, deployment)
-    windows = declaration.partitions.windows
+def _by_column(config: DatasetConfig, deployment: Deployment, *, now: datetime, seen: str) -> TableLook:
+    sources = find_tables(config, deployment)
+    windows = config.partitions.windows
     latest = windows.latest(now) if windows else None
     # A window that is complete now is a new partition of the same table.
     tables = digest(*_versions(sources), latest.isoformat() if latest else "").hex()
@@ -73,7 +71,7 @@ def _by_column(declaration: DatasetDeclaration, deployment: Deployment, *, now: 
         return TableLook(tables=seen, partitions=None, is_settled=False)
     if tables == seen:
         return TableLook(tables=tables, partitions=None)
-    found, frame = by_rows(declaration, sources, now=now)
+    found, frame = by_rows(config, sources, now=now)
     rows = found.rows
     if rows is None:
         raise AssertionError("a column decides")

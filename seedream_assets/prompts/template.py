@@ -12,8 +12,8 @@ from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError, meta
 
-from seedream_assets.errors import DeclarationError, PromptTableError
-from seedream_assets.prompts.row_errors import Fault
+from seedream_assets.errors import ConfigError, PromptTableError
+from seedream_assets.prompts.row_errors import RowError
 from seedream_assets.prompts.sandbox import MOST_CHARACTERS, MOST_WORK, BoundedEnvironment, TooMuch
 
 WHOLE_ROW = "row"
@@ -38,22 +38,22 @@ class PromptTemplate:
     """One compiled template.
 
     Raises:
-        DeclarationError: It is no Jinja template.
+        ConfigError: It is no Jinja template.
     """
 
     def __init__(self, source: str) -> None:
         if len(source) > LONGEST_TEMPLATE:
-            raise DeclarationError(f"template: it has {len(source)} characters; allowed are {LONGEST_TEMPLATE}")
+            raise ConfigError(f"template: it has {len(source)} characters; allowed are {LONGEST_TEMPLATE}")
         self._environment = BoundedEnvironment()
         self._environment.source_size = max(1, len(source))
         try:
             self._template: Template = self._environment.from_string(source)
             names = meta.find_undeclared_variables(self._environment.parse(source))
         except TemplateSyntaxError as error:
-            raise DeclarationError(f"template, line {error.lineno}: {error.message}") from error
+            raise ConfigError(f"template, line {error.lineno}: {error.message}") from error
         except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
             # Nested deeper than Python can; a number of more digits than it reads.
-            raise DeclarationError(f"template: it cannot be compiled ({type(error).__name__}: {error})") from error
+            raise ConfigError(f"template: it cannot be compiled ({type(error).__name__}: {error})") from error
         self.names = frozenset(names - set(self._environment.globals))
 
     def columns(self, columns: Mapping[str, str]) -> dict[str, str]:
@@ -74,7 +74,7 @@ class PromptTemplate:
         whole = dict(columns) if WHOLE_ROW in self.names - set(columns) else {}
         return whole | {name: columns[name] for name in self.names if name in columns}
 
-    def render(self, cells: Mapping[str, Iterable[str | None]], row_count: int) -> list[str | Fault]:
+    def render(self, cells: Mapping[str, Iterable[str | None]], row_count: int) -> list[str | RowError]:
         """The prompt of every row, or why there is none.
 
         Args:
@@ -87,7 +87,7 @@ class PromptTemplate:
         characters = 0
         empty = {name: EmptyCell(hint=f"the cell {name!r} is empty", name=name) for name in cells}
         with_row = WHOLE_ROW in self.names and WHOLE_ROW not in cells
-        prompts: list[str | Fault] = []
+        prompts: list[str | RowError] = []
         for texts in zip(*cells.values(), strict=True) if cells else ((),) * row_count:
             row: dict[str, Any] = {
                 name: empty[name] if text is None else text for name, text in zip(cells, texts, strict=True)
@@ -102,7 +102,7 @@ class PromptTemplate:
                 )
         return prompts
 
-    def _render_row(self, row: dict[str, Any]) -> str | Fault:
+    def _render_row(self, row: dict[str, Any]) -> str | RowError:
         try:
             self._environment.begin_row()
             return _bounded(self._template.render(row))
@@ -110,20 +110,20 @@ class PromptTemplate:
             told = (
                 str(error) if isinstance(error, TooMuch) else "it calls itself without end, or asks for too much memory"
             )
-            return Fault(
+            return RowError(
                 "template",
                 f"a prompt of at most {LONGEST_RENDERED} characters, texts of {MOST_CHARACTERS} on the way, {MOST_WORK} "
                 "steps for a row",
                 f"{told}; shorten what the template makes of this row",
             )
         except UndefinedError as error:
-            return Fault(
+            return RowError(
                 "template",
                 "a row that has what the template uses",
                 f"{error.message}; fill the cell, or say in the template what stands in for an empty one",
             )
         except _EXPRESSION_ERRORS as error:
-            return Fault("template", "a row that the template can be applied to", f"{type(error).__name__}: {error}")
+            return RowError("template", "a row that the template can be applied to", f"{type(error).__name__}: {error}")
 
 
 def _bounded(prompt: str) -> str:

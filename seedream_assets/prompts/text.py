@@ -11,7 +11,7 @@ import numpy as np
 
 from seedream_assets.config.models import ModelSpec
 from seedream_assets.prompts.cells import Texts
-from seedream_assets.prompts.row_errors import Fault, FaultLog, IntArray, shown
+from seedream_assets.prompts.row_errors import IntArray, RowError, RowErrorLog, shown
 
 LONGEST_SHOWN_PROMPT = 80
 # All of Unicode's Cc but newline and tab. Bidirectional marks and joiners are of other categories: they are text.
@@ -33,25 +33,25 @@ def final_text(prompts: Texts) -> Texts:
     return texts.without(np.flatnonzero(texts.filled() & ~shows))
 
 
-def check_texts(column: str, prompts: Texts, unrendered: IntArray, faults: FaultLog) -> None:
+def check_texts(column: str, prompts: Texts, unrendered: IntArray, row_errors: RowErrorLog) -> None:
     """Reject prompts that are empty or hold control characters; warn where a character was lost on the way.
 
     Args:
         column: The table's column to name.
         prompts: As `final_text` gives them.
         unrendered: Rows that have no prompt for a reason that is already noted.
-        faults: Where to note it.
+        row_errors: Where to note it.
     """
     empty = np.setdiff1d(np.flatnonzero(~prompts.filled()), unrendered)
-    nothing = Fault("prompt_empty", "a text that is not empty", "write a prompt, or take the row out")
-    faults.reject(empty, column, [""] * len(empty), nothing)
+    nothing = RowError("prompt_empty", "a text that is not empty", "write a prompt, or take the row out")
+    row_errors.reject(empty, column, [""] * len(empty), nothing)
     rows = controlled(prompts)
     texts = prompts.take(rows).strings()
-    faults.reject(rows, column, _shown(texts), [control_fault("prompt", text) for text in texts])
+    row_errors.reject(rows, column, _shown(texts), [control_fault("prompt", text) for text in texts])
     may_be_lost = prompts.any_byte(lambda byte: byte == _LOST_CHARACTER.encode()[0])
     rows = prompts.containing(_LOST_CHARACTER) if may_be_lost else np.empty(0, dtype=np.int64)
-    lost = Fault("replacement_character", "text without U+FFFD", "a letter was lost on the way here; type it again")
-    faults.warn(rows, column, _shown(prompts.take(rows).strings()), lost)
+    lost = RowError("replacement_character", "text without U+FFFD", "a letter was lost on the way here; type it again")
+    row_errors.warn(rows, column, _shown(prompts.take(rows).strings()), lost)
 
 
 def controlled(texts: Texts) -> IntArray:
@@ -61,23 +61,23 @@ def controlled(texts: Texts) -> IntArray:
     return np.empty(0, dtype=np.int64)
 
 
-def check_lengths(column: str, prompts: Texts, rows: IntArray, model: ModelSpec, faults: FaultLog) -> None:
+def check_lengths(column: str, prompts: Texts, rows: IntArray, model: ModelSpec, row_errors: RowErrorLog) -> None:
     """Reject prompts of `rows`, all for this model, that have more characters (code points) than it takes."""
     limit = model.prompt_characters
     lengths = prompts.lengths()[rows]
     over = lengths > limit.high
     found = [
-        Fault("prompt_length", str(limit), f"it has {length} characters; take {length - limit.high:.0f} of them out")
+        RowError("prompt_length", str(limit), f"it has {length} characters; take {length - limit.high:.0f} of them out")
         for length in lengths[over].tolist()
     ]
-    faults.reject(rows[over], column, _shown(prompts.take(rows[over]).strings()), found)
+    row_errors.reject(rows[over], column, _shown(prompts.take(rows[over]).strings()), found)
 
 
-def control_fault(name: str, text: str) -> Fault:
+def control_fault(name: str, text: str) -> RowError:
     """The fault of a text with a control character in it, with the place of the first one."""
     found = _CONTROL.search(text)
     place = f"U+{ord(found[0]):04X} at character {found.start() + 1}" if found else "it"
-    return Fault(f"{name}_control_character", "text without control characters", f"take {place} out")
+    return RowError(f"{name}_control_character", "text without control characters", f"take {place} out")
 
 
 def _shown(texts: list[str]) -> list[str]:

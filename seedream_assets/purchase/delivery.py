@@ -171,9 +171,9 @@ class Delivery:
             return key, marked
         # An earlier run stored this image: signed, so with other bytes than today's, or marked in another way; or the
         # image host serves other bytes today. What is stored stays.
-        standing, head = await self.store.read(key), await self.store.head(key)
+        entry, head = await self.store.read(key), await self.store.head(key)
         try:
-            kept = await self._inspect(standing, end_may_lack=True)
+            kept = await self._inspect(entry, end_may_lack=True)
         except DownloadError as error:
             raise ObjectUnreadable(
                 key,
@@ -182,7 +182,7 @@ class Delivery:
             ) from error
         if kept.extension != facts.extension:
             raise StoreError(f"{key} holds a {kept.format} image; it was not written by this package")
-        return key, await asyncio.to_thread(as_it_stands, standing, kept, head.metadata if head else {})
+        return key, await asyncio.to_thread(as_it_stands, entry, kept, head.metadata if head else {})
 
     async def _is_of_another(self, key: str, request: GenerationRequest, generation: Generation) -> bool:
         """True where the image that stands there is of a generation that a person has taken back from the request."""

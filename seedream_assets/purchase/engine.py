@@ -11,11 +11,11 @@ import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from seedream_assets.budget.reservations import Purse
+from seedream_assets.budget.reservations import Reservations
 from seedream_assets.errors import LeonardoError, ObjectUnreadable, StoreError
 from seedream_assets.purchase.breaker import Breaker
 from seedream_assets.purchase.request_path import RequestPath
-from seedream_assets.purchase.run_report import Tally
+from seedream_assets.purchase.run_report import RunStats
 from seedream_assets.purchase.shutdown import StopRun
 from seedream_assets.purchase.submit import AtStep
 from seedream_assets.purchase.task import Demand, Errand
@@ -30,8 +30,8 @@ class Engine:
 
     Args:
         path: What every request goes through.
-        purse: This run's money.
-        tally: Where every end is counted.
+        reservations: This run's money.
+        stats: Where every end is counted.
         stop: Who may end the run early.
         breaker: When to give up.
         room: Requests in work at one time, at Leonardo or on the way to the store: this bounds memory.
@@ -42,8 +42,8 @@ class Engine:
         self,
         *,
         path: RequestPath,
-        purse: Purse,
-        tally: Tally,
+        reservations: Reservations,
+        stats: RunStats,
         stop: StopRun,
         breaker: Breaker,
         room: int,
@@ -51,8 +51,8 @@ class Engine:
         at_step: AtStep,
     ) -> None:
         self._path = path
-        self._purse = purse
-        self._tally = tally
+        self._reservations = reservations
+        self._stats = stats
         self._stop = stop
         self._breaker = breaker
         self._room = asyncio.Semaphore(room)
@@ -84,8 +84,8 @@ class Engine:
             interruption.cancel()
             await asyncio.gather(admission, interruption, return_exceptions=True)
             await self._drain()
-            await self._close_purse()
-        self._tally.requests["not_sent"] += max(0, self._tally.total - self._tally.requests.total())
+            await self._close_reservations()
+        self._stats.requests["not_sent"] += max(0, self._stats.total - self._stats.requests.total())
         if not admission.cancelled() and (failure := admission.exception()) is not None:
             raise failure
         if self._stop.error is not None:
@@ -103,13 +103,13 @@ class Engine:
                     self._room.release()
                     return
                 self._admit(demand)
-            await self._purse.write_settlements()
+            await self._reservations.write_settlements()
 
     def _may_begin(self) -> bool:
         return not self._stop.begins_no_more
 
     def _admit(self, demand: Demand) -> None:
-        credits = self._purse.price(self._path.asks_for(demand.request)) if demand.is_to_buy else 0
+        credits = self._reservations.price(self._path.asks_for(demand.request)) if demand.is_to_buy else 0
         errand = Errand(demand, before=self._latest, credits=credits)
         self._latest = errand
         task = asyncio.create_task(self._see_through(errand), name=demand.request.request_id[:12])
@@ -120,17 +120,17 @@ class Engine:
         """Whether credits are reserved for the first demand; reserves with it for as many of the others as caps allow."""
         wanted = {one.request.request_id: self._path.asks_for(one.request) for one in demands if one.is_to_buy}
         first = demands[0].request.request_id
-        if self._purse.holds(first, wanted[first]):
+        if self._reservations.holds(first, wanted[first]):
             return True
         if self._stop.is_requested:
             return False
-        granted, refused = await self._purse.reserve(wanted)
+        granted, refused = await self._reservations.reserve(wanted)
         self._at_step("after_reserve", first)
         while first not in granted and self._in_work and not self._stop.is_requested:
             # What is in flight may cost less than was reserved for it: wait for it before giving up.
             await asyncio.wait(self._in_work, return_when=asyncio.FIRST_COMPLETED)
-            await self._purse.write_settlements()
-            granted, refused = await self._purse.reserve(wanted)
+            await self._reservations.write_settlements()
+            granted, refused = await self._reservations.reserve(wanted)
         if first not in granted:
             self._stop.request("over_budget", str(refused))
         return first in granted
@@ -138,7 +138,7 @@ class Engine:
     async def _see_through(self, errand: Errand) -> None:
         """One request to its end. A failure of one never ends another; one of the store ends the run."""
         request_id = errand.request.request_id
-        self._tally.in_flight += 1
+        self._stats.in_flight += 1
         try:
             await self._path.follow(errand, room=self._room)
         except asyncio.CancelledError:
@@ -154,14 +154,14 @@ class Engine:
             self._put_down_unexpected(request_id, error)
         finally:
             errand.find(None)
-            self._tally.credits_to_buy -= errand.take_credits()
-            self._purse.settle_unbought(request_id)
-            self._tally.in_flight -= 1
+            self._stats.credits_to_buy -= errand.take_credits()
+            self._reservations.settle_unbought(request_id)
+            self._stats.in_flight -= 1
             self._room.release()
 
     def _put_down(self, request_id: str, reason: str) -> None:
-        self._tally.note(request_id, reason)
-        self._tally.count("pending", of=request_id, reason=reason)
+        self._stats.note(request_id, reason)
+        self._stats.count("pending", of=request_id, reason=reason)
 
     def _put_down_unexpected(self, request_id: str, error: Exception) -> None:
         """A mistake of this package, or of a server: one request waits for the next run, and the others go on."""
@@ -180,9 +180,9 @@ class Engine:
                 task.cancel()
             await asyncio.wait(left)
 
-    async def _close_purse(self) -> None:
+    async def _close_reservations(self) -> None:
         """Settle with the dataset's log. Where the store is away the next run does it, and this one says why it ended."""
         try:
-            await self._purse.close()
+            await self._reservations.close()
         except StoreError as error:
             self._stop.request("refused", str(error), error)

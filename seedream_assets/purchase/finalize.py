@@ -17,7 +17,7 @@ from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.planning.identity import GenerationRequest
 from seedream_assets.purchase.breaker import Breaker
 from seedream_assets.purchase.delivery import Delivery
-from seedream_assets.purchase.run_report import Tally
+from seedream_assets.purchase.run_report import RunStats
 from seedream_assets.purchase.shutdown import StopRun
 from seedream_assets.purchase.submit import AtStep, Buyer, signed
 
@@ -47,7 +47,7 @@ class Collecting:
     ledger: Ledger
     lease: Lease
     delivery: Delivery
-    tally: Tally
+    stats: RunStats
     stop: StopRun
     breaker: Breaker
     quote: Callable[[GenerationRequest], int]
@@ -93,7 +93,7 @@ class Collecting:
             self._note_fruitless("every image was withheld")
         asked, delivered = purchase.request.count, len(generation.images)
         if delivered > asked:
-            self.tally.note(
+            self.stats.note(
                 request_id, f"Leonardo delivered {delivered} images where {asked} were asked for; {asked} are kept"
             )
         self.at_step("before_completed", request_id)
@@ -107,14 +107,14 @@ class Collecting:
 
     def leave(self, request_id: str, reason: str) -> None:
         """Count a paid request that the next run has to go on with."""
-        self.tally.note(request_id, reason)
-        self.tally.count("pending", of=request_id, reason=reason)
+        self.stats.note(request_id, reason)
+        self.stats.count("pending", of=request_id, reason=reason)
 
     async def _end(self, ended: Completed | Failed | Blocked, *, images: int, reason: str | None = None) -> None:
         if await self.ledger.write(ended):
-            self.tally.count(ended.event, of=ended.request_id, images=images, reason=reason)
+            self.stats.count(ended.event, of=ended.request_id, images=images, reason=reason)
         else:
-            self.tally.count("owned", of=ended.request_id)  # another run was faster
+            self.stats.count("owned", of=ended.request_id)  # another run was faster
 
     def _unsuccessful(self, purchase: Purchase, generation: Generation) -> Blocked | Failed:
         words = ", ".join(generation.moderation)

@@ -73,7 +73,7 @@ class Share:
 
 
 class PartitionStream:
-    """The shares of all partitions while the engine runs; a `TallyListener`. Use as a context manager.
+    """The shares of all partitions while the engine runs; a `RunListener`. Use as a context manager.
 
     A request that several partitions want is bought for the first of them; the others wait for it.
 
@@ -131,12 +131,12 @@ class PartitionStream:
             share.endings.add(event)
 
     def noted(self, request_id: str, reason: str) -> None:
-        """See `TallyListener`."""
+        """See `RunListener`."""
         for share in self._shares_of[request_id]:
             share.notes[request_id] = reason
 
     def booked(self, request_id: str, booked: Booked, *, quoted: int) -> None:
-        """See `TallyListener`."""
+        """See `RunListener`."""
         share = self._shares_of[request_id][0]
         share.credits_booked += booked.credits
         share.credits_quoted += quoted
@@ -144,7 +144,7 @@ class PartitionStream:
         share.doubted_costs += booked.is_doubted
 
     def counted(self, request_id: str, outcome: str, *, images: int, reason: str | None) -> None:
-        """See `TallyListener`."""
+        """See `RunListener`."""
         for number, share in enumerate(self._shares_of[request_id]):
             share.requests[outcome if number == 0 or outcome != "completed" else "owned"] += 1
             share.images_stored += 0 if number else images

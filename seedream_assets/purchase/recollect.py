@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from seedream_assets.config.account import LeonardoSettings
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.waiting import Sleep
-from seedream_assets.errors import DeclarationError, DownloadError, LeonardoError, ObjectUnreadable, StoreError
+from seedream_assets.errors import ConfigError, DownloadError, LeonardoError, ObjectUnreadable, StoreError
 from seedream_assets.images.embed import C2PA, Marking
 from seedream_assets.images.embed_settings import open_marking
 from seedream_assets.ledger.account import is_known_account
@@ -31,7 +31,7 @@ from seedream_assets.ledger.events import (
     request_folder,
 )
 from seedream_assets.ledger.recollection import late_images, missing_positions, request_in_intent
-from seedream_assets.ledger.state import RequestState, Standing, fold_all
+from seedream_assets.ledger.state import LedgerEntry, RequestState, fold_all
 from seedream_assets.ledger.store import Ledger, read_endings, read_events
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
@@ -51,7 +51,7 @@ NOT_SIGNED = "it came late and was fetched without its dataset's YAML, so it is 
 class ShortRequest:
     """A request that ended with fewer images than it was bought for."""
 
-    standing: Standing
+    entry: LedgerEntry
     intent: Intent
     ending: FinalEvent
 
@@ -98,12 +98,12 @@ def find_short(
         NotByHand: The request that is named has not ended, or lacks nothing.
     """
     if request_id is None:
-        standings = _ended_short(store, on_problem)
+        entries = _ended_short(store, on_problem)
     else:
-        standings = _standings(store, request_folder(request_id))
-        standing = standings.get(request_id)
-        if standing is None or not standing.is_final:
-            state = standing.state.value if standing else "unknown to the ledger"
+        entries = _entries(store, request_folder(request_id))
+        entry = entries.get(request_id)
+        if entry is None or not entry.is_final:
+            state = entry.state.value if entry else "unknown to the ledger"
             raise NotByHand(f"request {request_id} is {state}; only what has ended can have images that came late")
 
     def left_out(error: ObjectUnreadable) -> None:
@@ -111,12 +111,12 @@ def find_short(
             raise error
         on_problem(str(error))
 
-    keys = [f"{request_folder(name)}{found.attempt:02d}-intent.json" for name, found in standings.items()]
+    keys = [f"{request_folder(name)}{found.attempt:02d}-intent.json" for name, found in entries.items()]
     read = read_events(store, keys, on_unreadable=left_out)
     intents = {event.request_id: event for event in read if isinstance(event, Intent)}
     short = [
-        ShortRequest(standing=standings[ending.request_id], intent=intents[ending.request_id], ending=ending)
-        for ending in read_endings(store, standings, on_unreadable=left_out)
+        ShortRequest(entry=entries[ending.request_id], intent=intents[ending.request_id], ending=ending)
+        for ending in read_endings(store, entries, on_unreadable=left_out)
         if ending.request_id in intents and ending.generation_id and missing_positions(ending)
     ]
     short = [one for one in short if dataset in (None, one.intent.dataset)]
@@ -125,17 +125,17 @@ def find_short(
     return short
 
 
-def _ended_short(store: ObjectStore, on_problem: Callable[[str], None]) -> dict[str, Standing]:
+def _ended_short(store: ObjectStore, on_problem: Callable[[str], None]) -> dict[str, LedgerEntry]:
     withheld = _withheld(store, on_problem)
     return {
-        name: standing
-        for name, standing in _standings(store, f"{REQUESTS_FOLDER}/").items()
-        if (standing.state in (RequestState.FAILED, RequestState.BLOCKED) and standing.generations)
-        or (standing.state is RequestState.COMPLETED and name in withheld)
+        name: entry
+        for name, entry in _entries(store, f"{REQUESTS_FOLDER}/").items()
+        if (entry.state in (RequestState.FAILED, RequestState.BLOCKED) and entry.generations)
+        or (entry.state is RequestState.COMPLETED and name in withheld)
     }
 
 
-def _standings(store: ObjectStore, prefix: str) -> dict[str, Standing]:
+def _entries(store: ObjectStore, prefix: str) -> dict[str, LedgerEntry]:
     return fold_all(key for info in store.list(prefix) if (key := EventKey.parse(info.key)))
 
 
@@ -165,7 +165,7 @@ def recollect_images(
     leonardo: LeonardoSettings | None,
     *,
     engine: EngineSettings | None = None,
-    declaration: DatasetDeclaration | None = None,
+    config: DatasetConfig | None = None,
     on_recollection: Callable[[Recollection], None] = lambda _recollection: None,
     sleep: Sleep = asyncio.sleep,
 ) -> list[Recollection]:
@@ -179,12 +179,12 @@ def recollect_images(
         short: As `find_short` gives them.
         leonardo: The account.
         engine: Bounds of memory and threads.
-        declaration: How the images are marked and signed; without one they carry their ids and no signature.
+        config: How the images are marked and signed; without one they carry their ids and no signature.
         on_recollection: Told of each request as it is done.
         sleep: Waits so many seconds.
 
     Raises:
-        DeclarationError: There is no key, or what the images are to be signed with cannot be used.
+        ConfigError: There is no key, or what the images are to be signed with cannot be used.
         AnotherAccount: The store is bought from another account than the key's.
         LeonardoError: The account cannot be read.
         StoreError: The store failed.
@@ -192,10 +192,10 @@ def recollect_images(
     if not short:
         return []
     if leonardo is None:
-        raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; what came late is asked for at Leonardo")
+        raise ConfigError("no Leonardo key: set LEONARDO_API_KEY; what came late is asked for at Leonardo")
     marking = Marking()
-    if declaration is not None:
-        marking = open_marking(declaration, dict.fromkeys(sorted({one.intent.partition for one in short})), store)
+    if config is not None:
+        marking = open_marking(config, dict.fromkeys(sorted({one.intent.partition for one in short})), store)
     work = _recollect_all(store, short, leonardo, engine or EngineSettings(), marking, on_recollection, sleep)
     return asyncio.run(work)
 
@@ -304,13 +304,13 @@ class _Recollecting:
 
     async def _put_down(self, short: ShortRequest, generation: Generation, images: list[LedgerImage]) -> None:
         """As the next event that adds images; where somebody else is at it too, as the one after."""
-        number = max(short.standing.recollected, default=0)
+        number = max(short.entry.recollected, default=0)
         written = False
         while not written:
             number += 1
             event = Recollected(
                 request_id=short.intent.request_id,
-                attempt=short.standing.attempt,
+                attempt=short.entry.attempt,
                 at=datetime.now(UTC),
                 writer=by_hand(),
                 number=number,

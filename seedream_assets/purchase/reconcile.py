@@ -16,7 +16,7 @@ from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import credits_for
 from seedream_assets.config.waiting import Sleep
-from seedream_assets.errors import DeclarationError, StoreError
+from seedream_assets.errors import ConfigError, StoreError
 from seedream_assets.ledger.account import is_known_account, refuse_another_account
 from seedream_assets.ledger.account_rules import StoreAccount
 from seedream_assets.ledger.adopt import adopt_generation
@@ -31,7 +31,7 @@ from seedream_assets.ledger.reconcile_rules import (
     find_not_in_account,
     find_not_in_ledger,
 )
-from seedream_assets.ledger.state import RequestState, Standing, fold_all, in_force, owners_of
+from seedream_assets.ledger.state import LedgerEntry, RequestState, fold_all, in_force, owners_of
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation
@@ -58,13 +58,13 @@ def reconcile(deployment: Deployment, *, since: datetime, sleep: Sleep = asyncio
         sleep: Waits so many seconds.
 
     Raises:
-        DeclarationError: There is no key.
+        ConfigError: There is no key.
         LeonardoError: The account or its history cannot be read.
         AnotherAccount: The store is another account's.
         StoreError: The ledger cannot be listed.
     """
     if deployment.leonardo is None:
-        raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; the account's history is asked for")
+        raise ConfigError("no Leonardo key: set LEONARDO_API_KEY; the account's history is asked for")
     return asyncio.run(_reconcile(deployment, deployment.leonardo, since, sleep))
 
 
@@ -81,12 +81,12 @@ async def _reconcile(
         # The ledger is read after the history: whatever a generation belongs to is in it by then.
         infos = await asyncio.to_thread(lambda: list(store.list(f"{REQUESTS_FOLDER}/")))
         keyed = {key: info for info in infos if (key := EventKey.parse(info.key))}
-        standings = fold_all(keyed)
+        entries = fold_all(keyed)
         owners = owners_of(list(keyed))
         owned = _owned_since(keyed, since)
         shown = {id_in_key(generation.id) for generation in history}
         found = await _known_by_id(client, owned.keys() - shown, sleep)
-    planned = await asyncio.to_thread(lambda: list(_planned(store, standings, {one.seed for one in history})))
+    planned = await asyncio.to_thread(lambda: list(_planned(store, entries, {one.seed for one in history})))
     not_in_ledger = find_not_in_ledger(history, since=since, owners=owners, planned=planned, models=deployment.models)
     return Reconciliation(
         since=since,
@@ -95,7 +95,7 @@ async def _reconcile(
         balance=account.balance,
         balance_unit=leonardo.balance_unit,
         agreeing=len(shown & owners.keys()),
-        open_requests=sum(standing.state is RequestState.OPEN for standing in standings.values()),
+        open_requests=sum(entry.state is RequestState.OPEN for entry in entries.values()),
         not_in_ledger=tuple(not_in_ledger),
         not_in_account=tuple(find_not_in_account(owned, shown=shown, found=found)),
     )
@@ -162,7 +162,7 @@ async def _known_by_id(client: LeonardoClient, ids: Collection[str], sleep: Slee
     return {generation_id for generation_id, is_there in zip(wanted, known, strict=True) if is_there}
 
 
-def _planned(store: ObjectStore, standings: dict[str, Standing], seeds: Collection[int | None]) -> Iterator[Planned]:
+def _planned(store: ObjectStore, entries: dict[str, LedgerEntry], seeds: Collection[int | None]) -> Iterator[Planned]:
     """The requests of all datasets' latest plans that nobody has bought and whose seed the history shows."""
     told: set[str] = set()
     for dataset in store.list_folders("datasets/"):
@@ -175,11 +175,11 @@ def _planned(store: ObjectStore, standings: dict[str, Standing], seeds: Collecti
             with suppress(StoreError):
                 rows = (row for row in iterate_rows(store.read(info.key)) if row.get("seed") in seeds)
                 for request, _ in read_plan(rows):
-                    standing = standings.get(request.request_id) or Standing(state=RequestState.FREE, attempt=0)
-                    if request.request_id not in told and standing.state in (RequestState.FREE, RequestState.OPEN):
+                    entry = entries.get(request.request_id) or LedgerEntry(state=RequestState.FREE, attempt=0)
+                    if request.request_id not in told and entry.state in (RequestState.FREE, RequestState.OPEN):
                         told.add(request.request_id)
                         partition = _partition_of(name.removesuffix(".parquet"))
-                        yield Planned(request=request, dataset=dataset, partition=partition, standing=standing)
+                        yield Planned(request=request, dataset=dataset, partition=partition, entry=entry)
 
 
 def _partition_of(name: str) -> str:
@@ -203,11 +203,11 @@ def adopt_planned(deployment: Deployment, found: Reconciliation) -> tuple[list[s
             continue
         name = f"generation {one.generation.id} for request {one.planned.request.request_id[:12]}"
         try:
-            if one.planned.standing.state is RequestState.FREE:
+            if one.planned.entry.state is RequestState.FREE:
                 asyncio.run(_begin_by_hand(deployment, one, one.planned, account=found.account))
             adopt_generation(deployment.store, one.planned.request.request_id, one.generation.id, deployment.leonardo)
         except NotByHand as error:
-            if one.planned.standing.state is RequestState.FREE:
+            if one.planned.entry.state is RequestState.FREE:
                 asyncio.run(_give_back(deployment, one.planned, str(error)))
             left.append(f"{name}: {error}")
         else:
@@ -243,7 +243,7 @@ async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Pl
         number, refused = await budget.reserve({request.request_id: credits})
         if number is None:
             raise NotByHand(str(refused))
-        header = signed(request.request_id, planned.standing.attempt, by_hand())
+        header = signed(request.request_id, planned.entry.attempt, by_hand())
         intent = Intent(
             # When it was bought, as the account tells: whoever looks it up in the history begins there.
             **header | {"at": found.generation.created_at or datetime.now(UTC)},
@@ -276,9 +276,9 @@ async def _give_back(deployment: Deployment, planned: Planned, reason: str) -> N
     """Release what was begun by hand and could not adopt; where the intent is a run's, that run decides."""
     store = AsyncStore(deployment.store, threads=4, sleep=asyncio.sleep)
     try:
-        ledger, request_id, attempt = Ledger(store), planned.request.request_id, planned.standing.attempt
-        standing = await ledger.standing(request_id)
-        if (standing.state, standing.attempt) != (RequestState.OPEN, attempt):
+        ledger, request_id, attempt = Ledger(store), planned.request.request_id, planned.entry.attempt
+        entry = await ledger.entry(request_id)
+        if (entry.state, entry.attempt) != (RequestState.OPEN, attempt):
             return
         if (await ledger.read_intent(request_id, attempt)).run_id == RUN_ID:
             header = signed(request_id, attempt, by_hand())

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from seedream_assets.budget.prices import Asked, kind_of
-from seedream_assets.budget.reservations import Purse
+from seedream_assets.budget.reservations import Reservations
 from seedream_assets.errors import BalanceExhausted, SubmitMisdirected, SubmitUncertain
 from seedream_assets.ledger.events import Blocked, Released, Submitted
 from seedream_assets.ledger.lease import Lease, LeaseLapsed
 from seedream_assets.ledger.recovery import Recovery
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import Ledger, cost_of
 from seedream_assets.leonardo.generations import Generation
 from seedream_assets.planning.identity import GenerationRequest
 from seedream_assets.purchase.breaker import Breaker
 from seedream_assets.purchase.finalize import Collecting, Purchase
 from seedream_assets.purchase.polling import Polling
-from seedream_assets.purchase.run_report import Tally
+from seedream_assets.purchase.run_report import RunStats
 from seedream_assets.purchase.shutdown import StopRun
 from seedream_assets.purchase.submit import Claim, Submits
 from seedream_assets.purchase.task import Errand
@@ -50,8 +50,8 @@ class RequestPath:
     recovery: Recovery
     polling: Polling
     collecting: Collecting
-    purse: Purse
-    tally: Tally
+    reservations: Reservations
+    stats: RunStats
     stop: StopRun
     breaker: Breaker
     places: asyncio.Semaphore
@@ -65,30 +65,30 @@ class RequestPath:
             errand: Its demand.
             room: Given back while the request waits for others.
         """
-        standing, ours = errand.demand.standing, False
-        while not standing.is_final:
-            match standing.state:
+        entry, ours = errand.demand.entry, False
+        while not entry.is_final:
+            match entry.state:
                 case RequestState.FREE:
-                    bought = await self._buy(errand, standing.attempt, room=room)
+                    bought = await self._buy(errand, entry.attempt, room=room)
                     if bought is None:
                         return
-                    standing, ours = bought
+                    entry, ours = bought
                 case RequestState.OPEN:
-                    settled = await self._settle_open(errand, standing, ours=ours, room=room)
+                    settled = await self._settle_open(errand, entry, ours=ours, room=room)
                     if settled is None:
                         return
-                    standing, ours = settled, False
+                    entry, ours = settled, False
                 case RequestState.UNKNOWN:
-                    errand.find(standing)
-                    self.tally.note(errand.request.request_id, standing.why_untouched)
-                    self.tally.count("uncertain", of=errand.request.request_id, reason=standing.why_untouched)
+                    errand.find(entry)
+                    self.stats.note(errand.request.request_id, entry.why_untouched)
+                    self.stats.count("uncertain", of=errand.request.request_id, reason=entry.why_untouched)
                     return
                 case _:
-                    errand.find(standing)
-                    await self._collect(errand.request, standing.attempt, room=room)
+                    errand.find(entry)
+                    await self._collect(errand.request, entry.attempt, room=room)
                     return
-        errand.find(standing)
-        self.tally.count("owned", of=errand.request.request_id)
+        errand.find(entry)
+        self.stats.count("owned", of=errand.request.request_id)
 
     def asks_for(self, request: GenerationRequest) -> Asked:
         """What buying a request asks the purse for."""
@@ -100,11 +100,11 @@ class RequestPath:
         """Credits that a request costs by the price list."""
         return self.collecting.quote(request)
 
-    async def _buy(self, errand: Errand, attempt: int, *, room: asyncio.Semaphore) -> tuple[Standing, bool] | None:
+    async def _buy(self, errand: Errand, attempt: int, *, room: asyncio.Semaphore) -> tuple[LedgerEntry, bool] | None:
         """Claim and submit, then see the job to its end.
 
         Returns:
-            The standing to go on from and whether the open intent is ours; None where the request has come to its end.
+            The entry to go on from and whether the open intent is ours; None where the request has come to its end.
         """
         request = errand.request
         if not await errand.may_be_claimed(self.ledger):
@@ -114,17 +114,17 @@ class RequestPath:
             return found, False
         reference_ids = await self.submits.upload_references(request)
         async with self.places:
-            async with self.purse.first_alone(self.asks_for(request).kind):
+            async with self.reservations.first_alone(self.asks_for(request).kind):
                 # Nothing is claimed ahead of its turn: what a killed run leaves open may really be on its way.
                 turn = await self.submits.take_turn()
                 await self.lease.renew_if_lapsed()
                 if not await self._may_spend(request):
                     return None
                 claim = await self._claim(errand, attempt, turn=turn, reference_ids=reference_ids)
-                if isinstance(claim, Standing):
+                if isinstance(claim, LedgerEntry):
                     return claim, False
                 sent = await self._send(claim)
-                if isinstance(sent, Standing):
+                if isinstance(sent, LedgerEntry):
                     return sent, sent.state is RequestState.OPEN and sent.attempt == attempt
                 if not isinstance(sent, Submitted):
                     self._count_unbought(request, sent)
@@ -141,7 +141,7 @@ class RequestPath:
         await self._put_away(purchase, generation, room=room)
         return None
 
-    async def _bought_all_the_same(self, errand: Errand, attempt: int) -> Standing | None:
+    async def _bought_all_the_same(self, errand: Errand, attempt: int) -> LedgerEntry | None:
         """What was denied before and is found in the history now is booked, and not bought again."""
         found = await self.recovery.look_again(errand.request.request_id, attempt)
         if found is not None and found.attempt < attempt:
@@ -152,48 +152,48 @@ class RequestPath:
     async def _may_spend(self, request: GenerationRequest) -> bool:
         """True where the run goes on and credits are reserved; else the request is counted as not sent."""
         request_id, asked = request.request_id, self.asks_for(request)
-        if not self.stop.buys_no_more and not self.purse.holds(request_id, asked):
-            granted, refused = await self.purse.reserve({request_id: asked})
+        if not self.stop.buys_no_more and not self.reservations.holds(request_id, asked):
+            granted, refused = await self.reservations.reserve({request_id: asked})
             if not granted:
                 self.stop.request("over_budget", str(refused))
-        if self.stop.buys_no_more or not self.purse.holds(request_id, asked):
+        if self.stop.buys_no_more or not self.reservations.holds(request_id, asked):
             self._leave_unbought(request_id, self.stop.reason or "stopped")
             return False
         return True
 
     async def _claim(
         self, errand: Errand, attempt: int, *, turn: float, reference_ids: Mapping[str, str]
-    ) -> Claim | Standing:
+    ) -> Claim | LedgerEntry:
         """The intent; or where the request stands, when it is somebody else's.
 
         From here on the reservation is kept, whatever happens, until it is known whether the request was bought.
         """
         request = errand.request
-        self.purse.keep(request.request_id)
-        reserved = self.purse.reserved_for(request.request_id)
+        self.reservations.keep(request.request_id)
+        reserved = self.reservations.reserved_for(request.request_id)
         claim = await self.submits.claim(request, attempt, credits=reserved, turn=turn, reference_ids=reference_ids)
         if claim is None:
-            self.purse.let_go(request.request_id)
-            standing = await self.ledger.standing(request.request_id)
-            errand.find(standing)
-            return standing
+            self.reservations.let_go(request.request_id)
+            entry = await self.ledger.entry(request.request_id)
+            errand.find(entry)
+            return entry
         errand.find(request.count)
         return (await self._bought_after_all(claim) if attempt else None) or claim
 
-    async def _bought_after_all(self, claim: Claim) -> Standing | None:
+    async def _bought_after_all(self, claim: Claim) -> LedgerEntry | None:
         """A later attempt stands on the word that the earlier bought nothing: was that word overtaken meanwhile?
 
         Two runs can look the same intent up; one may still find and adopt what the other has just released.
         """
         request_id = claim.request.request_id
-        standing = await self.ledger.standing(request_id)
-        if standing.state is RequestState.OPEN and standing.attempt == claim.attempt:
+        entry = await self.ledger.entry(request_id)
+        if entry.state is RequestState.OPEN and entry.attempt == claim.attempt:
             return None
         await self.submits.release(claim, "an earlier attempt was found to be bought")
-        self.purse.let_go(request_id)
-        return await self.ledger.standing(request_id)
+        self.reservations.let_go(request_id)
+        return await self.ledger.entry(request_id)
 
-    async def _send(self, claim: Claim) -> _Sent | Standing:
+    async def _send(self, claim: Claim) -> _Sent | LedgerEntry:
         """The paid step. A standing where the request has to be looked at anew."""
         request_id = claim.request.request_id
         try:
@@ -202,14 +202,14 @@ class RequestPath:
             if isinstance(error, SubmitMisdirected):
                 self.stop.request("refused", f"nothing more is bought: {error.message}", nothing_left=True)
             self._stop_if_too_much(self.breaker.failed("uncertain", error.message))
-            return Standing(state=RequestState.OPEN, attempt=claim.attempt)
+            return LedgerEntry(state=RequestState.OPEN, attempt=claim.attempt)
         except LeaseLapsed:
-            self.purse.let_go(request_id)
-            return await self.ledger.standing(request_id)
+            self.reservations.let_go(request_id)
+            return await self.ledger.entry(request_id)
         if isinstance(sent, Submitted):
             self.breaker.succeeded("accepted")
         else:
-            self.purse.let_go(request_id)
+            self.reservations.let_go(request_id)
         return sent
 
     async def _uncut(self, paid: Coroutine[Any, Any, _Sent]) -> _Sent:
@@ -226,7 +226,7 @@ class RequestPath:
 
     def _count_unbought(self, request: GenerationRequest, sent: Blocked | Released) -> None:
         if isinstance(sent, Blocked):
-            self.tally.count("blocked", of=request.request_id, reason=sent.reason)
+            self.stats.count("blocked", of=request.request_id, reason=sent.reason)
             self._stop_if_too_much(self.breaker.failed("blocked", sent.reason))
             return
         refusal = self.submits.account_refusal
@@ -237,16 +237,16 @@ class RequestPath:
             else:
                 self.stop.request("refused", str(refusal), refusal)
         if sent.why == "refused":
-            self.tally.note(request.request_id, sent.reason)
-            self.tally.count("failed", of=request.request_id, reason=sent.reason)
+            self.stats.note(request.request_id, sent.reason)
+            self.stats.count("failed", of=request.request_id, reason=sent.reason)
         else:
             self._leave_unbought(request.request_id, sent.reason)
         if not self.stop.buys_no_more:
             self._stop_if_too_much(self.breaker.failed("refused", _without_request_id(sent.reason)))
 
     def _leave_unbought(self, request_id: str, reason: str) -> None:
-        self.tally.note(request_id, reason)
-        self.tally.count("not_sent", of=request_id, reason=None if self.stop.is_requested else reason)
+        self.stats.note(request_id, reason)
+        self.stats.count("not_sent", of=request_id, reason=None if self.stop.is_requested else reason)
 
     def _stop_if_too_much(self, reason: str | None) -> None:
         if reason:
@@ -255,28 +255,28 @@ class RequestPath:
     async def _book(self, errand: Errand, submitted: Submitted) -> None:
         request = errand.request
         request_id, asked = request.request_id, self.asks_for(request)
-        self.tally.credits_to_buy -= errand.take_credits()
-        booked = await self.purse.settle_bought(
+        self.stats.credits_to_buy -= errand.take_credits()
+        booked = await self.reservations.settle_bought(
             request_id, asked, cost=cost_of(submitted), is_answer=not submitted.adopted
         )
-        self.tally.book(request_id, booked, quoted=asked.listed)
+        self.stats.book(request_id, booked, quoted=asked.listed)
 
     async def _settle_open(
-        self, errand: Errand, standing: Standing, *, ours: bool, room: asyncio.Semaphore
-    ) -> Standing | None:
+        self, errand: Errand, entry: LedgerEntry, *, ours: bool, room: asyncio.Semaphore
+    ) -> LedgerEntry | None:
         """Wait for whoever has the request, or look it up. None where it stays uncertain."""
         request_id = errand.request.request_id
-        errand.find(standing)  # whoever comes after must not wait for what we wait for
-        settled = await self._aside(self.recovery.settle(request_id, standing.attempt, ours=ours), room=room)
+        errand.find(entry)  # whoever comes after must not wait for what we wait for
+        settled = await self._aside(self.recovery.settle(request_id, entry.attempt, ours=ours), room=room)
         if isinstance(settled, str):
-            self.tally.note(request_id, settled)
-            self.tally.count("uncertain", of=request_id, reason=settled)
+            self.stats.note(request_id, settled)
+            self.stats.count("uncertain", of=request_id, reason=settled)
             return None
         if ours and settled.state is RequestState.FREE:
-            self.purse.let_go(request_id)
-        if ours and settled.attempt == standing.attempt:
+            self.reservations.let_go(request_id)
+        if ours and settled.attempt == entry.attempt:
             # The first is the rule; a second one was charged all the same.
-            for submitted in await self.ledger.read_submitted(request_id, standing.attempt):
+            for submitted in await self.ledger.read_submitted(request_id, entry.attempt):
                 await self._book(errand, submitted)
         return settled
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from seedream_assets.budget.dataset_budget import DatasetBudget, told_by
-from seedream_assets.budget.reservations import Purse
+from seedream_assets.budget.reservations import Reservations
 from seedream_assets.budget.rules import Budget, Spending, cost_in_credits
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.engine import EngineSettings
@@ -39,7 +39,7 @@ from seedream_assets.purchase.patience import Patience
 from seedream_assets.purchase.polling import Polling
 from seedream_assets.purchase.refusals import Refusals
 from seedream_assets.purchase.request_path import RequestPath
-from seedream_assets.purchase.run_report import Progress, RunReport, Tally, TallyListener
+from seedream_assets.purchase.run_report import Progress, RunListener, RunReport, RunStats
 from seedream_assets.purchase.shutdown import StopRun, pause, signals_stop, watch_parent
 from seedream_assets.purchase.submit import AtStep, Buyer, Submits
 from seedream_assets.purchase.task import Demand
@@ -88,7 +88,7 @@ class RunOrder:
     marking: Marking = field(default_factory=Marking)
     run_id: str = field(default_factory=lambda: uuid4().hex)
     partition_of: Callable[[str], str] | None = None
-    listener: TallyListener | None = None
+    listener: RunListener | None = None
     dagster_run_id: str | None = None
     on_progress: Callable[[Progress], None] = lambda _progress: None
     on_report: Callable[[RunReport], None] = lambda _report: None
@@ -118,7 +118,7 @@ def run_generation(order: RunOrder) -> RunReport:
 async def _run(order: RunOrder) -> RunReport:
     began = order.clock()
     stop = StopRun()
-    tally = Tally(order.total, credits_to_buy=order.credits_to_buy, listener=order.listener)
+    stats = RunStats(order.total, credits_to_buy=order.credits_to_buy, listener=order.listener)
     async with AsyncExitStack() as stack:
         stack.enter_context(signals_stop(stop))
         store = AsyncStore(order.store, threads=order.settings.store_threads, sleep=order.sleep)
@@ -134,16 +134,18 @@ async def _run(order: RunOrder) -> RunReport:
         await refuse_another_account(store, client, mine, accepts_origin=order.accepts_origin)
         await lease.start()
         stack.push_async_callback(lease.stop)
-        purse = await _open_purse(order, store, lease, account)
+        reservations = await _open_reservations(order, store, lease, account)
         ledger = Ledger(store, on_ending=order.on_ending)
         recovery = _build_recovery(order, store, client, ledger, lease, account, stop)
-        engine = _build_engine(order, store, client, downloads, account, ledger, lease, recovery, purse, tally, stop)
+        engine = _build_engine(
+            order, store, client, downloads, account, ledger, lease, recovery, reservations, stats, stop
+        )
 
         def report_progress() -> None:
             order.on_progress(
-                tally.progress(
+                stats.progress(
                     seconds=order.clock() - began,
-                    credits_spent=purse.booked_credits,
+                    credits_spent=reservations.booked_credits,
                     outage=client.reachability.outage,
                     waiting="; ".join(filter(None, (recovery.waiting, engine.waiting))) or None,
                     stopping=stop.reason,
@@ -167,17 +169,17 @@ async def _run(order: RunOrder) -> RunReport:
     report_progress()
     report = RunReport(
         run_id=order.run_id,
-        requests=dict(+tally.requests),
-        images_stored=tally.images_stored,
-        credits_booked=purse.booked_credits,
-        credits_quoted=purse.quoted_credits,
-        costs=dict(purse.costs),
-        doubted_costs=purse.doubted_costs,
-        reasons=dict(tally.reasons.most_common(MOST_REASONS)),
+        requests=dict(+stats.requests),
+        images_stored=stats.images_stored,
+        credits_booked=reservations.booked_credits,
+        credits_quoted=reservations.quoted_credits,
+        costs=dict(reservations.costs),
+        doubted_costs=reservations.doubted_costs,
+        reasons=dict(stats.reasons.most_common(MOST_REASONS)),
         stopped=stop.cause,
         stop_reason=stop.reason,
         seconds=seconds,
-        notes=dict(tally.notes),
+        notes=dict(stats.notes),
     )
     order.on_report(report)
     if failure is not None:
@@ -194,8 +196,8 @@ def _build_engine(
     ledger: Ledger,
     lease: Lease,
     recovery: Recovery,
-    purse: Purse,
-    tally: Tally,
+    reservations: Reservations,
+    stats: RunStats,
     stop: StopRun,
 ) -> Engine:
     settings = order.settings
@@ -267,14 +269,14 @@ def _build_engine(
                 at_step=order.at_step,
                 taken_back=ledger.taken_back,
             ),
-            tally=tally,
+            stats=stats,
             stop=stop,
             breaker=breaker,
             quote=lambda request: credits_for(order.models.find(request.spec.model), request.count),
             at_step=order.at_step,
         ),
-        purse=purse,
-        tally=tally,
+        reservations=reservations,
+        stats=stats,
         stop=stop,
         breaker=breaker,
         places=asyncio.Semaphore(at_leonardo),
@@ -283,8 +285,8 @@ def _build_engine(
     )
     return Engine(
         path=path,
-        purse=purse,
-        tally=tally,
+        reservations=reservations,
+        stats=stats,
         stop=stop,
         breaker=breaker,
         # Twice the places: while one lot is at Leonardo, another is downloaded, verified and stored.
@@ -327,7 +329,7 @@ def _build_recovery(
     )
 
 
-async def _open_purse(order: RunOrder, store: AsyncStore, lease: Lease, account: Account) -> Purse:
+async def _open_reservations(order: RunOrder, store: AsyncStore, lease: Lease, account: Account) -> Reservations:
     """This run's money, under its three caps; settles first what dead runs of the dataset left."""
     dataset = DatasetBudget(
         store,
@@ -342,7 +344,7 @@ async def _open_purse(order: RunOrder, store: AsyncStore, lease: Lease, account:
     await dataset.open()
     unit = order.leonardo.balance_unit
     balance = None if account.balance is None else cost_in_credits(Cost(amount=account.balance, unit=unit), quoted=0)
-    return Purse(
+    return Reservations(
         run=order.budget.of_run(),
         balance=Spending(cap="balance", limit=None if balance is None else max(0, balance)),
         dataset=dataset,

@@ -154,7 +154,7 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-class TallyListener(Protocol):
+class RunListener(Protocol):
     """Is told of single requests what a tally only adds up. Called from the engine's event loop; must not block."""
 
     def noted(self, request_id: str, reason: str) -> None:
@@ -170,7 +170,7 @@ class TallyListener(Protocol):
         ...
 
 
-class Tally:
+class RunStats:
     """Counts a run while it goes on.
 
     Args:
@@ -179,7 +179,7 @@ class Tally:
         listener: Who is told of every single request.
     """
 
-    def __init__(self, total: int, *, credits_to_buy: int = 0, listener: TallyListener | None = None) -> None:
+    def __init__(self, total: int, *, credits_to_buy: int = 0, listener: RunListener | None = None) -> None:
         self._listener = listener
         self.total = total
         self.credits_to_buy = credits_to_buy

@@ -17,13 +17,13 @@ from pydantic import TypeAdapter
 
 from seedream_assets.approval.gate import keep_samples, open_gate
 from seedream_assets.approval.rules import Gate
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.waiting import Sleep
-from seedream_assets.errors import DeclarationError, ObjectNotFound, SeedreamError, StoreError
+from seedream_assets.errors import ConfigError, ObjectNotFound, SeedreamError, StoreError
 from seedream_assets.images.embed_settings import open_marking
 from seedream_assets.ledger.events import FinalEvent
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.planning.identity import GenerationRequest
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import PLAN_ANEW, SNAPSHOT, pin_plans, plan_key, read_plan_object
@@ -42,7 +42,7 @@ _REPORT: TypeAdapter[RunReport] = TypeAdapter(RunReport)
 
 
 def buy_images(
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partition: str,
     deployment: Deployment,
     *,
@@ -58,7 +58,7 @@ def buy_images(
     """Bring every request of one partition's plan to its end; see `buy_partitions`.
 
     Args:
-        declaration, partition, deployment: What is wanted, and on what.
+        config, partition, deployment: What is wanted, and on what.
         on_progress, dagster_run_id, watch_parent, at_step, sleep, gate: As for `buy_partitions`.
         on_ending: Told how each request ended that this run brought to its end.
         version: Of the plan; None for the latest.
@@ -75,7 +75,7 @@ def buy_images(
             on_ending(event)
 
     bought = buy_partitions(
-        declaration,
+        config,
         [partition],
         deployment,
         on_partition=keep,
@@ -112,7 +112,7 @@ class BoughtPartitions:
 
 
 def buy_partitions(
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partitions: Iterable[str],
     deployment: Deployment,
     *,
@@ -131,7 +131,7 @@ def buy_partitions(
     is kept in the store before `on_partition` is told.
 
     Args:
-        declaration, partitions, deployment: What is wanted, in which order, and on what.
+        config, partitions, deployment: What is wanted, in which order, and on what.
         on_partition: Told of each partition as soon as it has come to its end, and of the others when the run has.
             Called from another thread, one partition at a time.
         on_progress: Called every few seconds.
@@ -145,28 +145,28 @@ def buy_partitions(
 
     Raises:
         NoCapError: Something is to be bought, and nobody has said how much may be spent.
-        DeclarationError: Something is to be bought, and there is no key, or what the images are to be signed with
+        ConfigError: Something is to be bought, and there is no key, or what the images are to be signed with
             cannot be used.
         Exception: What `on_partition` raised.
     """
     store, partitions = deployment.store, list(partitions)
-    given, versions = versions, pin_plans(store, declaration, partitions, versions)
-    gate = gate or open_gate(declaration, partitions, store, versions)
-    prices, plans, snapshots, unplanned = _read_plans(store, declaration, partitions, versions, given)
+    given, versions = versions, pin_plans(store, config, partitions, versions)
+    gate = gate or open_gate(config, partitions, store, versions)
+    prices, plans, snapshots, unplanned = _read_plans(store, config, partitions, versions, given)
     # A plan may be a day old: what others have bought since then is not bought again, and need not be claimed first.
-    standings = {key: found for key, found in deployment.standings.of(prices).items() if not found.is_final}
-    unfinished = {partition: [key for key in ids if key in standings] for partition, ids in plans.items()}
-    wanted = {partition: _let_through(gate, partition, ids, standings) for partition, ids in unfinished.items()}
+    entries = {key: found for key, found in deployment.entries.of(prices).items() if not found.is_final}
+    unfinished = {partition: [key for key in ids if key in entries] for partition, ids in plans.items()}
+    wanted = {partition: _let_through(gate, partition, ids, entries) for partition, ids in unfinished.items()}
 
-    to_buy = {key for ids in wanted.values() for key in ids if standings[key].state is RequestState.FREE}
-    declaration.budget.refuse_if_missing(sum(prices[key] for key in to_buy))
-    keep_samples(gate, declaration, store)
+    to_buy = {key for ids in wanted.values() for key in ids if entries[key].state is RequestState.FREE}
+    config.budget.refuse_if_missing(sum(prices[key] for key in to_buy))
+    keep_samples(gate, config, store)
 
     def told(partition: str, report: RunReport, endings: Endings) -> None:
         if report.stopped is None and len(wanted[partition]) < len(unfinished[partition]):
             report = replace(report, stopped="awaiting_approval", stop_reason=gate.held_back(partition))
-        own = version_key(declaration, "requests", partition, versions[partition], ".json")
-        for key in (own, declaration.key("runs", partition, ".json")):
+        own = version_key(config, "requests", partition, versions[partition], ".json")
+        for key in (own, config.key("runs", partition, ".json")):
             _write_report(store, key, report)
         on_partition(partition, report, endings)
 
@@ -175,24 +175,24 @@ def buy_partitions(
         report, error = nothing_to_do(stream.run_id), None
         if stream.total:
             if deployment.leonardo is None:
-                raise DeclarationError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
+                raise ConfigError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
             reports: list[RunReport] = []
             order = RunOrder(
                 store=store,
                 leonardo=deployment.leonardo,
                 settings=deployment.engine,
                 models=deployment.models,
-                budget=declaration.budget,
-                dataset=declaration.name,
+                budget=config.budget,
+                dataset=config.name,
                 partition="",
                 partition_of=stream.buyer,
                 listener=stream,
-                demands=_demands(store, declaration, versions, standings, stream),
+                demands=_demands(store, config, versions, entries, stream),
                 total=stream.total,
                 credits_to_buy=sum(prices[key] for key in to_buy),
                 run_id=stream.run_id,
                 dagster_run_id=dagster_run_id,
-                marking=open_marking(declaration, snapshots, store),
+                marking=open_marking(config, snapshots, store),
                 on_progress=on_progress,
                 on_report=reports.append,
                 on_ending=stream.ended,
@@ -214,7 +214,7 @@ def buy_partitions(
 
 def _read_plans(
     store: ObjectStore,
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     partitions: Iterable[str],
     versions: Mapping[str, str],
     given: Mapping[str, str],
@@ -226,8 +226,8 @@ def _read_plans(
     unplanned: dict[str, SeedreamError] = {}
     for partition in partitions:
         try:
-            plan = read_plan_object(store, declaration, partition, versions.get(partition))
-            with naming(plan_key(declaration, partition, given.get(partition)), remedy=PLAN_ANEW):
+            plan = read_plan_object(store, config, partition, versions.get(partition))
+            with naming(plan_key(config, partition, given.get(partition)), remedy=PLAN_ANEW):
                 priced = {row["request_id"]: row["credits"] for row in iterate_rows(plan, ["request_id", "credits"])}
                 snapshots[partition] = read_facts(plan).get(SNAPSHOT)
         except StoreError as error:
@@ -238,12 +238,12 @@ def _read_plans(
     return prices, plans, snapshots, unplanned
 
 
-def _let_through(gate: Gate, partition: str, unfinished: list[str], standings: Mapping[str, Standing]) -> list[str]:
+def _let_through(gate: Gate, partition: str, unfinished: list[str], entries: Mapping[str, LedgerEntry]) -> list[str]:
     """What a run may bring to its end: all of it, or what is paid for already and the sample."""
     if gate.held_back(partition) is None:
         return unfinished
     sample = gate.sample_of(partition)
-    return [key for key in unfinished if standings[key].state is not RequestState.FREE or key in sample]
+    return [key for key in unfinished if entries[key].state is not RequestState.FREE or key in sample]
 
 
 def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:
@@ -257,9 +257,9 @@ def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:
 
 def _demands(
     store: ObjectStore,
-    declaration: DatasetDeclaration,
+    config: DatasetConfig,
     versions: Mapping[str, str],
-    standings: Mapping[str, Standing],
+    entries: Mapping[str, LedgerEntry],
     stream: PartitionStream,
 ) -> Iterator[Demand]:
     """What is not final, partition by partition, in each plan's order: the requests of one spec follow each other.
@@ -269,18 +269,20 @@ def _demands(
     for share in stream.shares.values():
         if not share.waiting:
             continue
-        before: tuple[GenerationRequest, Standing] | None = None
+        before: tuple[GenerationRequest, LedgerEntry] | None = None
         was_drawn = False
-        body = read_plan_object(store, declaration, share.partition, versions[share.partition])
+        body = read_plan_object(store, config, share.partition, versions[share.partition])
         for request, planned in read_plan(iterate_rows(body)):
             is_drawn = stream.draws(request.request_id, share.partition)
             if is_drawn:
                 predecessor = None if was_drawn else _predecessor(request, before)
-                yield Demand(request=request, standing=standings[request.request_id], predecessor=predecessor)
+                yield Demand(request=request, entry=entries[request.request_id], predecessor=predecessor)
             before, was_drawn = (request, planned), is_drawn
 
 
-def _predecessor(request: GenerationRequest, before: tuple[GenerationRequest, Standing] | None) -> Predecessor | None:
+def _predecessor(
+    request: GenerationRequest, before: tuple[GenerationRequest, LedgerEntry] | None
+) -> Predecessor | None:
     """The request before this one where it was nobody's when the plan was made and is not drawn just before."""
     if request.start == 0 or before is None:
         return None
@@ -306,16 +308,16 @@ def nothing_to_do(run_id: str) -> RunReport:
 
 
 def load_report(
-    store: ObjectStore, declaration: DatasetDeclaration, partition: str, version: str | None = None
+    store: ObjectStore, config: DatasetConfig, partition: str, version: str | None = None
 ) -> RunReport | None:
     """What the latest run over this partition, or over its plan of this version, did.
 
     None where there was none, or none that can be read: nothing rests on it but what is told; the next run writes a new
     one.
     """
-    key = declaration.key("runs", partition, ".json")
+    key = config.key("runs", partition, ".json")
     if version is not None:
-        key = version_key(declaration, "requests", partition, version, ".json")
+        key = version_key(config, "requests", partition, version, ".json")
     try:
         return _REPORT.validate_json(store.read(key))
     except ObjectNotFound:

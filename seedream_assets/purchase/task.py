@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from seedream_assets.ledger.state import FRESH, RequestState, Standing
+from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.planning.identity import GenerationRequest
 
@@ -28,19 +28,19 @@ class Demand:
     """One request that a plan wants and nobody has finished, with what the planner saw of it.
 
     Attributes:
-        standing: As last seen.
+        entry: As last seen.
         predecessor: Where the one before it has to be looked up because this run does not demand it; None where it
             is demanded just before, or was owned when the plan was made.
     """
 
     request: GenerationRequest
-    standing: Standing = FRESH
+    entry: LedgerEntry = FRESH
     predecessor: Predecessor | None = None
 
     @property
     def is_to_buy(self) -> bool:
         """True when nobody had bought it when it was last looked at."""
-        return self.standing.state is RequestState.FREE
+        return self.entry.state is RequestState.FREE
 
 
 class Errand:
@@ -58,14 +58,14 @@ class Errand:
         self._before = before if before is not None and before.borders_on(self.request) else None
         self._credits = credits
         # The size of what was claimed by this run, or the standing of what somebody else has; None: nobody has it.
-        self._found: asyncio.Future[int | Standing | None] = asyncio.get_running_loop().create_future()
+        self._found: asyncio.Future[int | LedgerEntry | None] = asyncio.get_running_loop().create_future()
 
     def borders_on(self, later: GenerationRequest) -> bool:
         """True when `later` begins where this one ends."""
         mine = self.request
         return later.start > 0 and mine.spec.spec_id == later.spec.spec_id and mine.start + mine.count == later.start
 
-    def find(self, found: int | Standing | None) -> None:
+    def find(self, found: int | LedgerEntry | None) -> None:
         """Tell whoever comes after: claimed by this run with so many images, somebody else's, or nobody's."""
         if not self._found.done():
             self._found.set_result(found)
@@ -82,18 +82,18 @@ class Errand:
         planned = self.demand.predecessor
         if planned is None:
             return True
-        standing = await ledger.standing(planned.request_id)
-        return await _size_of(planned.request_id, standing, ledger) == planned.count
+        entry = await ledger.entry(planned.request_id)
+        return await _size_of(planned.request_id, entry, ledger) == planned.count
 
     async def is_as_planned(self, ledger: Ledger) -> bool:
         """True when this request was claimed, by anybody, with the size that was planned."""
         found = await asyncio.shield(self._found)
-        if isinstance(found, Standing):
+        if isinstance(found, LedgerEntry):
             found = await _size_of(self.request.request_id, found, ledger)
         return found == self.request.count
 
 
-async def _size_of(request_id: str, standing: Standing, ledger: Ledger) -> int | None:
-    if standing.state in (RequestState.FREE, RequestState.UNKNOWN):
+async def _size_of(request_id: str, entry: LedgerEntry, ledger: Ledger) -> int | None:
+    if entry.state in (RequestState.FREE, RequestState.UNKNOWN):
         return None
-    return (await ledger.read_intent(request_id, standing.attempt)).count
+    return (await ledger.read_intent(request_id, entry.attempt)).count

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.quality import QualityRules
 from seedream_assets.errors import DownloadError, ObjectNotFound, StoreError
 from seedream_assets.quality.judge import (
@@ -43,33 +43,33 @@ UNMEASURED_COLUMNS = ["check", "image_id", "told"]
 
 
 def judge_partition(
-    declaration: DatasetDeclaration, partition: str, store: ObjectStore, manifest: pd.DataFrame, *, measure: bool
+    config: DatasetConfig, partition: str, store: ObjectStore, manifest: pd.DataFrame, *, measure: bool
 ) -> Judgement:
     """Judge the stored images of a manifest.
 
     Args:
-        declaration, partition, store: Whose, and where.
+        config, partition, store: Whose, and where.
         manifest: Of this partition.
         measure: Read the images of which nothing is known yet; without it, they are judged by the manifest alone.
 
     Raises:
         StoreError: The store failed. What was measured before that is kept.
     """
-    rules = declaration.quality
+    rules = config.quality
     known = _no_measures()
     unmeasured: list[tuple[str, str, str]] = []
     if rules.reads_images:
-        known = load_measures(store, declaration, partition)
+        known = load_measures(store, config, partition)
         if measure:
-            measuring = _Measuring(store, declaration.key("quality", partition), manifest, known, rules)
+            measuring = _Measuring(store, config.key("quality", partition), manifest, known, rules)
             known, unmeasured = measuring.run()
     told = pd.DataFrame(unmeasured, columns=UNMEASURED_COLUMNS, dtype="string")
     return judge_images(manifest, known, rules, told)
 
 
-def load_measures(store: ObjectStore, declaration: DatasetDeclaration, partition: str) -> pd.DataFrame:
+def load_measures(store: ObjectStore, config: DatasetConfig, partition: str) -> pd.DataFrame:
     """The measures as they were last written, of the present version; empty where there are none that can be read."""
-    key = declaration.key("quality", partition)
+    key = config.key("quality", partition)
     try:
         body = store.read(key)
     except ObjectNotFound:

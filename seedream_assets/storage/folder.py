@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
 
-from seedream_assets.errors import DeclarationError, ObjectNotFound
+from seedream_assets.errors import ConfigError, ObjectNotFound
 from seedream_assets.storage.create_only_probe import prove_create_only
 from seedream_assets.storage.folder_descriptions import (
     Description,
@@ -70,12 +70,12 @@ class FolderStore:
         clock: Seconds since 1970, only for the age of temporary files.
 
     Raises:
-        DeclarationError: The path is not absolute.
+        ConfigError: The path is not absolute.
     """
 
     def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
         if not folder.is_absolute():
-            raise DeclarationError(f"store folder {str(folder)!r} is relative; give an absolute path")
+            raise ConfigError(f"store folder {str(folder)!r} is relative; give an absolute path")
         self._folder = folder
         self._temporary_folder = folder / TEMPORARY_FOLDER
         remove_stale_files(self._temporary_folder, older_than=clock() - STALE_AFTER_SECONDS)

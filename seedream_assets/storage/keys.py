@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 # A file name's limit on every common filesystem, and S3's limit for a whole key with room for the store's prefix.
 MAX_PART_BYTES = 255
@@ -30,12 +30,12 @@ def check_key(key: str) -> str:
     """Return `key` unchanged if it can be kept by every store.
 
     Raises:
-        DeclarationError: It cannot; says why and what is allowed.
+        ConfigError: It cannot; says why and what is allowed.
     """
     if fault := _fault_of(key):
-        raise DeclarationError(f"object key {key!r} {fault}; {_RULE}")
+        raise ConfigError(f"object key {key!r} {fault}; {_RULE}")
     if key.split("/", 1)[0] in (TEMPORARY_FOLDER, DESCRIPTION_FOLDER):
-        raise DeclarationError(f"object key {key!r} is in a folder that the store keeps for itself; choose another")
+        raise ConfigError(f"object key {key!r} is in a folder that the store keeps for itself; choose another")
     return key
 
 
@@ -43,10 +43,10 @@ def check_prefix(prefix: str) -> str:
     """Return `prefix` unchanged if it can be the beginning of a key; the empty one is the beginning of all.
 
     Raises:
-        DeclarationError: No key could ever begin like this.
+        ConfigError: No key could ever begin like this.
     """
     if prefix and (fault := _fault_of(prefix.removesuffix("/"))):
-        raise DeclarationError(f"prefix {prefix!r} {fault}; {_RULE}")
+        raise ConfigError(f"prefix {prefix!r} {fault}; {_RULE}")
     return prefix
 
 

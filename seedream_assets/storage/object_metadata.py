@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 SHA256_ENTRY = "content-sha256"
 
@@ -28,30 +28,30 @@ def check_metadata(metadata: Mapping[str, str], *, content_type: str, sha256: st
     """The metadata to store: the caller's entries and the digest of the body.
 
     Raises:
-        DeclarationError: An entry could not be stored, or would come back changed; says which and what is allowed.
+        ConfigError: An entry could not be stored, or would come back changed; says which and what is allowed.
     """
     if not _CONTENT_TYPE.match(content_type):
-        raise DeclarationError(f"content type {content_type!r} is not one; give a MIME type such as image/png")
+        raise ConfigError(f"content type {content_type!r} is not one; give a MIME type such as image/png")
     for name, value in metadata.items():
         if not _NAME.match(name):
-            raise DeclarationError(
+            raise ConfigError(
                 f"metadata name {name!r} would come back changed; allowed are a-z, 0-9 and hyphens, beginning with "
                 "a letter or digit"
             )
         if not _VALUE.match(value):
-            raise DeclarationError(
+            raise ConfigError(
                 f"metadata {name}={value!r} would come back changed; allowed is printable ASCII without spaces at "
                 "either end; put free text into an object of its own, or percent-encode it"
             )
     if metadata.get(SHA256_ENTRY, sha256) != sha256:
-        raise DeclarationError(
+        raise ConfigError(
             f"metadata {SHA256_ENTRY} says {metadata[SHA256_ENTRY]}, the body's digest is {sha256}; leave the entry "
             "out, the store adds it"
         )
     complete = {**metadata, SHA256_ENTRY: sha256}
     total_bytes = sum(len(name) + len(value) for name, value in complete.items())
     if total_bytes > MAX_METADATA_BYTES:
-        raise DeclarationError(
+        raise ConfigError(
             f"metadata takes {total_bytes} bytes with the store's own {SHA256_ENTRY}, allowed are "
             f"{MAX_METADATA_BYTES} for all names and values together; put long text into an object of its own"
         )
@@ -62,10 +62,10 @@ def digest_of(body: bytes, given: str | None) -> str:
     """The hex SHA-256 of a body; the caller's own when it has one, which is believed.
 
     Raises:
-        DeclarationError: The given digest is not 64 lower-case hex digits.
+        ConfigError: The given digest is not 64 lower-case hex digits.
     """
     if given is None:
         return hashlib.sha256(body).hexdigest()
     if not _SHA256.match(given):
-        raise DeclarationError(f"sha256 {given!r} is not one; allowed are 64 lower-case hex digits")
+        raise ConfigError(f"sha256 {given!r} is not one; allowed are 64 lower-case hex digits")
     return given

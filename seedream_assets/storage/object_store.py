@@ -56,7 +56,7 @@ class ObjectStore(Protocol):
     """Objects under relative, "/"-separated keys.
 
     Every method may raise `StoreUnavailable` (may be repeated), `StoreRefused` (a person has to act) and, for a key or
-    metadata that no store could keep, `DeclarationError` before anything is sent. All methods may be called from
+    metadata that no store could keep, `ConfigError` before anything is sent. All methods may be called from
     several threads at once.
     """
 

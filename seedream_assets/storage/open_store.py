@@ -24,7 +24,7 @@ def open_store(url: str, *, options: S3Options | None = None) -> ObjectStore:
         options: For `s3://`; ignored for a folder.
 
     Raises:
-        DeclarationError: The address is none of these; says what was probably meant.
+        ConfigError: The address is none of these; says what was probably meant.
     """
     place = read_store_address(url)
     if isinstance(place, Bucket):

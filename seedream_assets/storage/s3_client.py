@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.utils import parse_timestamp
 
 from seedream_assets.config.redaction import shown
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -45,7 +45,7 @@ class S3Options:
             for sure is left to boto3; `boto3` does everything itself.
 
     Raises:
-        DeclarationError: A value is out of range.
+        ConfigError: A value is out of range.
     """
 
     endpoint_url: str | None = None
@@ -66,21 +66,21 @@ class S3Options:
     def __post_init__(self) -> None:
         for name in ("max_connections", "attempts", "rounds", "part_bytes"):
             if getattr(self, name) < 1:
-                raise DeclarationError(f"S3 option {name}: got {getattr(self, name)}, allowed is 1 or more")
+                raise ConfigError(f"S3 option {name}: got {getattr(self, name)}, allowed is 1 or more")
         for name in ("connect_timeout_seconds", "read_timeout_seconds"):
             if not getattr(self, name) > 0:
-                raise DeclarationError(f"S3 option {name}: got {getattr(self, name)}, allowed is more than 0")
+                raise ConfigError(f"S3 option {name}: got {getattr(self, name)}, allowed is more than 0")
         if not 0 <= self.first_wait_seconds <= self.longest_wait_seconds:
-            raise DeclarationError(
+            raise ConfigError(
                 f"S3 options: waits must grow from 0 or more, got first_wait_seconds={self.first_wait_seconds} and "
                 f"longest_wait_seconds={self.longest_wait_seconds}"
             )
         if self.addressing_style not in (None, "auto", "path", "virtual"):
-            raise DeclarationError(
+            raise ConfigError(
                 f"S3 option addressing_style: got {self.addressing_style!r}, allowed are auto, path and virtual"
             )
         if self.creates not in ("obstore", "boto3"):
-            raise DeclarationError(f"S3 option creates: got {self.creates!r}, allowed are obstore and boto3")
+            raise ConfigError(f"S3 option creates: got {self.creates!r}, allowed are obstore and boto3")
 
 
 def parse_time(value: Any) -> datetime:
@@ -120,7 +120,7 @@ def make_s3_client(options: S3Options, session: S3Session | None = None) -> S3Cl
     """A client that may be used by all threads; of a session of its own where none is given.
 
     Raises:
-        DeclarationError: boto3 refuses the configuration, for example an endpoint that is not a URL.
+        ConfigError: boto3 refuses the configuration, for example an endpoint that is not a URL.
     """
     style: Any = {"addressing_style": options.addressing_style} if options.addressing_style else {}
     if options.checksums:
@@ -143,7 +143,7 @@ def make_s3_client(options: S3Options, session: S3Session | None = None) -> S3Cl
             "s3", region_name=options.region, endpoint_url=options.endpoint_url, config=config
         )
     except (BotoCoreError, ValueError) as error:
-        raise DeclarationError(
+        raise ConfigError(
             f"boto3 refuses the S3 configuration: {shown(str(error))}. Look at AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION, AWS_PROFILE and "
             "the files they name"
         ) from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.storage.keys import check_key
 
 ALLOWED = "allowed are s3://bucket/prefix, file:///absolute/path and an absolute path"
@@ -42,11 +42,11 @@ def read_store_address(address: str) -> Bucket | Path:
     """What an address names: a place in S3, or a folder of this machine by its absolute path.
 
     Raises:
-        DeclarationError: It is none of the three that are allowed; says what was probably meant.
+        ConfigError: It is none of the three that are allowed; says what was probably meant.
     """
     fault = _fault_of(address)
     if fault is not None:
-        raise DeclarationError(f"store address {fault}; got {_shown(address)}; {ALLOWED}")
+        raise ConfigError(f"store address {fault}; got {_shown(address)}; {ALLOWED}")
     if address.startswith("s3://"):
         bucket, _, prefix = address.removeprefix("s3://").partition("/")
         prefix = prefix.strip("/")

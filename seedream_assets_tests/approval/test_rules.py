@@ -3,8 +3,8 @@
 import pytest
 
 from seedream_assets.approval.rules import NO_GATE, Approval, Gate, plan_hash, plan_to_approve
-from seedream_assets.errors import ApprovalError, DeclarationError
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.errors import ApprovalError, ConfigError
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.preview import choose_spread, draw_sample
 from seedream_assets_tests.support.builders import MODELS, OwnedRequests, make_plan, make_prompts
@@ -23,7 +23,7 @@ def bought(plan, *, only=None) -> OwnedRequests:
     owned = OwnedRequests()
     for request in requests_of(plan):
         if only is None or request.request_id in only:
-            owned.add(request, Standing(state=RequestState.COMPLETED, attempt=0))
+            owned.add(request, LedgerEntry(state=RequestState.COMPLETED, attempt=0))
     return owned
 
 
@@ -205,5 +205,5 @@ def test_only_the_plan_that_is_there_can_be_approved():
     "values", [{"above_credits": -1}, {"above_credits": 0, "sample": 0}, {"above_credits": 0, "sample": 101}]
 )
 def test_a_declared_approval_is_within_bounds(values):
-    with pytest.raises(DeclarationError, match="allowed is"):
+    with pytest.raises(ConfigError, match="allowed is"):
         Approval(**values)

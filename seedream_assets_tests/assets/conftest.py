@@ -60,7 +60,7 @@ class World:
         }
         dataset = ImageDataset.resolve_from_dict(declared)
         owners = list(dataset.owners or ())
-        return build_assets(dataset.declaration(self.folder), owners=owners, description=dataset.description)
+        return build_assets(dataset.config(self.folder), owners=owners, description=dataset.description)
 
     def run(
         self,

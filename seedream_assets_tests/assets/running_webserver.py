@@ -34,7 +34,7 @@ from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 
 HERE = Path(__file__).parent
-declared = ImageDataset.resolve_from_dict(json.loads((HERE / "dataset.json").read_text())).declaration(HERE)
+declared = ImageDataset.resolve_from_dict(json.loads((HERE / "dataset.json").read_text())).config(HERE)
 schedules, sensors = build_automation(declared)
 defs = dg.Definitions(
     assets=build_assets(declared, owners=[], description=None),

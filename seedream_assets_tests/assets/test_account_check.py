@@ -12,7 +12,7 @@ from seedream_assets.assets.build import build_checks
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 from seedream_assets.emulator.jobs import Order
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets_tests.assets.conftest import SIZE, World, checks_of
 
 ROWS = [{"prompt": "a red shoe"}, {"prompt": "a blue shoe"}]
@@ -20,7 +20,7 @@ ROWS = [{"prompt": "a red shoe"}, {"prompt": "a blue shoe"}]
 
 def built(world: World, **attributes: Any) -> tuple[list[Any], list[Any]]:
     declared = {"name": "shoes", "prompts": {"table": "prompts.csv"}, "recipe": SIZE, **attributes}
-    return build_checks(ImageDataset.resolve_from_dict(declared).declaration(world.folder))
+    return build_checks(ImageDataset.resolve_from_dict(declared).config(world.folder))
 
 
 def run_alone(world: World) -> dg.AssetCheckEvaluation:
@@ -48,7 +48,7 @@ def test_it_is_off_unless_the_yaml_asks_for_it(world: World) -> None:
 )
 def test_what_cannot_be_is_refused_where_it_is_declared(world: World, given: dict[str, Any], told: str) -> None:
     world.assets(ROWS)
-    with pytest.raises(DeclarationError, match=told):
+    with pytest.raises(ConfigError, match=told):
         built(world, reconcile=given)
 
 

@@ -14,8 +14,8 @@ from seedream_assets.assets import automation
 from seedream_assets.assets.build import build_assets, build_automation
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
-from seedream_assets.config.dataset import DatasetDeclaration
-from seedream_assets.errors import DeclarationError, PromptTableError
+from seedream_assets.config.dataset import DatasetConfig
+from seedream_assets.errors import ConfigError, PromptTableError
 from seedream_assets_tests.assets.conftest import STAGES, World, failure_of
 
 COLOUR = {"by": "column", "column": "colour"}
@@ -23,9 +23,9 @@ REDS = [{"prompt": "a rose", "colour": "red"}, {"prompt": "a cherry", "colour": 
 BLUE = [{"prompt": "the sea", "colour": "blue"}]
 
 
-def declare(world: World, **attributes: Any) -> DatasetDeclaration:
+def declare(world: World, **attributes: Any) -> DatasetConfig:
     declared = {"name": "shoes", "prompts": {"table": "prompts.csv"}, "budget": "unlimited", **attributes}
-    return ImageDataset.resolve_from_dict(declared).declaration(world.folder)
+    return ImageDataset.resolve_from_dict(declared).config(world.folder)
 
 
 class Watcher:
@@ -33,8 +33,8 @@ class Watcher:
 
     def __init__(self, world: World, **attributes: Any) -> None:
         self.world = world
-        self.declaration = declare(world, sensor={}, **attributes)
-        _, (sensor,) = build_automation(self.declaration)
+        self.config = declare(world, sensor={}, **attributes)
+        _, (sensor,) = build_automation(self.config)
         self.sensor = sensor
         self.cursor: str | None = None
 
@@ -90,10 +90,10 @@ def test_nothing_that_spends_is_on_before_somebody_turns_it_on(world: World) -> 
 def test_a_schedule_asks_for_the_latest_complete_partition(
     world: World, partitions: dict[str, Any], tick: datetime, asked: str
 ) -> None:
-    declaration = declare(world, schedule="0 6 * * *", partitions={"start": "2026-11-01", **partitions})
-    (schedule,), _ = build_automation(declaration)
-    assert schedule.execution_timezone == declaration.partitions.timezone
-    assets = build_assets(declaration, owners=[], description=None)
+    config = declare(world, schedule="0 6 * * *", partitions={"start": "2026-11-01", **partitions})
+    (schedule,), _ = build_automation(config)
+    assert schedule.execution_timezone == config.partitions.timezone
+    assets = build_assets(config, owners=[], description=None)
     defined = dg.Definitions(assets=assets, schedules=[schedule], resources=dict(DEFAULT_RESOURCES))
     context = dg.build_schedule_context(
         instance=world.instance, scheduled_execution_time=tick, repository_def=defined.get_repository_def()
@@ -123,7 +123,7 @@ def test_a_schedule_of_an_unpartitioned_dataset_asks_for_all_of_it(world: World)
 
 @pytest.mark.parametrize("partitions", [COLOUR, {"by": "table"}])
 def test_a_schedule_without_a_latest_partition_is_refused(world: World, partitions: dict[str, Any]) -> None:
-    with pytest.raises(DeclarationError, match="schedule: by .* has no latest partition to ask for"):
+    with pytest.raises(ConfigError, match="schedule: by .* has no latest partition to ask for"):
         declare(world, schedule="0 6 * * *", partitions=partitions)
 
 
@@ -259,7 +259,7 @@ def test_what_a_sensor_asks_for_can_be_run(world: World) -> None:
     watcher = Watcher(world, partitions=COLOUR, recipe={"width": 64, "height": 48})
     watcher.write(REDS + BLUE, at=0)
     (request,) = watcher.tick().run_requests or []
-    assets = build_assets(watcher.declaration, owners=[], description=None)
+    assets = build_assets(watcher.config, owners=[], description=None)
     result = dg.materialize(
         assets,
         selection=[dg.AssetKey(["shoes", stage]) for stage in STAGES],

@@ -18,8 +18,8 @@ ROWS = [{"prompt": "a red shoe"}, {"prompt": "a blue shoe"}]
 
 def definitions(world: World, **attributes: Any) -> dg.Definitions:
     declared = {"name": "shoes", "prompts": {"table": "prompts.csv"}, "recipe": SIZE, **attributes}
-    declaration = ImageDataset.resolve_from_dict(declared).declaration(world.folder)
-    checks, schedules = build_checks(declaration)
+    config = ImageDataset.resolve_from_dict(declared).config(world.folder)
+    checks, schedules = build_checks(config)
     return dg.Definitions(
         assets=world.assets(ROWS, **attributes), asset_checks=checks, schedules=schedules, resources=DEFAULT_RESOURCES
     )

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from seedream_assets.assets.live_progress import LiveProgress
-from seedream_assets.purchase.run_report import Tally
+from seedream_assets.purchase.run_report import RunStats
 
 
 def observations_of(seconds: list[float], partition: str | None = None) -> tuple[list[Any], list[Any]]:
@@ -16,11 +16,11 @@ def observations_of(seconds: list[float], partition: str | None = None) -> tuple
     @dg.asset(key=key, partitions_def=dg.StaticPartitionsDefinition([partition]) if partition else None)
     def images(context: dg.AssetExecutionContext) -> None:
         tell = LiveProgress(context, key, partition, clock=lambda: now[0])
-        tally = Tally(total=100, credits_to_buy=2800)
+        stats = RunStats(total=100, credits_to_buy=2800)
         for moment in seconds:
             now[0] = moment
-            tally.count("completed", images=1)
-            tell(tally.progress(seconds=moment, credits_spent=28))
+            stats.count("completed", images=1)
+            tell(stats.progress(seconds=moment, credits_spent=28))
 
     with dg.DagsterInstance.ephemeral() as instance:
         done = dg.materialize([images], instance=instance, partition_key=partition)

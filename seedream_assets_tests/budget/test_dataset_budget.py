@@ -11,7 +11,7 @@ from seedream_assets.budget.dataset_budget import Charged, DatasetBudget
 from seedream_assets.budget.log import (
     Block,
     BudgetEntry,
-    BudgetStanding,
+    BudgetState,
     booked_before_today,
     decode_entry,
     encode_entry,
@@ -271,7 +271,7 @@ def test_a_day_s_cap_counts_this_day_s_bookings_alone(dated):
         )
         assert read_budget(dated, "scenes", today=True).committed_today == 60
         dated.time += timedelta(hours=12)
-        assert read_budget(dated, "scenes", today=True) == BudgetStanding(committed=60, committed_today=0)
+        assert read_budget(dated, "scenes", today=True) == BudgetState(committed=60, committed_today=0)
         number, refused = await first.reserve({"r2": 60})
         assert (number is not None, refused) == (True, None)
         assert (await (await hands.opened("b")).reserve({"r3": 60}))[0] is None
@@ -288,7 +288,7 @@ def test_days_go_by_the_entries_own_times_in_a_store_that_was_copied(dated):
             dated.time += timedelta(hours=1)
         for key in dated.stamps:  # copied a moment ago: the store has new times for everything
             dated.stamps[key] = dated.time
-        assert read_budget(dated, "scenes", today=True) == BudgetStanding(committed=96, committed_today=48)
+        assert read_budget(dated, "scenes", today=True) == BudgetState(committed=96, committed_today=48)
         later = await hands.opened("b")
         assert (await later.reserve({"r": 53}))[0] is None
         assert (await later.reserve({"r": 52}))[0] is not None
@@ -302,7 +302,7 @@ def test_entries_without_a_time_of_their_own_are_dated_by_the_store(dated):
         entry = BudgetEntry(number=number, at=dated.time, writer=writer, booked=10 * number)
         dated.create(f"datasets/scenes/budget/{number:08d}.json", encode_entry(entry), content_type="application/json")
         dated.time += timedelta(hours=8)
-    assert read_budget(dated, "scenes", today=True) == BudgetStanding(committed=30, committed_today=10)
+    assert read_budget(dated, "scenes", today=True) == BudgetState(committed=30, committed_today=10)
 
 
 @pytest.mark.parametrize("today", range(12))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from seedream_assets.budget.rules import Booked, Budget, CapReached, Spending, book_cost, cost_in_credits
 from seedream_assets.config.models import DOLLARS_PER_CREDIT
-from seedream_assets.errors import DeclarationError, NoCapError
+from seedream_assets.errors import ConfigError, NoCapError
 from seedream_assets.leonardo.generations import Cost
 
 CREDITS = st.integers(0, 300)
@@ -20,7 +20,7 @@ def test_a_cap_is_nothing_or_zero_or_more(name, value, allowed):
     if allowed:
         assert getattr(Budget(**{name: value}), name) == value
     else:
-        with pytest.raises(DeclarationError, match=rf"budget\.{name}: got -1, allowed is 0 or more credits"):
+        with pytest.raises(ConfigError, match=rf"budget\.{name}: got -1, allowed is 0 or more credits"):
             Budget(**{name: value})
 
 
@@ -54,7 +54,7 @@ def test_no_cap_is_a_decision_that_somebody_has_to_take(given, is_missing):
 
 @pytest.mark.parametrize("cap", ["max_credits_per_run", "max_credits_total", "max_credits_per_day"])
 def test_unlimited_and_a_cap_are_two_decisions(cap):
-    with pytest.raises(DeclarationError, match="budget.unlimited"):
+    with pytest.raises(ConfigError, match="budget.unlimited"):
         Budget(**{cap: 0}, unlimited=True)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedream_assets.errors import DeclarationError, PromptTableError
+from seedream_assets.errors import ConfigError, PromptTableError
 from seedream_assets_tests.cli.conftest import DATASET, Desk
 
 BROKEN = "prompt_id,prompt,quantity,style,colour\nmug,A blue mug,0,,blue\ncup,,1,,white\n"
@@ -54,7 +54,7 @@ def test_a_limit_that_is_none_is_told_with_its_line(desk: Desk, limit: str, show
     desk.write("dataset.yaml", limited)
     told = desk.run("check", str(desk.folder))
     assert f"dataset.yaml:4: prompts.max_rejected: got {shown}, allowed is a number of rows" in told.output
-    assert isinstance(desk.run("run", str(desk.folder / "dataset.yaml")).exception, DeclarationError)
+    assert isinstance(desk.run("run", str(desk.folder / "dataset.yaml")).exception, ConfigError)
 
 
 def test_a_run_names_the_first_rejected_rows(desk: Desk) -> None:

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from seedream_assets.errors import DeclarationError, PromptTableError
+from seedream_assets.errors import ConfigError, PromptTableError
 from seedream_assets_tests.cli.conftest import DATASET, TABLE, Desk
 
 SUMMARY_FIELDS = [
@@ -93,7 +93,7 @@ def test_planning_needs_no_key_and_buying_says_what_is_missing(desk: Desk, monke
     monkeypatch.delenv("LEONARDO_API_KEY")
     assert desk.run("plan", str(desk.folder / "dataset.yaml")).exit_code == 0
     result = desk.run("run", str(desk.folder / "dataset.yaml"))
-    assert isinstance(result.exception, DeclarationError)
+    assert isinstance(result.exception, ConfigError)
     assert "LEONARDO_API_KEY" in str(result.exception)
 
 
@@ -209,7 +209,7 @@ def test_a_relative_store_is_refused_by_every_command(
 ) -> None:
     monkeypatch.chdir(desk.folder)
     result = desk.run(*command)
-    assert isinstance(result.exception, DeclarationError)
+    assert isinstance(result.exception, ConfigError)
     assert f"did you mean '{desk.folder}/images'?" in str(result.exception)
     assert not (desk.folder / "images").exists()
 

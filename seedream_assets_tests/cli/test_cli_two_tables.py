@@ -7,7 +7,7 @@ import pandas as pd
 
 from seedream_assets.cli.declared import deployment_of
 from seedream_assets.cli.rounds import buy_planned, plan_partitions
-from seedream_assets.components.yaml_files import load_declaration
+from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets_tests.cli.conftest import Desk
 
@@ -22,14 +22,14 @@ def test_two_runs_at_once_each_buy_count_and_tell_their_own_table(desk: Desk) ->
 
     def plan(table: str):
         desk.write("prompts.csv", table)
-        declaration = load_declaration(dataset)
-        deployment = deployment_of(declaration)
-        turns[table] = (declaration, plan_partitions(declaration, [UNPARTITIONED], deployment)[0], deployment)
+        config = load_config(dataset)
+        deployment = deployment_of(config)
+        turns[table] = (config, plan_partitions(config, [UNPARTITIONED], deployment)[0], deployment)
 
     def buy(table: str):
-        declaration, planned, deployment = turns[table]
+        config, planned, deployment = turns[table]
         both_have_planned.wait(timeout=30)
-        return buy_planned(declaration, planned, deployment, approved=None)
+        return buy_planned(config, planned, deployment, approved=None)
 
     plan(OLD)
     plan(NEW)

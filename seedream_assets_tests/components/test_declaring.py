@@ -13,8 +13,8 @@ import yaml
 from seedream_assets.budget.rules import Budget
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.schema import ImageStoreModel, LeonardoModel, RecipeModel
-from seedream_assets.components.yaml_files import declarations_of, load_declaration
-from seedream_assets.errors import DeclarationError
+from seedream_assets.components.yaml_files import configs_of, load_config
+from seedream_assets.errors import ConfigError
 from seedream_assets.prompts.table import Recipe
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
@@ -49,7 +49,7 @@ def attributes(text: str) -> str:
 
 def test_everything_that_the_documentation_shows_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEEDREAM_STORE", "s3://bucket/prefix")
-    (declared,) = declarations_of(EVERYTHING, tmp_path / "defs.yaml")
+    (declared,) = configs_of(EVERYTHING, tmp_path / "defs.yaml")
     assert declared.store == "s3://bucket/prefix"
     assert declared.rules.template == "{{ prompt }}, studio light"
     assert declared.rules.columns == {"prompt": "Prompt"}
@@ -62,9 +62,9 @@ def test_everything_that_the_documentation_shows_loads(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("text", [EVERYTHING, EVERYTHING.replace("{{ env.SEEDREAM_STORE }}", "s3://bucket/p")])
 def test_dagster_and_the_command_line_read_the_same(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEEDREAM_STORE", "file:///tmp/store")
-    by_dagster = ImageDataset.resolve_from_yaml(attributes(text)).declaration(tmp_path)
-    assert declarations_of(text, tmp_path / "defs.yaml") == [by_dagster]
-    assert declarations_of(attributes(text), tmp_path / "shoes.yaml") == [by_dagster]
+    by_dagster = ImageDataset.resolve_from_yaml(attributes(text)).config(tmp_path)
+    assert configs_of(text, tmp_path / "defs.yaml") == [by_dagster]
+    assert configs_of(attributes(text), tmp_path / "shoes.yaml") == [by_dagster]
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_dagster_and_the_command_line_read_the_same(text: str, monkeypatch: pyte
 )
 def test_prompt_enhance_means_the_same_with_and_without_quotes(written: str, read: str, tmp_path: Path) -> None:
     text = f"{LEAST}recipe: {{prompt_enhance: {written}}}\n"
-    (declared,) = declarations_of(text, tmp_path / "shoes.yaml")
+    (declared,) = configs_of(text, tmp_path / "shoes.yaml")
     assert declared.rules.recipe.prompt_enhance == read
 
 
 def test_what_is_left_out_has_the_recipes_defaults(tmp_path: Path) -> None:
-    (declared,) = declarations_of(LEAST, tmp_path / "shoes.yaml")
+    (declared,) = configs_of(LEAST, tmp_path / "shoes.yaml")
     assert declared.rules.recipe == Recipe()
     assert declared.store is None
 
@@ -87,9 +87,9 @@ def test_a_store_whose_variable_is_not_set_loads_and_is_not_taken_for_no_store(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("SEEDREAM_STORE", raising=False)
-    by_dagster = ImageDataset.resolve_from_yaml(attributes(EVERYTHING)).declaration(tmp_path)
+    by_dagster = ImageDataset.resolve_from_yaml(attributes(EVERYTHING)).config(tmp_path)
     assert by_dagster.store == "{{ env.SEEDREAM_STORE }}"
-    assert declarations_of(EVERYTHING, tmp_path / "defs.yaml") == [by_dagster]
+    assert configs_of(EVERYTHING, tmp_path / "defs.yaml") == [by_dagster]
 
 
 @pytest.mark.parametrize(
@@ -113,12 +113,12 @@ def test_a_store_whose_variable_is_not_set_loads_and_is_not_taken_for_no_store(
 def test_a_value_that_is_not_allowed_is_refused_at_load_by_both(attribute: str, text: str, tmp_path: Path) -> None:
     declared: dict[str, Any] = {**yaml.safe_load(LEAST), **yaml.safe_load(text)}
     whole = yaml.safe_dump(declared)
-    with pytest.raises(DeclarationError, match=attribute):
-        declarations_of(whole, tmp_path / "shoes.yaml")
+    with pytest.raises(ConfigError, match=attribute):
+        configs_of(whole, tmp_path / "shoes.yaml")
     from seedream_assets.errors import SeedreamError
 
     with pytest.raises(SeedreamError, match=attribute):
-        ImageDataset.resolve_from_yaml(whole).declaration(tmp_path)
+        ImageDataset.resolve_from_yaml(whole).config(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -138,21 +138,21 @@ def test_the_budget_is_caps_or_one_word_and_else_it_is_missing(
     monkeypatch.setenv("OUR_BUDGET", "unlimited")
     monkeypatch.setenv("OUR_CAP", "56")
     text = f"{LEAST}budget: {written}\n"
-    assert ImageDataset.resolve_from_yaml(text).declaration(tmp_path).budget == budget
+    assert ImageDataset.resolve_from_yaml(text).config(tmp_path).budget == budget
     if "NOBODY" not in written:
-        assert [one.budget for one in declarations_of(text, tmp_path / "shoes.yaml")] == [budget]
+        assert [one.budget for one in configs_of(text, tmp_path / "shoes.yaml")] == [budget]
 
 
 def test_one_dataset_is_asked_for_and_two_are_there(tmp_path: Path) -> None:
     file = tmp_path / "two.yaml"
     file.write_text(f"{LEAST}---\n{LEAST.replace('shoes', 'bags')}")
-    with pytest.raises(DeclarationError, match=r"2 datasets \(shoes, bags\)"):
-        load_declaration(file)
+    with pytest.raises(ConfigError, match=r"2 datasets \(shoes, bags\)"):
+        load_config(file)
 
 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DeclarationError, match="cannot be read"):
-        load_declaration(tmp_path / "nothing.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "nothing.yaml")
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from seedream_assets.components.check import check_yaml_files
-from seedream_assets.components.yaml_files import declarations_of
+from seedream_assets.components.yaml_files import configs_of
 from seedream_assets.config.provenance import C2paSigning, Provenance
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 SIGNED = "{certificate: chain.pem, private_key_variable: SIGNING_KEY}"
 
@@ -46,12 +46,12 @@ def yaml_with(provenance: str) -> str:
 )
 def test_what_is_written_is_declared(written: str, declared: Provenance, tmp_path: Path) -> None:
     pytest.importorskip("c2pa")
-    (found,) = declarations_of(yaml_with(written), tmp_path / "dataset.yaml")
+    (found,) = configs_of(yaml_with(written), tmp_path / "dataset.yaml")
     assert found.provenance == declared
 
 
 def test_images_are_marked_where_nothing_is_written(tmp_path: Path) -> None:
-    (found,) = declarations_of("name: shoes\nprompts: {table: prompts.csv}\n", tmp_path / "dataset.yaml")
+    (found,) = configs_of("name: shoes\nprompts: {table: prompts.csv}\n", tmp_path / "dataset.yaml")
     assert found.provenance == Provenance(xmp=True, prompt_in_file=False, c2pa=None)
 
 
@@ -93,5 +93,5 @@ def test_signing_without_its_library_is_refused_when_it_is_declared(
 ) -> None:
     found: Any = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "c2pa" else found(name, *rest))
-    with pytest.raises(DeclarationError, match=r"pip install 'seedream-assets\[c2pa\]'"):
-        declarations_of(yaml_with(f"{{c2pa: {SIGNED}}}"), tmp_path / "dataset.yaml")
+    with pytest.raises(ConfigError, match=r"pip install 'seedream-assets\[c2pa\]'"):
+        configs_of(yaml_with(f"{{c2pa: {SIGNED}}}"), tmp_path / "dataset.yaml")

@@ -15,7 +15,7 @@ import seedream_assets
 from seedream_assets.components.check import check_yaml_files
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import SeedreamResources
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.resources import LeonardoResource
 
 STAGES = {"prompts", "generation_requests", "images", "dataset"}
@@ -104,7 +104,7 @@ def test_an_account_that_would_loosen_a_limit_does_not_load(project: DefsFolderS
     with pytest.raises(Exception) as refused, project.load_component_and_build_defs(defs_path=path):  # noqa: PT011
         pass
     cause: BaseException | None = refused.value
-    while cause is not None and not isinstance(cause, DeclarationError):
+    while cause is not None and not isinstance(cause, ConfigError):
         cause = cause.__cause__
     assert "can only tighten" in str(cause)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from seedream_assets.config.exports import DEFAULT_SHARD_BYTES, ExportChoice, read_choices
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 
 
 def test_a_name_alone_takes_the_formats_own_options() -> None:
@@ -38,6 +38,6 @@ def test_a_name_with_options() -> None:
     ],
 )
 def test_a_refusal_names_what_is_allowed(declared: list[Any], told: str) -> None:
-    with pytest.raises(DeclarationError, match="exports") as refused:
+    with pytest.raises(ConfigError, match="exports") as refused:
         read_choices(declared)
     assert told in str(refused.value)

@@ -16,7 +16,7 @@ from seedream_assets.config.models import (
     TighterLimits,
     credits_for,
 )
-from seedream_assets.errors import BudgetError, DeclarationError, LimitError
+from seedream_assets.errors import BudgetError, ConfigError, LimitError
 
 RANGES = ("prompt_characters", "width_px", "height_px", "quantity", "references", "seed")
 CHOICES = ("allowed_styles", "prompt_enhance", "reference_types", "reference_strengths")
@@ -129,7 +129,7 @@ def test_a_deployment_can_tighten_a_limit(limits, attribute, high):
     ],
 )
 def test_a_deployment_cannot_loosen_a_limit_or_leave_nothing(limits, message):
-    with pytest.raises(DeclarationError, match=message):
+    with pytest.raises(ConfigError, match=message):
         ModelCatalog(TighterLimits(**limits))
 
 
@@ -137,7 +137,7 @@ def test_a_deployment_cannot_loosen_a_limit_or_leave_nothing(limits, message):
 def test_tighter_limits_are_refused_or_allow_a_part_of_what_the_models_allow(limits):
     try:
         catalog = ModelCatalog(limits)
-    except DeclarationError:
+    except ConfigError:
         return
     assert 0 < len(catalog) <= len(MODELS)
     for name, model in catalog.items():

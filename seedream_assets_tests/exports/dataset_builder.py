@@ -17,7 +17,7 @@ from seedream_assets.config.dataset import partition_in_key
 from seedream_assets.config.exports import Card
 from seedream_assets.config.image_formats import CONTENT_TYPES, EXTENSIONS
 from seedream_assets.exports.export import ExportSource
-from seedream_assets.manifest.build import MANIFEST_COLUMNS, passenger_name
+from seedream_assets.manifest.build import MANIFEST_COLUMNS, extra_column_name
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET, to_parquet
 
@@ -53,19 +53,19 @@ class DatasetBuilder:
         self,
         rows: Sequence[Mapping[str, Any]] | int,
         *,
-        passengers: Mapping[str, Any] | None = None,
+        extra_columns: Mapping[str, Any] | None = None,
         partition: str = "all",
         first: int = 0,
     ) -> pd.DataFrame:
         """One image per row; a row changes what a manifest has there (`picture_format` and `body` the image itself).
 
-        `passengers` are columns of the prompt table that ride along, by the table's names.
+        `extra_columns` are columns of the prompt table that ride along, by the table's names.
         """
         changes = [{} for _ in range(rows)] if isinstance(rows, int) else [dict(row) for row in rows]
         manifest = pd.DataFrame([self._row(first + number, partition, row) for number, row in enumerate(changes)])
         manifest = manifest[[*MANIFEST_COLUMNS]].astype(dict(MANIFEST_COLUMNS))
-        for name, values in (passengers or {}).items():
-            manifest[passenger_name(name)] = values
+        for name, values in (extra_columns or {}).items():
+            manifest[extra_column_name(name)] = values
         key = f"datasets/{self.name}/manifest/{partition_in_key(partition)}.parquet"
         self.store.replace(key, to_parquet(manifest), content_type=PARQUET)
         return manifest

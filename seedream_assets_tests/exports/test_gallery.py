@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from seedream_assets.config.exports import Card, ExportChoice, read_choices
-from seedream_assets.errors import DeclarationError, ExportError
+from seedream_assets.errors import ConfigError, ExportError
 from seedream_assets.exports.export import ExportSource, ExportTarget
 from seedream_assets.exports.formats import find_export
 from seedream_assets.exports.gallery import GalleryExport, link_to_store, tell_facts
@@ -170,11 +170,11 @@ def test_the_page_is_found_by_its_formats_name() -> None:
     assert isinstance(find_export("gallery"), GalleryExport)
     assert read_choices(["gallery"]) == (ExportChoice(name="gallery"),)
     assert read_choices([{"gallery": {"images": True}}]) == (ExportChoice(name="gallery", images=True),)
-    with pytest.raises(DeclarationError, match="there is no such option; gallery knows images"):
+    with pytest.raises(ConfigError, match="there is no such option; gallery knows images"):
         read_choices([{"gallery": {"split": "part"}}])
-    with pytest.raises(DeclarationError, match="images: got 'yes', allowed is true or false"):
+    with pytest.raises(ConfigError, match="images: got 'yes', allowed is true or false"):
         read_choices([{"gallery": {"images": "yes"}}])
-    with pytest.raises(DeclarationError, match="webdataset.images: there is no such option"):
+    with pytest.raises(ConfigError, match="webdataset.images: there is no such option"):
         read_choices([{"webdataset": {"images": True}}])
 
 

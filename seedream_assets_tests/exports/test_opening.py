@@ -41,7 +41,7 @@ def write_and_open(dataset: DatasetBuilder, name: str) -> Opening:
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_good_export_opens(scenes_anywhere: DatasetBuilder, name: str) -> None:
-    scenes_anywhere.write(20, passengers={"part": ["train"] * 14 + ["val"] * 6})
+    scenes_anywhere.write(20, extra_columns={"part": ["train"] * 14 + ["val"] * 6})
     opened = write_and_open(scenes_anywhere, name)
     assert opened.problems == ()
     assert opened.incomplete == ()
@@ -56,7 +56,7 @@ def test_a_good_export_opens(scenes_anywhere: DatasetBuilder, name: str) -> None
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_file_that_was_cut_is_found(scenes_anywhere: DatasetBuilder, name: str) -> None:
-    scenes_anywhere.write(6, passengers={"part": "train"})
+    scenes_anywhere.write(6, extra_columns={"part": "train"})
     write_and_open(scenes_anywhere, name)
     target = default_target(scenes_anywhere.source, name)
     suffix = {"imagefolder": ".jpg", "webdataset": ".tar"}.get(name, ".parquet")
@@ -71,9 +71,9 @@ def test_a_file_that_was_cut_is_found(scenes_anywhere: DatasetBuilder, name: str
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_another_picture_under_a_right_name_is_found(scenes: DatasetBuilder, name: str) -> None:
     """The bytes of a later dataset under the older one's names: all counts and most sizes fit."""
-    scenes.write(4, passengers={"part": "train"})
+    scenes.write(4, extra_columns={"part": "train"})
     write_and_open(scenes, name)
-    scenes.write([{"sha256": "00" * 32}] * 4, passengers={"part": "train"})
+    scenes.write([{"sha256": "00" * 32}] * 4, extra_columns={"part": "train"})
     target = default_target(scenes.source, name)
     opened = open_export(scenes.source_with(**OWNED), target, choice_of(name))
     assert not opened.passed
@@ -81,17 +81,17 @@ def test_another_picture_under_a_right_name_is_found(scenes: DatasetBuilder, nam
 
 
 def test_a_dataset_that_has_grown_since_is_found(scenes: DatasetBuilder) -> None:
-    scenes.write(4, passengers={"part": "train"})
+    scenes.write(4, extra_columns={"part": "train"})
     for name in LIBRARIES:
         write_and_open(scenes, name)
-    scenes.write(2, passengers={"part": "train"}, partition="later", first=4)
+    scenes.write(2, extra_columns={"part": "train"}, partition="later", first=4)
     for name in LIBRARIES:
         opened = open_export(scenes.source_with(**OWNED), default_target(scenes.source, name), choice_of(name))
         assert opened.problems, name
 
 
 def test_what_is_not_exported_or_not_complete_is_said(scenes: DatasetBuilder) -> None:
-    scenes.write(2, passengers={"part": "train"})
+    scenes.write(2, extra_columns={"part": "train"})
     target = default_target(scenes.source, "imagefolder")
     assert "holds no complete export" in open_export(scenes.source, target, choice_of("imagefolder")).told
     write_and_open(scenes, "imagefolder")
@@ -120,7 +120,7 @@ def test_without_the_library_it_says_that_it_was_not_run(
     scenes: DatasetBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)  # as where it is not installed
-    scenes.write(2, passengers={"part": "train"})
+    scenes.write(2, extra_columns={"part": "train"})
     opened = write_and_open(scenes, "imagefolder")
     assert not opened.ran
     assert not opened.passed
@@ -130,7 +130,7 @@ def test_without_the_library_it_says_that_it_was_not_run(
 
 def test_a_split_word_in_the_address_changes_nothing(scenes: DatasetBuilder, tmp_path: Path) -> None:
     """A folder called test or dev above the export must not turn all of it into a test split."""
-    scenes.write(5, passengers={"part": "train"})
+    scenes.write(5, extra_columns={"part": "train"})
     for name in LIBRARIES:
         place: ObjectStore = FolderStore(tmp_path / "test-data" / "dev" / name)
         target = ExportTarget(store=place)

@@ -23,16 +23,16 @@ FORMATS = ("JPEG", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "QOI", "PPM", "TGA"
 
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_images_of_other_formats_are_exported_and_opened(scenes: DatasetBuilder, name: str) -> None:
-    scenes.write([{"picture_format": one} for one in FORMATS], passengers={"part": "train"})
+    scenes.write([{"picture_format": one} for one in FORMATS], extra_columns={"part": "train"})
     opened = write_and_open(scenes, name)
     assert opened.problems == ()
     assert (opened.rows, opened.sampled) == (len(FORMATS), len(FORMATS))
 
 
 def test_an_image_of_another_format_leaves_an_imagefolder_when_nobody_wants_it_any_more(scenes: DatasetBuilder) -> None:
-    scenes.write([{"picture_format": one} for one in FORMATS], passengers={"part": "train"})
+    scenes.write([{"picture_format": one} for one in FORMATS], extra_columns={"part": "train"})
     write_and_open(scenes, "imagefolder")
-    scenes.write([{"picture_format": "JPEG"}], passengers={"part": "train"})
+    scenes.write([{"picture_format": "JPEG"}], extra_columns={"part": "train"})
     target = default_target(scenes.source, "imagefolder")
     report = find_export("imagefolder").write(scenes.source, target, choice_of("imagefolder"))
     assert report.removed == len(FORMATS) - 1
@@ -56,7 +56,7 @@ def test_the_gallery_shows_images_of_other_formats(scenes: DatasetBuilder) -> No
 
 def test_an_image_that_a_library_cannot_open_is_named_and_the_others_are_looked_at(scenes: DatasetBuilder) -> None:
     manifest = scenes.write(
-        [{}, {"picture_format": "PNG", "body": with_broken_note()}, {}], passengers={"part": "train"}
+        [{}, {"picture_format": "PNG", "body": with_broken_note()}, {}], extra_columns={"part": "train"}
     )
     opened = write_and_open(scenes, "parquet")
     (problem,) = opened.problems

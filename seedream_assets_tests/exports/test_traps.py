@@ -85,7 +85,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def trapped(scenes: DatasetBuilder) -> DatasetBuilder:
-    scenes.write([{"prompt": prompt} for prompt in PROMPTS], passengers=TRAPS)
+    scenes.write([{"prompt": prompt} for prompt in PROMPTS], extra_columns=TRAPS)
     return scenes
 
 
@@ -222,7 +222,7 @@ def test_parquet_says_itself_what_is_an_image_and_keeps_row_groups_small(
 
 @pytest.mark.parametrize("name", ["imagefolder", "parquet", "webdataset"])
 def test_splits_come_from_the_tables_column(scenes: DatasetBuilder, tmp_path: Path, name: str) -> None:
-    scenes.write(6, passengers={"split": ["Train", "dev", "testing", "train ", "VAL", "test"]})
+    scenes.write(6, extra_columns={"split": ["Train", "dev", "testing", "train ", "VAL", "test"]})
     export(scenes, name, split="split")
     loaded = load(folder_of(scenes, name), tmp_path)
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 2, "validation": 2, "test": 2}
@@ -231,9 +231,9 @@ def test_splits_come_from_the_tables_column(scenes: DatasetBuilder, tmp_path: Pa
 
 
 def test_partitions_that_do_not_agree_on_a_columns_type_load_as_one(scenes: DatasetBuilder, tmp_path: Path) -> None:
-    scenes.write(2, passengers={"size": [1, 2], "only here": ["a", "b"]}, partition="2026-11-01")
-    scenes.write(2, passengers={"size": ["small", "big"]}, partition="2026-11-02", first=2)
-    scenes.write(2, passengers={"size": [None, None]}, partition="2026-11-03", first=4)
+    scenes.write(2, extra_columns={"size": [1, 2], "only here": ["a", "b"]}, partition="2026-11-01")
+    scenes.write(2, extra_columns={"size": ["small", "big"]}, partition="2026-11-02", first=2)
+    scenes.write(2, extra_columns={"size": [None, None]}, partition="2026-11-03", first=4)
     for name in ("imagefolder", "parquet", "webdataset"):
         export(scenes, name)
         rows = [columns_of(example) for example in load(folder_of(scenes, name), tmp_path / name)["train"]]

@@ -153,7 +153,7 @@ def test_nothing_to_export_is_said(scenes: DatasetBuilder) -> None:
 
 @pytest.mark.parametrize("value", ["holdout", "", None, 3])
 def test_a_split_that_is_none_names_row_value_and_what_is_allowed(scenes: DatasetBuilder, value: Any) -> None:
-    scenes.write(2, passengers={"part": ["train", value]})
+    scenes.write(2, extra_columns={"part": ["train", value]})
     with pytest.raises(ExportError, match="split: row 2 has .* allowed are train, training"):
         find_export("parquet").write(
             scenes.source, default_target(scenes.source, "parquet"), ExportChoice(name="parquet", split="part")

@@ -8,7 +8,7 @@ from pathlib import PurePath
 import pytest
 
 from seedream_assets.config.provenance import C2paSigning
-from seedream_assets.errors import DeclarationError, MarkError
+from seedream_assets.errors import ConfigError, MarkError
 from seedream_assets.images.c2pa import OWN_ASSERTION, open_credentials
 from seedream_assets.images.embedded import has_credentials, mark_image, parse_image, read_mark, unmark_image
 from seedream_assets_tests.images.certificates import make_credentials, make_identity
@@ -162,14 +162,14 @@ def test_certificate_and_key_are_read_from_files_beside_the_yaml(tmp_path):
 def test_the_key_comes_from_a_variable_and_shows_nowhere(tmp_path, monkeypatch):
     identity = make_identity()
     signing = replace(write(tmp_path, identity), private_key_file=None, private_key_variable="SIGNING_KEY")
-    with pytest.raises(DeclarationError, match="SIGNING_KEY is not set"):
+    with pytest.raises(ConfigError, match="SIGNING_KEY is not set"):
         open_credentials(signing, base=PurePath(tmp_path), version="1")
     monkeypatch.setenv("SIGNING_KEY", identity.private_key.decode())
     credentials = open_credentials(signing, base=PurePath(tmp_path), version="1")
     secret = identity.private_key.decode().splitlines()[1]
     assert secret not in repr(credentials)
     monkeypatch.setenv("SIGNING_KEY", identity.private_key.decode().replace("BEGIN", "BEGUN"))
-    with pytest.raises(DeclarationError) as refused:
+    with pytest.raises(ConfigError) as refused:
         open_credentials(signing, base=PurePath(tmp_path), version="1")
     assert secret not in str(refused.value)
 
@@ -187,5 +187,5 @@ def test_what_cannot_sign_is_refused_before_anything_is_bought(tmp_path, wrong):
         (tmp_path / "key.pem").unlink()
     if wrong == "another algorithm":
         signing = replace(signing, algorithm="ps256")
-    with pytest.raises(DeclarationError, match=r"provenance\.c2pa"):
+    with pytest.raises(ConfigError, match=r"provenance\.c2pa"):
         open_credentials(signing, base=PurePath(tmp_path), version="1")

@@ -33,7 +33,7 @@ from seedream_assets.ledger.recovery_rules import (
     Window,
     judge,
 )
-from seedream_assets.ledger.state import RequestState, Standing, fold
+from seedream_assets.ledger.state import LedgerEntry, RequestState, fold
 from seedream_assets.leonardo.generations import Generation
 from seedream_assets_tests.support.builders import NOON, make_generation, make_intent, make_paid_request
 
@@ -148,7 +148,7 @@ class DisbeliefProtocol:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.standing_of = cache(fold)
+        self.entry_of = cache(fold)
 
     def moves(self, world: World) -> Iterator[tuple[str, World]]:
         if self._is_over(world):
@@ -164,7 +164,7 @@ class DisbeliefProtocol:
     def _is_over(self, world: World) -> bool:
         """True when what was bought is known, and nobody is on the way to buy more."""
         on_the_way = any(process.step in ("turn", "claim", "send") for process in world.processes)
-        return not on_the_way and self.standing_of(world.ledger).state is RequestState.SUBMITTED
+        return not on_the_way and self.entry_of(world.ledger).state is RequestState.SUBMITTED
 
     def _others(self, world: World) -> Iterator[tuple[str, World]]:
         """Requests beside this one are bought and acknowledged."""
@@ -188,17 +188,17 @@ class DisbeliefProtocol:
             yield f"time passes, process 0 {how}", world._replace(now=world.now + 1, processes=processes)
 
     def _read(self, world: World, number: int, process: Process) -> Iterator[tuple[str, World]]:
-        standing: Standing = self.standing_of(world.ledger)
+        entry: LedgerEntry = self.entry_of(world.ledger)
         account = self.rules.accounts[number]
         if self.rules.knows_its_account and account != "A":
             yield "is refused: another account", _with(world, number, process._replace(step="done"))
-        elif standing.is_final or standing.state is RequestState.SUBMITTED or standing.attempt >= MOST_ATTEMPTS:
+        elif entry.is_final or entry.state is RequestState.SUBMITTED or entry.attempt >= MOST_ATTEMPTS:
             yield "ends", _with(world, number, process._replace(step="done"))
-        elif standing.state is RequestState.FREE:
+        elif entry.state is RequestState.FREE:
             step = "turn" if self.rules.claims_after_its_turn else "claim"
-            yield "wants it", _with(world, number, process._replace(step=step, attempt=standing.attempt))
-        elif self._is_gone(world, number, standing.attempt):
-            yield "takes over", _with(world, number, process._replace(step="look", attempt=standing.attempt))
+            yield "wants it", _with(world, number, process._replace(step=step, attempt=entry.attempt))
+        elif self._is_gone(world, number, entry.attempt):
+            yield "takes over", _with(world, number, process._replace(step="look", attempt=entry.attempt))
 
     @staticmethod
     def _is_gone(world: World, number: int, attempt: int) -> bool:
@@ -270,9 +270,9 @@ class DisbeliefProtocol:
         )
 
     def _judge(self, world: World, number: int, process: Process, seen: frozenset[int]) -> Iterator[tuple[str, World]]:
-        standing = self.standing_of(world.ledger)
+        entry = self.entry_of(world.ledger)
         again = _with(world, number, process._replace(step="read"))
-        if (standing.state, standing.attempt) != (RequestState.OPEN, process.attempt):
+        if (entry.state, entry.attempt) != (RequestState.OPEN, process.attempt):
             yield "finds more", again
             return
         owner, claimed = world.claims[process.attempt]

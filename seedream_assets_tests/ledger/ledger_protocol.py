@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from seedream_assets.ledger.events import EventKey
 from seedream_assets.ledger.recovery_rules import Acknowledged, Adopt, Known, Reading, Uncertain, Window, judge
-from seedream_assets.ledger.state import RequestState, Standing, fold
+from seedream_assets.ledger.state import LedgerEntry, RequestState, fold
 from seedream_assets_tests.support.builders import NOON, make_generation, make_intent, make_paid_request
 
 LEASE = 2
@@ -47,7 +47,7 @@ class Rules:
         count_from_the_takeover: Where an owner gave its lease back with its intent open, the last possible submit is
             any time before that, not the time of the intent.
         history_lag: Ticks after which the history shows a generation at the latest.
-        standing_of: Folds the ledger.
+        entry_of: Folds the ledger.
     """
 
     settle_before_release: bool = True
@@ -56,7 +56,7 @@ class Rules:
     send_once: bool = True
     count_from_the_takeover: bool = True
     history_lag: int = SETTLE
-    standing_of: Callable[[Keys], Standing] = fold
+    entry_of: Callable[[Keys], LedgerEntry] = fold
 
 
 class Process(NamedTuple):
@@ -142,7 +142,7 @@ class Protocol:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.standing_of = cache(rules.standing_of)
+        self.entry_of = cache(rules.entry_of)
 
     def moves(self, world: World) -> Iterator[tuple[str, World]]:
         for number, process in enumerate(world.processes):
@@ -180,14 +180,14 @@ class Protocol:
         return process._replace(lease=min(lease, LEASE + SETTLE), silent=min(silent, SETTLE))
 
     def _read(self, world: World, number: int, _process: Process) -> Iterator[tuple[str, World]]:
-        standing = self.standing_of(world.ledger)
-        fresh = Process(attempt=standing.attempt, lease=world.processes[number].lease)
-        if standing.is_final or standing.attempt >= MOST_ATTEMPTS:
+        entry = self.entry_of(world.ledger)
+        fresh = Process(attempt=entry.attempt, lease=world.processes[number].lease)
+        if entry.is_final or entry.attempt >= MOST_ATTEMPTS:
             yield "ends", _with(world, number, Process(step="done"))
-        elif standing.state is RequestState.FREE:
-            yield f"finds attempt {standing.attempt} free", _with(world, number, fresh._replace(step="claim"))
-        elif standing.state is RequestState.OPEN:
-            yield f"finds attempt {standing.attempt} open", _with(world, number, fresh._replace(step="wait"))
+        elif entry.state is RequestState.FREE:
+            yield f"finds attempt {entry.attempt} free", _with(world, number, fresh._replace(step="claim"))
+        elif entry.state is RequestState.OPEN:
+            yield f"finds attempt {entry.attempt} open", _with(world, number, fresh._replace(step="wait"))
         else:
             yield "finds it submitted", _with(world, number, fresh._replace(step="collect"))
 
@@ -229,8 +229,8 @@ class Protocol:
         yield "writes released", after._replace(ledger=world.ledger | {key(process.attempt, "released")})
 
     def _wait(self, world: World, number: int, process: Process) -> Iterator[tuple[str, World]]:
-        standing = self.standing_of(world.ledger)
-        if (standing.state, standing.attempt) != (RequestState.OPEN, process.attempt):
+        entry = self.entry_of(world.ledger)
+        if (entry.state, entry.attempt) != (RequestState.OPEN, process.attempt):
             yield "finds more", _with(world, number, Process(lease=process.lease))
             return
         owner = world.processes[world.owners[process.attempt]]
@@ -258,12 +258,12 @@ class Protocol:
 
     def _judge(self, world: World, number: int, process: Process) -> Iterator[tuple[str, World]]:
         adopted = verdict_of(process.seen, world.ledger)
-        standing = self.standing_of(world.ledger)
+        entry = self.entry_of(world.ledger)
         again = Process(lease=process.lease)
         if adopted:
             found = {key(process.attempt, "submitted", name) for name in adopted}
             yield f"adopts {adopted}", _with(world, number, again)._replace(ledger=world.ledger | found)
-        elif (standing.state, standing.attempt) != (RequestState.OPEN, process.attempt):
+        elif (entry.state, entry.attempt) != (RequestState.OPEN, process.attempt):
             yield "finds more", _with(world, number, again)
         else:
             step = "release" if process.settled else "look"

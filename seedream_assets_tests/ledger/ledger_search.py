@@ -97,12 +97,12 @@ class _Invariants:
     def _would_be_lost(self, ledger: Keys, billed: int) -> bool:
         """Whether a last process, alone and with a settled history, would not find just what was billed."""
         everything = tuple(range(billed))
-        standing = self._rules.standing_of(ledger)
-        if standing.state is RequestState.OPEN:
+        entry = self._rules.entry_of(ledger)
+        if entry.state is RequestState.OPEN:
             adopted = verdict_of(everything, ledger)
-            found = {key(standing.attempt, "submitted", name) for name in adopted or ()}
-            standing = self._rules.standing_of(ledger | (found or {key(standing.attempt, "released")}))
+            found = {key(entry.attempt, "submitted", name) for name in adopted or ()}
+            entry = self._rules.entry_of(ledger | (found or {key(entry.attempt, "released")}))
         if not billed:
-            return standing.state is not RequestState.FREE
-        owned = standing.state in (RequestState.SUBMITTED, RequestState.COMPLETED)
-        return not owned or set(standing.generations) != {generation_name(number) for number in everything}
+            return entry.state is not RequestState.FREE
+        owned = entry.state in (RequestState.SUBMITTED, RequestState.COMPLETED)
+        return not owned or set(entry.generations) != {generation_name(number) for number in everything}

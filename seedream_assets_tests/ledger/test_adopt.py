@@ -44,7 +44,7 @@ def retract(desk, request, generation_id, reason="it shows a dog"):
 
 def source_of(desk, request):
     """The hash of what the provider served, of the one image that is stored for a request."""
-    ending = read_event(desk.store, final_key(request.request_id, desk.standing(request)))
+    ending = read_event(desk.store, final_key(request.request_id, desk.entry(request)))
     (image,) = ending.images
     assert desk.store.head(image.object_key).metadata[SOURCE_ENTRY] == image.source_sha256
     return image.source_sha256
@@ -55,8 +55,8 @@ def test_a_wrong_adoption_is_undone_before_its_images_are_stored(desk, two):
     adopt(desk, cat, of_dog, force=True)
     with pytest.raises(NotByHand, match=f"belongs to request {cat.request_id}"):
         adopt(desk, dog, of_dog, force=True)
-    standing = retract(desk, cat, of_dog)
-    assert (standing.state, standing.attempt, standing.generations) == (RequestState.OPEN, 1, ())
+    entry = retract(desk, cat, of_dog)
+    assert (entry.state, entry.attempt, entry.generations) == (RequestState.OPEN, 1, ())
     adopt(desk, dog, of_dog)
     adopt(desk, cat, of_cat)
     assert desk.run([cat, dog]).requests == {"completed": 2}
@@ -90,7 +90,7 @@ def test_the_next_run_gives_what_was_taken_back_to_its_owner_and_not_to_who_gave
     retract(desk, cat, of_cat, "a mistake of mine")
     assert desk.run([dog]).requests == {"completed": 1}
     desk.run([cat])
-    assert desk.standing(cat).generations != (of_cat,)
+    assert desk.entry(cat).generations != (of_cat,)
     # Whoever took it back by mistake adopts it again.
     if desk.state(cat) is RequestState.OPEN:
         adopt(desk, cat, of_cat)
@@ -103,16 +103,16 @@ def test_a_mistaken_retraction_is_undone_by_adopting_again(desk, two):
     for _ in range(2):
         adopt(desk, cat, of_cat)
         retract(desk, cat, of_cat)
-    standing = adopt(desk, cat, of_cat)
-    assert (standing.state, standing.attempt) == (RequestState.SUBMITTED, 2)
+    entry = adopt(desk, cat, of_cat)
+    assert (entry.state, entry.attempt) == (RequestState.SUBMITTED, 2)
     assert desk.run([cat]).requests == {"completed": 1}
 
 
 def test_what_was_released_and_turns_up_after_all_is_adopted_and_not_bought_again(desk, two):
     (cat, of_cat), _ = two
     assert release_request(desk.store, cat.request_id, "not seen in the account").state is RequestState.FREE
-    standing = adopt(desk, cat, of_cat)
-    assert (standing.state, standing.attempt) == (RequestState.SUBMITTED, 0)
+    entry = adopt(desk, cat, of_cat)
+    assert (entry.state, entry.attempt) == (RequestState.SUBMITTED, 0)
     assert desk.run([cat]).requests == {"completed": 1}
     assert desk.bill["generations"] == 2
     other = make_paid_request("a cow")
@@ -145,8 +145,8 @@ def test_a_retraction_leaves_what_was_released_released(desk, two):
     (cat, of_cat), _ = two
     release_request(desk.store, cat.request_id, "not seen in the account")
     adopt(desk, cat, of_cat)
-    standing = retract(desk, cat, of_cat)
-    assert (standing.state, standing.attempt, standing.generations) == (RequestState.FREE, 1, ())
+    entry = retract(desk, cat, of_cat)
+    assert (entry.state, entry.attempt, entry.generations) == (RequestState.FREE, 1, ())
 
 
 class Dying:
@@ -191,7 +191,7 @@ def test_a_retraction_that_is_cut_off_anywhere_changes_nothing_or_is_finished_by
 def test_what_leonardo_s_own_answer_named_is_never_taken_back(desk):
     (request,) = make_paid_requests(1)
     desk.run([request])
-    (generation_id,) = desk.standing(request).generations
+    (generation_id,) = desk.entry(request).generations
     with pytest.raises(NotByHand, match="own answer"):
         retract(desk, request, generation_id)
     with pytest.raises(NotByHand, match="has adopted no generation other"):
@@ -225,7 +225,7 @@ def test_manifests_tell_a_retraction_and_what_came_in_its_place(desk, tmp_path):
 def test_a_deleted_generation_is_ended_only_with_the_right_account_s_key(desk, start_desk):
     stuck, other = make_paid_request("emulate-stuck"), make_paid_request("a dog")
     desk.run([stuck, other], engine={"give_up_after_seconds": 0.1})
-    (generation_id,) = desk.standing(stuck).generations
+    (generation_id,) = desk.entry(stuck).generations
     submitted = next(event for event in show_request(desk.store, stuck.request_id)[1] if isinstance(event, Submitted))
     make_old(desk.store, submitted)
     stranger = start_desk(user_id="00000000-0000-4000-8000-00000000beef").leonardo

@@ -63,16 +63,16 @@ def test_a_request_is_found_by_the_beginning_of_its_id(desk, uncertain):
 
 def test_a_request_s_events_are_shown_in_order(desk, uncertain):
     desk.run([uncertain])
-    standing, events = show_request(desk.store, uncertain.request_id)
-    assert standing.state is RequestState.COMPLETED
+    entry, events = show_request(desk.store, uncertain.request_id)
+    assert entry.state is RequestState.COMPLETED
     assert [event.event for event in events] == ["completed", "intent", "submitted"]
     with pytest.raises(NotByHand, match="knows no request"):
         show_request(desk.store, "0" * 64)
 
 
 def test_an_adopted_generation_is_stored_by_the_next_run_and_not_bought_again(desk, uncertain):
-    standing = adopt_generation(desk.store, uncertain.request_id, generation_of(desk), desk.leonardo)
-    assert standing.state is RequestState.SUBMITTED
+    entry = adopt_generation(desk.store, uncertain.request_id, generation_of(desk), desk.leonardo)
+    assert entry.state is RequestState.SUBMITTED
     assert desk.run([uncertain]).requests == {"completed": 1}
     assert desk.bill["generations"] == 1
     submitted = [event for event in show_request(desk.store, uncertain.request_id)[1] if isinstance(event, Submitted)]
@@ -85,8 +85,8 @@ def test_a_released_request_is_bought_by_the_next_run_with_the_reason_kept(desk)
     desk.fault("history", "error_before")
     desk.run([request])
     desk.heal()
-    standing = release_request(desk.store, request.request_id, "the account shows no such picture")
-    assert (standing.state, standing.attempt) == (RequestState.FREE, 1)
+    entry = release_request(desk.store, request.request_id, "the account shows no such picture")
+    assert (entry.state, entry.attempt) == (RequestState.FREE, 1)
     assert desk.run([request]).requests == {"completed": 1}
     released = [event for event in show_request(desk.store, request.request_id)[1] if isinstance(event, Released)]
     assert [(event.why, event.reason) for event in released] == [("by_hand", "the account shows no such picture")]
@@ -143,8 +143,8 @@ def test_all_open_requests_are_released_but_those_that_a_run_works_on(desk):
 def test_an_event_that_is_not_known_is_shown_by_name_and_nothing_is_decided_over_it(desk, uncertain):
     key = f"requests/{uncertain.request_id}/00-refunded.json"
     desk.store.create(key, b"{}", content_type="application/json")
-    standing, events = show_request(desk.store, uncertain.request_id)
-    assert standing.unknown == ("00-refunded.json",)
+    entry, events = show_request(desk.store, uncertain.request_id)
+    assert entry.unknown == ("00-refunded.json",)
     assert [event.event for event in events] == ["intent"]
     with pytest.raises(NotByHand, match="00-refunded.json.*update seedream-assets"):
         release_request(desk.store, uncertain.request_id, "no reason")

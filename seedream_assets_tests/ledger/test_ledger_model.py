@@ -7,7 +7,7 @@ proves nothing: each rule is broken in turn, and the search must find where that
 
 import pytest
 
-from seedream_assets.ledger.state import RequestState, Standing, fold
+from seedream_assets.ledger.state import LedgerEntry, RequestState, fold
 from seedream_assets_tests.ledger.disbelief_protocol import Rules as DisbeliefRules
 from seedream_assets_tests.ledger.ledger_protocol import SETTLE, Keys, Rules
 from seedream_assets_tests.ledger.ledger_search import Search, search, search_disbelief
@@ -39,11 +39,11 @@ EVERY_KIND_OF_MOVE = (
 )
 
 
-def takes_open_for_free(ledger: Keys) -> Standing:
-    standing = fold(ledger)
-    if standing.state is RequestState.OPEN:
-        return Standing(state=RequestState.FREE, attempt=standing.attempt + 1)
-    return standing
+def takes_open_for_free(ledger: Keys) -> LedgerEntry:
+    entry = fold(ledger)
+    if entry.state is RequestState.OPEN:
+        return LedgerEntry(state=RequestState.FREE, attempt=entry.attempt + 1)
+    return entry
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_broken_rule_pays_twice(rules: Rules, culprit: str):
     "rules",
     [
         pytest.param(Rules(send_once=False), id="repeated without an answer"),
-        pytest.param(Rules(standing_of=takes_open_for_free), id="an open request taken for free"),
+        pytest.param(Rules(entry_of=takes_open_for_free), id="an open request taken for free"),
     ],
 )
 def test_buying_without_knowing_pays_twice(rules: Rules):

@@ -16,13 +16,13 @@ from seedream_assets.ledger.reconcile_rules import (
     find_not_in_ledger,
     is_equal,
 )
-from seedream_assets.ledger.state import FRESH, RequestState, Standing
+from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.leonardo.generations import GeneratedImage, GenerationStatus
 from seedream_assets_tests.support.builders import NOON, make_generation, make_intent, make_paid_request
 
 MODELS = ModelCatalog()
 REQUEST = make_paid_request()
-PLANNED = Planned(request=REQUEST, dataset="scenes", partition="all", standing=FRESH)
+PLANNED = Planned(request=REQUEST, dataset="scenes", partition="all", entry=FRESH)
 IMAGES = tuple(GeneratedImage(id=f"i-{number}", url="https://x/y", nsfw=False) for number in range(2))
 SHOWN = make_generation(make_intent(REQUEST), images=IMAGES)
 
@@ -68,8 +68,8 @@ def test_spelling_does_not_matter_and_a_row_s_own_seed_proves_nothing():
     "state", [state for state in RequestState if state not in (RequestState.FREE, RequestState.OPEN)]
 )
 def test_a_request_that_is_known_to_be_bought_equals_nothing(state):
-    standing = Standing(state=state, attempt=0)
-    assert not is_equal(replace(PLANNED, standing=standing), SHOWN, MODELS)
+    entry = LedgerEntry(state=state, attempt=0)
+    assert not is_equal(replace(PLANNED, entry=entry), SHOWN, MODELS)
 
 
 def test_a_request_that_two_generations_equal_is_given_to_neither():

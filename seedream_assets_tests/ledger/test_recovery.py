@@ -152,8 +152,8 @@ def test_the_next_attempt_s_generation_is_not_adopted_for_this_one(folder_store)
         await history.ledger.write(open_intent(attempt=1))
 
     history = History([found(intent)], before_answer=another_run_goes_on)
-    (standing,) = settle(folder_store, history, [intent])
-    assert (standing.state, standing.attempt) == (RequestState.OPEN, 1)
+    (entry,) = settle(folder_store, history, [intent])
+    assert (entry.state, entry.attempt) == (RequestState.OPEN, 1)
     assert keys(folder_store, intent) == ["00-intent.json", "00-released.json", "01-intent.json"]
 
 
@@ -170,8 +170,8 @@ def test_an_adoption_that_was_cut_short_is_carried_on(folder_store):
     intent = open_intent()
     settle(folder_store, History([found(intent)]), [intent])
     folder_store.delete(f"requests/{intent.request_id}/00-submitted-generation-1.json")
-    (standing,) = settle(folder_store, History([found(intent)]), [intent])
-    assert standing.state is RequestState.SUBMITTED
+    (entry,) = settle(folder_store, History([found(intent)]), [intent])
+    assert entry.state is RequestState.SUBMITTED
 
 
 def test_looks_into_the_history_are_shared_and_spaced(folder_store):
@@ -179,8 +179,8 @@ def test_looks_into_the_history_are_shared_and_spaced(folder_store):
 
     intents = [open_intent(request=request) for request in make_paid_requests(30)]
     history = History(witness=True)
-    standings = settle(folder_store, history, intents, settle_seconds=1.0)
-    assert {standing.state for standing in standings} == {RequestState.FREE}
+    entries = settle(folder_store, history, intents, settle_seconds=1.0)
+    assert {entry.state for entry in entries} == {RequestState.FREE}
     # A look reads three pages; were they not shared, each of thirty would look several times.
     assert history.reads < 3 * 30
 
@@ -188,16 +188,16 @@ def test_looks_into_the_history_are_shared_and_spaced(folder_store):
 def test_a_history_that_grows_while_it_is_read_is_read_to_its_end(folder_store):
     intent = open_intent()
     history = GrowingHistory([found(intent, id=f"web-{number}", seed=1) for number in range(-4, 0)], witness=True)
-    (standing,) = settle(folder_store, history, [intent])
-    assert standing.state is RequestState.FREE
+    (entry,) = settle(folder_store, history, [intent])
+    assert entry.state is RequestState.FREE
 
 
 def test_an_entry_that_moves_up_because_others_are_deleted_is_not_missed(folder_store):
     intent = open_intent()
     others = [found(intent, id=f"web-{number}", seed=1) for number in range(8)]
     history = ShrinkingHistory([*others, found(intent, id="own")], witness=True)
-    (standing,) = settle(folder_store, history, [intent])
-    assert standing.generations == ("own",)
+    (entry,) = settle(folder_store, history, [intent])
+    assert entry.generations == ("own",)
 
 
 def test_a_history_that_knows_no_offset_proves_nothing(folder_store):
@@ -210,8 +210,8 @@ def test_one_page_a_look_is_enough_to_come_to_the_end(folder_store):
     intent = open_intent()
     history = GrowingHistory([found(intent, id=f"web-{number}", seed=1) for number in range(-4, 0)], witness=True)
     history.reads = 100  # it does not grow any more
-    (standing,) = settle(folder_store, history, [intent], pages=1)
-    assert standing.state is RequestState.FREE
+    (entry,) = settle(folder_store, history, [intent], pages=1)
+    assert entry.state is RequestState.FREE
 
 
 def test_what_another_account_began_is_left_to_it(folder_store):
@@ -226,8 +226,8 @@ def test_an_open_intent_that_cannot_be_read_holds_up_no_other(folder_store):
     intent = open_intent()
     broken = f"requests/{'e' * 64}/00-intent.json"
     folder_store.create(broken, b"", content_type="application/json")
-    (standing,) = settle(folder_store, History(witness=True), [intent])
-    assert standing.state is RequestState.FREE
+    (entry,) = settle(folder_store, History(witness=True), [intent])
+    assert entry.state is RequestState.FREE
 
 
 def test_a_generation_that_the_account_has_deleted_need_not_be_shown(folder_store):
@@ -261,8 +261,8 @@ def test_however_many_the_account_has_deleted_none_of_them_need_be_shown(folder_
             os.utime(
                 url2pathname(urlsplit(folder_store.uri(event_key(event))).path), (two_minutes_ago, two_minutes_ago)
             )
-    (standing,) = settle(folder_store, History(witness=True), [intent])
-    assert standing.state is RequestState.FREE
+    (entry,) = settle(folder_store, History(witness=True), [intent])
+    assert entry.state is RequestState.FREE
 
 
 def test_a_run_that_is_asked_to_end_does_not_wait_for_the_history_to_settle(folder_store):
@@ -287,5 +287,5 @@ def test_a_history_that_was_seen_far_behind_is_not_waited_for_by_the_run(folder_
 def test_two_generations_for_one_intent_are_both_kept(folder_store):
     intent = open_intent()
     history = History([found(intent, id="generation-2"), found(intent, id="generation-1")])
-    (standing,) = settle(folder_store, history, [intent])
-    assert standing.generations == ("generation-1", "generation-2")
+    (entry,) = settle(folder_store, history, [intent])
+    assert entry.generations == ("generation-1", "generation-2")

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from seedream_assets.ledger.events import EventKey
-from seedream_assets.ledger.state import RequestState, Standing, fold, fold_all, in_force, owners_of
+from seedream_assets.ledger.state import LedgerEntry, RequestState, fold, fold_all, in_force, owners_of
 
 REQUEST_ID, OTHER_ID = "a" * 64, "b" * 64
 
@@ -27,7 +27,7 @@ EVERY_EVENT = [
     key(1, "submitted", "g"),
     *RETRACTIONS,
 ]
-STANDINGS = {
+ENTRIES = {
     events: fold(events)
     for size in range(len(EVERY_EVENT) + 1)
     for events in map(frozenset, itertools.combinations(EVERY_EVENT, size))
@@ -49,48 +49,48 @@ def is_void(events, attempt):
 
 
 def test_a_generation_that_was_taken_back_is_not_owned_and_no_other_is_lost():
-    for events, standing in STANDINGS.items():
+    for events, entry in ENTRIES.items():
         owned = {generation for _, generation in live(events)}
-        assert standing.generations == tuple(sorted(owned))
+        assert entry.generations == tuple(sorted(owned))
         assert owners_of(list(events)) == dict.fromkeys(owned, REQUEST_ID)
-        assert standing.retracted == tuple(sorted({event.generation for event in events if event in RETRACTIONS}))
+        assert entry.retracted == tuple(sorted({event.generation for event in events if event in RETRACTIONS}))
 
 
 def test_the_end_of_an_attempt_counts_while_one_of_its_submits_does():
-    for events, standing in STANDINGS.items():
+    for events, entry in ENTRIES.items():
         ended = {event.attempt for event in events if event.event == "completed" and not is_void(events, event.attempt)}
-        assert (standing.state is RequestState.COMPLETED) == bool(ended)
+        assert (entry.state is RequestState.COMPLETED) == bool(ended)
         if ended:
-            assert standing.attempt == min(ended)
+            assert entry.attempt == min(ended)
 
 
 def test_what_is_still_owned_is_never_bought_again():
-    for events, standing in STANDINGS.items():
+    for events, entry in ENTRIES.items():
         if live(events):
-            assert standing.state not in (RequestState.FREE, RequestState.OPEN)
+            assert entry.state not in (RequestState.FREE, RequestState.OPEN)
 
 
 def test_taking_back_frees_nothing_that_was_not_released():
-    for events, standing in STANDINGS.items():
-        if standing.state is RequestState.FREE and events:
-            assert key(standing.attempt - 1, "released") in events
+    for events, entry in ENTRIES.items():
+        if entry.state is RequestState.FREE and events:
+            assert key(entry.attempt - 1, "released") in events
 
 
 def test_late_images_change_no_state_and_are_told_where_the_end_that_they_complete_counts():
     late = key(0, "recollected", name="1")
-    for events, standing in STANDINGS.items():
-        without = STANDINGS[events - {late}] if events != {late} else standing
-        assert (standing.state, standing.attempt) == (without.state, without.attempt)
-        counts = late in events and standing.is_final and standing.attempt == 0 and not is_void(events, 0)
-        assert standing.recollected == ((1,) if counts else ())
+    for events, entry in ENTRIES.items():
+        without = ENTRIES[events - {late}] if events != {late} else entry
+        assert (entry.state, entry.attempt) == (without.state, without.attempt)
+        counts = late in events and entry.is_final and entry.attempt == 0 and not is_void(events, 0)
+        assert entry.recollected == ((1,) if counts else ())
 
 
 def test_nothing_is_said_of_a_request_with_an_event_that_is_not_known():
-    for events, standing in STANDINGS.items():
+    for events, entry in ENTRIES.items():
         marked = fold([*events, UNKNOWN])
         assert marked.state is RequestState.UNKNOWN
         assert not marked.is_final
-        assert marked.generations == standing.generations
+        assert marked.generations == entry.generations
         assert "00-refunded.json" in marked.why_untouched
         assert "update seedream-assets" in marked.why_untouched
 
@@ -102,7 +102,7 @@ def test_an_unknown_event_of_one_request_says_nothing_of_another():
 
 def test_an_untouched_request_is_read_by_its_latest_intent():
     assert fold([key(0, "intent"), key(1, "intent"), UNKNOWN]).attempt == 1
-    assert fold([UNKNOWN]) == Standing(state=RequestState.UNKNOWN, attempt=0, unknown=("00-refunded.json",))
+    assert fold([UNKNOWN]) == LedgerEntry(state=RequestState.UNKNOWN, attempt=0, unknown=("00-refunded.json",))
 
 
 INTENT, SUBMIT, TAKEN_BACK = key(0, "intent"), key(0, "submitted", "g"), key(0, "retracted", "g")
@@ -122,8 +122,8 @@ INTENT, SUBMIT, TAKEN_BACK = key(0, "intent"), key(0, "submitted", "g"), key(0, 
     ],
 )
 def test_a_life_with_a_mistake_in_it_stands_where_a_person_would_say(events, state, attempt):
-    standing = fold(events)
-    assert (standing.state, standing.attempt) == (state, attempt)
+    entry = fold(events)
+    assert (entry.state, entry.attempt) == (state, attempt)
 
 
 def test_the_right_owner_owns_what_was_taken_back():

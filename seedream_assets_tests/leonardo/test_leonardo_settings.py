@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets_tests.leonardo.making import KEY
 
 NUMBERS = ("connect_seconds", "answer_seconds", "download_seconds", "slots")
@@ -62,7 +62,7 @@ def test_sensible_settings_pass(given: dict[str, Any]) -> None:
     ],
 )
 def test_others_are_refused_with_what_is_allowed(given: dict[str, Any], says: str) -> None:
-    with pytest.raises(DeclarationError, match=says) as caught:
+    with pytest.raises(ConfigError, match=says) as caught:
         LeonardoSettings(**{"api_key": KEY, **given})
     assert KEY not in str(caught.value)
 

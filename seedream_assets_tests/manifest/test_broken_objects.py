@@ -76,33 +76,31 @@ def test_what_is_derived_is_made_anew_by_the_next_run_and_nothing_is_bought_agai
 
 def test_who_reads_a_broken_table_is_told_which_and_what_to_do(dataset, damage):
     dataset.bring([MUG])
-    store, declaration = dataset.desk.store, dataset.declaration
+    store, config = dataset.desk.store, dataset.config
     readers: dict[str, Callable[[], object]] = {
-        "manifest": lambda: read_earlier(
-            "previous", declaration, UNPARTITIONED, dataset.deployment, base=dataset.folder
-        ),
-        "requests": lambda: load_plan(store, declaration, UNPARTITIONED),
-        "prompts": lambda: load_snapshot(store, declaration, UNPARTITIONED),
+        "manifest": lambda: read_earlier("previous", config, UNPARTITIONED, dataset.deployment, base=dataset.folder),
+        "requests": lambda: load_plan(store, config, UNPARTITIONED),
+        "prompts": lambda: load_snapshot(store, config, UNPARTITIONED),
     }
     for kind, read in readers.items():
-        key = declaration.key(kind, UNPARTITIONED)
+        key = config.key(kind, UNPARTITIONED)
         damage(store, key)
         with pytest.raises(ObjectUnreadable, match=re.escape(key)) as caught:
             read()
         assert REMEDY.search(str(caught.value))
-    damage(store, declaration.key("runs", UNPARTITIONED, ".json"))
-    assert load_report(store, declaration, UNPARTITIONED) is None
+    damage(store, config.key("runs", UNPARTITIONED, ".json"))
+    assert load_report(store, config, UNPARTITIONED) is None
 
 
 def test_a_broken_plan_stops_its_partition_and_no_other(dataset, damage):
     dataset.bring([MUG])
-    store, declaration, told = dataset.desk.store, dataset.declaration, []
+    store, config, told = dataset.desk.store, dataset.config, []
     for name in ("b", "c"):
-        key = declaration.key("requests", name)
-        store.replace(key, store.read(declaration.key("requests", UNPARTITIONED)), content_type="x/y")
-    damage(store, declaration.key("requests", "b"))
+        key = config.key("requests", name)
+        store.replace(key, store.read(config.key("requests", UNPARTITIONED)), content_type="x/y")
+    damage(store, config.key("requests", "b"))
     bought = buy_partitions(
-        declaration,
+        config,
         ["b", "c"],
         dataset.deployment,
         on_partition=lambda name, report, _endings: told.append((name, report.stopped)),
@@ -126,7 +124,7 @@ def test_a_broken_end_that_nothing_else_tells_leaves_its_own_images_open_and_the
     store = dataset.desk.store
     broken = keys_of(store, "requests/", "-completed.json")[0]
     damage(store, broken)
-    damage(store, dataset.declaration.key("manifest", UNPARTITIONED))
+    damage(store, dataset.config.key("manifest", UNPARTITIONED))
     again = dataset.bring([MUG, CUP, JUG])
     assert again.images_bought == 3
     left = again.manifest[again.manifest["status"] != "stored"]
@@ -145,7 +143,7 @@ def test_a_request_whose_intent_is_broken_and_whose_end_is_not_is_whole(dataset,
     for key in keys_of(store, "requests/", "-intent.json"):
         damage(store, key)
     if manifest_too:
-        damage(store, dataset.declaration.key("manifest", UNPARTITIONED))
+        damage(store, dataset.config.key("manifest", UNPARTITIONED))
     again = dataset.bring([MUG, CUP | {"quantity": 3}, JUG])
     assert again.images_bought == 5
     assert first.stored < again.stored
@@ -239,7 +237,7 @@ def test_a_trace_and_a_verification_pass_over_a_broken_manifest_of_others(datase
     dataset.bring([MUG])
     store = dataset.desk.store
     other = "datasets/other/manifest/all.parquet"
-    store.replace(other, store.read(dataset.declaration.key("manifest", UNPARTITIONED)), content_type="x/y")
+    store.replace(other, store.read(dataset.config.key("manifest", UNPARTITIONED)), content_type="x/y")
     damage(store, other)
     assert len(trace_row(store, "mug").images) == 2
     broken = "datasets/scenes/manifest/b.parquet"
@@ -264,7 +262,7 @@ def test_an_approval_and_a_sample_that_cannot_be_read_are_none_and_can_be_given_
 
     from seedream_assets.approval.store import ApprovalRecord, keep_approval, keep_sample, load_approval
 
-    store, declaration = dataset.desk.store, dataset.declaration
+    store, config = dataset.desk.store, dataset.config
     record = ApprovalRecord(
         dataset="scenes",
         partition="all",
@@ -274,14 +272,14 @@ def test_an_approval_and_a_sample_that_cannot_be_read_are_none_and_can_be_given_
         by="me",
         at=datetime(2026, 11, 22, tzinfo=UTC),
     )
-    keep_approval(store, declaration, record)
-    damage(store, declaration.key("approvals", "all", "/p.json"))
-    assert load_approval(store, declaration, "all", "p") is None
-    assert keep_approval(store, declaration, record) == load_approval(store, declaration, "all", "p") == record
-    keep_sample(store, declaration, "all", "p", [("r", 1)])
-    key = declaration.key("samples", "all", "/p.json")
+    keep_approval(store, config, record)
+    damage(store, config.key("approvals", "all", "/p.json"))
+    assert load_approval(store, config, "all", "p") is None
+    assert keep_approval(store, config, record) == load_approval(store, config, "all", "p") == record
+    keep_sample(store, config, "all", "p", [("r", 1)])
+    key = config.key("samples", "all", "/p.json")
     damage(store, key)
-    keep_sample(store, declaration, "all", "p", [("s", 2)])
+    keep_sample(store, config, "all", "p", [("s", 2)])
     assert json.loads(store.read(key))["requests"] == [["s", 2]]
 
 

@@ -15,7 +15,7 @@ from seedream_assets.manifest.build import (
     UTC_TIME,
     endings_in,
     endings_of,
-    passenger_name,
+    extra_column_name,
     read_manifest,
 )
 from seedream_assets.planning.identity import image_id_for
@@ -61,7 +61,7 @@ def test_a_manifest_has_one_row_per_wanted_image_and_just_its_columns_and_types(
     assert own.dtypes.astype(str).to_dict() == {
         name: "datetime64[us, UTC]" if kind == UTC_TIME else kind for name, kind in MANIFEST_COLUMNS.items()
     }
-    assert list(manifest.columns) == [*MANIFEST_COLUMNS, *checked.passengers.columns]
+    assert list(manifest.columns) == [*MANIFEST_COLUMNS, *checked.extra_columns.columns]
     assert manifest["image_id"].is_unique
     assert (manifest["status"] == ("stored" if ended else "pending")).all()
 
@@ -241,9 +241,9 @@ def test_a_column_named_like_the_manifest_s_own_gets_a_prefix_and_no_two_get_one
     assert manifest.columns.is_unique
     (row,) = manifest.to_dict("records")
     assert row["status"] == "pending"
-    assert {name: row[passenger_name(name)] for name in names} == {name: f"the {name}" for name in names}
-    assert passenger_name("status") == "column_status"
-    assert [passenger_name(name) for name in ("row", "column_colour")] == ["row", "column_colour"]
+    assert {name: row[extra_column_name(name)] for name in names} == {name: f"the {name}" for name in names}
+    assert extra_column_name("status") == "column_status"
+    assert [extra_column_name(name) for name in ("row", "column_colour")] == ["row", "column_colour"]
 
 
 def test_rows_of_several_tables_name_their_own():

@@ -11,7 +11,7 @@ from seedream_assets.budget.log import budget_folder, read_budget
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.ledger.events import Completed, Intent
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.ledger.store import Standings, read_event
+from seedream_assets.ledger.store import LedgerEntries, read_event
 from seedream_assets.manifest.repair import Repair, repair_dataset
 from seedream_assets.manifest.verify import load_manifests, verify_images
 from seedream_assets.planning.stage import load_manifest
@@ -25,13 +25,13 @@ __all__ = ["damage", "dataset"]
 def repair(dataset: LivingDataset, *, deep: bool = False, with_account: bool = True) -> Repair:
     deployment = dataset.deployment if with_account else replace(dataset.deployment, leonardo=None)
     before = dataset.desk.bill["credits"]
-    done = repair_dataset(dataset.declaration, [UNPARTITIONED], deployment, deep=deep, sleep=short_sleep)
+    done = repair_dataset(dataset.config, [UNPARTITIONED], deployment, deep=deep, sleep=short_sleep)
     assert dataset.desk.bill["credits"] == before
     return done
 
 
 def manifest_of(dataset: LivingDataset):
-    return load_manifest(dataset.desk.store, dataset.declaration, UNPARTITIONED)
+    return load_manifest(dataset.desk.store, dataset.config, UNPARTITIONED)
 
 
 def differences(dataset: LivingDataset):
@@ -48,8 +48,8 @@ def test_a_store_that_is_whole_is_left_as_it_is(dataset):
 
 def test_a_manifest_is_built_anew(dataset, damage):
     first = dataset.bring([MUG, CUP])
-    damage(dataset.desk.store, dataset.declaration.key("manifest", UNPARTITIONED))
-    key = dataset.declaration.key("manifest", UNPARTITIONED)
+    damage(dataset.desk.store, dataset.config.key("manifest", UNPARTITIONED))
+    key = dataset.config.key("manifest", UNPARTITIONED)
     assert repair(dataset, with_account=False) == Repair(mended=[f"{key} was built anew"])
     assert set(manifest_of(dataset)["image_id"]) == first.stored
     assert differences(dataset) == ()
@@ -143,7 +143,7 @@ def test_a_broken_end_is_written_anew_from_the_account_or_from_the_stored_images
     before = read_event(store, key)
     damage(store, key)
     torn = store.read(key)
-    damage(store, dataset.declaration.key("manifest", UNPARTITIONED))
+    damage(store, dataset.config.key("manifest", UNPARTITIONED))
     if deleted:
         dataset.desk.emulator.account.delete(before.generation_id)
     told = repair(dataset)
@@ -167,7 +167,7 @@ def test_a_broken_end_of_which_an_image_is_torn_too_comes_back_whole(dataset, da
     store = dataset.desk.store
     damage(store, keys_of(store, "requests/", "-completed.json")[0])
     damage(store, keys_of(store, "images/")[0])
-    damage(store, dataset.declaration.key("manifest", UNPARTITIONED))
+    damage(store, dataset.config.key("manifest", UNPARTITIONED))
     assert repair(dataset).left == []
     assert differences(dataset) == ()
     assert set(manifest_of(dataset)["image_id"]) == first.stored
@@ -211,8 +211,8 @@ def test_a_broken_intent_of_which_nobody_knows_whether_it_was_bought_is_never_ma
     assert key in told.left[0]
     assert "ledger release" in told.left[0]
     assert dataset.desk.store.read(key) == torn
-    (standing,) = Standings(dataset.desk.store).of([key.split("/")[1]]).values()
-    assert standing.state is RequestState.OPEN
+    (entry,) = LedgerEntries(dataset.desk.store).of([key.split("/")[1]]).values()
+    assert entry.state is RequestState.OPEN
 
 
 @pytest.mark.parametrize("end", ["failed", "blocked"])
@@ -223,7 +223,7 @@ def test_an_end_without_images_is_made_anew_from_its_key(start_desk, tmp_path, d
     dataset.bring([MUG, CUP])
     (key,) = keys_of(desk.store, "requests/", f"-{end}.json")
     damage(desk.store, key)
-    damage(desk.store, dataset.declaration.key("manifest", UNPARTITIONED))
+    damage(desk.store, dataset.config.key("manifest", UNPARTITIONED))
     assert repair(dataset).mended[-1] == f"{key} was made anew"
     manifest = manifest_of(dataset)
     assert end in set(manifest["status"])
@@ -291,7 +291,7 @@ def test_a_dataset_whose_log_cannot_be_read_buys_nothing_and_fetches_what_is_pai
     assert dataset.desk.bill["credits"] == credits
     from seedream_assets.manifest.stage import assemble_dataset
 
-    outcome = assemble_dataset(dataset.declaration, UNPARTITIONED, dataset.deployment)
+    outcome = assemble_dataset(dataset.config, UNPARTITIONED, dataset.deployment)
     by_row = dict(zip(outcome.manifest["prompt_id"], outcome.manifest["status"], strict=True))
     assert by_row == {"mug": "stored", "cup": "over_budget"}
     told = outcome.manifest[outcome.manifest["prompt_id"] == "cup"]["reason"].iloc[0]

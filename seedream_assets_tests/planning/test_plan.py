@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seedream_assets.config.models import SEEDREAM_4_0, ModelCatalog, TighterLimits
 from seedream_assets.errors import BudgetError, LimitError, PromptTableError
-from seedream_assets.ledger.state import FRESH, RequestState, Standing
+from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.planning.identity import GenerationRequest, Reference
 from seedream_assets.planning.plan import (
     PLAN_COLUMNS,
@@ -30,17 +30,17 @@ from seedream_assets_tests.support.builders import (
     make_spec,
 )
 
-DONE = Standing(state=RequestState.COMPLETED, attempt=0)
+DONE = LedgerEntry(state=RequestState.COMPLETED, attempt=0)
 SOURCE = "s3://bucket/chair.png"
 LEONARDO_ID = "0a1b2c3d-0000-4000-8000-123456789abc"
 ROW = {"prompt": "a red chair", "width": 2048, "height": 1024}
 
 
-def owning(*requests: tuple[int, int], standing: Standing = DONE, prompt: str = "a red chair") -> OwnedRequests:
+def owning(*requests: tuple[int, int], entry: LedgerEntry = DONE, prompt: str = "a red chair") -> OwnedRequests:
     """A ledger with these requests of a spec, by start and count."""
     owned = OwnedRequests()
     for start, count in requests:
-        owned.add(make_paid_request(start=start, count=count, prompt=prompt), standing)
+        owned.add(make_paid_request(start=start, count=count, prompt=prompt), entry)
     return owned
 
 
@@ -58,7 +58,7 @@ def rows_of(plan: pd.DataFrame) -> list[dict[str, object]]:
     return pa.Table.from_pandas(plan).to_pylist()
 
 
-def read(plan: pd.DataFrame) -> list[tuple[GenerationRequest, Standing]]:
+def read(plan: pd.DataFrame) -> list[tuple[GenerationRequest, LedgerEntry]]:
     return list(read_plan(rows_of(plan)))
 
 
@@ -98,13 +98,13 @@ def test_what_is_owned_keeps_its_borders_and_the_rest_is_planned_around_it(quant
     "state", [state for state in RequestState if state is not RequestState.FREE], ids=lambda state: state.value
 )
 def test_a_request_that_somebody_began_is_planned_as_it_is_whatever_became_of_it(state):
-    standing = Standing(state=state, attempt=1)
-    assert cut(plan_of(10, owning((0, 4), standing=standing))) == [(0, 4, state.value), (4, 6, "free")]
+    entry = LedgerEntry(state=state, attempt=1)
+    assert cut(plan_of(10, owning((0, 4), entry=entry))) == [(0, 4, state.value), (4, 6, "free")]
 
 
 def test_a_released_request_is_free_to_be_cut_anew():
-    released = Standing(state=RequestState.FREE, attempt=1)
-    plan = plan_of(10, owning((0, 4), standing=released))
+    released = LedgerEntry(state=RequestState.FREE, attempt=1)
+    plan = plan_of(10, owning((0, 4), entry=released))
     assert cut(plan) == [(0, 8, "free"), (8, 2, "free")]
     assert plan["attempt"].tolist() == [1, 0]
 
@@ -130,15 +130,15 @@ def test_no_sample_is_bought_twice_and_none_is_missing_whatever_was_wanted_and_b
         plan = plan_requests(
             gather_wanted(make_prompts([ROW | {"quantity": quantity}]).prompts, {}),
             models=ModelCatalog(TighterLimits(largest_quantity=largest)),
-            standings_of=owned.standings_of,
+            entries_of=owned.entries_of,
             existing_of=owned.existing_of,
         )
         requests = read(plan)
         samples = [sample for request, _ in requests for sample in request.samples]
         assert samples == list(range(len(samples)))
         assert plan["wanted"].sum() == quantity <= len(samples)
-        for number, (request, standing) in enumerate(requests):
-            if number in buys and standing.state is RequestState.FREE:
+        for number, (request, entry) in enumerate(requests):
+            if number in buys and entry.state is RequestState.FREE:
                 owned.add(request, DONE)
                 bought += request.samples
     assert len(bought) == len(set(bought))
@@ -202,9 +202,9 @@ def test_every_reference_image_is_named_once_in_order():
 
 def test_a_plan_reads_back_as_the_requests_it_was_made_of():
     rows = [ROW, ROW | {"seed": 7, "quantity": 9, "public": True}, ROW | {"style": "Cinematic", "prompt_enhance": "ON"}]
-    owned = owning((0, 1), standing=Standing(state=RequestState.OPEN, attempt=2))
+    owned = owning((0, 1), entry=LedgerEntry(state=RequestState.OPEN, attempt=2))
     assert read(make_plan(make_prompts(rows), owned)) == [
-        (make_paid_request(count=1), Standing(state=RequestState.OPEN, attempt=2)),
+        (make_paid_request(count=1), LedgerEntry(state=RequestState.OPEN, attempt=2)),
         (make_paid_request(count=8, seed=7, public=True), FRESH),
         (make_paid_request(start=8, count=1, seed=7, public=True), FRESH),
         (make_paid_request(count=1, style="Cinematic", prompt_enhance="ON"), FRESH),
@@ -252,7 +252,7 @@ def test_a_plan_at_an_unknown_price_is_refused():
 def test_the_ledger_is_asked_for_many_requests_at_a_time():
     asked: list[int] = []
 
-    def standings_of(request_ids):
+    def entries_of(request_ids):
         asked.append(len(list(request_ids)))
         return {}
 
@@ -260,7 +260,7 @@ def test_the_ledger_is_asked_for_many_requests_at_a_time():
     plan = plan_requests(
         gather_wanted(checked.prompts, {}),
         models=MODELS,
-        standings_of=standings_of,
+        entries_of=entries_of,
         existing_of=lambda *_: Existing(count=SEEDREAM_4_0.default_quantity, bought_for="scenes"),
     )
     assert asked == [100] == [len(plan)]

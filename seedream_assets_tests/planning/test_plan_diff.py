@@ -24,7 +24,7 @@ def compare(before, after, **recipe) -> PlanDiff:
     return diff_plan(
         manifest,
         prompts=new.prompts,
-        passengers=new.passengers,
+        extra_columns=new.extra_columns,
         specs=specs_of(new.prompts, {}),
         plan=make_plan(new, owned),
         models=MODELS,
@@ -111,9 +111,9 @@ def test_rows_with_derived_ids_are_recognised_by_what_they_kept():
     rows = without_ids(ROWS)
     by_prompt = compare(rows, [rows[2] | {"style": "Vibrant"}, rows[0], rows[1]])
     assert changes(by_prompt) == {"a milk jug": ("changed", ("style",), 84)}
-    by_passengers = compare(rows, [rows[2], rows[1] | {"prompt": "a coffee cup"}, rows[0]])
-    assert changes(by_passengers) == {"a coffee cup": ("changed", ("prompt",), 28)}
-    (row,) = by_passengers.rows[by_passengers.rows["change"] == "changed"].to_dict("records")
+    by_extra_columns = compare(rows, [rows[2], rows[1] | {"prompt": "a coffee cup"}, rows[0]])
+    assert changes(by_extra_columns) == {"a coffee cup": ("changed", ("prompt",), 28)}
+    (row,) = by_extra_columns.rows[by_extra_columns.rows["change"] == "changed"].to_dict("records")
     assert row["prompt_id"] != row["earlier_prompt_id"]
 
 

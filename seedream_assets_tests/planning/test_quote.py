@@ -8,7 +8,7 @@ import pytest
 from seedream_assets.approval.rules import NO_GATE, Approval, Gate, plan_to_approve
 from seedream_assets.budget.prices import DearPrice
 from seedream_assets.ledger.open_requests import NONE_OPEN, OpenRequests
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.planning.plan import reckon_with
 from seedream_assets.planning.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.planning.quote_table import Outlook, approval_rows, dollars_for, quote_rows
@@ -28,7 +28,9 @@ def make_ledger(*entries: tuple[str, int, RequestState, str]) -> OwnedRequests:
     """By prompt, images of the request, its state, and the dataset that it was bought for."""
     owned = OwnedRequests()
     for prompt, count, state, dataset in entries:
-        owned.add(make_paid_request(prompt=prompt, count=count), Standing(state=state, attempt=0), bought_for=dataset)
+        owned.add(
+            make_paid_request(prompt=prompt, count=count), LedgerEntry(state=state, attempt=0), bought_for=dataset
+        )
     return owned
 
 
@@ -82,7 +84,9 @@ def test_what_was_dearer_of_late_is_quoted_and_named():
     rows = [ROW | {"quantity": 3, "prompt_id": "1"}, ROW | {"width": 1024, "prompt": "owned", "prompt_id": "2"}]
     owned = OwnedRequests()
     owned.add(
-        make_paid_request(prompt="owned", width=1024), Standing(state=RequestState.COMPLETED, attempt=0), bought_for="s"
+        make_paid_request(prompt="owned", width=1024),
+        LedgerEntry(state=RequestState.COMPLETED, attempt=0),
+        bought_for="s",
     )
     plan = reckon_with(prices, make_plan(make_prompts(rows), owned))
     quote = quote_plan(plan, wanted=4, dataset="scenes", prices=prices)

@@ -30,19 +30,19 @@ def dataset(desk, tmp_path):
 def plan(dataset, rows):
     """The first two stages. Returns the plan's version."""
     dataset.write(rows)
-    declaration, deployment = dataset.declaration, dataset.deployment
-    snapshot = read_prompts(declaration, UNPARTITIONED, deployment)
-    snapshot = write_snapshot(deployment.store, declaration, UNPARTITIONED, snapshot)
-    made = make_plan(declaration, UNPARTITIONED, snapshot, deployment)
-    return write_plan(deployment.store, declaration, UNPARTITIONED, made)
+    config, deployment = dataset.config, dataset.deployment
+    snapshot = read_prompts(config, UNPARTITIONED, deployment)
+    snapshot = write_snapshot(deployment.store, config, UNPARTITIONED, snapshot)
+    made = make_plan(config, UNPARTITIONED, snapshot, deployment)
+    return write_plan(deployment.store, config, UNPARTITIONED, made)
 
 
 def buy(dataset, version=None):
-    return buy_images(dataset.declaration, UNPARTITIONED, dataset.deployment, sleep=short_sleep, version=version)
+    return buy_images(dataset.config, UNPARTITIONED, dataset.deployment, sleep=short_sleep, version=version)
 
 
 def assemble(dataset, version=None, **options):
-    return assemble_dataset(dataset.declaration, UNPARTITIONED, dataset.deployment, version=version, **options)
+    return assemble_dataset(dataset.config, UNPARTITIONED, dataset.deployment, version=version, **options)
 
 
 def prompts_of(outcome):
@@ -60,9 +60,9 @@ def test_a_run_keeps_to_its_own_plan_when_another_has_planned_bought_and_told_me
     outcome = assemble(dataset, mine)
     assert prompts_of(outcome) == ["a red mug", "a blue mug"]
     assert (outcome.counts["stored"], outcome.reused) == (2, 1)
-    assert load_report(dataset.desk.store, dataset.declaration, UNPARTITIONED, mine) == report
+    assert load_report(dataset.desk.store, dataset.config, UNPARTITIONED, mine) == report
     # Who writes last is the latest, whole.
-    assert prompts_of(replace(outcome, manifest=load_manifest(dataset.desk.store, dataset.declaration, "all"))) == [
+    assert prompts_of(replace(outcome, manifest=load_manifest(dataset.desk.store, dataset.config, "all"))) == [
         "a red mug",
         "a blue mug",
     ]
@@ -81,8 +81,8 @@ def test_what_stopped_another_run_is_not_told_of_mine(dataset):
 def test_a_stage_alone_takes_the_latest_plan_and_the_prompts_that_it_was_made_from(dataset):
     plan(dataset, OLD)
     dataset.write(NEW)
-    snapshot = read_prompts(dataset.declaration, UNPARTITIONED, dataset.deployment)
-    write_snapshot(dataset.desk.store, dataset.declaration, UNPARTITIONED, snapshot)
+    snapshot = read_prompts(dataset.config, UNPARTITIONED, dataset.deployment)
+    write_snapshot(dataset.desk.store, dataset.config, UNPARTITIONED, snapshot)
     assert buy(dataset).images_stored == 2
     assert prompts_of(assemble(dataset)) == ["a red mug", "a blue mug"]
     plan(dataset, NEW)
@@ -91,19 +91,19 @@ def test_a_stage_alone_takes_the_latest_plan_and_the_prompts_that_it_was_made_fr
 
 
 def test_a_snapshot_of_a_version_has_the_rows_that_were_rejected_with_it(dataset):
-    store, declaration = dataset.desk.store, dataset.declaration
+    store, config = dataset.desk.store, dataset.config
     plan(dataset, OLD)
-    old = load_snapshot(store, declaration, UNPARTITIONED)
+    old = load_snapshot(store, config, UNPARTITIONED)
     plan(dataset, [*NEW, {"prompt": "x", "width": 1}])
-    assert list(load_snapshot(store, declaration, UNPARTITIONED).checked.rejected["column"]) == ["width"]
-    again = load_snapshot(store, declaration, UNPARTITIONED, old.version)
+    assert list(load_snapshot(store, config, UNPARTITIONED).checked.rejected["column"]) == ["width"]
+    again = load_snapshot(store, config, UNPARTITIONED, old.version)
     assert list(again.checked.rejected["column"]) == list(old.checked.rejected["column"]) == ["prompt"]
     assert again.checked.prompts.equals(old.checked.prompts)
     assert again.checked.warnings.equals(old.checked.warnings)
 
 
 def test_a_plan_that_was_written_before_there_were_versions_is_kept_to_as_well(dataset):
-    store, declaration = dataset.desk.store, dataset.declaration
+    store, config = dataset.desk.store, dataset.config
     mine = plan(dataset, OLD)
     for folder in ("requests", "prompts"):
         for info in list(store.list(f"datasets/scenes/{folder}/all/")):
@@ -112,18 +112,18 @@ def test_a_plan_that_was_written_before_there_were_versions_is_kept_to_as_well(d
     assert buy(dataset).images_stored == 2
     assert prompts_of(assemble(dataset)) == ["a red mug", "a blue mug"]
     plan(dataset, NEW)
-    assert len(load_plan(store, declaration, UNPARTITIONED, mine)) == 2
+    assert len(load_plan(store, config, UNPARTITIONED, mine)) == 2
 
 
 def test_a_version_that_is_gone_is_told_and_nothing_else_is_taken_for_it(dataset):
-    store, declaration = dataset.desk.store, dataset.declaration
+    store, config = dataset.desk.store, dataset.config
     mine = plan(dataset, OLD)
     plan(dataset, NEW)
     store.delete(f"datasets/scenes/requests/all/{mine}.parquet")
     with pytest.raises(StoreError, match=f"{mine}.parquet is gone: .* materialise prompts and generation_requests"):
         buy(dataset, mine)
     with pytest.raises(StoreError, match="is gone"):
-        read_version(store, declaration, "requests", "another", mine)
+        read_version(store, config, "requests", "another", mine)
     assert dataset.desk.bill["generations"] == 0
 
 

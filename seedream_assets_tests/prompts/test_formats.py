@@ -209,14 +209,14 @@ def test_a_row_that_cannot_be_read_does_not_take_the_others_with_it(body, broken
     assert checked.rejected["row_number"].tolist() == list(broken)
     assert all(reason in fix for reason, fix in zip(broken.values(), checked.rejected["fix"], strict=True))
     assert "c" in checked.prompts["prompt"].tolist()
-    assert BROKEN_ROW not in checked.passengers.columns
+    assert BROKEN_ROW not in checked.extra_columns.columns
 
 
 def test_rows_keep_their_number_in_the_file_when_rows_between_them_are_empty():
     frame = parse_prompt_file(b"prompt,n\na,1\n\n,\nb,2\n", "a.csv")
     checked = check_prompt_table(frame, TableRules(), ModelCatalog())
     assert checked.prompts["row_number"].tolist() == [1, 4]
-    assert ROW_NUMBER not in checked.passengers.columns
+    assert ROW_NUMBER not in checked.extra_columns.columns
 
 
 def test_a_bad_line_of_json_is_one_rejected_row():
@@ -325,7 +325,7 @@ def test_joined_tables_share_a_header_and_keep_labels_and_row_numbers():
     assert checked.prompts["prompt"].tolist() == ["a", "b", "c"]
     assert checked.prompts["row_number"].tolist() == [1, 3, 1]
     assert checked.prompts["table"].tolist() == ["1.csv", "1.csv", "2.jsonl"]
-    assert checked.passengers["mood"].tolist()[2] == "x"
+    assert checked.extra_columns["mood"].tolist()[2] == "x"
 
 
 def test_an_id_that_two_joined_tables_give_is_told_with_its_table():

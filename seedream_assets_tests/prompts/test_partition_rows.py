@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedream_assets.config.partitions import MOST_PARTITIONS, Partitions, fault_of_key, normal_key
-from seedream_assets.errors import DeclarationError, PromptTableError
+from seedream_assets.config.partitions import MOST_PARTITIONS, Partitions, error_of_key, normal_key
+from seedream_assets.errors import ConfigError, PromptTableError
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.partition_rows import partition_rows, row_hashes, rows_of_partition
 
@@ -66,7 +66,7 @@ def test_what_is_taken_as_a_key_dagster_takes_too(text):
     from dagster._core.definitions.partitions.utils.base import raise_error_on_invalid_partition_key_substring
 
     key = normal_key(text)
-    if fault_of_key(key) is None:
+    if error_of_key(key) is None:
         raise_error_on_invalid_partition_key_substring([key])
         assert normal_key(key) == key
 
@@ -142,7 +142,7 @@ def test_a_partition_without_rows_and_a_table_without_the_column_are_refused():
     ],
 )
 def test_a_key_that_no_partition_can_have_is_refused(partitions, key, told):
-    with pytest.raises(DeclarationError, match=told):
+    with pytest.raises(ConfigError, match=told):
         partitions.refuse_unless_key(key)
 
 

@@ -53,7 +53,7 @@ def tables(draw, names=NAME):
 
 
 def content(checked: CheckedPrompts) -> list[tuple[str, ...]]:
-    whole = pd.concat([checked.prompts.drop(columns="row_number"), checked.passengers], axis="columns")
+    whole = pd.concat([checked.prompts.drop(columns="row_number"), checked.extra_columns], axis="columns")
     return sorted(tuple(map(str, row)) for row in whole.itertuples(index=False))
 
 

@@ -47,7 +47,7 @@ def test_a_reference_that_cannot_be_used_rejects_its_row_and_the_others_are_boug
         (folder / name).write_bytes(body)
     with (folder / "prompts.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("prompt", "references"), *((f"with {name}", name) for name in (*GOOD, *BAD))])
-    checked = read_prompts(made.declaration, UNPARTITIONED, made.deployment).checked
+    checked = read_prompts(made.config, UNPARTITIONED, made.deployment).checked
     assert list(checked.prompts["prompt"]) == [f"with {name}" for name in GOOD]
     assert list(checked.rejected["rule"].unique()) == ["reference_unreadable"]
     told = dict(zip(checked.rejected["value"], checked.rejected["fix"], strict=True))

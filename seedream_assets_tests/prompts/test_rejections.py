@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.errors import DeclarationError, PromptTableError
+from seedream_assets.errors import ConfigError, PromptTableError
 from seedream_assets.prompts.rejections import MaxRejected, refuse_unless_enough
 from seedream_assets.prompts.table import TableRules, check_prompt_table
 
@@ -60,5 +60,5 @@ def test_a_share_is_of_the_partition_s_rows_and_rows_that_fit_none_are_measured_
     "wrong", [-1, 1.0, 1.5, -0.1, True, "all", "5 %%", "101%", "", "nan", float("inf"), "1/0", "-5%"]
 )
 def test_what_is_neither_a_number_nor_a_share_is_refused(wrong):
-    with pytest.raises(DeclarationError, match=r"prompts\.max_rejected: got .* allowed is a number of rows, as 20, or"):
+    with pytest.raises(ConfigError, match=r"prompts\.max_rejected: got .* allowed is a number of rows, as 20, or"):
         MaxRejected.of(wrong)

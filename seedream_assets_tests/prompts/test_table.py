@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from seedream_assets.config.models import REFERENCE_TYPES, SEEDREAM_STYLES, ModelCatalog, TighterLimits
-from seedream_assets.errors import DeclarationError, LimitError, PromptTableError
+from seedream_assets.errors import ConfigError, LimitError, PromptTableError
 from seedream_assets.prompts.table import CheckedPrompts, Recipe, TableRules, check_prompt_table, check_recipe
 
 UUID = "0a1b2c3d-0000-4000-8000-123456789abc"
@@ -312,10 +312,10 @@ def test_other_columns_ride_along_as_they_were_beside_accepted_rows_only():
         {" Prompt": ["a", "", "c"], "row_number": [7, 8, 9], "day": pd.to_datetime(["2026-01-01"] * 3)}
     )
     checked = check_prompt_table(frame.set_axis([5, 6, 7]), TableRules(), ModelCatalog(), table="t.csv")
-    assert checked.passengers.columns.tolist() == ["row_number", "day"]
-    assert checked.passengers["row_number"].tolist() == [7, 9]
-    assert checked.passengers["day"].dtype == frame["day"].dtype
-    assert checked.passengers.index.tolist() == checked.prompts.index.tolist() == [0, 1]
+    assert checked.extra_columns.columns.tolist() == ["row_number", "day"]
+    assert checked.extra_columns["row_number"].tolist() == [7, 9]
+    assert checked.extra_columns["day"].dtype == frame["day"].dtype
+    assert checked.extra_columns.index.tolist() == checked.prompts.index.tolist() == [0, 1]
     assert checked.prompts["row_number"].tolist() == [1, 3]
     assert checked.prompts["table"].tolist() == ["t.csv", "t.csv"]
 
@@ -333,7 +333,7 @@ def test_the_frames_have_the_same_dtypes_full_or_empty(rows):
 
 def test_a_frame_without_rows_gives_frames_without_rows():
     checked = check_prompt_table(pd.DataFrame({"prompt": [], "n": []}), TableRules(), ModelCatalog())
-    assert [len(checked.prompts), len(checked.rejected), len(checked.passengers)] == [0, 0, 0]
+    assert [len(checked.prompts), len(checked.rejected), len(checked.extra_columns)] == [0, 0, 0]
 
 
 def test_cells_of_every_dtype_read_the_same():
@@ -386,7 +386,7 @@ def test_a_header_that_cannot_be_used_is_refused_with_what_to_write(names, colum
 
 
 @pytest.mark.parametrize(
-    ("names", "columns", "prompt", "passengers"),
+    ("names", "columns", "prompt", "extra_columns"),
     [
         (["prompt", "n"], {}, "1", ["n"]),
         (["n", " PROMPT "], {}, "2", ["n"]),
@@ -397,11 +397,11 @@ def test_a_header_that_cannot_be_used_is_refused_with_what_to_write(names, colum
         ([5, "prompt"], {}, "2", ["5"]),
     ],
 )
-def test_columns_are_found_exactly_first_then_in_any_case(names, columns, prompt, passengers):
+def test_columns_are_found_exactly_first_then_in_any_case(names, columns, prompt, extra_columns):
     frame = pd.DataFrame([["1", "2"]], columns=names)
     checked = check_prompt_table(frame, TableRules(columns=columns), ModelCatalog())
     assert checked.prompts["prompt"].tolist() == [prompt]
-    assert checked.passengers.columns.tolist() == passengers
+    assert checked.extra_columns.columns.tolist() == extra_columns
 
 
 @pytest.mark.parametrize(
@@ -441,5 +441,5 @@ def test_a_recipe_s_unusual_size_is_refused_only_under_the_provider_s_policy():
 
 
 def test_a_template_that_is_none_is_a_fault_of_the_declaration():
-    with pytest.raises(DeclarationError, match="template, line 1"):
+    with pytest.raises(ConfigError, match="template, line 1"):
         check([{"prompt": "a"}], template="{{ prompt")

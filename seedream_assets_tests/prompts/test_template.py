@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.errors import DeclarationError, PromptTableError
+from seedream_assets.errors import ConfigError, PromptTableError
 from seedream_assets.prompts.table import CheckedPrompts, TableRules, check_prompt_table
 
 
@@ -83,7 +83,7 @@ def test_a_template_that_names_the_prompt_needs_its_column():
     "template", ["{{ prompt", "{% if %}", "{{ prompt | no_such_filter }}", "{{ [1, 2] | random }}"]
 )
 def test_what_is_no_template_is_a_fault_of_the_declaration(template):
-    with pytest.raises(DeclarationError, match="template"):
+    with pytest.raises(ConfigError, match="template"):
         render(template, prompt="a")
 
 

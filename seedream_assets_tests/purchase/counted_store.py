@@ -11,7 +11,7 @@ from typing import Any
 
 from seedream_assets.budget.rules import Budget
 from seedream_assets.config.account import LeonardoSettings
-from seedream_assets.config.dataset import UNPARTITIONED, DatasetDeclaration
+from seedream_assets.config.dataset import UNPARTITIONED, DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
@@ -79,19 +79,19 @@ class CountedStore:
 class DeclaredDataset:
     """A dataset of so many prompts, one image each, over a store and an account."""
 
-    declaration: DatasetDeclaration
+    config: DatasetConfig
     deployment: Deployment
 
     def run(self) -> tuple[Plan, RunReport, Outcome]:
         """All four stages once, as a process of their own: what an earlier one was told, this one is not."""
         deployment = replace(self.deployment)
-        snapshot = read_prompts(self.declaration, UNPARTITIONED, deployment)
-        write_snapshot(deployment.store, self.declaration, UNPARTITIONED, snapshot)
-        plan = make_plan(self.declaration, UNPARTITIONED, snapshot, deployment)
-        write_plan(deployment.store, self.declaration, UNPARTITIONED, plan)
+        snapshot = read_prompts(self.config, UNPARTITIONED, deployment)
+        write_snapshot(deployment.store, self.config, UNPARTITIONED, snapshot)
+        plan = make_plan(self.config, UNPARTITIONED, snapshot, deployment)
+        write_plan(deployment.store, self.config, UNPARTITIONED, plan)
         with Endings() as endings:
-            report = buy_images(self.declaration, UNPARTITIONED, deployment, on_ending=endings.add)
-            return plan, report, assemble_dataset(self.declaration, UNPARTITIONED, deployment, fresh=endings)
+            report = buy_images(self.config, UNPARTITIONED, deployment, on_ending=endings.add)
+            return plan, report, assemble_dataset(self.config, UNPARTITIONED, deployment, fresh=endings)
 
 
 def declare(
@@ -108,7 +108,7 @@ def declare(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prompts.csv").write_text("prompt\n" + "\n".join(rows) + "\n", encoding="utf-8")
     return DeclaredDataset(
-        declaration=DatasetDeclaration(
+        config=DatasetConfig(
             name=name,
             base=folder,
             tables=("prompts.csv",),

@@ -14,8 +14,8 @@ from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.emulator.server import RunningEmulator
 from seedream_assets.ledger.lease import CLOCK_GRAIN_SECONDS
-from seedream_assets.ledger.state import RequestState, Standing
-from seedream_assets.ledger.store import Standings
+from seedream_assets.ledger.state import LedgerEntry, RequestState
+from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.planning.identity import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.purchase.run import RunOrder, run_generation
 from seedream_assets.purchase.run_report import Progress, RunReport
@@ -97,18 +97,18 @@ class Desk:
 
     def demands(self, requests: Iterable[GenerationRequest]) -> list[Demand]:
         wanted = list(requests)
-        standings = Standings(self.store).of([request.request_id for request in wanted])
+        entries = LedgerEntries(self.store).of([request.request_id for request in wanted])
         return [
-            Demand(request=request, standing=standings[request.request_id])
+            Demand(request=request, entry=entries[request.request_id])
             for request in wanted
-            if not standings[request.request_id].is_final
+            if not entries[request.request_id].is_final
         ]
 
-    def standing(self, request: GenerationRequest) -> Standing:
-        return Standings(self.store).of([request.request_id])[request.request_id]
+    def entry(self, request: GenerationRequest) -> LedgerEntry:
+        return LedgerEntries(self.store).of([request.request_id])[request.request_id]
 
     def state(self, request: GenerationRequest) -> RequestState:
-        return self.standing(request).state
+        return self.entry(request).state
 
     def judge(self, requests: Iterable[GenerationRequest]) -> Judgement:
         """After one more run with nothing to do, which settles what earlier ones left in the dataset's log."""

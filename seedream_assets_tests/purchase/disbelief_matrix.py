@@ -31,7 +31,7 @@ from seedream_assets.emulator.server import RunningEmulator, running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
 from seedream_assets.ledger.events import Submitted, decode_event, id_in_key
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.ledger.store import Standings
+from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets_tests.purchase.disbelief_process import UNEXPECTED, DoubtingOrder, run_doubting
 from seedream_assets_tests.purchase.disbelief_worlds import HOUR, QUOTED_CREDITS, WORLDS, World
@@ -283,11 +283,11 @@ class _Play:
         ours = max(self._accounts, key=lambda one: (one.account.bill(details=False)["generations"], one is self._first))
         order = self._on(ours)
         for _ in range(MOST_RUNS):
-            before = self._standings()
-            if all(standing.is_final for standing in before.values()):
+            before = self._entries()
+            if all(entry.is_final for entry in before.values()):
                 break
             self._run(order)
-            if self._standings() == before:
+            if self._entries() == before:
                 break
 
     def judge(self) -> Outcome:
@@ -322,7 +322,7 @@ class _Play:
 
     def _judge_stored(self, lines: list[dict[str, Any]]) -> None:
         stored = stored_images(self._store, Judgement())
-        standings = self._standings()
+        entries = self._entries()
         by_order = {(request.spec.prompt, request.seed): request for request in self._plan.requests()}
         jobs = {job.generation_id: job for one in self._accounts for job in one.account.jobs()}
         complete: Counter[str] = Counter()
@@ -332,7 +332,7 @@ class _Play:
             there = min(request.count, len(job.indexes(time.time())))
             found = stored[id_in_key(line["generation_id"])]
             complete[request.request_id] = max(complete[request.request_id], found)
-            waits = standings[request.request_id].state in (RequestState.OPEN, RequestState.SUBMITTED)
+            waits = entries[request.request_id].state in (RequestState.OPEN, RequestState.SUBMITTED)
             if found < there and not waits and not job.deleted:
                 missing[request.request_id] += there - found
         self._outcome.paid_lost = missing.total()
@@ -430,8 +430,8 @@ class _Play:
                     path.write_bytes(_as_written_before(path.read_bytes(), seconds))
                 os.utime(path, (written, written))
 
-    def _standings(self) -> Mapping[str, Any]:
-        return Standings(self._store).of(request.request_id for request in self._plan.requests())
+    def _entries(self) -> Mapping[str, Any]:
+        return LedgerEntries(self._store).of(request.request_id for request in self._plan.requests())
 
     def _owned(self) -> list[Submitted]:
         keys = [info.key for info in self._store.list("requests/") if "-submitted-" in info.key]

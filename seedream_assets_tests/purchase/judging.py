@@ -16,7 +16,7 @@ from seedream_assets.images.inspect import inspect_image
 from seedream_assets.ledger.by_hand import release_request
 from seedream_assets.ledger.events import Completed, Recollected, decode_event, id_in_key
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.ledger.store import Standings
+from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.planning.identity import GenerationRequest
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -51,8 +51,8 @@ def judge(store: ObjectStore, account: Account, request_ids: Iterable[str]) -> J
         paid = min(len(job.indexes(time.time())), job.order.quantity)
         missing = paid - stored[id_in_key(line["generation_id"])]
         verdict.paid_not_stored += max(0, missing)
-    for name, standing in Standings(store).of(request_ids).items():
-        if not standing.is_final:
+    for name, entry in LedgerEntries(store).of(request_ids).items():
+        if not entry.is_final:
             verdict.stuck += 1
             verdict.notes += [info.key for info in store.list(f"requests/{name}/")] or [f"{name} was never begun"]
     committed = sum(_committed(store, dataset) for dataset in store.list_folders("datasets/"))
@@ -76,8 +76,8 @@ def release_what_was_not_billed(store: ObjectStore, account: Account, requests: 
     wanted = {request.request_id: request for request in requests}
     still_open = [
         name
-        for name, standing in Standings(store).of(wanted).items()
-        if standing.state is RequestState.OPEN and wanted[name].spec.prompt not in billed
+        for name, entry in LedgerEntries(store).of(wanted).items()
+        if entry.state is RequestState.OPEN and wanted[name].spec.prompt not in billed
     ]
     for name in still_open:
         release_request(store, name, "the account shows nothing of it")

@@ -20,7 +20,7 @@ from typing import Any, get_args
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
 from seedream_assets.ledger.lease import CLOCK_GRAIN_SECONDS
-from seedream_assets.ledger.store import Standings
+from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.purchase.submit import Step
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets_tests.purchase.judging import Judgement, judge, release_what_was_not_billed
@@ -178,7 +178,7 @@ class KillMatrix:
 
     def _run_until_done(self, case: Case, order: ChildOrder, store: ObjectStore, outcome: Outcome) -> None:
         for number in range(MOST_RUNS):
-            if all(standing.is_final for standing in Standings(store).of(_ids(order)).values()):
+            if all(entry.is_final for entry in LedgerEntries(store).of(_ids(order)).values()):
                 break
             if number:
                 # Credits that a dead process had reserved are free once its lease has run out; and what may have been sent

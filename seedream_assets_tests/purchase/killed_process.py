@@ -23,7 +23,7 @@ from seedream_assets.budget.rules import Budget
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.ledger.store import Standings
+from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.leonardo.downloads import tls_context
 from seedream_assets.planning.identity import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.purchase.run import RunOrder, run_generation
@@ -134,11 +134,11 @@ def run_child(order: ChildOrder) -> None:
 
 def open_demands(store: ObjectStore, requests: list[GenerationRequest]) -> list[Demand]:
     """What is not final, as a plan would have it."""
-    standings = Standings(store).of([request.request_id for request in requests])
+    entries = LedgerEntries(store).of([request.request_id for request in requests])
     return [
-        Demand(request=request, standing=standings[request.request_id])
+        Demand(request=request, entry=entries[request.request_id])
         for request in requests
-        if not standings[request.request_id].is_final
+        if not entries[request.request_id].is_final
     ]
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from seedream_assets.budget.rules import Budget
 from seedream_assets.config.account import LeonardoSettings
-from seedream_assets.config.dataset import DatasetDeclaration
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.partitions import UNPARTITIONED, Partitions
@@ -69,9 +69,9 @@ class LivingDataset:
             writer.writerows(rows)
 
     @property
-    def declaration(self) -> DatasetDeclaration:
+    def config(self) -> DatasetConfig:
         rules = TableRules(columns=self.columns, recipe=Recipe(**({"width": 64, "height": 48} | self.recipe)))
-        return DatasetDeclaration(
+        return DatasetConfig(
             name=self.name,
             base=self.folder,
             tables=(f"{self.name}.csv",),
@@ -96,14 +96,14 @@ class LivingDataset:
         """The four stages over the table as it stands, or over these rows."""
         if rows is not None:
             self.write(rows)
-        declaration, deployment = self.declaration, self.deployment
+        config, deployment = self.config, self.deployment
         before = self.desk.bill["credits"]
-        snapshot = read_prompts(declaration, partition, deployment)
-        write_snapshot(deployment.store, declaration, partition, snapshot)
-        plan = make_plan(declaration, partition, snapshot, deployment)
-        write_plan(deployment.store, declaration, partition, plan)
-        buy_images(declaration, partition, deployment, sleep=short_sleep)
-        outcome = assemble_dataset(declaration, partition, deployment)
+        snapshot = read_prompts(config, partition, deployment)
+        write_snapshot(deployment.store, config, partition, snapshot)
+        plan = make_plan(config, partition, snapshot, deployment)
+        write_plan(deployment.store, config, partition, plan)
+        buy_images(config, partition, deployment, sleep=short_sleep)
+        outcome = assemble_dataset(config, partition, deployment)
         bought = (self.desk.bill["credits"] - before) // CREDITS
         assert bought == plan.quote.images_to_buy, "the quote is what was bought"
         return Brought(quote=plan.quote, outcome=outcome, images_bought=bought)

@@ -9,7 +9,7 @@ import pytest
 
 from seedream_assets.ledger.lease import CLOCK_GRAIN_SECONDS
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.ledger.store import Standings
+from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets_tests.purchase.desk import Desk
 from seedream_assets_tests.purchase.judging import judge
 from seedream_assets_tests.purchase.killed_process import (
@@ -60,7 +60,7 @@ def wait_until(said, *, seconds=20.0):
 
 def states(desk, order):
     ids = [request.request_id for request in make_requests(order.prompts, order.images)]
-    return [standing.state for standing in Standings(desk.store).of(ids).values()]
+    return [entry.state for entry in LedgerEntries(desk.store).of(ids).values()]
 
 
 def assert_everything_is_well(desk, order):

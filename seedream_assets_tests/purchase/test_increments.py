@@ -236,7 +236,7 @@ def test_an_answer_of_402_leaves_the_dataset_over_budget_and_not_failed(dataset)
     dataset.write(ROWS)
     with pytest.raises(AssertionError, match="the quote is what was bought"):
         dataset.bring()
-    outcome = assemble_dataset(dataset.declaration, "all", dataset.deployment)
+    outcome = assemble_dataset(dataset.config, "all", dataset.deployment)
     assert (outcome.counts["over_budget"], outcome.counts["failed"]) == (IMAGES, 0)
     assert not outcome.is_final
     dataset.desk.heal()

@@ -162,7 +162,7 @@ def test_a_job_that_is_deleted_meanwhile_is_left_with_what_to_do() -> None:
 
 
 def ending(desk, request):
-    return read_event(desk.store, final_key(request.request_id, desk.standing(request)))
+    return read_event(desk.store, final_key(request.request_id, desk.entry(request)))
 
 
 @pytest.mark.parametrize("shown", ["empty", "partial", "no_url"])

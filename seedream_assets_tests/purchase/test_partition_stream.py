@@ -23,30 +23,30 @@ class Cut:
         declared = declare(folder, [], desk.store, desk.emulator)
         (folder / "prompts.csv").write_text("prompt,colour\n" + "".join(f"{row}\n" for row in rows), encoding="utf-8")
         cut = {"partitions": Partitions(by="column", column="colour"), **changes}
-        self.declaration = replace(declared.declaration, **cut)
+        self.config = replace(declared.config, **cut)
         self.deployment = declared.deployment
         self.colours = list(dict.fromkeys(row.rsplit(",", 1)[1] for row in rows))
         self.told = {}
 
     def plan(self):
-        reader = PromptReader(self.declaration, self.deployment)
+        reader = PromptReader(self.config, self.deployment)
         for colour in self.colours:
             snapshot = reader.read(colour)
-            write_snapshot(self.deployment.store, self.declaration, colour, snapshot)
+            write_snapshot(self.deployment.store, self.config, colour, snapshot)
             write_plan(
                 self.deployment.store,
-                self.declaration,
+                self.config,
                 colour,
-                make_plan(self.declaration, colour, snapshot, self.deployment),
+                make_plan(self.config, colour, snapshot, self.deployment),
             )
         return self
 
     def buy(self, *more):
         def tell(colour, report, endings):
-            outcome = assemble_dataset(self.declaration, colour, self.deployment, fresh=endings)
+            outcome = assemble_dataset(self.config, colour, self.deployment, fresh=endings)
             self.told[colour] = (report, outcome)
 
-        return buy_partitions(self.declaration, [*self.colours, *more], self.deployment, on_partition=tell)
+        return buy_partitions(self.config, [*self.colours, *more], self.deployment, on_partition=tell)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_partitions_are_one_run_and_each_has_its_own_report(cut, desk):
         assert (report.requests, report.images_stored, report.credits_booked) == ({"completed": 5}, 5, 5 * CREDITS)
         assert report.run_id == bought.report.run_id
         assert outcome.is_final and outcome.counts["stored"] == 5
-        assert load_report(desk.store, dataset.declaration, colour) == report
+        assert load_report(desk.store, dataset.config, colour) == report
     # One engine: the account is read once.
     assert desk.bill["requests"]["me"] == 1
 

@@ -24,7 +24,7 @@ def ended_short(desk, count=3, **fault):
     desk.fault("create", kind, seconds=LATE, **fault)
     desk.run([request], engine={"settle_images_seconds": 0.1})
     desk.heal()
-    assert desk.standing(request).is_final
+    assert desk.entry(request).is_final
     return request
 
 
@@ -34,7 +34,7 @@ def recollect(desk, request):
 
 
 def images_of(desk, request):
-    (ending,) = read_endings(desk.store, {request.request_id: desk.standing(request)})
+    (ending,) = read_endings(desk.store, {request.request_id: desk.entry(request)})
     return ending.images
 
 
@@ -86,7 +86,7 @@ def test_two_at_once_add_the_same_images_and_the_first_counts(desk):
     short = find_short(desk.store, request_id=request.request_id)
     for _ in range(2):
         assert recollect_images(desk.store, short, desk.leonardo)[0].fetched == 2
-    assert desk.standing(request).recollected == (1, 2)
+    assert desk.entry(request).recollected == (1, 2)
     assert [image.position for image in images_of(desk, request)] == [0, 1]
 
 
@@ -131,7 +131,7 @@ def test_an_api_that_is_away_is_told_for_each_and_changes_nothing(desk):
     desk.fault("poll", "not_found")
     (found,) = recollect(desk, request)
     assert (found.fetched, "does not know generation" in str(found.told)) == (0, True)
-    assert desk.standing(request).recollected == ()
+    assert desk.entry(request).recollected == ()
 
 
 def test_another_account_s_key_proves_nothing_of_this_one_s_images(desk, start_desk):

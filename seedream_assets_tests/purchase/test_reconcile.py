@@ -11,11 +11,11 @@ import pytest
 from seedream_assets.budget.log import read_budget
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.emulator.jobs import Job, Order
-from seedream_assets.errors import AnotherAccount, DeclarationError
+from seedream_assets.errors import AnotherAccount, ConfigError
 from seedream_assets.ledger.events import Intent, Submitted
 from seedream_assets.ledger.reconcile_rules import Reconciliation
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.ledger.store import Standings, read_event
+from seedream_assets.ledger.store import LedgerEntries, read_event
 from seedream_assets.planning.stage import load_plan, make_plan, write_plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
 from seedream_assets.purchase.reconcile import adopt_planned, reconcile
@@ -42,11 +42,11 @@ def compare(dataset: LivingDataset, since: datetime = YESTERDAY) -> Reconciliati
 def plan(dataset: LivingDataset, rows: list[dict[str, Any]]):
     """The first two stages alone."""
     dataset.write(rows)
-    snapshot = read_prompts(dataset.declaration, UNPARTITIONED, dataset.deployment)
-    write_snapshot(dataset.desk.store, dataset.declaration, UNPARTITIONED, snapshot)
-    made = make_plan(dataset.declaration, UNPARTITIONED, snapshot, dataset.deployment)
-    write_plan(dataset.desk.store, dataset.declaration, UNPARTITIONED, made)
-    return load_plan(dataset.desk.store, dataset.declaration, UNPARTITIONED)
+    snapshot = read_prompts(dataset.config, UNPARTITIONED, dataset.deployment)
+    write_snapshot(dataset.desk.store, dataset.config, UNPARTITIONED, snapshot)
+    made = make_plan(dataset.config, UNPARTITIONED, snapshot, dataset.deployment)
+    write_plan(dataset.desk.store, dataset.config, UNPARTITIONED, made)
+    return load_plan(dataset.desk.store, dataset.config, UNPARTITIONED)
 
 
 def in_web_app(dataset: LivingDataset, **changes: Any) -> Job:
@@ -132,7 +132,7 @@ def test_a_lost_answer_is_told_with_its_request_and_can_be_given_to_it(dataset):
     assert found.open_requests == 1
     (one,) = found.not_in_ledger
     assert one.planned is not None
-    assert one.planned.standing.state is RequestState.OPEN
+    assert one.planned.entry.state is RequestState.OPEN
     adopted, left = adopt_planned(dataset.deployment, found)
     assert (len(adopted), left) == (1, [])
     assert compare(dataset).agrees
@@ -196,15 +196,15 @@ def test_of_two_generations_that_equal_one_request_neither_is_given_to_it(datase
 
 def test_what_a_run_has_begun_meanwhile_is_left_to_it(dataset):
     plan(dataset, [MUG])
-    row = load_plan(dataset.desk.store, dataset.declaration, UNPARTITIONED).iloc[0]
+    row = load_plan(dataset.desk.store, dataset.config, UNPARTITIONED).iloc[0]
     as_planned(dataset, row)
     found = compare(dataset)
     dataset.bring([MUG])
     adopted, left = adopt_planned(dataset.deployment, found)
     assert adopted == []
     assert "a run has begun it meanwhile" in left[0]
-    (standing,) = Standings(dataset.desk.store).of([row["request_id"]]).values()
-    assert standing.state is RequestState.COMPLETED
+    (entry,) = LedgerEntries(dataset.desk.store).of([row["request_id"]]).values()
+    assert entry.state is RequestState.COMPLETED
     dataset.desk.run([])
     assert read_budget(dataset.desk.store, "scenes", today=False).committed == dataset.desk.bill["credits"]
 
@@ -216,8 +216,8 @@ def test_a_generation_that_is_gone_before_it_is_adopted_leaves_its_request_free(
     dataset.desk.emulator.account.delete(job.generation_id)
     _, left = adopt_planned(dataset.deployment, found)
     assert "Leonardo knows no generation" in left[0]
-    (standing,) = Standings(dataset.desk.store).of([row["request_id"]]).values()
-    assert (standing.state, standing.attempt) == (RequestState.FREE, 1)
+    (entry,) = LedgerEntries(dataset.desk.store).of([row["request_id"]]).values()
+    assert (entry.state, entry.attempt) == (RequestState.FREE, 1)
     assert dataset.bring([MUG]).images_bought == 2
 
 
@@ -233,7 +233,7 @@ def test_a_history_that_cannot_be_read_back_so_far_is_no_proof(dataset):
 
 
 def test_without_a_key_it_is_refused(dataset):
-    with pytest.raises(DeclarationError, match="LEONARDO_API_KEY"):
+    with pytest.raises(ConfigError, match="LEONARDO_API_KEY"):
         reconcile(replace(dataset.deployment, leonardo=None), since=YESTERDAY)
 
 

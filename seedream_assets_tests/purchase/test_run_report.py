@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from seedream_assets.purchase.run_report import Progress, RunReport, Tally, format_seconds, join_reports
+from seedream_assets.purchase.run_report import Progress, RunReport, RunStats, format_seconds, join_reports
 
 
 def make_report(**changes):
@@ -60,7 +60,7 @@ def test_a_duration_reads_as_people_say_it(seconds, words):
 
 
 def test_before_the_first_request_is_done_nothing_is_estimated():
-    progress = Tally(total=3).progress(seconds=0, credits_spent=0)
+    progress = RunStats(total=3).progress(seconds=0, credits_spent=0)
     assert (progress.seconds_left, progress.credits_projected, progress.images_per_minute) == (None, 0, 0.0)
     assert str(progress) == (
         "0 of 3 requests done, 0 in flight, 3 queued, 0 images stored (0/min), 0 of about 0 credits"
@@ -68,14 +68,14 @@ def test_before_the_first_request_is_done_nothing_is_estimated():
 
 
 def test_a_tally_tells_where_the_run_stands():
-    tally = Tally(total=8, credits_to_buy=112)
-    tally.count("completed", images=4)
-    tally.count("failed", reason="the job FAILED")
-    tally.count("failed", reason="the job FAILED")
-    tally.count("uncertain", reason="no answer")
-    tally.note("request-1", "no answer")
-    tally.in_flight = 3
-    progress = tally.progress(seconds=120, credits_spent=112)
+    stats = RunStats(total=8, credits_to_buy=112)
+    stats.count("completed", images=4)
+    stats.count("failed", reason="the job FAILED")
+    stats.count("failed", reason="the job FAILED")
+    stats.count("uncertain", reason="no answer")
+    stats.note("request-1", "no answer")
+    stats.in_flight = 3
+    progress = stats.progress(seconds=120, credits_spent=112)
     assert progress == Progress(
         done=4,
         total=8,
@@ -94,35 +94,35 @@ def test_a_tally_tells_where_the_run_stands():
         "4 images stored (2/min), "
         "112 of about 224 credits, about 2 min 0 s left"
     )
-    assert tally.reasons == {"the job FAILED": 2, "no answer": 1}
-    assert tally.notes == {"request-1": "no answer"}
+    assert stats.reasons == {"the job FAILED": 2, "no answer": 1}
+    assert stats.notes == {"request-1": "no answer"}
 
 
 def test_requests_in_flight_beyond_the_total_make_no_negative_queue():
-    tally = Tally(total=1)
-    tally.in_flight = 2
-    assert tally.progress(seconds=1, credits_spent=0).queued == 0
+    stats = RunStats(total=1)
+    stats.in_flight = 2
+    assert stats.progress(seconds=1, credits_spent=0).queued == 0
 
 
 def test_rates_are_those_of_the_latest_minutes():
-    tally = Tally(total=10_000)
+    stats = RunStats(total=10_000)
     for report in range(1, 101):  # for 500 s nothing but what is owned, then 60 images a minute
-        tally.count("owned")
-        tally.progress(seconds=5.0 * report, credits_spent=0)
-    assert tally.progress(seconds=500.0, credits_spent=0).images_per_minute == 0.0
+        stats.count("owned")
+        stats.progress(seconds=5.0 * report, credits_spent=0)
+    assert stats.progress(seconds=500.0, credits_spent=0).images_per_minute == 0.0
     for report in range(1, 101):
         for _ in range(5):
-            tally.count("completed", images=1)
-        progress = tally.progress(seconds=500 + 5.0 * report, credits_spent=0)
+            stats.count("completed", images=1)
+        progress = stats.progress(seconds=500 + 5.0 * report, credits_spent=0)
     assert progress.images_per_minute == pytest.approx(60, rel=0.05)
     assert progress.seconds_left == pytest.approx(10_000 - 600, rel=0.05)
 
 
 def test_an_outage_a_stop_and_a_long_reason_are_told():
-    tally = Tally(total=2)
-    tally.count("failed", reason="no " * 200)
+    stats = RunStats(total=2)
+    stats.count("failed", reason="no " * 200)
     told = str(
-        tally.progress(
+        stats.progress(
             seconds=5, credits_spent=0, outage="Leonardo cannot be reached since 10:00:00 UTC", stopping="out of money"
         )
     )

@@ -14,7 +14,7 @@ from seedream_assets_tests.purchase.fault_matrix import FullAfter
 
 
 def ending(desk, request):
-    return read_event(desk.store, final_key(request.request_id, desk.standing(request)))
+    return read_event(desk.store, final_key(request.request_id, desk.entry(request)))
 
 
 def test_everything_demanded_is_bought_once_and_stored(desk):
@@ -89,7 +89,7 @@ def test_a_refused_request_is_told_and_may_be_tried_by_the_next_run(desk):
     report = desk.run([request])
     assert report.requests == {"failed": 1}
     assert "no such style" in report.notes[request.request_id]
-    assert desk.standing(request) == dataclasses.replace(desk.standing(request), state=RequestState.FREE, attempt=1)
+    assert desk.entry(request) == dataclasses.replace(desk.entry(request), state=RequestState.FREE, attempt=1)
     desk.heal()
     assert desk.run([request]).requests == {"completed": 1}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from seedream_assets.ledger.state import FRESH, RequestState
-from seedream_assets.ledger.store import Standings
+from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets_tests.purchase.counted_store import CountedStore, declare
 
 
@@ -62,11 +62,11 @@ def test_what_has_ended_is_asked_for_once_and_what_has_not_each_time(dataset):
     plan, _, _ = declared.run()
     store.take()
     ended, unknown = list(plan.requests["request_id"]), "f" * 64
-    standings = Standings(store)
-    assert {standing.state for standing in standings.begun(ended[:2]).values()} == {RequestState.COMPLETED}
+    entries = LedgerEntries(store)
+    assert {entry.state for entry in entries.begun(ended[:2]).values()} == {RequestState.COMPLETED}
     assert store.take() == {"list requests": 2}
-    found = standings.of([unknown, *ended])
+    found = entries.of([unknown, *ended])
     assert [found[name].state for name in ended] == [RequestState.COMPLETED] * 3
     assert found[unknown] == FRESH
-    assert standings.begun([unknown]) == {}
+    assert entries.begun([unknown]) == {}
     assert store.take() == {"list requests": 3}

@@ -99,7 +99,7 @@ def test_an_owner_whose_lease_has_run_out_is_taken_over(desk):
     request = make_paid_request("a cat")
     claim_elsewhere(desk, request, seconds_ago=30)
     assert desk.run_with_witness([request]).requests == {"completed": 1}
-    assert desk.standing(request).attempt == 1
+    assert desk.entry(request).attempt == 1
 
 
 # Borders: requests of one spec

@@ -64,7 +64,7 @@ def test_a_second_loss_is_not_bought_again_on_the_same_day(desk):
     request = make_paid_request("a cat")
     desk.fault("create", "drop_before", prompt_contains="a cat")
     desk.run_with_witness([request])
-    assert (desk.state(request), desk.standing(request).attempt) == (RequestState.OPEN, 1)
+    assert (desk.state(request), desk.entry(request).attempt) == (RequestState.OPEN, 1)
     desk.heal()
     report = desk.run_with_witness([request])
     assert report.requests == {"uncertain": 1}

@@ -18,7 +18,7 @@ from seedream_assets.config.quality import (
     ScorerRule,
     Withheld,
 )
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.manifest.build import MANIFEST_COLUMNS
 from seedream_assets.quality.judge import MEASURE_COLUMNS, Judgement, judge_images, withheld_shares
 from seedream_assets.quality.near_duplicates import find_near_duplicates
@@ -231,7 +231,7 @@ def test_what_was_withheld_is_told_by_group_and_small_groups_are_not_judged():
     ],
 )
 def test_a_rule_that_could_not_be_meant_is_refused(build, told):
-    with pytest.raises(DeclarationError, match=told.replace("(", r"\(")):
+    with pytest.raises(ConfigError, match=told.replace("(", r"\(")):
         build()
 
 

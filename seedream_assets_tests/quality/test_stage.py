@@ -31,16 +31,16 @@ def dataset(
     desk: Desk, folder: Path, rows: list[str], quality: QualityRules = READS, *, quantity: int = 1, **declared: Any
 ) -> DeclaredDataset:
     made = declare(folder / "scenes", rows, desk.store, desk.emulator, quantity=quantity)
-    return replace(made, declaration=replace(made.declaration, quality=quality, **declared))
+    return replace(made, config=replace(made.config, quality=quality, **declared))
 
 
 def under(made: DeclaredDataset, quality: QualityRules) -> DeclaredDataset:
-    return replace(made, declaration=replace(made.declaration, quality=quality))
+    return replace(made, config=replace(made.config, quality=quality))
 
 
 def rebuilt(made: DeclaredDataset, *, store: Any = None) -> Outcome:
     deployment = replace(made.deployment, store=store) if store is not None else made.deployment
-    return assemble_dataset(made.declaration, UNPARTITIONED, deployment)
+    return assemble_dataset(made.config, UNPARTITIONED, deployment)
 
 
 def found(outcome: Outcome) -> dict[str, int]:
@@ -84,17 +84,17 @@ def test_without_quality_in_the_yaml_no_image_is_read_and_the_rest_is_checked(de
 def test_the_kept_measures_can_be_lost_and_an_image_that_is_gone_is_told(desk: Desk, tmp_path: Path) -> None:
     made = dataset(desk, tmp_path, ["a cup", "a mug"])
     _, _, outcome = made.run()
-    before = load_measures(desk.store, made.declaration, UNPARTITIONED)
+    before = load_measures(desk.store, made.config, UNPARTITIONED)
     desk.store.delete("datasets/scenes/quality/all.parquet")
     rebuilt(made)
-    pd.testing.assert_frame_equal(load_measures(desk.store, made.declaration, UNPARTITIONED), before)
+    pd.testing.assert_frame_equal(load_measures(desk.store, made.config, UNPARTITIONED), before)
     desk.store.delete("datasets/scenes/quality/all.parquet")
     cut, gone = outcome.manifest["object_key"]
     desk.store.replace(cut, desk.store.read(cut)[:200], content_type="image/jpeg")
     desk.store.delete(gone)
     told = rebuilt(made).quality.unmeasured["told"]
     assert sorted(re.sub(":.*", "", one) for one in told) == ["cannot be decoded", "missing in the store"]
-    assert load_measures(desk.store, made.declaration, UNPARTITIONED).empty
+    assert load_measures(desk.store, made.config, UNPARTITIONED).empty
 
 
 # A team's own scorers.
@@ -267,7 +267,7 @@ def test_a_cap_stops_replacements_like_everything_else(desk: Desk, tmp_path: Pat
 def test_a_row_that_wants_the_same_picture_has_a_replacement_of_its_own_quantity(desk: Desk, tmp_path: Path) -> None:
     desk.fault("create", "poor_images", images=1, times=1)
     made = dataset(desk, tmp_path, ["a cup"], REJECTS_BLANK, regenerate=ONE_ROUND)
-    (made.declaration.base / "prompts.csv").write_text("prompt,quantity\na cup,1\na cup,3\n")  # type: ignore[operator]
+    (made.config.base / "prompts.csv").write_text("prompt,quantity\na cup,1\na cup,3\n")  # type: ignore[operator]
     for _ in range(3):
         _, _, outcome = made.run()
     per_row = outcome.manifest.groupby("row_number")["sample"].apply(list).to_dict()
@@ -279,7 +279,7 @@ def test_a_row_s_own_seed_counts_on_and_stops_at_the_model_s_last_one(desk: Desk
     last = 2147483638
     made = dataset(desk, tmp_path, ["a wall"], REJECTS_BLANK, regenerate=ONE_ROUND)
     table = f"prompt,seed\na wall emulate-blank,7\na door emulate-blank,{last}\n"
-    (made.declaration.base / "prompts.csv").write_text(table)  # type: ignore[operator]
+    (made.config.base / "prompts.csv").write_text(table)  # type: ignore[operator]
     for _ in range(2):
         plan, _, outcome = made.run()
     assert outcome.manifest["seed"].tolist() == [7, 8, last]

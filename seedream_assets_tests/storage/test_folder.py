@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from seedream_assets.errors import DeclarationError, StoreError, StoreRefused, StoreUnavailable
+from seedream_assets.errors import ConfigError, StoreError, StoreRefused, StoreUnavailable
 from seedream_assets.storage.folder import STALE_AFTER_SECONDS, FolderStore
 from seedream_assets.storage.folder_errors import folder_error
 from seedream_assets.storage.keys import check_key
@@ -145,7 +145,7 @@ def test_opening_and_looking_write_nothing(tmp_path: Path) -> None:
 
 
 def test_a_relative_folder_is_refused() -> None:
-    with pytest.raises(DeclarationError, match="absolute"):
+    with pytest.raises(ConfigError, match="absolute"):
         FolderStore(Path("store"))
 
 
@@ -203,7 +203,7 @@ def test_each_error_of_the_system_says_what_to_do(number: int, expected: type[St
 def test_every_key_the_rule_allows_can_be_kept(tmp_path: Path, key: str) -> None:
     try:
         check_key(key)
-    except DeclarationError:
+    except ConfigError:
         assume(False)
     assume(not key.startswith(".probe"))
     store = FolderStore(tmp_path / hashlib.sha256(key.encode()).hexdigest())

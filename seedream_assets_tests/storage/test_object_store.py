@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from seedream_assets.errors import DeclarationError, ObjectNotFound, StoreError
+from seedream_assets.errors import ConfigError, ObjectNotFound, StoreError
 from seedream_assets.storage.object_metadata import MAX_METADATA_BYTES, SHA256_ENTRY
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.open_store import refuse_missing
@@ -245,22 +245,22 @@ def test_a_key_no_store_could_keep_is_refused_with_the_rule(store: ObjectStore, 
         lambda: store.uri(key),
     ]
     for call in calls:
-        with pytest.raises(DeclarationError, match="object key"):
+        with pytest.raises(ConfigError, match="object key"):
             call()
 
 
 @pytest.mark.parametrize("prefix", ["/a", "a//", "..", "a\nb"])
 def test_a_prefix_of_no_possible_key_is_refused(store: ObjectStore, prefix: str) -> None:
-    with pytest.raises(DeclarationError, match="prefix"):
+    with pytest.raises(ConfigError, match="prefix"):
         [*store.list(prefix)]
-    with pytest.raises(DeclarationError, match="prefix"):
+    with pytest.raises(ConfigError, match="prefix"):
         [*store.list_folders(prefix)]
 
 
 def test_metadata_up_to_the_limit_is_kept_and_one_byte_more_is_refused(store: ObjectStore) -> None:
     room = MAX_METADATA_BYTES - len(SHA256_ENTRY) - 64 - len("note")
     assert store.create("fits", b"x", content_type=JSON, metadata={"note": "n" * room})
-    with pytest.raises(DeclarationError, match=f"2049 bytes .* allowed are {MAX_METADATA_BYTES}"):
+    with pytest.raises(ConfigError, match=f"2049 bytes .* allowed are {MAX_METADATA_BYTES}"):
         store.create("too-much", b"x", content_type=JSON, metadata={"note": "n" * (room + 1)})
     assert keys_under(store, "") == ["fits"]
 
@@ -278,16 +278,16 @@ def test_metadata_up_to_the_limit_is_kept_and_one_byte_more_is_refused(store: Ob
     ],
 )
 def test_metadata_that_would_come_back_changed_is_refused(store: ObjectStore, metadata: dict[str, str]) -> None:
-    with pytest.raises(DeclarationError, match="metadata"):
+    with pytest.raises(ConfigError, match="metadata"):
         store.create("a", b"x", content_type=JSON, metadata=metadata)
-    with pytest.raises(DeclarationError, match="metadata"):
+    with pytest.raises(ConfigError, match="metadata"):
         store.replace("a", b"x", content_type=JSON, metadata=metadata)
     assert keys_under(store, "") == []
 
 
 @pytest.mark.parametrize("content_type", ["", "png", "image/png\r\nX: y", "image/pñg"])
 def test_a_content_type_that_is_none_is_refused(store: ObjectStore, content_type: str) -> None:
-    with pytest.raises(DeclarationError, match="MIME"):
+    with pytest.raises(ConfigError, match="MIME"):
         store.create("a", b"x", content_type=content_type)
 
 
@@ -297,5 +297,5 @@ def test_a_given_digest_is_kept_and_must_look_like_one(store: ObjectStore) -> No
     head = store.head("a")
     assert head is not None
     assert head.sha256 == digest
-    with pytest.raises(DeclarationError, match="64 lower-case hex digits"):
+    with pytest.raises(ConfigError, match="64 lower-case hex digits"):
         store.create("b", b"x", content_type=JSON, sha256=digest.upper())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedream_assets.errors import DeclarationError
+from seedream_assets.errors import ConfigError
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.open_store import open_store
 from seedream_assets.storage.s3 import S3Store
@@ -103,7 +103,7 @@ def test_any_other_address_is_refused_with_what_was_probably_meant(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
-    with pytest.raises(DeclarationError, match="allowed are s3://bucket/prefix, file:///absolute/path") as refused:
+    with pytest.raises(ConfigError, match="allowed are s3://bucket/prefix, file:///absolute/path") as refused:
         open_store(address)
     told = str(refused.value).replace(str(tmp_path), HERE).replace(str(tmp_path.parent), "")
     assert "secret" not in told
@@ -112,5 +112,5 @@ def test_any_other_address_is_refused_with_what_was_probably_meant(
 
 @pytest.mark.parametrize("address", ["s3://bucket/a//b", "s3://bucket/../b", "s3://bucket/.tmp"])
 def test_a_prefix_follows_the_rule_for_keys(address: str) -> None:
-    with pytest.raises(DeclarationError, match="object key"):
+    with pytest.raises(ConfigError, match="object key"):
         open_store(address)

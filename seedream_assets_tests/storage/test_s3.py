@@ -15,7 +15,7 @@ import pytest
 from moto.s3.models import s3_backends
 
 from seedream_assets.errors import (
-    DeclarationError,
+    ConfigError,
     ObjectNotFound,
     StoreError,
     StoreRefused,
@@ -288,7 +288,7 @@ def test_no_credentials_are_refused_with_their_names(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("s3_environment")
 def test_an_endpoint_that_is_no_url_is_refused() -> None:
-    with pytest.raises(DeclarationError, match="AWS_ENDPOINT_URL_S3"):
+    with pytest.raises(ConfigError, match="AWS_ENDPOINT_URL_S3"):
         S3Store("bucket", options=S3Options(endpoint_url="not a url"))
 
 
@@ -344,5 +344,5 @@ def test_a_store_sees_nothing_outside_its_prefix(s3_store: S3Store, s3_server: S
     ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(DeclarationError, match=next(iter(wrong))):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
         S3Options(**wrong)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.errors import DeclarationError, StoreRefused, StoreUnavailable
+from seedream_assets.errors import ConfigError, StoreRefused, StoreUnavailable
 from seedream_assets.storage.s3 import S3Store
 from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
 from seedream_assets.storage.s3_obstore import ObstoreCreates, bucket_address
@@ -213,5 +213,5 @@ def test_a_bucket_is_looked_for_where_boto3_looks(
 
 
 def test_another_writer_than_the_two_is_refused() -> None:
-    with pytest.raises(DeclarationError, match="allowed are obstore and boto3"):
+    with pytest.raises(ConfigError, match="allowed are obstore and boto3"):
         S3Options(creates="curl")  # type: ignore[arg-type]

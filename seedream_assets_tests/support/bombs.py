@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from seedream_assets.components.yaml_files import declarations_of
+from seedream_assets.components.yaml_files import configs_of
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.errors import SeedreamError
 from seedream_assets.prompts.columns import BROKEN_ROW
@@ -108,7 +108,7 @@ def one_row_of_a_large_limit() -> Found:
 
 
 def yaml(text: str) -> Found:
-    return f"{len(declarations_of(text, Path('dataset.yaml')))} datasets"
+    return f"{len(configs_of(text, Path('dataset.yaml')))} datasets"
 
 
 DOUBLED = "{% set n = namespace(x='cat ') %}{% for i in range(60) %}{% set n.x = n.x SIGN n.x %}{% endfor %}{{ n.x }}"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from seedream_assets.config.models import SEEDREAM_4_0, ModelCatalog, ModelSpec
 from seedream_assets.ledger.events import Intent, Writer
-from seedream_assets.ledger.state import Standing
+from seedream_assets.ledger.state import LedgerEntry
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.planning.identity import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.planning.plan import gather_wanted, plan_requests
@@ -98,17 +98,17 @@ class OwnedRequests:
     """A ledger in memory, as the plan asks it: where requests stand, and what those that exist hold for whom."""
 
     def __init__(self) -> None:
-        self.standings: dict[str, Standing] = {}
+        self.entries: dict[str, LedgerEntry] = {}
         self.existing: dict[str, Existing] = {}
 
-    def add(self, request: GenerationRequest, standing: Standing, *, bought_for: str = "scenes") -> None:
-        self.standings[request.request_id] = standing
+    def add(self, request: GenerationRequest, entry: LedgerEntry, *, bought_for: str = "scenes") -> None:
+        self.entries[request.request_id] = entry
         self.existing[request.request_id] = Existing(count=request.count, bought_for=bought_for)
 
-    def standings_of(self, request_ids: Iterable[str]) -> dict[str, Standing]:
-        return {name: self.standings[name] for name in request_ids if name in self.standings}
+    def entries_of(self, request_ids: Iterable[str]) -> dict[str, LedgerEntry]:
+        return {name: self.entries[name] for name in request_ids if name in self.entries}
 
-    def existing_of(self, request_id: str, _standing: Standing) -> Existing:
+    def existing_of(self, request_id: str, _entry: LedgerEntry) -> Existing:
         return self.existing[request_id]
 
 
@@ -121,4 +121,4 @@ def make_plan(
 ) -> pd.DataFrame:
     owned = owned or OwnedRequests()
     wanted = gather_wanted(checked.prompts, hashes or {})
-    return plan_requests(wanted, models=models, standings_of=owned.standings_of, existing_of=owned.existing_of)
+    return plan_requests(wanted, models=models, entries_of=owned.entries_of, existing_of=owned.existing_of)

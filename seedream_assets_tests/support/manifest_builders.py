@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from seedream_assets.ledger.events import Blocked, Completed, Failed, LedgerImage
-from seedream_assets.ledger.state import RequestState, Standing
+from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.manifest.build import build_manifest, endings_of
 from seedream_assets.planning.identity import GenerationRequest, image_id_for
 from seedream_assets.planning.plan import read_plan, specs_of
@@ -76,7 +76,7 @@ def make_owned(requests: Iterable[GenerationRequest]) -> OwnedRequests:
     """A ledger in which these requests are completed."""
     owned = OwnedRequests()
     for request in requests:
-        owned.add(request, Standing(state=RequestState.COMPLETED, attempt=0))
+        owned.add(request, LedgerEntry(state=RequestState.COMPLETED, attempt=0))
     return owned
 
 
@@ -99,7 +99,7 @@ def make_manifest(
         dataset=dataset,
         partition="all",
         prompts=checked.prompts,
-        passengers=checked.passengers,
+        extra_columns=checked.extra_columns,
         spec_ids=specs_of(checked.prompts, {})["spec_id"],
         plan=plan,
         endings=endings_of(events) if endings is None else endings,
