@@ -13,7 +13,7 @@ SLOW_WORKERS ?= 2
 # Rooms in which most modules decide and few act.
 RULES := config prompts planning ledger budget leonardo images approval
 
-.PHONY: help install demo dev test test-slow coverage check format lock clean
+.PHONY: help install demo dev quick test test-slow coverage wheel check format lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ demo: install  ## materialise the bundled dataset on the bundled emulator; no ac
 dev: install  ## open Dagster's UI on the same definitions, with the emulator beside it
 	@$(BIN)/seedream dev
 
+quick: install  ## one room's tests (ROOM=planning), or those of the rooms that decide
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(or $(ROOM:%=seedream_assets_tests/%),$(RULES:%=seedream_assets_tests/%))
+
 test: install  ## the tests, in a few minutes
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
@@ -54,6 +57,11 @@ check: install  ## format, lint, types, import directions, definitions
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check toml
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg check defs
 	@$(BIN)/dagster definitions validate -w workspace.yaml
+
+wheel: install  ## build the wheel into dist/, and buy a small dataset with it away from the checkout
+	@rm -rf dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@$(BIN)/python -m pytest -q -m slow seedream_assets_tests/test_wheel.py
 
 format: install  ## put the code into shape
 	@$(BIN)/ruff format .
