@@ -28,7 +28,7 @@ from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
-from seedream_assets.planning.identity import GenerationSpec, make_request
+from seedream_assets.leonardo.requests import GenerationSpec, make_request
 from seedream_assets.purchase.run import RunOrder, run_generation
 from seedream_assets.purchase.task import Demand
 from seedream_assets.storage.folder import FolderStore

@@ -145,7 +145,7 @@ def _order(base_url: str, dataset: str, *, requests: int, quantity: int) -> RunO
     from seedream_assets.config.engine import EngineSettings
     from seedream_assets.config.models import ModelCatalog
     from seedream_assets.emulator.settings import DEMO_KEY
-    from seedream_assets.planning.identity import GenerationSpec, make_request
+    from seedream_assets.leonardo.requests import GenerationSpec, make_request
     from seedream_assets.purchase.run import RunOrder
     from seedream_assets.purchase.task import Demand
     from seedream_assets.storage.s3 import S3Store

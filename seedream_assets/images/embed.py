@@ -20,7 +20,7 @@ from seedream_assets.images.embedded import has_credentials, mark_image, read_ma
 from seedream_assets.images.inspect import ImageFacts
 from seedream_assets.images.xmp import Mark
 from seedream_assets.leonardo.generations import GeneratedImage, Generation
-from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.leonardo.requests import GenerationRequest
 
 # Object metadata: the hash of the bytes as the provider served them.
 SOURCE_ENTRY = "source-sha256"

@@ -7,7 +7,8 @@ from dataclasses import fields
 
 from seedream_assets.ledger.events import Completed, FinalEvent, Intent, LedgerImage, Recollected
 from seedream_assets.leonardo.generations import GeneratedImage, order_images
-from seedream_assets.planning.identity import GenerationRequest, GenerationSpec, Reference, image_id_for
+from seedream_assets.leonardo.identity import image_id_for
+from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, Reference
 
 _OWN = ("event", "images")
 

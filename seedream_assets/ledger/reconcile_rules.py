@@ -17,7 +17,8 @@ from seedream_assets.ledger.events import id_in_key
 from seedream_assets.ledger.recovery_rules import plain_prompt
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
-from seedream_assets.planning.identity import GenerationRequest, derived_seed
+from seedream_assets.leonardo.identity import derived_seed
+from seedream_assets.leonardo.requests import GenerationRequest
 
 DifferenceKind = Literal["not_in_ledger", "not_in_account"]
 # What the server calls a model is not what a create says: an estimate of a model that nobody planned takes this one.

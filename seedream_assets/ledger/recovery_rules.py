@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from seedream_assets.config.models import MODELS
 from seedream_assets.ledger.events import Intent, id_in_key
 from seedream_assets.leonardo.generations import Generation
-from seedream_assets.planning.identity import derived_seed
+from seedream_assets.leonardo.identity import derived_seed
 
 # What is known of a clock is known to a few minutes: a request can be on its way for a while before it is answered.
 CLOCK_SLACK = timedelta(minutes=5)

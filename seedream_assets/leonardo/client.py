@@ -33,7 +33,7 @@ from seedream_assets.leonardo.downloads import read_at_most, tls_context
 from seedream_assets.leonardo.generations import Account, Generation, HistoryPage, Submission
 from seedream_assets.leonardo.outage import Reachability
 from seedream_assets.leonardo.rates import Pace
-from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.leonardo.requests import GenerationRequest
 
 Meaning = TypeVar("Meaning")
 # These failed before a byte of the request left this machine: nothing can have been accepted.

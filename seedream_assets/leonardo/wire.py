@@ -24,7 +24,7 @@ from seedream_assets.leonardo.generations import (
     GenerationStatus,
     Submission,
 )
-from seedream_assets.planning.identity import GenerationRequest, Reference
+from seedream_assets.leonardo.requests import GenerationRequest, Reference
 
 Json = Mapping[str, Any]
 _STATUSES = frozenset(status.value for status in GenerationStatus)

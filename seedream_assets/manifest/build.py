@@ -15,7 +15,7 @@ import pandas as pd
 from seedream_assets.config.redaction import address_to_keep
 from seedream_assets.ledger.events import Blocked as BlockedEvent
 from seedream_assets.ledger.events import Completed, Failed, LedgerImage
-from seedream_assets.planning.identity import image_id_for
+from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.planning.replacements import NONE_REPLACED, Replacements
 from seedream_assets.storage.parquet import from_parquet, naming
 

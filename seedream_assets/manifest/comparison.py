@@ -25,7 +25,7 @@ from seedream_assets.config.models import MODELS
 from seedream_assets.errors import DownloadError
 from seedream_assets.images.inspect import inspect_image
 from seedream_assets.images.pixels import LARGEST_DECODED_PIXELS
-from seedream_assets.planning.identity import image_id_for
+from seedream_assets.leonardo.identity import image_id_for
 
 DifferenceKind = Literal["missing", "extra", "torn", "wrong_size", "wrong_hash"]
 DIFFERENCE_KINDS: tuple[DifferenceKind, ...] = ("missing", "extra", "torn", "wrong_size", "wrong_hash")

@@ -47,12 +47,13 @@ from seedream_assets.ledger.store import Ledger, LedgerEntries, read_endings, re
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Generation, GenerationStatus, order_images
+from seedream_assets.leonardo.identity import image_id_for
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.leonardo.retry import repeat
 from seedream_assets.manifest.budget_mending import mend_budget_log, reservation_of
 from seedream_assets.manifest.set_aside import set_aside
 from seedream_assets.manifest.stage import assemble_dataset
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
-from seedream_assets.planning.identity import GenerationRequest, image_id_for
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import read_plan_object
 from seedream_assets.purchase.byte_budget import ByteBudget

@@ -29,8 +29,8 @@ from seedream_assets.ledger.events import (
 )
 from seedream_assets.ledger.recollection import with_recollected
 from seedream_assets.ledger.state import fold
+from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.manifest.build import MANIFEST_COLUMNS
-from seedream_assets.planning.identity import image_id_for
 
 # How the bytes that were asked about stand to what is stored.
 Comparison = Literal["stored", "provider", "changed"]

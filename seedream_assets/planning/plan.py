@@ -16,10 +16,11 @@ from seedream_assets.budget.prices import DearPrices, dearest, kind_in
 from seedream_assets.config.models import ModelCatalog, ModelSpec, credits_for
 from seedream_assets.errors import PromptTableError
 from seedream_assets.ledger.state import LedgerEntry, RequestState
-from seedream_assets.planning.id_columns import distinct_ids, request_ids, spec_ids, taken
-from seedream_assets.planning.identity import GenerationRequest, Reference
+from seedream_assets.leonardo.identity import request_id_for, seed_for, spec_id_for
+from seedream_assets.leonardo.requests import GenerationRequest, Reference
 from seedream_assets.planning.plan_cuts import BegunRequests, Cuts, EntriesOf, ExistingOf, cuts_around
 from seedream_assets.planning.plan_rows import outside_limits, request_in
+from seedream_assets.prompts.cells import taken
 from seedream_assets.prompts.row_errors import TEXT, IntArray
 
 PLAN_COLUMNS: Mapping[str, str] = {
@@ -60,12 +61,16 @@ def specs_of(prompts: pd.DataFrame, reference_hashes: Mapping[str, str]) -> pd.D
         prompts: As `check_prompt_table` gives them.
         reference_hashes: SHA-256 of each reference image that is named by path or address.
     """
-    specs = prompts[["model", "prompt", "width", "height", "style", "prompt_enhance", "seed"]]
     codes, cells = pd.factorize(prompts["references"], use_na_sentinel=False)
     lists = [[reference.identity for reference in read_references(cell, reference_hashes)] for cell in cells]
+    ids = [
+        spec_id_for(references=lists[code], **values)
+        for code, values in zip(codes.tolist(), _plain_rows(prompts[_HASHED]), strict=True)
+    ]
     texts = pd.Series([json.dumps(identities) for identities in lists], dtype=TEXT)
-    specs = specs.assign(references=texts.take(codes).set_axis(prompts.index))
-    return specs.assign(spec_id=spec_ids(specs))
+    return prompts[_HASHED].assign(
+        references=texts.take(codes).set_axis(prompts.index), spec_id=pd.Series(ids, dtype=TEXT, index=prompts.index)
+    )
 
 
 def read_references(cell: Any, hashes: Mapping[str, str]) -> tuple[Reference, ...]:
@@ -105,7 +110,8 @@ def gather_wanted(
         samples_of: How many samples a row's quantity takes, where some are rejected.
     """
     specs = specs_of(prompts, reference_hashes)
-    codes, firsts = distinct_ids(specs["spec_id"])
+    codes, _ = pd.factorize(specs["spec_id"])
+    firsts = np.flatnonzero(~specs["spec_id"].duplicated())
     quantity, public = np.zeros(len(firsts), dtype=np.int64), np.zeros(len(firsts), dtype=np.bool_)
     np.maximum.at(quantity, codes, samples_of(specs, prompts["quantity"].to_numpy()))
     np.logical_or.at(public, codes, prompts["public"].to_numpy(dtype=np.bool_))
@@ -135,26 +141,28 @@ def plan_requests(
     largest = models_of.numbers(lambda model: int(model.quantity.high))
     cuts = Cuts.evenly(quantity, largest)
     specs = taken(wanted, cuts.spec)
-    ids, seed_numbers = request_ids(specs["spec_id"], cuts.start)
+    ids = _request_ids(specs, cuts)
     begun = BegunRequests(entries_of, existing_of)
     begun.ask_for(ids)
     around_owned = cuts_around(begun, wanted["spec_id"], quantity, largest, cuts, ids)
     if around_owned:
         cuts = cuts.replaced(around_owned)
         specs = taken(wanted, cuts.spec)
-        ids, seed_numbers = request_ids(specs["spec_id"], cuts.start)
-    seed_ends = models_of.numbers(lambda model: int(model.seed.high) + 1)[cuts.spec]
-    seed = (seed_numbers % seed_ends.astype(np.uint64)).astype(np.int64)
-    given = specs["seed"].notna().to_numpy()
-    seed[given] = specs["seed"].to_numpy(dtype=np.int64, na_value=0)[given] + cuts.start[given]
+        ids = _request_ids(specs, cuts)
+    seeds = [
+        seed_for(request_id, start, None if row_seed is pd.NA else row_seed, models.find(model))
+        for request_id, start, row_seed, model in zip(
+            ids, cuts.start.tolist(), specs["seed"].tolist(), specs["model"], strict=True
+        )
+    ]
     prices = models_of.numbers(lambda model: credits_for(model, 1))[cuts.spec]
     plan = pd.DataFrame(
         {
-            "request_id": ids.reset_index(drop=True),
+            "request_id": ids,
             "spec_id": specs["spec_id"],
             "start": cuts.start,
             "count": cuts.count,
-            "seed": seed,
+            "seed": np.array(seeds, dtype=np.int64),
             "row_seed": specs["seed"],
             **{name: specs[name] for name in _SPEC_IN_PLAN},
             "public": specs["public"],
@@ -182,7 +190,23 @@ def reckon_with(prices: DearPrices, plan: pd.DataFrame) -> pd.DataFrame:
     return plan.assign(credits=credits) if prices else plan
 
 
+_HASHED = ["model", "prompt", "width", "height", "style", "prompt_enhance", "seed"]
 _SPEC_IN_PLAN = ("model", "prompt", "width", "height", "style", "prompt_enhance", "references")
+_ROWS_AT_ONCE = 1 << 15
+
+
+def _plain_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The rows as Python's own values, None where there is none; few at a time, so that few are in memory twice."""
+    for start in range(0, len(frame), _ROWS_AT_ONCE):
+        part = frame.iloc[start : start + _ROWS_AT_ONCE]
+        columns = [part[name].astype(object).where(part[name].notna(), None).tolist() for name in frame.columns]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(frame.columns, values, strict=True))
+
+
+def _request_ids(specs: pd.DataFrame, cuts: Cuts) -> pd.Series[str]:
+    pairs = zip(specs["spec_id"], cuts.start.tolist(), strict=True)
+    return pd.Series([request_id_for(spec_id, start) for spec_id, start in pairs], dtype=TEXT)
 
 
 class _ModelColumn:

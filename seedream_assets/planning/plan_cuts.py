@@ -6,7 +6,7 @@ spec at a time where they are not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
-from seedream_assets.planning.id_columns import repeated
-from seedream_assets.planning.identity import cut_samples, request_id_for
+from seedream_assets.leonardo.identity import request_id_for
 from seedream_assets.prompts.row_errors import TEXT, IntArray
 
 # Where requests stand that anybody has begun, asked for many at a time; the others may be left out.
@@ -67,6 +66,25 @@ class Cuts:
         return Cuts(spec[order], start[order], count[order])
 
 
+def cut_samples(quantity: int, *, largest: int, owned: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """Start and count of the requests that together hold samples `[0, quantity)`, in order of start.
+
+    Args:
+        quantity: How many samples are wanted; 1 or more.
+        largest: Images that one request may ask for.
+        owned: Sizes of the requests that exist already, by start. Their borders are kept: a dataset that wants 10
+            samples where 4 are owned buys `[4, 10)`, and stops before the next one that is owned.
+    """
+    start = 0
+    while start < quantity:
+        count = owned.get(start)
+        if count is None:
+            following = min((border for border in owned if border > start), default=quantity)
+            count = min(largest, quantity - start, following - start)
+        yield start, count
+        start += count
+
+
 class BegunRequests:
     """The requests that somebody has begun, as far as the ledger was asked."""
 
@@ -100,9 +118,9 @@ class BegunRequests:
         if not self:
             attempts = np.full(rows, FRESH.attempt)
             return {
-                "standing": repeated(FRESH.state.value, rows),
+                "standing": pd.Series(FRESH.state.value, index=range(rows), dtype=TEXT),
                 "attempt": attempts,
-                "bought_for": repeated(None, rows),
+                "bought_for": pd.Series(None, index=range(rows), dtype=TEXT),
             }
         names = request_ids.tolist()
         entries = [self._entries.get(name, FRESH) for name in names]

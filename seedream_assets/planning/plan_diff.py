@@ -13,8 +13,8 @@ import pandas as pd
 
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.ledger.state import RequestState
+from seedream_assets.leonardo.identity import derived_seed
 from seedream_assets.manifest.build import MANIFEST_COLUMNS, extra_column_name
-from seedream_assets.planning.identity import derived_seed
 from seedream_assets.planning.row_matching import match_rows
 from seedream_assets.prompts.cells import as_text
 from seedream_assets.prompts.row_errors import IntArray

@@ -12,18 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 
 from seedream_assets.config.models import ModelCatalog, ModelSpec
 from seedream_assets.errors import LimitError
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.planning.id_columns import arrow_texts, taken
-from seedream_assets.planning.identity import (
-    GenerationRequest,
-    GenerationSpec,
-    Reference,
-    refuse_outside_limits,
-)
+from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, Reference, refuse_outside_limits
+from seedream_assets.prompts.cells import taken
 
 _NUMBERS = ("width", "height", "count", "seed")
 _WORDS = ("style", "prompt_enhance", "references")
@@ -58,20 +52,14 @@ def request_in(row: Mapping[str, Any]) -> GenerationRequest:
         style=row["style"],
         prompt_enhance=row["prompt_enhance"],
         seed=None if pd.isna(row["row_seed"]) else row["row_seed"],
-        references=tuple(
-            Reference(leonardo_id=item["id"], type=item["type"], strength=item["strength"])
-            if "id" in item
-            else Reference(sha256=item["sha256"], strength=item["strength"])
-            for item in json.loads(row["references"])
-        ),
+        references=tuple(Reference.from_identity(item) for item in json.loads(row["references"])),
     )
     return GenerationRequest(spec=spec, start=row["start"], count=row["count"], seed=row["seed"], public=row["public"])
 
 
 def _entry_for_all(plan: pd.DataFrame) -> list[int]:
     """Positions of the smallest and the largest of every number, and of every word's first appearance."""
-    lengths = pc.utf8_length(arrow_texts(plan["prompt"])).to_numpy(zero_copy_only=False)
-    numbers = [lengths, *(plan[name].to_numpy() for name in _NUMBERS)]
+    numbers = [plan["prompt"].str.len().to_numpy(), *(plan[name].to_numpy() for name in _NUMBERS)]
     extremes = {int(at) for column in numbers for at in (column.argmin(), column.argmax())}
     firsts = {int(at) for name in _WORDS for at in np.flatnonzero(~plan[name].duplicated().to_numpy())}
     return sorted(extremes | firsts)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.planning.identity import make_request
+from seedream_assets.leonardo.requests import make_request
 from seedream_assets.planning.plan import PLAN_COLUMNS, read_plan
 from seedream_assets.storage.parquet import iterate_rows, to_parquet
 

@@ -179,6 +179,13 @@ def as_text(column: pd.Series[Any]) -> Texts:
     return Texts(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array).trimmed()
 
 
+def taken(frame: pd.DataFrame, rows: IntArray) -> pd.DataFrame:
+    """These rows, in this order, index from 0; without a copy where that is all of them."""
+    if len(rows) == len(frame) and np.array_equal(rows, np.arange(len(frame))):
+        return frame.reset_index(drop=True)
+    return frame.take(rows).reset_index(drop=True)
+
+
 def cell_text(cell: object) -> str | None:
     """One cell as text, None where it is empty; see `as_text`."""
     if isinstance(cell, np.generic):

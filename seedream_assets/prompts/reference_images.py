@@ -16,8 +16,8 @@ from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.images.inspect import ImageFacts, inspect_image
 from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.leonardo.requests import GenerationSpec
 from seedream_assets.leonardo.retry import RetryPolicy, repeat
-from seedream_assets.planning.identity import GenerationSpec
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 

@@ -16,8 +16,7 @@ import pandas as pd
 
 from seedream_assets.config.models import ModelCatalog, ModelSpec, SizePolicy
 from seedream_assets.errors import LimitError
-from seedream_assets.planning.id_columns import taken
-from seedream_assets.prompts.cells import Texts, as_text
+from seedream_assets.prompts.cells import Texts, as_text, taken
 from seedream_assets.prompts.columns import BROKEN_ROW, RESERVED, ROW_NUMBER, TABLE, check_header, match_columns
 from seedream_assets.prompts.ids import check_given_ids, prompt_ids
 from seedream_assets.prompts.numbers import NOT_A_NUMBER

@@ -13,8 +13,9 @@ from seedream_assets.images.inspect import ImageFacts, image_key, inspect_image
 from seedream_assets.ledger.events import LedgerImage, id_in_key
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import GeneratedImage, Generation, order_images
+from seedream_assets.leonardo.identity import image_id_for
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.leonardo.retry import RetryPolicy, repeat
-from seedream_assets.planning.identity import GenerationRequest, image_id_for
 from seedream_assets.purchase.byte_budget import ByteBudget
 from seedream_assets.purchase.submit import AtStep
 from seedream_assets.storage.async_store import AsyncStore

@@ -14,7 +14,7 @@ from seedream_assets.ledger.events import Blocked, Completed, Failed, Submitted
 from seedream_assets.ledger.lease import Lease
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
-from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.purchase.breaker import Breaker
 from seedream_assets.purchase.delivery import Delivery
 from seedream_assets.purchase.run_report import RunStats

@@ -18,7 +18,7 @@ from seedream_assets.config.waiting import Clock, Sleep
 from seedream_assets.errors import LeonardoError
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
-from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.purchase.in_flight import InFlight, Job
 from seedream_assets.purchase.patience import LONGEST_WAIT_SECONDS, SHORTEST_WAIT_SECONDS, Patience
 

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.leonardo.requests import GenerationRequest
 
 # No figure for Seedream 4.0 is published; clients in the wild first ask after 4 to 8 s. Learned away within a few jobs.
 FIRST_GUESS_SECONDS = 3.0

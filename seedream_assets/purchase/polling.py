@@ -17,8 +17,8 @@ from seedream_assets.config.waiting import Clock, Sleep
 from seedream_assets.errors import LeonardoUnavailable, RateLimited
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.leonardo.retry import RetryPolicy
-from seedream_assets.planning.identity import GenerationRequest
 from seedream_assets.purchase.history_sweep import BulkPolling, tells_all
 from seedream_assets.purchase.in_flight import Job
 from seedream_assets.purchase.run_report import format_seconds

@@ -20,7 +20,7 @@ from seedream_assets.ledger.recovery import Recovery
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import Ledger, cost_of
 from seedream_assets.leonardo.generations import Generation
-from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.purchase.breaker import Breaker
 from seedream_assets.purchase.finalize import Collecting, Purchase
 from seedream_assets.purchase.polling import Polling

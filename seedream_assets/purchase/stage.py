@@ -24,7 +24,7 @@ from seedream_assets.errors import ConfigError, ObjectNotFound, SeedreamError, S
 from seedream_assets.images.embed_settings import open_marking
 from seedream_assets.ledger.events import FinalEvent
 from seedream_assets.ledger.state import LedgerEntry, RequestState
-from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import PLAN_ANEW, SNAPSHOT, pin_plans, plan_key, read_plan_object
 from seedream_assets.planning.versions import NO_VERSIONS, version_key

@@ -25,8 +25,8 @@ from seedream_assets.ledger.events import Blocked, Intent, Released, Submitted, 
 from seedream_assets.ledger.lease import Lease, LeaseLapsed
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.leonardo.retry import RetryPolicy
-from seedream_assets.planning.identity import GenerationRequest
 from seedream_assets.prompts.reference_images import ReferenceUploads
 
 

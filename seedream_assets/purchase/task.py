@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.ledger.store import Ledger
-from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.leonardo.requests import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from seedream_assets.images.embedded import has_credentials, read_mark, unmark_i
 from seedream_assets.images.inspect import inspect_image
 from seedream_assets.ledger.store import read_events
 from seedream_assets.leonardo.generations import GeneratedImage
-from seedream_assets.planning.identity import Reference, make_request
+from seedream_assets.leonardo.requests import Reference, make_request
 from seedream_assets_tests.images.certificates import make_credentials
 from seedream_assets_tests.purchase.desk import make_paid_request
 from seedream_assets_tests.support.builders import make_generation, make_intent

@@ -21,7 +21,7 @@ from seedream_assets.ledger.events import (
     encode_event,
     event_key,
 )
-from seedream_assets.planning.identity import Reference
+from seedream_assets.leonardo.requests import Reference
 from seedream_assets_tests.support.builders import NOON, WRITER, make_intent, make_paid_request
 
 REQUEST = make_paid_request()

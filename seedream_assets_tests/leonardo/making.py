@@ -13,7 +13,7 @@ from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.models import SEEDREAM_4_0
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Submission
-from seedream_assets.planning.identity import GenerationRequest, GenerationSpec, Reference, make_request
+from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, Reference, make_request
 
 Result = TypeVar("Result")
 Act = Callable[[LeonardoClient], Awaitable[Result]]

@@ -21,7 +21,7 @@ from seedream_assets.errors import (
 from seedream_assets.leonardo import client as client_module
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Account, Generation, GenerationStatus, HistoryPage
-from seedream_assets.planning.identity import Reference
+from seedream_assets.leonardo.requests import Reference
 from seedream_assets_tests.leonardo.making import (
     API,
     GENERATION_ID,

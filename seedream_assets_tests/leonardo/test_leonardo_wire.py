@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from seedream_assets.config.models import MODELS
 from seedream_assets.leonardo import wire
 from seedream_assets.leonardo.generations import Cost, GenerationStatus, Submission
-from seedream_assets.planning.identity import GenerationRequest, GenerationSpec, Reference, make_request
+from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, Reference, make_request
 from seedream_assets_tests.emulator.documented_schemas import CREATE_REQUEST, assert_documented
 from seedream_assets_tests.leonardo.making import ACCEPTED, GENERATION_ID, make_paid_request
 

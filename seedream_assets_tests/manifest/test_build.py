@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from seedream_assets.ledger.events import Blocked, Failed
+from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.manifest.build import (
     ENDING_COLUMNS,
     FINAL_STATUSES,
@@ -18,7 +19,6 @@ from seedream_assets.manifest.build import (
     extra_column_name,
     read_manifest,
 )
-from seedream_assets.planning.identity import image_id_for
 from seedream_assets.storage.parquet import to_parquet
 from seedream_assets_tests.support.builders import NOON, make_paid_request, make_plan, make_prompts
 from seedream_assets_tests.support.manifest_builders import (

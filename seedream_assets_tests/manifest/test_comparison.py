@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from seedream_assets.images.inspect import image_key, inspect_image
+from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.manifest.comparison import (
     EXPECTED_COLUMNS,
     LARGEST_REQUEST,
@@ -19,7 +20,6 @@ from seedream_assets.manifest.comparison import (
     expected_images,
     find_extra,
 )
-from seedream_assets.planning.identity import image_id_for
 
 
 def picture(colour: str, side: int = 40, image_format: str = "JPEG") -> bytes:

@@ -10,8 +10,8 @@ import pytest
 
 from seedream_assets.errors import StoreError
 from seedream_assets.images.inspect import image_key
+from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
-from seedream_assets.planning.identity import image_id_for
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets_tests.purchase.counted_store import CountedStore, declare
 from seedream_assets_tests.purchase.desk import Desk

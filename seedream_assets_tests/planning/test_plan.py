@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seedream_assets.config.models import SEEDREAM_4_0, ModelCatalog, TighterLimits
 from seedream_assets.errors import BudgetError, LimitError, PromptTableError
 from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
-from seedream_assets.planning.identity import GenerationRequest, Reference
+from seedream_assets.leonardo.requests import GenerationRequest, Reference
 from seedream_assets.planning.plan import (
     PLAN_COLUMNS,
     gather_wanted,

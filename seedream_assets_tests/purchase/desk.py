@@ -16,7 +16,7 @@ from seedream_assets.emulator.server import RunningEmulator
 from seedream_assets.ledger.lease import CLOCK_GRAIN_SECONDS
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import LedgerEntries
-from seedream_assets.planning.identity import GenerationRequest, GenerationSpec, make_request
+from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.purchase.run import RunOrder, run_generation
 from seedream_assets.purchase.run_report import Progress, RunReport
 from seedream_assets.purchase.task import Demand

@@ -17,7 +17,7 @@ from seedream_assets.ledger.by_hand import release_request
 from seedream_assets.ledger.events import Completed, Recollected, decode_event, id_in_key
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.ledger.store import LedgerEntries
-from seedream_assets.planning.identity import GenerationRequest
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.storage.object_store import ObjectStore
 
 _BUDGET = TypeAdapter(BudgetEntry)

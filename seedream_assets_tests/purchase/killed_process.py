@@ -25,7 +25,7 @@ from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.leonardo.downloads import tls_context
-from seedream_assets.planning.identity import GenerationRequest, GenerationSpec, make_request
+from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.purchase.run import RunOrder, run_generation
 from seedream_assets.purchase.task import Demand
 from seedream_assets.storage.folder import FolderStore

@@ -12,7 +12,7 @@ from seedream_assets.config.models import SEEDREAM_4_0, ModelCatalog, ModelSpec
 from seedream_assets.ledger.events import Intent, Writer
 from seedream_assets.ledger.state import LedgerEntry
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
-from seedream_assets.planning.identity import GenerationRequest, GenerationSpec, make_request
+from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.planning.plan import gather_wanted, plan_requests
 from seedream_assets.planning.plan_cuts import Existing
 from seedream_assets.prompts.table import CheckedPrompts, Recipe, TableRules, check_prompt_table

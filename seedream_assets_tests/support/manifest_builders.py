@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from seedream_assets.ledger.events import Blocked, Completed, Failed, LedgerImage
 from seedream_assets.ledger.state import LedgerEntry, RequestState
+from seedream_assets.leonardo.identity import image_id_for
+from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.manifest.build import build_manifest, endings_of
-from seedream_assets.planning.identity import GenerationRequest, image_id_for
 from seedream_assets.planning.plan import read_plan, specs_of
 from seedream_assets.prompts.table import CheckedPrompts
 from seedream_assets_tests.support.builders import NOON, WRITER, OwnedRequests

@@ -15,7 +15,7 @@ from seedream_assets.config.models import (
     TighterLimits,
 )
 from seedream_assets.errors import LimitError
-from seedream_assets.planning.identity import GenerationRequest, Reference, refuse_outside_limits
+from seedream_assets.leonardo.requests import GenerationRequest, Reference, refuse_outside_limits
 from seedream_assets_tests.support.builders import make_paid_request, make_spec
 
 LEONARDO_ID = "0a1b2c3d-0000-4000-8000-123456789abc"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from seedream_assets.config.models import MODELS, PROMPT_ENHANCE, REFERENCE_STRENGTHS, REFERENCE_TYPES, SEEDREAM_STYLES
 from seedream_assets.errors import LimitError
+from seedream_assets.leonardo.requests import GenerationRequest, Reference, make_request
 from seedream_assets.leonardo.wire import create_body
-from seedream_assets.planning.identity import GenerationRequest, Reference, make_request
 from seedream_assets_tests.emulator.documented_schemas import CREATE_REQUEST, assert_documented, is_documented
 from seedream_assets_tests.support.builders import make_paid_request, make_spec
 
