@@ -16,8 +16,7 @@ from multiprocessing import Queue, get_context
 from pathlib import Path
 
 from seedream_assets.config.exports import FORMAT_OPTIONS, ExportChoice
-from seedream_assets.exports.export import ExportTarget
-from seedream_assets.exports.formats import find_export
+from seedream_assets.exports.formats import ExportTarget, find_export
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets_tests.exports.dataset_builder import DatasetBuilder
 

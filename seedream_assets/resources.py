@@ -19,11 +19,10 @@ from seedream_assets.config.account import MEBIBYTE, PRODUCTION_IMAGE_HOSTS, PRO
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog, TighterLimits
 from seedream_assets.errors import ConfigError
-from seedream_assets.images.pixels import LARGEST_DECODED_PIXELS
+from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS
 from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets.storage.open_store import open_store
+from seedream_assets.storage.open_store import open_store, read_store_address
 from seedream_assets.storage.s3_client import S3Options
-from seedream_assets.storage.store_address import read_store_address
 
 KEY_VARIABLE = "LEONARDO_API_KEY"
 ADDRESS_VARIABLE = "LEONARDO_BASE_URL"

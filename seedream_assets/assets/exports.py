@@ -17,11 +17,9 @@ from seedream_assets.assets.partition_walk import Materialised
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.errors import ExportError
-from seedream_assets.exports.consumers import LIBRARIES
-from seedream_assets.exports.export import ExportReport, ExportSource, default_target
-from seedream_assets.exports.formats import find_export
-from seedream_assets.exports.opening import Opening, open_export
-from seedream_assets.exports.snippets import how_to_load
+from seedream_assets.exports.card import how_to_load
+from seedream_assets.exports.formats import ExportReport, ExportSource, default_target, find_export
+from seedream_assets.exports.opening import LIBRARIES, Opening, open_export
 from seedream_assets.storage.object_store import ObjectStore
 
 

@@ -13,11 +13,9 @@ from seedream_assets.cli.exit_codes import DIFFERENT
 from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.exports import FORMAT_OPTIONS, ExportChoice
-from seedream_assets.exports.consumers import LIBRARIES
-from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget, default_target
-from seedream_assets.exports.formats import find_export
-from seedream_assets.exports.opening import Opening, open_export
-from seedream_assets.exports.snippets import how_to_load
+from seedream_assets.exports.card import how_to_load
+from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget, default_target, find_export
+from seedream_assets.exports.opening import LIBRARIES, Opening, open_export
 from seedream_assets.resources import ImageStoreResource
 
 

@@ -46,7 +46,7 @@ from seedream_assets.prompts.rejections import MaxRejected
 from seedream_assets.prompts.table import Recipe, TableRules, check_recipe
 from seedream_assets.prompts.template import PromptTemplate
 from seedream_assets.resources import LeonardoResource, is_unresolved
-from seedream_assets.storage.store_address import read_store_address
+from seedream_assets.storage.open_store import read_store_address
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from seedream_assets.errors import ConfigError
-from seedream_assets.images.pixels import LARGEST_DECODED_PIXELS
+from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS
 
 PRODUCTION_URL = "https://cloud.leonardo.ai/api/rest"
 # Where production serves images from (documented and seen); add a host here when Leonardo moves.

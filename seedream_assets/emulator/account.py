@@ -1,31 +1,199 @@
-"""The account: who may ask, what it costs, where the jobs are, and everything that ever happened.
+"""The account: who may ask and how often, what it costs, where the jobs are, and what was bought and billed.
 
-What belongs here: state and the rules that change it, under one lock, on an injected clock. What does not: HTTP, JSON
-names, and what is summed up from the state (`bill.py`).
+What belongs here: state and the rules that change it, under one lock, on an injected clock, and the bill drawn up from
+it. HTTP and JSON names are in `answers.py` and `api.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 import random
 import secrets
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, Final
 
-from seedream_assets.emulator.bill import draw_up
-from seedream_assets.emulator.faults import Fault, FaultScript
-from seedream_assets.emulator.jobs import Job, Order, Outcome, new_generation_id
-from seedream_assets.emulator.outcomes import decide
-from seedream_assets.emulator.rates import MinuteWindow, Slots
+from seedream_assets.emulator.faults import Fault, FaultScript, decide
+from seedream_assets.emulator.jobs import Job, Order, Outcome, new_generation_id, written_time
 from seedream_assets.emulator.settings import UUID_PATTERN, EmulatorSettings
 from seedream_assets.emulator.uploads import InitImage, InitImages
 from seedream_assets.emulator.validation import UPLOADED_TYPES
+
+WINDOW_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True)
+class MinuteWindow:
+    """At most `limit` admissions in any 60 seconds; 0 admits everything."""
+
+    limit: int
+    _admitted: deque[float] = field(default_factory=deque)
+
+    def wait_seconds(self, now: float) -> float:
+        """Admit and return 0, or say how long until there is room."""
+        if not self.limit:
+            return 0.0
+        admitted = self._admitted
+        while admitted and admitted[0] <= now - WINDOW_SECONDS:
+            admitted.popleft()
+        if len(admitted) < self.limit:
+            admitted.append(now)
+            return 0.0
+        return admitted[0] + WINDOW_SECONDS - now
+
+
+class Slots:
+    """Generation slots, first come first served.
+
+    How long a job takes is known when it arrives, so its start and end are too: nothing ever has to tick.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Open `count` slots, all free."""
+        self._free_at = [float("-inf")] * count
+        self._ends: list[float] = []
+
+    def occupy(self, now: float, seconds: float) -> tuple[float, float]:
+        """Queue a job of this length; return when it starts and when it ends."""
+        starts = max(now, self._free_at[0])
+        ends = starts + seconds
+        heapq.heapreplace(self._free_at, ends)
+        heapq.heappush(self._ends, ends)
+        return starts, ends
+
+    def pending(self, now: float) -> int:
+        """Count the jobs queued or running."""
+        while self._ends and self._ends[0] <= now:
+            heapq.heappop(self._ends)
+        return len(self._ends)
+
+
+_REQUESTS: Final = {
+    "creates": "create",
+    "polls": "poll",
+    "deletes": "delete",
+    "history": "history",
+    "me": "me",
+    "models": "models",
+    "init_images": "init_image",
+    "uploads": "upload",
+    "downloads": "download",
+}
+
+
+def draw_up(
+    jobs: Sequence[Job],
+    *,
+    now: float,
+    slots: int,
+    balance_credits: int,
+    counts: Mapping[str, int],
+    violations: Sequence[str],
+    faults_played: Mapping[str, int],
+    details: bool,
+) -> dict[str, Any]:
+    """Sum up every billed generation.
+
+    Returns:
+        `credits` is everything charged, `refunded` what came back of it, `net_credits` the difference.
+        `duplicates` counts generations beyond the first with one `Order.fingerprint`; `unanswered` those whose create
+        answer never went out whole. `images` were ordered and charged, `images_available` can be downloaded now,
+        `images_downloaded` of them were sent whole at least once. `slot_use` is busy slot-seconds over what the slots
+        could have done between the first create and the last completion. `reads_per_generation` counts polls and
+        pages of history together; `median_lateness` is how long after a job's end a caller was told, as a share of
+        the time the job occupied a slot, None where nothing was told yet.
+    """
+    orders = Counter(job.order.fingerprint() for job in jobs)
+    charged = sum(job.credits for job in jobs)
+    refunded = sum(job.credits for job in jobs if job.refunded)
+    downloaded = sum(len(job.downloads) for job in jobs)
+    lateness = [share for job in jobs if (share := job.lateness()) is not None]
+    bill: dict[str, Any] = {
+        "credits": charged,
+        "refunded": refunded,
+        "net_credits": charged - refunded,
+        "balance_credits": balance_credits,
+        "generations": len(jobs),
+        "images": sum(job.order.quantity for job in jobs),
+        "images_available": sum(len(job.indexes(now)) for job in jobs),
+        "images_downloaded": downloaded,
+        "duplicates": len(jobs) - len(orders),
+        "unanswered": sum(not job.answered for job in jobs),
+        "statuses": dict(Counter(job.status(now) for job in jobs)),
+        "requests": {name: counts.get(operation, 0) for name, operation in _REQUESTS.items()},
+        "rate_limited": counts.get("rate_limited", 0),
+        "invalid_creates": counts.get("invalid_create", 0),
+        "blocked": counts.get("blocked", 0),
+        "auth_leaks": counts.get("auth_leak", 0),
+        "violations": list(violations),
+        "faults_played": dict(faults_played),
+        "polls_per_generation": sum(job.polls for job in jobs) / len(jobs) if jobs else 0.0,
+        "reads_per_generation": (counts.get("poll", 0) + counts.get("history", 0)) / len(jobs) if jobs else 0.0,
+        "median_lateness": median(lateness) if lateness else None,
+        **_slot_use(jobs, now, slots),
+    }
+    if details:
+        bill["by_request"] = dict(orders)
+        bill["details"] = [_line(job, now) for job in jobs]
+    return bill
+
+
+def _slot_use(jobs: Sequence[Job], now: float, slots: int) -> dict[str, Any]:
+    if not jobs:
+        return {"first_create": None, "last_completion": None, "busy_slot_seconds": 0.0, "slot_use": 0.0}
+    first = jobs[0].created_at
+    last = max((job.ends_at for job in jobs if job.ends_at <= now), default=None)
+    until = now if last is None or any(job.ends_at > now for job in jobs) else last
+    busy = sum(max(0.0, min(job.ends_at, until) - job.starts_at) for job in jobs)
+    possible = slots * (until - first)
+    return {
+        "first_create": first,
+        "last_completion": last,
+        "busy_slot_seconds": busy,
+        "slot_use": busy / possible if possible > 0 else 0.0,
+    }
+
+
+def _line(job: Job, now: float) -> dict[str, Any]:
+    order = job.order
+    return {
+        "generation_id": job.generation_id,
+        "request": order.fingerprint(),
+        "model": order.model,
+        "prompt": order.prompt,
+        "prompt_sha256": hashlib.sha256(order.prompt.encode("utf-8", "surrogatepass")).hexdigest(),
+        "width": order.width,
+        "height": order.height,
+        "seed": order.seed,
+        "seed_used": job.seed,
+        "quantity": order.quantity,
+        "style_ids": list(order.style_ids),
+        "prompt_enhance": order.prompt_enhance,
+        "public": order.public,
+        "references": [{"type": r.type, "content": r.content, "strength": r.strength} for r in order.references],
+        "credits": job.credits,
+        "refunded": job.refunded,
+        "key": job.key_fingerprint,
+        "status": job.status(now),
+        "created_at": written_time(job.created_at),
+        "created": job.created_at,
+        "started": job.starts_at,
+        "ended": None if job.outcome.never_ends else job.ends_at,
+        "answered": job.answered,
+        "deleted": job.deleted,
+        "polls": job.polls,
+        "told": job.told_at,
+        "image_ids": list(job.image_ids),
+        "downloads": {str(index): times for index, times in sorted(job.downloads.items())},
+    }
+
 
 LARGEST_SEED: Final = 2147483638
 

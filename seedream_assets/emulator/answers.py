@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from seedream_assets.emulator.jobs import Job, written_time
-from seedream_assets.emulator.settings import USD_PER_CREDIT, CostTold, EmulatorSettings
-from seedream_assets.emulator.telling import LIVE_TELLING, MODEL_NAMES, Telling
+from seedream_assets.emulator.settings import (
+    LIVE_TELLING,
+    MODEL_NAMES,
+    USD_PER_CREDIT,
+    CostTold,
+    EmulatorSettings,
+    Telling,
+)
 from seedream_assets.emulator.uploads import InitImage
 from seedream_assets.emulator.validation import MODELS
 

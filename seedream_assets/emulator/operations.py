@@ -14,12 +14,10 @@ from typing import Any
 from seedream_assets.emulator import answers
 from seedream_assets.emulator.account import Account
 from seedream_assets.emulator.answers import Answer, flat_error, json_answer
-from seedream_assets.emulator.faults import Fault
+from seedream_assets.emulator.faults import Fault, ModeratedError
 from seedream_assets.emulator.jobs import Job, Order, Reference
-from seedream_assets.emulator.outcomes import ModeratedError
 from seedream_assets.emulator.pictures import Picture, render, render_padded
-from seedream_assets.emulator.settings import UUID_PATTERN
-from seedream_assets.emulator.telling import Telling
+from seedream_assets.emulator.settings import UUID_PATTERN, Telling
 from seedream_assets.emulator.uploads import CONTENT_TYPES, UploadRefusedError, read_form
 from seedream_assets.emulator.validation import (
     GENERATED_TYPES,

@@ -1,7 +1,9 @@
 """The columns of an export: which of the manifest's are handed over, under which names, with which of five kinds.
 
-Consumers' loaders give meanings to names and guess types from the first rows, and say nothing where that goes wrong. So
-every column gets one kind for the whole dataset, over all of its partitions, and no name that a loader takes for its own.
+Consumers' loaders give meanings to names, guess types from the first rows, and do not report where that goes wrong. So
+every column gets one kind for the whole dataset, over all of its partitions, and no name that a loader reserves. Hugging
+Face's own description of the columns is written by hand, so that an export does not need the library `datasets`; the
+tests compare the two (5.2.0).
 """
 
 from __future__ import annotations
@@ -163,3 +165,27 @@ def _as_text(value: Any) -> str | None:
     if isinstance(value, bool | list | dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+SCHEMA_KEY = b"huggingface"
+
+
+def features_in_schema(columns: Iterable[ExportColumn]) -> bytes:
+    """The value of the key `huggingface` in the metadata of a Parquet schema: an image, then the columns."""
+    features: dict[str, Any] = {"image": {"_type": "Image"}}
+    features |= {column.name: {"dtype": _dtype(column.kind), "_type": "Value"} for column in columns}
+    return json.dumps({"info": {"features": features}}, ensure_ascii=False).encode()
+
+
+def features_in_card(columns: Iterable[ExportColumn], *, image: str = "image") -> list[dict[str, Any]]:
+    """`dataset_info.features` of a card: an image under this name, then the columns."""
+    return [{"name": image, "dtype": "image"}, *values_in_card(columns)]
+
+
+def values_in_card(columns: Iterable[ExportColumn]) -> list[dict[str, Any]]:
+    """The columns alone, as in `dataset_info.features`."""
+    return [{"name": column.name, "dtype": _dtype(column.kind)} for column in columns]
+
+
+def _dtype(kind: Kind) -> str:
+    return str(ARROW_TYPES[kind]).replace("double", "float64")

@@ -3,7 +3,8 @@
     export.json     format, dataset, whether it is complete, and every file but copied images with size, hash, fingerprint
 
 The record is written before the first file, so that a place is known as ours when the writer died; and it is what allows
-removing files: nothing that the record does not name, and no image with a name that is not ours, is ever removed.
+removing files: nothing that the record does not name, and no image with a name that is not ours, is ever removed. The
+same rows are always cut into the same shards, and a shard whose fingerprint stands in the record is not written again.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from seedream_assets.errors import ExportError
-from seedream_assets.exports.export import ExportedFile, ExportReport, ExportTarget
-from seedream_assets.exports.rows import ExportRows, StoredImage
+from seedream_assets.exports.formats import ExportedFile, ExportReport, ExportTarget
+from seedream_assets.exports.rows import ExportRow, ExportRows, StoredImage
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.read_ahead import read_ahead
 
@@ -215,3 +216,70 @@ def sha256_of(path: Path) -> str:
     """The hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Consecutive rows that become one file.
+
+    Attributes:
+        number: From 0.
+        rows: How many.
+        fingerprint: Hash of all that the file is made from.
+    """
+
+    number: int
+    rows: int
+    fingerprint: str
+
+
+def plan_shards(rows: Iterable[ExportRow], *, made_as: Any, most_bytes: int, most_rows: int) -> list[Shard]:
+    """Cut rows, in order, into shards of at most so many bytes of images and so many rows; one row at least in each.
+
+    Args:
+        rows: Read once; nothing of them is kept.
+        made_as: Whatever else decides about a file's bytes, as a JSON value.
+        most_bytes, most_rows: Per shard.
+    """
+    shards: list[Shard] = []
+    count = size_bytes = 0
+    digest = _begin(made_as)
+    for row in rows:
+        if count and (size_bytes + row.image.size_bytes > most_bytes or count >= most_rows):
+            shards.append(Shard(number=len(shards), rows=count, fingerprint=digest.hexdigest()))
+            count = size_bytes = 0
+            digest = _begin(made_as)
+        count += 1
+        size_bytes += row.image.size_bytes
+        digest.update(_canonical([row.image.image_id, row.image.suffix, row.image.sha256, row.values]))
+    if count:
+        shards.append(Shard(number=len(shards), rows=count, fingerprint=digest.hexdigest()))
+    return shards
+
+
+def _begin(made_as: Any) -> Any:
+    return hashlib.sha256(_canonical(made_as))
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def read_images(store: ObjectStore, rows: Iterable[ExportRow]) -> Iterator[tuple[ExportRow, bytes]]:
+    """The rows with their images' bytes, in order, a few read ahead.
+
+    Raises:
+        ExportError: An image does not have the hash of the manifest.
+    """
+
+    def read(row: ExportRow) -> bytes:
+        image = row.image
+        body = store.read(image.object_key)
+        if hashlib.sha256(body).hexdigest() != image.sha256:
+            raise ExportError(
+                f"{store.uri(image.object_key)} does not have the hash of the manifest, {image.sha256}; "
+                "`seedream verify --deep` lists every such image. Nothing was exported from it"
+            )
+        return body
+
+    return read_ahead(rows, read, threads=THREADS, most=THREADS)

@@ -1,6 +1,6 @@
 """What the gallery's page is given: the manifest's rows packed by column, and what they can be filtered by.
 
-Pure; rows in, JSON values out. How they stand in the page is `gallery_page`'s affair.
+Pure; rows in, JSON values out. How they stand in the page is `gallery`'s affair.
 """
 
 from __future__ import annotations

@@ -15,13 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seedream_assets.config.exports import ExportChoice
-from seedream_assets.exports.card import CardConfig, write_card
-from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
-from seedream_assets.exports.folder import ExportFolder, scratch, sha256_of
-from seedream_assets.exports.hf_features import features_in_card
+from seedream_assets.exports.card import HERE, CardConfig, loading_snippet, write_card
+from seedream_assets.exports.columns import features_in_card
+from seedream_assets.exports.folder import ExportFolder, plan_shards, scratch, sha256_of
+from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.rows import ExportRow, ExportRows, StoredImage, read_rows
-from seedream_assets.exports.shards import plan_shards
-from seedream_assets.exports.snippets import HERE, loading_snippet
 
 METADATA = "metadata.parquet"
 FILE_NAME = "file_name"

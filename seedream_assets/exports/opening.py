@@ -1,41 +1,41 @@
-"""The proof of an export: it is opened with its consumers' own libraries, and what they see is held against the manifest.
+"""The proof of an export: its consumers' own libraries open it, and what they see is compared with the manifest.
 
-On this machine, all of it is opened and all rows are counted. In S3 nothing but a sample is fetched: every file is looked
-up by name and size; of an ImageFolder the metadata is opened whole, with the sampled images; of Parquet and WebDataset
-the smallest file of every split, and of the other Parquet files the footers, which count their rows.
+On this machine, all of it is opened and all rows are counted. From S3 only a sample is fetched: every file is looked up
+by name and size; of an ImageFolder the metadata is opened whole, with the sampled images; of Parquet and WebDataset the
+smallest file of every split, and of the other Parquet files the footers, which count their rows. No library is imported
+before it is asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.errors import ObjectNotFound
-from seedream_assets.exports.consumers import (
-    LIBRARIES,
-    LOADED_WHOLE_BYTES,
-    Seen,
-    missing_libraries,
-    open_with_datasets,
-    open_with_mlcroissant,
-    open_with_webdataset,
-)
-from seedream_assets.exports.croissant import CROISSANT
-from seedream_assets.exports.croissant_rules import missing_in_croissant
-from seedream_assets.exports.export import ExportedFile, ExportSource, ExportTarget
+from seedream_assets.exports.croissant import CROISSANT, missing_in_croissant
 from seedream_assets.exports.folder import RECORD, sha256_of
-from seedream_assets.exports.local_copy import SAMPLE, LocalCopy, RangeReader, local_copy, sample_of
+from seedream_assets.exports.formats import ExportedFile, ExportSource, ExportTarget
+from seedream_assets.exports.imagefolder import METADATA
 from seedream_assets.exports.rows import ExportRows, read_rows
+from seedream_assets.storage.object_store import ObjectStore
 
 PROBLEMS_TOLD = 10
 
@@ -222,3 +222,273 @@ def _wrong_checksums(folder: Path) -> Iterator[str]:
     for one in json.loads((folder / CROISSANT).read_text(encoding="utf-8"))["distribution"]:
         if "contentUrl" in one and sha256_of(folder / one["contentUrl"]) != one["sha256"]:
             yield f"{one['contentUrl']} does not have the sha256 that {CROISSANT} gives"
+
+
+# Images decoded and hashed, spread over the whole by their ids.
+SAMPLE = 32
+_CHUNK_BYTES = 16_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalCopy:
+    """An export, or a sample of one, on this machine.
+
+    Attributes:
+        whole: All of it is there.
+        counts: Images by split that its files hold.
+    """
+
+    folder: Path
+    whole: bool
+    counts: Mapping[str, int]
+    files: Mapping[str, Sequence[Path]]
+
+
+@contextmanager
+def local_copy(
+    rows: ExportRows, target: ExportTarget, choice: ExportChoice, files: Sequence[ExportedFile]
+) -> Iterator[LocalCopy]:
+    """The export itself where it is on this machine, else a sample of it."""
+    if target.uri.startswith("file://"):
+        folder = Path(unquote(urlsplit(target.uri).path))
+        by_split: dict[str, list[Path]] = {}
+        for one in files:
+            if one.split is not None:
+                by_split.setdefault(one.split, []).append(folder / one.path)
+        yield LocalCopy(folder=folder, whole=True, counts=rows.counts, files=by_split)
+        return
+    with TemporaryDirectory(prefix="seedream-sample-") as scratch:
+        folder = Path(scratch)
+        if choice.name == "imagefolder":
+            yield _fetch_imagefolder(rows, target, folder)
+        else:
+            yield _fetch_shards(rows, target, choice, files, folder)
+
+
+def _fetch_imagefolder(rows: ExportRows, target: ExportTarget, folder: Path) -> LocalCopy:
+    """All metadata, and the sampled images: a listed image that is missing fails only when it is decoded."""
+    every = max(1, sum(rows.counts.values()) // SAMPLE)
+    sample = sample_of(rows, every, all_of=True)
+    _fetch(target, "README.md", folder)
+    for split in rows.counts:
+        _fetch(target, f"{split}/{METADATA}", folder)
+        for row in rows.iterate(split):
+            if row.image.image_id in sample:
+                _fetch(target, f"{split}/{row.image.file_name}", folder)
+    return LocalCopy(folder=folder, whole=True, counts=rows.counts, files={})
+
+
+def _fetch_shards(
+    rows: ExportRows, target: ExportTarget, choice: ExportChoice, files: Sequence[ExportedFile], folder: Path
+) -> LocalCopy:
+    smallest: dict[str, ExportedFile] = {}
+    for one in sorted((one for one in files if one.split is not None), key=lambda one: (one.size_bytes, one.path)):
+        smallest.setdefault(str(one.split), one)
+    for one in smallest.values():
+        _fetch(target, one.path, folder)
+    if choice.name == "croissant":
+        told = json.loads(target.store.read(target.key(CROISSANT)))
+        here = {one.path for one in smallest.values()}
+        told["distribution"] = [
+            one for one in told["distribution"] if one["@type"] != "cr:FileObject" or one["@id"] in here
+        ]
+        (folder / CROISSANT).write_text(json.dumps(told), encoding="utf-8")
+    return LocalCopy(
+        folder=folder,
+        whole=False,
+        counts={split: smallest[split].rows for split in rows.counts},
+        files={split: [folder / one.path] for split, one in smallest.items()},
+    )
+
+
+def _fetch(target: ExportTarget, path: str, folder: Path) -> None:
+    local = folder / path
+    local.parent.mkdir(parents=True, exist_ok=True)
+    with local.open("wb") as file:
+        while body := target.store.read_range(target.key(path), file.tell(), file.tell() + _CHUNK_BYTES):
+            file.write(body)
+            if len(body) < _CHUNK_BYTES:
+                break
+
+
+def sample_of(rows: ExportRows, every: int, *, all_of: bool) -> dict[str, str]:
+    """Hashes of images by id, about one in `every`; at least one where the whole is opened."""
+    chosen: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for split in rows.counts:
+        for row in rows.iterate(split):
+            if not first:
+                first[row.image.image_id] = row.image.sha256
+            if int(row.image.image_id[:8], 16) % every == 0:
+                chosen[row.image.image_id] = row.image.sha256
+    return chosen or (first if all_of else {})
+
+
+class RangeReader(io.RawIOBase):
+    """An object as a file that is read where it is needed."""
+
+    def __init__(self, store: ObjectStore, key: str, size_bytes: int) -> None:
+        super().__init__()
+        self._store, self._key, self._size_bytes, self._position = store, key, size_bytes, 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move, as files do."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        stop = self._size_bytes if size < 0 else min(self._size_bytes, self._position + size)
+        body = self._store.read_range(self._key, self._position, stop) if stop > self._position else b""
+        self._position += len(body)
+        return body
+
+
+# Up to this size a library loads an export as its users do; beyond, it streams: loading would copy all of it to disk.
+LOADED_WHOLE_BYTES = 1_000_000_000
+LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "imagefolder": ("datasets",),
+    "webdataset": ("datasets", "webdataset"),
+    "parquet": ("datasets",),
+    "croissant": ("mlcroissant",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One image as a consumer's library hands it out.
+
+    Attributes:
+        library: Which.
+        split: By the library; where it knows none, by the file's name.
+        decode: Decodes it with the library, and gives the bytes that it was decoded from; None where the library hides
+            them.
+    """
+
+    library: str
+    split: str
+    image_id: str
+    decode: Callable[[], bytes | None]
+
+
+def missing_libraries(name: str) -> list[str]:
+    """The libraries that opening this format takes and that are not installed."""
+    return [library for library in LIBRARIES[name] if find_spec(library) is None]
+
+
+def open_with_datasets(
+    builder: str | None, folder: Path, files: Mapping[str, Sequence[Path]] | None, cache: Path, *, streaming: bool
+) -> Iterator[Seen]:
+    """Hugging Face `datasets`: `load_dataset(<folder>)`, or these files of every split with a builder."""
+    import datasets
+
+    source: dict[str, Any] = {"path": str(folder)}
+    if builder is not None and files is not None:
+        source = {
+            "path": builder,
+            "data_files": {split: [str(path) for path in paths] for split, paths in files.items()},
+        }
+    with _quiet(datasets):
+        names = [None] if builder else datasets.get_dataset_config_names(str(folder))
+        for name in names:
+            loaded = datasets.load_dataset(**source, name=name, cache_dir=str(cache), streaming=streaming)
+            for split, images in loaded.items():
+                column = next(key for key, kind in images.features.items() if isinstance(kind, datasets.Image))
+                for example in images.cast_column(column, datasets.Image(decode=False)):
+                    # A column of the table may be called json, but not __key__.
+                    told = example["json"] if "__key__" in example else example
+                    yield Seen(
+                        library="datasets",
+                        split=str(split),
+                        image_id=told["image_id"],
+                        decode=partial(_decode_with_datasets, datasets, example[column]),
+                    )
+
+
+def open_with_webdataset(files: Mapping[str, Sequence[Path]]) -> Iterator[Seen]:
+    """The library `webdataset`: every tar, sample by sample."""
+    import webdataset
+
+    for split, paths in files.items():
+        samples = webdataset.WebDataset([str(path) for path in paths], shardshuffle=False, empty_check=False)
+        for sample in samples:
+            ((suffix, body),) = [
+                (key, value) for key, value in sample.items() if key != "json" and not key.startswith("__")
+            ]
+            yield Seen(
+                library="webdataset",
+                split=split,
+                image_id=sample["__key__"].rpartition("/")[2],
+                decode=partial(_decode_with_webdataset, webdataset, suffix, body),
+            )
+
+
+def open_with_mlcroissant(description: Path) -> Iterator[Seen]:
+    """The library `mlcroissant`: validates the file, then reads the records through it."""
+    import mlcroissant
+
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.ERROR)  # what it warns of is in `missing_in_croissant`, or only recommended
+    try:
+        dataset = mlcroissant.Dataset(jsonld=str(description))
+        for records in dataset.metadata.record_sets:
+            name = records.uuid
+            for record in dataset.records(name):
+                yield Seen(
+                    library="mlcroissant",
+                    split=name.partition("-")[2] or "train",
+                    image_id=record[f"{name}/image_id"].decode(),
+                    decode=partial(_decode_from_memory, record[f"{name}/image"]),
+                )
+    finally:
+        absl.setLevel(level)
+
+
+def _decode_with_datasets(datasets: Any, picture: Mapping[str, Any]) -> bytes:
+    datasets.Image().decode_example(dict(picture)).load()
+    body: bytes | None = picture["bytes"]
+    return body if body is not None else Path(picture["path"]).read_bytes()
+
+
+def _decode_with_webdataset(webdataset: Any, suffix: str, body: bytes) -> bytes:
+    picture = webdataset.autodecode.imagehandler("pil")(suffix, body)
+    if picture is None:
+        # A suffix that the library does not know, such as avif: it hands out the bytes, and its users decode them.
+        with Image.open(io.BytesIO(body)) as opened:
+            opened.load()
+    else:
+        picture.load()
+    return body
+
+
+def _decode_from_memory(picture: Any) -> bytes | None:
+    """Decodes Pillow's picture; its bytes are there until then, where it was opened from memory."""
+    file = getattr(picture, "fp", None)
+    body = file.getvalue() if isinstance(file, io.BytesIO) else None
+    picture.load()
+    return body
+
+
+@contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    disabled = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not disabled:
+            datasets.enable_progress_bars()

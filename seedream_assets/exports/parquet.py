@@ -14,14 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seedream_assets.config.exports import ExportChoice
-from seedream_assets.exports.card import CardConfig, write_card
-from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
-from seedream_assets.exports.folder import ExportFolder, scratch, sha256_of
-from seedream_assets.exports.hf_features import SCHEMA_KEY, features_in_card, features_in_schema
-from seedream_assets.exports.image_bytes import read_images
+from seedream_assets.exports.card import HERE, CardConfig, loading_snippet, write_card
+from seedream_assets.exports.columns import SCHEMA_KEY, features_in_card, features_in_schema
+from seedream_assets.exports.folder import ExportFolder, Shard, plan_shards, read_images, scratch, sha256_of
+from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.rows import ExportRow, ExportRows, read_rows
-from seedream_assets.exports.shards import Shard, plan_shards
-from seedream_assets.exports.snippets import HERE, loading_snippet
 
 IMAGE = pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
 MOST_ROWS = 100_000

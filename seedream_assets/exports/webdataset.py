@@ -18,15 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from seedream_assets.config.exports import ExportChoice
-from seedream_assets.exports.card import CardConfig, write_card
-from seedream_assets.exports.columns import ExportColumn
-from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
-from seedream_assets.exports.folder import ExportFolder, scratch, sha256_of
-from seedream_assets.exports.hf_features import values_in_card
-from seedream_assets.exports.image_bytes import read_images
+from seedream_assets.exports.card import HERE, CardConfig, loading_snippet, write_card
+from seedream_assets.exports.columns import ExportColumn, values_in_card
+from seedream_assets.exports.folder import ExportFolder, plan_shards, read_images, scratch, sha256_of
+from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.rows import ExportRow, ExportRows, read_rows
-from seedream_assets.exports.shards import plan_shards
-from seedream_assets.exports.snippets import HERE, loading_snippet
 
 MOST_ROWS = 10_000
 LOADING = 'A sample is an image and `json`, which holds the columns; text that is missing is "".'

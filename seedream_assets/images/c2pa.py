@@ -23,9 +23,15 @@ from PIL import Image
 
 from seedream_assets.config.provenance import C2paSigning
 from seedream_assets.errors import ConfigError, MarkError
-from seedream_assets.images.embedded import has_credentials, parse_image
 from seedream_assets.images.jpeg import JpegFile
-from seedream_assets.images.xmp import GENERATED, GENERATED_FROM_REFERENCES, Mark, refuse_stated_length
+from seedream_assets.images.xmp import (
+    GENERATED,
+    GENERATED_FROM_REFERENCES,
+    Mark,
+    has_credentials,
+    parse_image,
+    refuse_stated_length,
+)
 
 INSTALL = "pip install 'seedream-assets[c2pa]'"
 # Our own facts in the manifest; C2PA wants such labels in reverse-domain form.

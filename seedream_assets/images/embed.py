@@ -16,9 +16,8 @@ from types import MappingProxyType
 from seedream_assets.config.provenance import Provenance
 from seedream_assets.errors import MarkError
 from seedream_assets.images.c2pa import ContentCredentials
-from seedream_assets.images.embedded import has_credentials, mark_image, read_mark
 from seedream_assets.images.inspect import ImageFacts
-from seedream_assets.images.xmp import Mark
+from seedream_assets.images.xmp import Mark, has_credentials, mark_image, read_mark
 from seedream_assets.leonardo.generations import GeneratedImage, Generation
 from seedream_assets.leonardo.requests import GenerationRequest
 

@@ -23,8 +23,7 @@ import pandas as pd
 from seedream_assets.config.image_formats import EXTENSIONS
 from seedream_assets.config.models import MODELS
 from seedream_assets.errors import DownloadError
-from seedream_assets.images.inspect import inspect_image
-from seedream_assets.images.pixels import LARGEST_DECODED_PIXELS
+from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS, inspect_image
 from seedream_assets.leonardo.identity import image_id_for
 
 DifferenceKind = Literal["missing", "extra", "torn", "wrong_size", "wrong_hash"]

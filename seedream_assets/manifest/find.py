@@ -16,7 +16,7 @@ from hashlib import sha256
 import pandas as pd
 
 from seedream_assets.errors import ObjectUnreadable, SeedreamError
-from seedream_assets.images.embedded import read_mark
+from seedream_assets.images.xmp import read_mark
 from seedream_assets.ledger.events import REQUESTS_FOLDER, EventKey, id_in_key, request_folder
 from seedream_assets.ledger.state import fold, owners_of
 from seedream_assets.ledger.store import read_events

@@ -23,8 +23,7 @@ from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import DownloadError, LeonardoError, ObjectUnreadable, SeedreamError, StoreError
 from seedream_assets.images.embed import as_it_stands
 from seedream_assets.images.embed_settings import open_marking
-from seedream_assets.images.inspect import inspect_image
-from seedream_assets.images.pixels import LARGEST_DECODED_PIXELS
+from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS, inspect_image
 from seedream_assets.ledger.account import is_known_account, read_store_account
 from seedream_assets.ledger.events import (
     Blocked,

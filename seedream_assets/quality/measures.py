@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageStat
 
-from seedream_assets.images.pixels import decode_image
+from seedream_assets.images.inspect import decode_image
 
 # What the perceptual hash and the contrast are taken from.
 SIDE_PX = 256

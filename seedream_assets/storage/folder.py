@@ -1,41 +1,44 @@
 """A local folder as an object store: for one machine, for demos and for tests.
 
-Here belongs how whole objects appear under their names at once. Errors of the operating system are translated in
-`folder_errors`; content types and metadata are kept by `folder_descriptions`.
+Whole objects appear under their names at once. A file system has no place for content types and metadata; where they
+differ from what the key's suffix implies, they stand in a small JSON file beside the object. An object never waits for
+that file and is never read through it: it may be lost without harm, and counts only for the bytes it was written for.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from seedream_assets.errors import ConfigError, ObjectNotFound
-from seedream_assets.storage.create_only_probe import prove_create_only
-from seedream_assets.storage.folder_descriptions import (
-    Description,
-    is_implied,
-    read_description,
-    write_description,
-)
-from seedream_assets.storage.folder_errors import folder_error
-from seedream_assets.storage.keys import (
+from seedream_assets.errors import ConfigError, ObjectNotFound, StoreError, StoreRefused, StoreUnavailable
+from seedream_assets.storage.object_store import (
     DESCRIPTION_FOLDER,
+    NO_METADATA,
     OWN_FOLDERS,
+    SHA256_ENTRY,
     TEMPORARY_FOLDER,
+    ObjectHead,
+    ObjectInfo,
+    ObjectStore,
     as_folder,
     check_key,
+    check_metadata,
     check_prefix,
+    copy_through,
+    digest_of,
+    prove_create_only,
 )
-from seedream_assets.storage.object_metadata import check_metadata, digest_of
-from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo, ObjectStore, copy_through
 from seedream_assets.storage.whole_files import (
     flush_file,
     flush_folder,
@@ -46,6 +49,102 @@ from seedream_assets.storage.whole_files import (
     second_name,
     temporary_file,
 )
+
+# Not the mimetypes module: what it answers differs with the machine's files and with the version of Python.
+_CONTENT_TYPES = {
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".md": "text/markdown",
+    ".parquet": "application/vnd.apache.parquet",
+    ".png": "image/png",
+    ".tar": "application/x-tar",
+    ".txt": "text/plain",
+    ".webp": "image/webp",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What is known of one object besides its bytes."""
+
+    content_type: str
+    metadata: Mapping[str, str]
+
+
+def guess_content_type(key: str) -> str:
+    """The MIME type that a key's suffix stands for, the same on every machine."""
+    return _CONTENT_TYPES.get(PurePosixPath(key).suffix.lower(), "application/octet-stream")
+
+
+def is_implied(description: Description, key: str) -> bool:
+    """Whether the key and the bytes alone tell all of it, so that no file is needed."""
+    return set(description.metadata) <= {SHA256_ENTRY} and description.content_type == guess_content_type(key)
+
+
+def write_description(description: Description, *, path: Path, temporary: Path) -> None:
+    """Put the description at `path`, whole or not at all; not flushed to the disk.
+
+    Raises:
+        OSError: It could not be written; no temporary file is left.
+    """
+    text = json.dumps({"content_type": description.content_type, "metadata": dict(description.metadata)})
+    try:
+        temporary.write_text(text, encoding="ascii")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_description(path: Path, *, key: str, body: bytes) -> Description:
+    """The description of these bytes: the written one if it is theirs, else what the key and the bytes tell.
+
+    Raises:
+        OSError: The file is there and cannot be read.
+    """
+    sha256 = hashlib.sha256(body).hexdigest()
+    implied = Description(content_type=guess_content_type(key), metadata={SHA256_ENTRY: sha256})
+    try:
+        written = json.loads(path.read_text(encoding="ascii"))
+        description = Description(content_type=str(written["content_type"]), metadata=dict(written["metadata"]))
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return implied
+    return description if description.metadata.get(SHA256_ENTRY) == sha256 else implied
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+_FOR_NOW = {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM,
+            errno.ETIMEDOUT}  # fmt: skip
+
+
+def folder_error(error: OSError, *, doing: str, uri: str) -> StoreError:
+    """The error to raise for `error`, chained with `from` at the call site.
+
+    Args:
+        error: What the operating system said.
+        doing: The verb: "create", "read" and so on.
+        uri: Of the object or of the store.
+    """
+    said = f"cannot {doing} {uri}: {error.strerror or error}"
+    if error.errno in _NO_ROOM:
+        return StoreRefused(f"{said}; nothing was left there. Make room, or point the store at a larger disk")
+    if error.errno in _NO_PERMISSION:
+        return StoreRefused(f"{said}. Give this user the right to read and write the store's folder")
+    if error.errno in _NO_PLACE:
+        return StoreRefused(
+            f"{said}. In a folder an object cannot also be the folder of other objects, and something that is not "
+            "the store's own may be in the way"
+        )
+    if error.errno in _FOR_NOW:
+        return StoreUnavailable(said)
+    return StoreRefused(said)
+
 
 STALE_AFTER_SECONDS = 24 * 3600.0
 

@@ -1,7 +1,7 @@
 """A bucket, or a folder of one, as an object store.
 
-Here belongs how S3 keeps the promises of `ObjectStore`, above all that of `create`. Client settings are in
-`s3_client`, the meaning of errors in `s3_errors`.
+How S3 keeps the promises of `ObjectStore`, above all that of `create`; what S3's errors mean for a caller; and large
+files in parts. Client settings are in `s3_client`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,22 +17,179 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    InvalidRegionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    ResponseStreamingError,
+    SSLError,
+)
+from botocore.exceptions import ConnectionError as NoConnectionError
 
-from seedream_assets.config.redaction import shown
+from seedream_assets.config.redaction import HIDDEN, shown
 from seedream_assets.errors import ObjectNotFound, StoreError, StoreRefused, StoreUnavailable
-from seedream_assets.storage.create_only_probe import prove_create_only
-from seedream_assets.storage.keys import OWN_FOLDERS, PROBE_FOLDER, as_folder, check_key, check_prefix
-from seedream_assets.storage.object_metadata import SHA256_ENTRY, check_metadata, digest_of
-from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo, ObjectStore, copy_through
+from seedream_assets.storage.object_store import (
+    NO_METADATA,
+    OWN_FOLDERS,
+    PROBE_FOLDER,
+    SHA256_ENTRY,
+    ObjectHead,
+    ObjectInfo,
+    ObjectStore,
+    as_folder,
+    check_key,
+    check_metadata,
+    check_prefix,
+    copy_through,
+    digest_of,
+    prove_create_only,
+)
 from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
-from seedream_assets.storage.s3_errors import is_missing_object, s3_error, status_of
-from seedream_assets.storage.s3_files import share_a_server, upload_file
 from seedream_assets.storage.s3_obstore import ObstoreCreates
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+
+
+_CREDENTIALS = "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_PROFILE"
+_ADVICE = {
+    "NoSuchBucket": "Create the bucket, or correct its name in the store's address",
+    "AccessDenied": "Give these credentials s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there",
+    "403": "Give these credentials s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there",
+    "AllAccessDisabled": "The bucket is shut by its provider; ask its support",
+    "InvalidAccessKeyId": f"This endpoint does not know the access key. {_CREDENTIALS}",
+    "SignatureDoesNotMatch": f"The secret key does not belong to the access key. {_CREDENTIALS}",
+    "ExpiredToken": "The session token has run out; renew the credentials",
+    "InvalidToken": "The session token is not valid here; renew the credentials",
+    "RequestTimeTooSkewed": "This machine's clock is wrong; set it",
+    "PermanentRedirect": "The bucket is in another region; set AWS_DEFAULT_REGION to the bucket's",
+    "301": "The bucket is in another region; set AWS_DEFAULT_REGION to the bucket's",
+    "AuthorizationHeaderMalformed": "The bucket is in another region; set AWS_DEFAULT_REGION to the bucket's",
+    "InvalidObjectState": "The object is archived; restore it first",
+    "QuotaExceeded": "The bucket or account is full; make room",
+    "NotImplemented": "The server lacks something this needs; with S3Options(checksums=False) it may do",
+}
+_PASSING_STATUSES = (408, 409, 429, 500, 502, 503, 504)
+_PASSING_CODES = {
+    "SlowDown",
+    "InternalError",
+    "ServiceUnavailable",
+    "RequestTimeout",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "BadDigest",  # damaged on the way; the same bytes may arrive whole
+}
+_UNCONFIGURED = (NoCredentialsError, PartialCredentialsError, NoRegionError, InvalidRegionError, ProfileNotFound)
+_NO_ANSWER = (NoConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError, CredentialRetrievalError)
+# A session token that a server repeats: no word is as long, and a key of an object stands in our own words.
+_LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=_%-]{80,}")
+
+
+def status_of(error: ClientError) -> int:
+    """The HTTP status of an error answer; 0 when the answer had none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def code_of(error: ClientError) -> str:
+    """The server's error code; for an answer without a body boto3 puts the status there."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def is_missing_object(error: ClientError) -> bool:
+    """Whether the answer says that the bucket is there and the object is not."""
+    return status_of(error) == 404 and code_of(error) in ("NoSuchKey", "404", "NotFound", "")
+
+
+def s3_error(error: BotoCoreError | ClientError, *, doing: str, uri: str) -> StoreError:
+    """The error to raise for `error`, chained with `from` at the call site.
+
+    Args:
+        error: What boto3 raised.
+        doing: The verb: "create", "read" and so on.
+        uri: Of the object or of the store.
+    """
+    if isinstance(error, ClientError):
+        return _answered(error, f"cannot {doing} {uri}")
+    said = f"cannot {doing} {uri}: {_shown(str(error)).rstrip('.')}"
+    if isinstance(error, _UNCONFIGURED):
+        return StoreRefused(f"{said}. {_CREDENTIALS}, and AWS_DEFAULT_REGION")
+    if isinstance(error, SSLError):
+        return StoreUnavailable(f"{said}. If this stays, check the endpoint's certificate and AWS_CA_BUNDLE")
+    if isinstance(error, _NO_ANSWER):
+        return StoreUnavailable(f"{said}. If this stays, check AWS_ENDPOINT_URL_S3 and the network")
+    return StoreRefused(said)
+
+
+def _answered(error: ClientError, said: str) -> StoreError:
+    status, code = status_of(error), code_of(error)
+    request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
+    facts = f"HTTP {status} {_shown(code)}" + (f", request id {_shown(str(request_id))}" if request_id else "")
+    if status in _PASSING_STATUSES or code in _PASSING_CODES:
+        return StoreUnavailable(f"{said}: {facts}. The server asks to try again later")
+    # The server's own text only where we have nothing better: some servers repeat the request in it.
+    advice = _ADVICE.get(code) or _shown(str(error.response.get("Error", {}).get("Message", "")))
+    return StoreRefused(f"{said}: {facts}. {advice or 'The server said no more'}")
+
+
+def _shown(text: str) -> str:
+    """What may be shown of a server's or a library's words."""
+    return shown(_LONG_TOKEN.sub(HIDDEN, text))
+
+
+def upload_file(client: S3Client, request: Mapping[str, Any], path: Path, *, part_bytes: int) -> None:
+    """Write a file under a key, in parts where it is larger than one.
+
+    A process killed in between leaves parts that S3 bills and does not show; a lifecycle rule on the bucket
+    (AbortIncompleteMultipartUpload) removes them.
+
+    Args:
+        client: Of the bucket.
+        request: As for `put_object`; its body is ignored. A checksum in it is that of the whole file.
+        path: The file.
+        part_bytes: Size of a part; S3 wants at least 5 MiB of all but the last.
+
+    Raises:
+        ClientError, BotoCoreError: It was not written; the parts that were are given up.
+    """
+    if path.stat().st_size <= part_bytes:
+        client.put_object(**{**request, "Body": path.read_bytes()})
+        return
+    place = {"Bucket": request["Bucket"], "Key": request["Key"]}
+    with_checksums = "ChecksumSHA256" in request
+    begun = {name: value for name, value in request.items() if name not in ("Body", "ChecksumSHA256")}
+    upload: dict[str, Any] = {**place, "UploadId": client.create_multipart_upload(**begun)["UploadId"]}
+    parts: list[dict[str, Any]] = []
+    try:
+        with path.open("rb") as file:
+            while body := file.read(part_bytes):
+                part: dict[str, Any] = {"PartNumber": len(parts) + 1}
+                if with_checksums:
+                    part["ChecksumSHA256"] = base64.b64encode(hashlib.sha256(body).digest()).decode()
+                parts.append({**part, "ETag": client.upload_part(**upload, **part, Body=body)["ETag"]})
+        done: Any = {"Parts": parts}
+        client.complete_multipart_upload(**upload, MultipartUpload=done)
+    except BaseException:
+        with suppress(ClientError, BotoCoreError):
+            client.abort_multipart_upload(**upload)
+        raise
+
+
+def share_a_server(one: S3Client, other: S3Client) -> bool:
+    """Whether a copy between buckets of the two can be left to the server: all of AWS counts as one."""
+    first, second = (urlsplit(client.meta.endpoint_url) for client in (one, other))
+    amazon = all((parts.hostname or "").endswith(".amazonaws.com") for parts in (first, second))
+    return amazon or first == second
+
 
 # "There is one already" and "someone is writing it just now". Matched by status: servers differ in the code.
 _TAKEN_STATUSES = (409, 412)

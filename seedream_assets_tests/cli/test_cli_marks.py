@@ -5,7 +5,7 @@ import io
 import pandas as pd
 from PIL import Image
 
-from seedream_assets.images.embedded import read_mark
+from seedream_assets.images.xmp import read_mark
 from seedream_assets_tests.cli.conftest import DATASET, Desk
 from seedream_assets_tests.images.certificates import make_identity
 

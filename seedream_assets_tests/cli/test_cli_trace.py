@@ -13,7 +13,7 @@ from rdflib import Graph
 
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
-from seedream_assets.images.embedded import unmark_image
+from seedream_assets.images.xmp import unmark_image
 from seedream_assets_tests.cli.conftest import DATASET, TABLE, Desk
 
 

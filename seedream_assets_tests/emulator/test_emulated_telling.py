@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.emulator.listing import Listing
-from seedream_assets.emulator.settings import DEMO_USER_ID, EmulatorSettings
-from seedream_assets.emulator.telling import Telling
+from seedream_assets.emulator.settings import DEMO_USER_ID, EmulatorSettings, Listing, Telling
 from seedream_assets_tests.emulator import documented_schemas as documented
 from seedream_assets_tests.emulator.caller import PROMPT, Caller
 from seedream_assets_tests.emulator.conftest import StartEmulator

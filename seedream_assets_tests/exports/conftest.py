@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seedream_assets.exports.export import default_target
+from seedream_assets.exports.formats import default_target
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets_tests.exports.dataset_builder import DatasetBuilder
 from seedream_assets_tests.storage.conftest import bucket as bucket

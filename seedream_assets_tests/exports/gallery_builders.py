@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from seedream_assets.config.exports import ExportChoice
-from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget
+from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.gallery import GalleryExport
 from seedream_assets.manifest.build import MANIFEST_COLUMNS
 from seedream_assets.storage.object_store import ObjectStore

@@ -14,10 +14,15 @@ from PIL import Image
 
 from seedream_assets.config.exports import Card, ExportChoice, read_choices
 from seedream_assets.errors import ConfigError, ExportError
-from seedream_assets.exports.export import ExportSource, ExportTarget
-from seedream_assets.exports.formats import find_export
-from seedream_assets.exports.gallery import GalleryExport, link_to_store, tell_facts
-from seedream_assets.exports.gallery_thumbnails import LONGEST_SIDE_PX, make_webp_thumbnail, thumbnail_key
+from seedream_assets.exports.formats import ExportSource, ExportTarget, find_export
+from seedream_assets.exports.gallery import (
+    LONGEST_SIDE_PX,
+    GalleryExport,
+    link_to_store,
+    make_webp_thumbnail,
+    tell_facts,
+    thumbnail_key,
+)
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets_tests.exports.gallery_builders import (
     FOLDER,

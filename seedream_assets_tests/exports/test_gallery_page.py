@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from seedream_assets.exports.gallery_page import as_data_block, render_page
+from seedream_assets.exports.gallery import as_data_block, render_page
 from seedream_assets.exports.gallery_rows import pack_rows
 from seedream_assets_tests.exports.gallery_builders import make_row
 

@@ -8,9 +8,8 @@ import pytest
 
 from seedream_assets.components.check import check_yaml_files
 from seedream_assets.config.exports import ExportChoice
-from seedream_assets.exports.export import default_target
-from seedream_assets.exports.formats import find_export
-from seedream_assets.exports.snippets import HERE, loading_snippet
+from seedream_assets.exports.card import HERE, loading_snippet
+from seedream_assets.exports.formats import default_target, find_export
 from seedream_assets_tests.exports.conftest import folder_of
 from seedream_assets_tests.exports.dataset_builder import DatasetBuilder
 from seedream_assets_tests.test_docs import ROOT, blocks

@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from seedream_assets.config.exports import ExportChoice
-from seedream_assets.exports.consumers import LIBRARIES
-from seedream_assets.exports.export import ExportTarget, default_target
-from seedream_assets.exports.formats import find_export
-from seedream_assets.exports.opening import Opening, open_export
+from seedream_assets.exports.formats import ExportTarget, default_target, find_export
+from seedream_assets.exports.opening import LIBRARIES, Opening, open_export
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets_tests.exports.conftest import folder_of

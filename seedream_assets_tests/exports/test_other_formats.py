@@ -9,10 +9,9 @@ from PIL import Image
 
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.config.image_formats import EXTENSIONS
-from seedream_assets.exports.consumers import LIBRARIES
-from seedream_assets.exports.export import default_target
-from seedream_assets.exports.formats import find_export
-from seedream_assets.exports.gallery_thumbnails import FOLDER
+from seedream_assets.exports.formats import default_target, find_export
+from seedream_assets.exports.gallery import FOLDER
+from seedream_assets.exports.opening import LIBRARIES
 from seedream_assets_tests.exports.conftest import folder_of
 from seedream_assets_tests.exports.dataset_builder import DatasetBuilder
 from seedream_assets_tests.exports.test_opening import choice_of, write_and_open

@@ -14,11 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from seedream_assets.config.exports import ExportChoice
-from seedream_assets.exports.consumers import LIBRARIES
-from seedream_assets.exports.croissant_rules import missing_in_croissant
-from seedream_assets.exports.export import ExportReport, default_target
-from seedream_assets.exports.formats import find_export
-from seedream_assets.exports.opening import open_export
+from seedream_assets.exports.croissant import missing_in_croissant
+from seedream_assets.exports.formats import ExportReport, default_target, find_export
+from seedream_assets.exports.opening import LIBRARIES, open_export
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets_tests.exports.conftest import folder_of
 from seedream_assets_tests.exports.dataset_builder import DatasetBuilder
@@ -174,7 +172,7 @@ def test_samples_have_one_key_one_image_and_no_trace_of_a_machine(trapped: Datas
 
 @pytest.mark.parametrize("name", [*LIBRARIES])
 def test_written_twice_it_is_the_same_to_the_byte(trapped: DatasetBuilder, tmp_path: Path, name: str) -> None:
-    from seedream_assets.exports.export import ExportTarget
+    from seedream_assets.exports.formats import ExportTarget
 
     options = {} if name == "imagefolder" else {"shard_bytes": 3000}
     places = [tmp_path / "one", tmp_path / "two"]

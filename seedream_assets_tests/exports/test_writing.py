@@ -10,9 +10,8 @@ import pytest
 
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.errors import ExportError, StoreUnavailable
-from seedream_assets.exports.consumers import LIBRARIES
-from seedream_assets.exports.export import ExportReport, ExportSource, ExportTarget, default_target
-from seedream_assets.exports.formats import find_export
+from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget, default_target, find_export
+from seedream_assets.exports.opening import LIBRARIES
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3 import S3Store

@@ -10,7 +10,7 @@ import pytest
 from seedream_assets.config.provenance import C2paSigning
 from seedream_assets.errors import ConfigError, MarkError
 from seedream_assets.images.c2pa import OWN_ASSERTION, open_credentials
-from seedream_assets.images.embedded import has_credentials, mark_image, parse_image, read_mark, unmark_image
+from seedream_assets.images.xmp import has_credentials, mark_image, parse_image, read_mark, unmark_image
 from seedream_assets_tests.images.certificates import make_credentials, make_identity
 from seedream_assets_tests.images.test_embedded import make_mark, pixels
 from seedream_assets_tests.images.test_several_pictures import pictures_in

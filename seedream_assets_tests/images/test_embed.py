@@ -11,8 +11,8 @@ from PIL import Image
 from seedream_assets.config.models import SEEDREAM_4_0
 from seedream_assets.config.provenance import Provenance
 from seedream_assets.images.embed import Marking
-from seedream_assets.images.embedded import has_credentials, read_mark, unmark_image
 from seedream_assets.images.inspect import inspect_image
+from seedream_assets.images.xmp import has_credentials, read_mark, unmark_image
 from seedream_assets.ledger.store import read_events
 from seedream_assets.leonardo.generations import GeneratedImage
 from seedream_assets.leonardo.requests import Reference, make_request

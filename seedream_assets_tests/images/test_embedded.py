@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from seedream_assets.errors import MarkError
-from seedream_assets.images.embedded import has_credentials, mark_image, parse_image, read_mark, unmark_image
-from seedream_assets.images.xmp import Mark
+from seedream_assets.images.xmp import Mark, has_credentials, mark_image, parse_image, read_mark, unmark_image
 from seedream_assets_tests.support.builders import NOON
 from seedream_assets_tests.support.pictures import PICTURES, UPSTREAM_PACKET, chunk, make_picture, png_with_packet
 

@@ -20,10 +20,9 @@ from PIL import Image, features
 from seedream_assets.config.image_formats import CONTENT_TYPES, EXTENSIONS, OWN_FORMATS
 from seedream_assets.config.quality import Blank
 from seedream_assets.errors import DownloadError, MarkError
-from seedream_assets.exports.gallery_thumbnails import make_webp_thumbnail
-from seedream_assets.images.embedded import mark_image, unmark_image
-from seedream_assets.images.inspect import inspect_image, make_thumbnail
-from seedream_assets.images.pixels import decode_image, to_eight_bits
+from seedream_assets.exports.gallery import make_webp_thumbnail
+from seedream_assets.images.inspect import decode_image, inspect_image, make_thumbnail, to_eight_bits
+from seedream_assets.images.xmp import mark_image, unmark_image
 from seedream_assets.quality.measures import measure_pixels, open_reduced
 from seedream_assets_tests.images.test_embedded import make_mark
 

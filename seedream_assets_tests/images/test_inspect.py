@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from seedream_assets.errors import DownloadError
-from seedream_assets.images.inspect import ImageFacts, image_key, inspect_image, make_thumbnail
-from seedream_assets.images.pixels import decode_image
+from seedream_assets.images.inspect import ImageFacts, decode_image, image_key, inspect_image, make_thumbnail
 
 FORMATS = {"JPEG": ("jpg", "image/jpeg"), "PNG": ("png", "image/png"), "WEBP": ("webp", "image/webp")}
 ENOUGH_PIXELS = 10_000

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, MpoImagePlugin
 
 from seedream_assets.errors import DownloadError, MarkError
-from seedream_assets.images.embedded import mark_image, read_mark, unmark_image
 from seedream_assets.images.inspect import inspect_image
+from seedream_assets.images.xmp import mark_image, read_mark, unmark_image
 from seedream_assets_tests.images.test_embedded import make_mark
 from seedream_assets_tests.support.pictures import (
     PICTURES,

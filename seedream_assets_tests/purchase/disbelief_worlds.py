@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from seedream_assets.emulator.listing import Listing
-from seedream_assets.emulator.settings import FAILED_MARKER, WITHHELD_MARKER
-from seedream_assets.emulator.telling import Telling
+from seedream_assets.emulator.settings import FAILED_MARKER, WITHHELD_MARKER, Listing, Telling
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE

@@ -18,8 +18,8 @@ from PIL import Image
 from seedream_assets.config.image_formats import CONTENT_TYPES, EXTENSIONS
 from seedream_assets.errors import DownloadError
 from seedream_assets.images.embed import Marking
-from seedream_assets.images.embedded import unmark_image
 from seedream_assets.images.inspect import inspect_image
+from seedream_assets.images.xmp import unmark_image
 from seedream_assets.ledger.events import LedgerImage
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import GeneratedImage

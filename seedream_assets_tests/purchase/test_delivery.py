@@ -2,8 +2,8 @@
 
 import pytest
 
-from seedream_assets.images.embedded import unmark_image
 from seedream_assets.images.inspect import image_key
+from seedream_assets.images.xmp import unmark_image
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets_tests.purchase.desk import make_paid_request, make_paid_requests

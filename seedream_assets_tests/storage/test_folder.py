@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from seedream_assets.errors import ConfigError, StoreError, StoreRefused, StoreUnavailable
-from seedream_assets.storage.folder import STALE_AFTER_SECONDS, FolderStore
-from seedream_assets.storage.folder_errors import folder_error
-from seedream_assets.storage.keys import check_key
+from seedream_assets.storage.folder import STALE_AFTER_SECONDS, FolderStore, folder_error
+from seedream_assets.storage.object_store import check_key
 
 JSON = "application/json"
 

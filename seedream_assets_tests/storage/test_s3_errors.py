@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from seedream_assets.errors import StoreRefused, StoreUnavailable
-from seedream_assets.storage.s3_errors import s3_error
+from seedream_assets.storage.s3 import s3_error
 
 TOKEN = "FwoGZXIvYXdzE" * 20
 
