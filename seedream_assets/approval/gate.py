@@ -12,8 +12,8 @@ from seedream_assets.approval.store import ApprovalRecord, keep_approval, keep_s
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.errors import StoreError
 from seedream_assets.planning.stage import load_plan
-from seedream_assets.planning.versions import NO_VERSIONS
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.versions import NO_VERSIONS
 
 
 def open_gate(

@@ -12,8 +12,7 @@ import dagster as dg
 
 from seedream_assets.assets.frame import STAGES, AssetFrame
 from seedream_assets.config.partitions import UNPARTITIONED
-from seedream_assets.prompts.table_changes import SeenTables, contiguous
-from seedream_assets.prompts.table_watch import look_at_tables
+from seedream_assets.prompts.partitions import SeenTables, contiguous, look_at_tables
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 # Of one tick; the rest is asked for by the next ones.

@@ -13,7 +13,7 @@ from seedream_assets.config.account import host_of
 from seedream_assets.config.dataset import UNPARTITIONED, DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import PartitionKeyError, PromptTableError
-from seedream_assets.prompts.partition_keys import find_partitions
+from seedream_assets.prompts.partitions import find_partitions
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 

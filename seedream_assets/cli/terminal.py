@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from seedream_assets.prompts.rejections import describe_rows
+from seedream_assets.prompts.row_errors import describe_rows
 from seedream_assets.purchase.run_report import Progress
 
 ROWS_SHOWN = 10

@@ -42,7 +42,7 @@ from seedream_assets.config.models import SizePolicy
 from seedream_assets.config.provenance import Provenance
 from seedream_assets.config.quality import QualityRules, Regenerate
 from seedream_assets.errors import ConfigError
-from seedream_assets.prompts.rejections import MaxRejected
+from seedream_assets.prompts.row_errors import MaxRejected
 from seedream_assets.prompts.table import Recipe, TableRules, check_recipe
 from seedream_assets.prompts.template import PromptTemplate
 from seedream_assets.resources import LeonardoResource, is_unresolved

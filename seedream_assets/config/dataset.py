@@ -19,7 +19,7 @@ from seedream_assets.config.partitions import Partitions as Partitions
 from seedream_assets.config.provenance import Provenance
 from seedream_assets.config.quality import QualityRules, Regenerate
 from seedream_assets.errors import ConfigError
-from seedream_assets.prompts.rejections import MaxRejected
+from seedream_assets.prompts.row_errors import MaxRejected
 from seedream_assets.prompts.table import TableRules
 
 # A file's name has 255 bytes at most, and `.rejected.parquet` and its like come after.

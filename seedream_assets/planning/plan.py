@@ -20,8 +20,7 @@ from seedream_assets.leonardo.identity import request_id_for, seed_for, spec_id_
 from seedream_assets.leonardo.requests import GenerationRequest, Reference
 from seedream_assets.planning.plan_cuts import BegunRequests, Cuts, EntriesOf, ExistingOf, cuts_around
 from seedream_assets.planning.plan_rows import outside_limits, request_in
-from seedream_assets.prompts.cells import taken
-from seedream_assets.prompts.row_errors import TEXT, IntArray
+from seedream_assets.prompts.cells import TEXT, IntArray, taken
 
 PLAN_COLUMNS: Mapping[str, str] = {
     "request_id": "string",
@@ -83,16 +82,6 @@ def read_references(cell: Any, hashes: Mapping[str, str]) -> tuple[Reference, ..
         else Reference(sha256=hashes[item["source"]], strength=item["strength"])
         for item in json.loads(cell)
     )
-
-
-def reference_sources(prompts: pd.DataFrame) -> list[str]:
-    """Every path or address that the rows' references name, once each, in order of appearance."""
-    sources: dict[str, None] = {}
-    for cell in prompts["references"].dropna().unique():
-        for item in json.loads(cell) if cell else ():
-            if "source" in item:
-                sources[item["source"]] = None
-    return list(sources)
 
 
 def gather_wanted(

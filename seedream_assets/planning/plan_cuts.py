@@ -15,7 +15,7 @@ import pandas as pd
 
 from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.leonardo.identity import request_id_for
-from seedream_assets.prompts.row_errors import TEXT, IntArray
+from seedream_assets.prompts.cells import TEXT, IntArray
 
 # Where requests stand that anybody has begun, asked for many at a time; the others may be left out.
 EntriesOf = Callable[[Collection[str]], Mapping[str, LedgerEntry]]

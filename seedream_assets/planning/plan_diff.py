@@ -16,8 +16,7 @@ from seedream_assets.ledger.state import RequestState
 from seedream_assets.leonardo.identity import derived_seed
 from seedream_assets.manifest.build import MANIFEST_COLUMNS, extra_column_name
 from seedream_assets.planning.row_matching import match_rows
-from seedream_assets.prompts.cells import as_text
-from seedream_assets.prompts.row_errors import IntArray
+from seedream_assets.prompts.cells import IntArray, as_text
 
 CHANGES = ("added", "removed", "changed", "unchanged")
 DIFF_COLUMNS: Mapping[str, str] = {

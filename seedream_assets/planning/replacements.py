@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seedream_assets.prompts.row_errors import IntArray
+from seedream_assets.prompts.cells import IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from seedream_assets.prompts.cells import as_text
-from seedream_assets.prompts.ids import is_derived
-from seedream_assets.prompts.row_errors import IntArray
+from seedream_assets.prompts.cells import IntArray, as_text
+from seedream_assets.prompts.table import is_derived
 
 
 def match_rows(

@@ -38,7 +38,12 @@ from seedream_assets.planning.plan import (
 from seedream_assets.planning.plan_cuts import Existing
 from seedream_assets.planning.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.planning.replacements import NONE_REPLACED, Replacements
-from seedream_assets.planning.versions import (
+from seedream_assets.prompts.cells import IntArray
+from seedream_assets.prompts.stage import PromptSnapshot
+from seedream_assets.quality.stage import judge_partition
+from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.parquet import from_parquet, naming, read_facts, to_parquet
+from seedream_assets.storage.versions import (
     delete_old_versions,
     read_latest,
     read_version,
@@ -46,11 +51,6 @@ from seedream_assets.planning.versions import (
     version_of,
     write_version,
 )
-from seedream_assets.prompts.row_errors import IntArray
-from seedream_assets.prompts.stage import PromptSnapshot
-from seedream_assets.quality.stage import judge_partition
-from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets.storage.parquet import from_parquet, naming, read_facts, to_parquet
 
 PLAN_ANEW = "plan the partition again: `seedream run` does, or materialise generation_requests"
 _LOG = logging.getLogger(__name__)

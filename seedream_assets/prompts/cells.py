@@ -1,14 +1,19 @@
-"""The cells of a column as text: whatever type a file gave them, the same cell reads the same.
+"""The cells of a prompt table: how many there may be, which columns are our own, and each column as texts.
 
-Not here: what a text means (`prompts.numbers`, `prompts.settings`, `prompts.references`).
+Whatever type a file gave a cell, the same cell reads the same. Not here: reading a file (`prompts.formats`), and what a
+text means (`prompts.settings`).
 """
 
 from __future__ import annotations
 
+import binascii
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any, cast
 
 import numpy as np
@@ -17,8 +22,164 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seedream_assets.prompts.row_errors import TEXT, BoolArray, Cells, IntArray
-from seedream_assets.prompts.text_hashes import Digests, digests, part, text_bounds
+from seedream_assets.errors import PromptTableError
+
+# What a parsed or joined table says about its own rows. The brackets keep the names apart from any real header.
+TABLE = "(table)"
+ROW_NUMBER = "(row number)"
+BROKEN_ROW = "(broken row)"
+RESERVED = (TABLE, ROW_NUMBER, BROKEN_ROW)
+
+
+def check_header(names: Iterable[str], where: str) -> None:
+    """Refuse a header in which a name stands twice.
+
+    Raises:
+        PromptTableError: A name occurs more than once; its cells could not be told apart.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise PromptTableError(f"{where}: {listed(twice)} stands more than once in the header; rename one of them")
+
+
+def listed(names: Sequence[str], most: int = 30) -> str:
+    """The first names of a header in quotes, and how many there are besides."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"
+
+
+# About 400 bytes of memory each, beyond the text.
+MOST_ROWS = 5_000_000
+MOST_COLUMNS = 2_000
+# A million rows of 100 columns. A file whose rows are full has a byte for each cell at least, and may have more.
+MOST_CELLS = 100_000_000
+
+
+def refuse_shape(label: str, *, rows: int, columns: int, size_bytes: int) -> None:
+    """Refuse a table of more rows, columns or cells than a file of its size may have.
+
+    Args:
+        label: For the message.
+        rows: At most so many.
+        columns: At most so many.
+        size_bytes: What the table's cells take in the file.
+
+    Raises:
+        PromptTableError: Too many of one of them.
+    """
+    if rows > MOST_ROWS:
+        raise PromptTableError(
+            f"{label}: the table has {rows} rows; at most {MOST_ROWS} are allowed in one file. Partition the dataset, "
+            "or split it"
+        )
+    if columns > MOST_COLUMNS:
+        raise PromptTableError(
+            f"{label}: the table has {columns} columns; at most {MOST_COLUMNS} are allowed. Is a cell far to the right, "
+            "or the delimiter another one? Take out the columns that no prompt needs"
+        )
+    allowed = max(MOST_CELLS, size_bytes)
+    if rows * columns > allowed:
+        raise PromptTableError(
+            f"{label}: the table has {rows} rows of {columns} columns, {rows * columns} cells; at most {allowed} are "
+            "allowed. Is a cell far below or to the right of the others, or is a header too long?"
+        )
+
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+TEXT = pd.StringDtype("pyarrow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """One column as its distinct texts and, for every row, which of them it holds.
+
+    Tables repeat themselves: a million widths are a handful of texts, and each is read and judged once.
+
+    Attributes:
+        column: The table's own name of the column.
+        texts: Distinct, trimmed.
+        codes: Position in `texts` per row; -1 for an empty cell.
+    """
+
+    column: str
+    texts: list[str]
+    codes: IntArray
+
+    def take(self, rows: IntArray, *, default: str) -> Cells:
+        """The cells of some rows, with `default` in the empty ones."""
+        if not self.texts:
+            return Cells(column=self.column, texts=[default], codes=np.broadcast_to(np.int64(0), len(rows)))
+        codes = self.codes[rows]
+        codes[codes < 0] = len(self.texts)
+        return Cells(column=self.column, texts=[*self.texts, default], codes=codes)
+
+
+Digests = npt.NDArray[np.uint8]
+_DIGEST_BYTES = 32
+_ROWS_AT_ONCE = 1 << 11
+
+
+def digests(row_count: int, texts: Callable[[slice], Any]) -> Digests:
+    """The digest of every row's text in UTF-8; a row of 32 bytes each.
+
+    Args:
+        row_count: How many there are.
+        texts: Some consecutive rows' texts as a large_string array, none of them null; asked for as they are hashed.
+    """
+    found = np.empty((row_count, _DIGEST_BYTES), dtype=np.uint8)
+    for start in range(0, row_count, _ROWS_AT_ONCE):
+        rows = slice(start, min(start + _ROWS_AT_ONCE, row_count))
+        bodies = texts(rows).cast(pa.large_binary()).to_numpy(zero_copy_only=False)
+        joined = b"".join([sha256(body).digest() for body in bodies])
+        found[rows] = np.frombuffer(joined, dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
+    return found
+
+
+def hexadecimal(found: Digests) -> Any:
+    """Each row of digests in hexadecimal, as a large_string array; written as one text."""
+    rows, digits = len(found), 2 * found.shape[1]
+    text = pa.py_buffer(binascii.hexlify(cast("Any", np.ascontiguousarray(found))))
+    offsets = pa.py_buffer(cast("Any", np.arange(0, (rows + 1) * digits, digits, dtype=np.int64)))
+    return pa.LargeStringArray.from_buffers(rows, offsets, text)
+
+
+def read_hexadecimal(texts: Any) -> Digests:
+    """The digests that stand in a large_string array as `hexadecimal` writes them, none of them null."""
+    first, end = text_bounds(texts)
+    written = memoryview(texts.buffers()[2])[first:end] if end > first else b""
+    return np.frombuffer(binascii.unhexlify(written), dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
+
+
+def distinct_digests(found: Digests) -> tuple[IntArray, IntArray]:
+    """Which of the distinct digests each row has, numbered as they first appear, and where each of them first stands.
+
+    Told by eight bytes of each, a number, in a quarter of the time that their texts take; then held against the rest.
+    """
+    numbers = np.ascontiguousarray(found).view(np.uint64)
+    codes, firsts = numbered(numbers[:, 0].copy())
+    if np.array_equal(numbers, numbers[firsts[codes]]):
+        return codes, firsts
+    return numbered(np.unique(numbers, axis=0, return_inverse=True)[1].reshape(-1))
+
+
+def numbered(values: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:
+    """Which of the distinct values each is, numbered as they first appear, and where each of them first stands."""
+    codes = pd.factorize(values)[0].astype(np.int64)
+    return codes, np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1)).astype(np.int64)
+
+
+def text_bounds(array: Any) -> tuple[int, int]:
+    """Where a large_string array's texts begin and end in their buffer."""
+    offsets = np.frombuffer(array.buffers()[1], dtype=np.int64) if len(array) else np.zeros(1, dtype=np.int64)
+    return int(offsets[array.offset if len(array) else 0]), int(offsets[array.offset + len(array) if len(array) else 0])
+
+
+def part(array: Any, rows: slice) -> Any:
+    """Some consecutive rows of an array, without a copy."""
+    return array.slice(rows.start, rows.stop - rows.start)
+
 
 LARGEST_EXACT_FLOAT = 2**53
 _ITERATED_ROWS = 1 << 15

@@ -19,9 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from seedream_assets.prompts.bounds import MOST_COLUMNS, refuse_shape
+from seedream_assets.prompts.cells import MOST_COLUMNS, TEXT, refuse_shape
 from seedream_assets.prompts.quotes import Quoting, quoting, too_many_quotes
-from seedream_assets.prompts.row_errors import TEXT
 
 TAB, NO_DELIMITER = b"\t", b"\x1f"
 _DELIMITERS = (b",", b";", b"|")

@@ -1,25 +1,374 @@
 """A prompt table's bytes as a frame: which format they are in, how they are encoded, and what is not part of the table.
 
-Not here: fetching the bytes, and checking what the cells hold (`prompts.table`).
+JSON Lines, Parquet and Excel keep numbers and truths as they are; nested values become JSON text. Not here: fetching the
+bytes, delimited text (`prompts.delimited`), and checking what the cells hold (`prompts.table`).
 """
 
 from __future__ import annotations
 
 import codecs
+import gzip
+import json
 import re
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from io import BytesIO
 from pathlib import PurePosixPath
+from typing import Any
+from xml.etree.ElementTree import ParseError
 
 import numpy as np
+import openpyxl
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+from openpyxl.utils.exceptions import InvalidFileException
 
 from seedream_assets.errors import PromptTableError
-from seedream_assets.prompts.bounds import unpack_gzip
-from seedream_assets.prompts.cells import Texts
-from seedream_assets.prompts.columns import BROKEN_ROW, RESERVED, ROW_NUMBER, TABLE, check_header
+from seedream_assets.prompts.cells import (
+    BROKEN_ROW,
+    MOST_CELLS,
+    RESERVED,
+    ROW_NUMBER,
+    TABLE,
+    TEXT,
+    Texts,
+    cell_text,
+    check_header,
+    refuse_shape,
+)
 from seedream_assets.prompts.delimited import parse_delimited
-from seedream_assets.prompts.records import Parsed, parse_excel, parse_json_lines, parse_parquet
-from seedream_assets.prompts.row_errors import TEXT
+from seedream_assets.prompts.sources import MEBIBYTE, most_unpacked, too_packed
+
+# A line of JSON becomes objects of twenty times its size.
+LONGEST_JSON_LINE = 4 * MEBIBYTE
+_PIECE = 4 * MEBIBYTE
+
+
+def unpack_gzip(body: bytes, label: str) -> bytes:
+    """What a gzip file holds, of however many members.
+
+    Raises:
+        PromptTableError: It is broken, or holds more than `most_unpacked` says.
+    """
+    allowed = most_unpacked(len(body))
+    pieces: list[bytes] = []
+    left = allowed
+    try:
+        with gzip.GzipFile(fileobj=BytesIO(body)) as file:
+            while piece := file.read(min(_PIECE, left + 1)):
+                left -= len(piece)
+                if left < 0:
+                    raise too_packed(label, len(body))
+                pieces.append(piece)
+    except (OSError, EOFError, zlib.error) as error:
+        raise PromptTableError(f"{label}: the gzip file is broken ({error}); pack it again") from error
+    return b"".join(pieces)
+
+
+EXCEL_ROWS = 1 << 20
+# Styles, names and the like become a kilobyte for every twenty bytes; sheets and their texts are read in pieces.
+LARGEST_EXCEL_PART = 8 * MEBIBYTE
+_READ_IN_PIECES = ("xl/worksheets/", "xl/sharedStrings", "xl/media/")
+_MOST_LOOKS = 1_000
+_EXCEL_ERRORS = frozenset({"#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#N/A"})
+# What openpyxl was seen to raise when single bytes of a workbook were changed, besides its own error.
+_EVERY_WORKBOOK_HAS = "[Content_Types].xml"
+_BROKEN_WORKBOOK = (
+    InvalidFileException,
+    zipfile.BadZipFile,
+    zlib.error,
+    ParseError,
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)
+_NULLABLE: dict[Any, Any] = {
+    pa.bool_(): pd.BooleanDtype(),
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+    pa.string(): TEXT,
+    pa.large_string(): TEXT,
+}
+
+
+Parsed = tuple[pd.DataFrame, list[str | None]]
+"""The columns, whose names may repeat; and for every row why it cannot be read, if so, or an empty list."""
+
+
+def parse_json_lines(text: bytes, name: str) -> Parsed:
+    """One row per line, a blank line without cells; columns in the order in which they first appear.
+
+    Raises:
+        PromptTableError: No line is a JSON object.
+    """
+    rows: list[dict[str, Any]] = []
+    reasons: list[str | None] = []
+    found: dict[str, None] = {}
+    lines = text.count(b"\n") + 1
+    refuse_shape(name, rows=lines, columns=1, size_bytes=len(text))
+    for line in BytesIO(text):
+        row, reason = _json_row(line.rstrip(b"\r\n"))
+        rows.append(row)
+        reasons.append(reason)
+        if not found.keys() >= row.keys():
+            found |= dict.fromkeys(row)
+            refuse_shape(name, rows=lines, columns=len(found), size_bytes=len(text))
+    names = list(found)
+    if not names:
+        raise PromptTableError(f"{name}: no line is a JSON object; JSON Lines have one object per line, {{…}}")
+    return _table(names, ([row.get(key) for row in rows] for key in names)), reasons if any(reasons) else []
+
+
+def _json_row(line: bytes) -> tuple[dict[str, Any], str | None]:
+    if not line.strip():
+        return {}, None
+    if len(line) > LONGEST_JSON_LINE:
+        return {}, f"the line has {len(line)} bytes; allowed are {LONGEST_JSON_LINE}"
+    try:
+        row = json.loads(line, parse_constant=lambda _: None)
+        if not isinstance(row, dict):
+            return {}, "the line is JSON but no object; write {…}"
+        # Nested values at once, as the text that they become: as objects they take twenty times their size.
+        return {key: cell_text(cell) if isinstance(cell, dict | list) else cell for key, cell in row.items()}, None
+    except (ValueError, RecursionError) as error:
+        return {}, f"the line is not JSON ({error}); mend it or take it out"
+
+
+def parse_parquet(body: bytes, name: str) -> Parsed:
+    """The file's columns, without a pandas index that was stored with them.
+
+    Raises:
+        PromptTableError: It is no Parquet file, or a broken one; or it is larger than a file of its size may.
+    """
+    try:
+        table = _read_parquet(body, name)
+        names, pieces = table.column_names, list(table.columns)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise PromptTableError(
+            f"{name}: the Parquet file cannot be read ({_first_line(error)}); write it again"
+        ) from error
+    kept = [at for at, column in enumerate(names) if not column.startswith("__index_level_")]
+    del table
+    columns = {}
+    for at in kept:
+        # In one piece, so that what looks at a column later need not copy it; what it was made of is let go at once.
+        column, pieces[at] = _spread(pieces[at]).combine_chunks(), None
+        columns[at] = _arrow_column(column)
+    return pd.DataFrame(columns).set_axis([names[at] for at in kept], axis="columns"), []
+
+
+def _read_parquet(body: bytes, name: str) -> Any:
+    """The table, with texts that the file may repeat as it holds them: each once. What they spread to is allowed."""
+    about = pyarrow.parquet.ParquetFile(pa.BufferReader(body)).metadata
+    chunks = [
+        about.row_group(group).column(at) for group in range(about.num_row_groups) for at in range(about.num_columns)
+    ]
+    refuse_shape(name, rows=about.num_rows, columns=about.num_columns, size_bytes=len(body))
+    values = sum(chunk.num_values for chunk in chunks)  # of lists, every element
+    if values > max(MOST_CELLS, len(body)):
+        raise PromptTableError(f"{name}: the lists of the table hold {values} values; at most {MOST_CELLS} are allowed")
+    if sum(chunk.total_uncompressed_size for chunk in chunks) > most_unpacked(len(body)):
+        raise too_packed(name, len(body))
+    texts = _repeating_texts(body, about)
+    table = pyarrow.parquet.ParquetFile(pa.BufferReader(body), read_dictionary=texts).read()
+    table.validate(full=True)
+    if sum(_spread_bytes(piece) for column in table.columns for piece in column.chunks) > most_unpacked(len(body)):
+        raise too_packed(name, len(body), "spreads its texts")
+    return table
+
+
+def _repeating_texts(body: bytes, about: Any) -> list[str]:
+    """The columns that may spread to more than is allowed, if every value is the longest text of their dictionary.
+
+    Only the dictionaries are read. One that does not show in the first row, or has a single text, counts as such.
+    """
+    paths = (
+        {about.row_group(0).column(at).path_in_schema: at for at in range(about.num_columns)} if about.num_rows else {}
+    )
+    texts = [path for path, at in paths.items() if about.row_group(0).column(at).physical_type == "BYTE_ARRAY"]
+    if len(texts) * about.num_row_groups > _MOST_LOOKS:
+        return texts
+    file = pyarrow.parquet.ParquetFile(pa.BufferReader(body), read_dictionary=texts)
+
+    def most_bytes(path: str, group: int) -> int:
+        chunk = about.row_group(group).column(paths[path])
+        if not chunk.has_dictionary_page:
+            return int(chunk.total_uncompressed_size)
+        first = next(file.iter_batches(batch_size=1, row_groups=[group], columns=[path]), None)
+        words = None if first is None else _dictionary_in(first.column(0))
+        if words is None or len(words) <= 1:
+            return most_unpacked(len(body)) + 1
+        longest = pc.max(pc.binary_length(words)).as_py() or 0
+        return int(chunk.num_values * longest + chunk.total_uncompressed_size)
+
+    left, repeating = most_unpacked(len(body)), []
+    for path in texts:
+        most = sum(most_bytes(path, group) for group in range(about.num_row_groups))
+        if most > left:
+            repeating.append(path)
+        else:
+            left -= most
+    return repeating
+
+
+def _dictionary_in(array: Any) -> Any:
+    while not pa.types.is_dictionary(array.type):
+        if pa.types.is_struct(array.type) and array.type.num_fields:
+            array = array.field(0)  # one column was asked for
+        elif pa.types.is_nested(array.type) and not pa.types.is_map(array.type):
+            array = array.values
+        else:
+            return None
+    return array.dictionary
+
+
+def _spread_bytes(array: Any) -> int:
+    """What an array takes with every text written out."""
+    if pa.types.is_dictionary(array.type):
+        lengths = pc.binary_length(array.dictionary) if len(array.dictionary) else pa.array([], pa.int32())
+        return int(pc.sum(pc.cast(lengths.take(array.indices), pa.int64())).as_py() or 0)
+    if pa.types.is_struct(array.type):
+        return sum(_spread_bytes(array.field(at)) for at in range(array.type.num_fields))
+    if pa.types.is_map(array.type):
+        return _spread_bytes(array.keys) + _spread_bytes(array.items)
+    return _spread_bytes(array.values) if pa.types.is_nested(array.type) else int(array.nbytes)
+
+
+def _spread(column: Any) -> Any:
+    """A column of texts with every one written out; others as they are."""
+    if pa.types.is_dictionary(column.type):
+        wide = pa.large_string() if pa.types.is_string(column.type.value_type) else column.type.value_type
+        return column.cast(wide)
+    return column
+
+
+def _arrow_column(column: Any) -> pd.Series[Any]:
+    if pa.types.is_null(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    if pa.types.is_nested(column.type):
+        return pd.Series([cell_text(_plain(cell)) for cell in column.to_pylist()], dtype=TEXT)
+    found: pd.Series[Any] = column.to_pandas(types_mapper=_NULLABLE.get)
+    return found
+
+
+def _plain(cell: object) -> object:
+    """Arrow gives a map as a list of pairs; everything else is as JSON knows it."""
+    return dict(cell) if isinstance(cell, list) and cell and all(isinstance(pair, tuple) for pair in cell) else cell
+
+
+def parse_excel(body: bytes, name: str) -> Parsed:
+    """The first visible sheet, from its first row that is not empty; what a formula last gave counts as its cell.
+
+    A row in which a cell shows an Excel error cannot be read.
+
+    Raises:
+        PromptTableError: It is no workbook, or a broken one, or has no visible sheet; or it is larger than
+            a file of its size may.
+    """
+    try:
+        _refuse_unless_unpacked(body, name)
+        workbook = openpyxl.load_workbook(BytesIO(body), read_only=True, data_only=True)
+        sheets = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
+        rows = _sheet_rows(sheets[0], name, len(body)) if sheets else []
+    except _BROKEN_WORKBOOK as error:
+        if isinstance(error, KeyError) and _EVERY_WORKBOOK_HAS in str(error):
+            raise PromptTableError(f"{name}: this is a ZIP archive, and no Excel file; unpack it") from error
+        raise PromptTableError(
+            f"{name}: the Excel file cannot be read ({_first_line(error)}); save it again"
+        ) from error
+    if not rows:
+        return pd.DataFrame(), []
+    header = ["" if cell is None else cell_text(cell) or "" for cell in rows[0]]
+    width = max(len(row) for row in rows)
+    names = header + [""] * (width - len(header))
+    reasons = [_excel_error(row, names) for row in rows[1:]]
+    cells = ([row[at] if at < len(row) else None for row in rows[1:]] for at in range(width))
+    return _table(names, cells), reasons if any(reasons) else []
+
+
+def _refuse_unless_unpacked(body: bytes, name: str) -> None:
+    """Refuse a workbook whose parts unpack to more than a file of its size may. No part yields more than it declares."""
+    with zipfile.ZipFile(BytesIO(body)) as parts:
+        sizes = {info.filename: info.file_size for info in parts.infolist()}
+    if sum(sizes.values()) > most_unpacked(len(body)):
+        raise too_packed(name, len(body))
+    for part, size in sizes.items():
+        if size > LARGEST_EXCEL_PART and not part.startswith(_READ_IN_PIECES):
+            raise PromptTableError(
+                f"{name}: {part} in the workbook has {size} bytes; allowed are {LARGEST_EXCEL_PART}. Save the table as CSV"
+            )
+
+
+def _sheet_rows(sheet: Any, name: str, size_bytes: int) -> list[tuple[Any, ...]]:
+    """The rows between the first and the last that hold anything, without what is empty at their ends.
+
+    Sheets can claim a million formatted blanks, and one text can stand in a million cells.
+    """
+    sheet.reset_dimensions()
+    rows: list[tuple[Any, ...]] = []
+    blanks = width = text = 0
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        if number > EXCEL_ROWS:
+            raise PromptTableError(f"{name}: the sheet has a row {number}; a workbook has at most {EXCEL_ROWS}")
+        end = len(row)
+        while end and (row[end - 1] is None or row[end - 1] == ""):
+            end -= 1
+        if not end:
+            blanks += 1
+            continue
+        rows.extend([()] * (blanks if rows else 0))
+        rows.append(row[:end])
+        blanks, width = 0, max(width, end)
+        refuse_shape(name, rows=len(rows) - 1, columns=width, size_bytes=size_bytes)
+        text += sum(len(cell) for cell in row[:end] if isinstance(cell, str))
+        if text > most_unpacked(size_bytes):
+            raise too_packed(name, size_bytes, "spreads its texts")
+    return rows
+
+
+def _excel_error(row: Sequence[Any], names: Sequence[str]) -> str | None:
+    for cell, name in zip(row, names, strict=False):  # a row ends with its last cell
+        if isinstance(cell, str) and cell in _EXCEL_ERRORS:
+            return f"the cell under {name!r} shows {cell}; mend the formula or clear the cell"
+    return None
+
+
+def _table(names: Sequence[str], columns: Iterable[list[Any]]) -> pd.DataFrame:
+    """Names may repeat; that is for the header's check to say."""
+    frame = pd.DataFrame({at: _typed(cells) for at, cells in enumerate(columns)})
+    return frame.set_axis(list(names), axis="columns")
+
+
+def _typed(cells: list[Any]) -> pd.Series[Any]:
+    """One dtype where all cells are of one type; text where they are mixed or nested."""
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if kinds == {bool}:
+        return pd.Series(cells, dtype="boolean")
+    if kinds == {int} and all(cell is None or -(2**63) <= cell < 2**63 for cell in cells):
+        return pd.Series(cells, dtype="Int64")
+    if kinds == {float}:
+        return pd.Series(cells, dtype="Float64")
+    if kinds == {datetime}:
+        return pd.Series(cells, dtype="datetime64[us]")
+    return pd.Series([cell_text(cell) for cell in cells], dtype=TEXT)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
 
 KNOWN_FORMATS = ".csv, .tsv, .jsonl, .ndjson, .parquet or .xlsx, as it is or as .gz"
 _KINDS = {
@@ -73,7 +422,7 @@ def parse_prompt_file(body: bytes, name: str, *, may_be_empty: bool = False) -> 
 
     Raises:
         PromptTableError: The file is broken, empty, of an unknown format, not UTF-8, or has a name twice in its
-            header; or it would become larger in memory than `prompts.bounds` allows.
+            header; or it would become larger in memory than a file of its size may.
     """
     address = name.split("?")[0].split("#")[0] if "://" in name else name
     label = PurePosixPath(address).name or address

@@ -18,8 +18,7 @@ import httpx
 
 from seedream_assets.config.redaction import without_credentials
 from seedream_assets.errors import PromptTableError
-from seedream_assets.prompts.bounds import most_unpacked, too_packed
-from seedream_assets.prompts.source_file import SourceFile, too_large
+from seedream_assets.prompts.sources import SourceFile, most_unpacked, too_large, too_packed
 
 MAX_REDIRECTS = 5
 ATTEMPTS = 3

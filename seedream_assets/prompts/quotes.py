@@ -12,7 +12,7 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from seedream_assets.prompts.row_errors import BoolArray, IntArray
+from seedream_assets.prompts.cells import BoolArray, IntArray
 
 Characters = npt.NDArray[np.uint8]
 _QUOTE, _NEWLINE, _RETURN = 0x22, 0x0A, 0x0D

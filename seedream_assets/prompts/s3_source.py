@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from seedream_assets.config.redaction import without_credentials
 from seedream_assets.errors import ConfigError, PromptTableError, StoreError
-from seedream_assets.prompts.source_file import SourceFile, too_large
+from seedream_assets.prompts.sources import SourceFile, too_large
 from seedream_assets.storage.s3 import LargerThanAsked, S3Store
 from seedream_assets.storage.s3_client import S3Options, make_s3_client
 

@@ -1,7 +1,7 @@
 """Where prompt tables and reference images come from, as bytes.
 
-Here belongs finding files and fetching them whole, from this machine, S3 or the web. What is in them is not looked
-at; the web is in `http_source`, S3 in `s3_source`. Nothing is ever written.
+Here belongs finding files and fetching them whole, from this machine, S3 or the web. What is in them is not looked at;
+the web is in `http_source`, S3 in `s3_source`. Nothing is ever written.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,62 @@ from urllib.parse import unquote, urlsplit
 
 from seedream_assets.config.redaction import without_credentials
 from seedream_assets.errors import PromptTableError
-from seedream_assets.prompts.source_file import SourceFile as SourceFile
-from seedream_assets.prompts.source_file import too_large
 
 if TYPE_CHECKING:
     import httpx
 
     from seedream_assets.storage.s3_client import S3Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One file that can be fetched.
+
+    Attributes:
+        uri: For people and for provenance; without user, query or fragment, which may hold secrets.
+        name: The file's own name.
+        size_bytes: As found; None where only fetching tells.
+        etag: S3's, as found; changes when the file does.
+        find_version: What changes when the file does, asked for now: S3's ETag, a web server's ETag or Last-Modified,
+            a local file's size and time. Raises PromptTableError where it cannot be told.
+        read_up_to: Reads the whole file, or raises PromptTableError if it is longer than so many bytes.
+        modified_at: Aware; of a local file, which may be seen half written. None for the others.
+    """
+
+    uri: str
+    name: str
+    size_bytes: int | None
+    etag: str | None
+    find_version: Callable[[], str] = field(repr=False, compare=False)
+    read_up_to: Callable[[int], bytes] = field(repr=False, compare=False)
+    modified_at: datetime | None = None
+
+
+def too_large(uri: str, max_bytes: int) -> PromptTableError:
+    """The error for a file that is longer than allowed."""
+    return PromptTableError(
+        f"{uri} is larger than the {max_bytes} bytes allowed for it; split it and name the parts as a list or a glob"
+    )
+
+
+MEBIBYTE = 1 << 20
+# What lies in one file, unpacked: tables of real prompts are packed to a tenth, very regular ones to a fiftieth.
+PACKED_TIMES = 100
+UNPACKED_AT_LEAST = 32 * MEBIBYTE
+
+
+def most_unpacked(packed_bytes: int) -> int:
+    """The bytes that a packed file of this size may unpack to."""
+    return max(UNPACKED_AT_LEAST, PACKED_TIMES * packed_bytes)
+
+
+def too_packed(label: str, packed_bytes: int, what: str = "unpacks") -> PromptTableError:
+    """The error for a file that unpacks to more than that."""
+    return PromptTableError(
+        f"{label}: the file of {packed_bytes} bytes {what} to more than the {most_unpacked(packed_bytes)} bytes allowed "
+        f"for it ({PACKED_TIMES} times its size, or {UNPACKED_AT_LEAST}); give the table as plain CSV"
+    )
+
 
 MAX_TABLE_BYTES = 2 * 1024**3
 _PIECE_BYTES = 1 << 20

@@ -22,18 +22,16 @@ import pandas as pd
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, PromptTableError, StoreError
-from seedream_assets.planning.plan import reference_sources
-from seedream_assets.planning.versions import read_latest, read_version, version_key, version_of, write_version
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
-from seedream_assets.prompts.partition_keys import table_labels, the_table
-from seedream_assets.prompts.partition_rows import no_rejections, rows_of_partition
+from seedream_assets.prompts.partitions import no_rejections, rows_of_partition, table_labels, the_table
 from seedream_assets.prompts.reference_images import LARGEST_REFERENCE_BYTES, check_reference, keep_reference
-from seedream_assets.prompts.rejections import refuse_unless_enough
-from seedream_assets.prompts.source_file import SourceFile
-from seedream_assets.prompts.sources import fetch, find_sources
+from seedream_assets.prompts.row_errors import refuse_unless_enough
+from seedream_assets.prompts.settings import reference_sources
+from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
 from seedream_assets.prompts.table import CheckedPrompts, check_prompt_table
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET, from_parquet, naming, read_facts, to_parquet
+from seedream_assets.storage.versions import read_latest, read_version, version_key, version_of, write_version
 
 PROMPT_DTYPES: Mapping[str, str] = {
     "row_number": "int64",

@@ -1,32 +1,341 @@
 """Check a prompt table: every row is accepted with all its settings, or rejected with every reason.
 
-Belongs here: what a dataset says about its table, and the order of the checks. Not here: reading a file
-(`prompts.formats`), and what comes of the accepted rows (`generation_requests`).
+Here belong what a dataset says about its table, which column means what, the prompt's text and the rows' ids. Not here:
+reading a file (`prompts.formats`), the other settings (`prompts.settings`), and what comes of accepted rows (`planning`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from seedream_assets.config.models import ModelCatalog, ModelSpec, SizePolicy
-from seedream_assets.errors import LimitError
-from seedream_assets.prompts.cells import Texts, as_text, taken
-from seedream_assets.prompts.columns import BROKEN_ROW, RESERVED, ROW_NUMBER, TABLE, check_header, match_columns
-from seedream_assets.prompts.ids import check_given_ids, prompt_ids
-from seedream_assets.prompts.numbers import NOT_A_NUMBER
-from seedream_assets.prompts.recipe import Recipe
-from seedream_assets.prompts.row_errors import TEXT, BoolArray, Cells, IntArray, RowError, RowErrorLog
-from seedream_assets.prompts.settings import SETTINGS, Setting, Values, read_settings
+from seedream_assets.config.models import NO_STYLE, ModelCatalog, ModelSpec, SizePolicy
+from seedream_assets.errors import LimitError, PromptTableError
+from seedream_assets.prompts.cells import (
+    BROKEN_ROW,
+    RESERVED,
+    ROW_NUMBER,
+    TABLE,
+    TEXT,
+    BoolArray,
+    Cells,
+    IntArray,
+    Texts,
+    as_text,
+    check_header,
+    distinct_digests,
+    hexadecimal,
+    listed,
+    taken,
+)
+from seedream_assets.prompts.row_errors import RowError, RowErrorLog, shown
+from seedream_assets.prompts.settings import NOT_A_NUMBER, SETTINGS, Setting, Values, read_settings
 from seedream_assets.prompts.template import PromptTemplate
-from seedream_assets.prompts.text import check_lengths, check_texts, final_text
 
-__all__ = ["CheckedPrompts", "Recipe", "TableRules", "check_prompt_table", "check_recipe"]
+RECOGNISED = (
+    "prompt",
+    "prompt_id",
+    "model",
+    "width",
+    "height",
+    "quantity",
+    "seed",
+    "style",
+    "prompt_enhance",
+    "references",
+    "reference_strength",
+    "public",
+)
+
+
+def match_columns(names: Sequence[str], mapping: Mapping[str, str], *, needs_prompt: bool) -> dict[str, str]:
+    """The table's own column for each recognised name that the table has.
+
+    A name is looked for as it is written, then in any case and without surrounding spaces. What the mapping gives to
+    one name is not taken for another.
+
+    Args:
+        names: The table's header, without duplicates.
+        mapping: Recognised name → the table's name.
+        needs_prompt: False when the prompt comes from a template that does not name it.
+
+    Returns:
+        Recognised name → the table's name, in the order of `RECOGNISED`.
+
+    Raises:
+        PromptTableError: The mapping names what does not exist, a name fits two columns, or there is no prompt.
+    """
+    unknown = [name for name in mapping if name not in RECOGNISED]
+    if unknown:
+        raise PromptTableError(
+            f"columns: {listed(unknown)} means nothing here; allowed is {', '.join(RECOGNISED)}"
+            f"{_hint(unknown[0], RECOGNISED)}. Other columns of the table ride along by themselves"
+        )
+    given = {name: _demanded(name, wanted, names) for name, wanted in mapping.items()}
+    claimed = Counter(given.values())
+    shared = [column for column, count in claimed.items() if count > 1]
+    if shared:
+        raise PromptTableError(f"columns: {listed(shared)} is given to more than one name; give each its own column")
+    free = [name for name in names if name not in claimed]
+    matched = {name: given[name] if name in given else _find(name, name, free) for name in RECOGNISED}
+    found = {name: column for name, column in matched.items() if column is not None}
+    if needs_prompt and "prompt" not in found:
+        closest = _closest("prompt", names)
+        raise PromptTableError(
+            f"the table has no column 'prompt'; its columns are {listed(names)}. "
+            f"Say which one it is, for example columns: {{prompt: {closest!r}}}"
+        )
+    return found
+
+
+def _demanded(recognised: str, wanted: str, names: Sequence[str]) -> str:
+    column = _find(recognised, wanted, names)
+    if column is None:
+        raise PromptTableError(
+            f"columns: {recognised} is said to be {wanted!r}, which the table does not have{_hint(wanted, names)}; "
+            f"its columns are {listed(names)}"
+        )
+    return column
+
+
+def _find(recognised: str, wanted: str, names: Sequence[str]) -> str | None:
+    if wanted in names:
+        return wanted
+    alike = [name for name in names if _folded(name) == _folded(wanted)]
+    if len(alike) > 1:
+        raise PromptTableError(
+            f"{listed(alike)} could each be the column {wanted!r}; rename one, "
+            f"or say which with columns: {{{recognised}: {alike[0]!r}}}"
+        )
+    return alike[0] if alike else None
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _closest(wanted: str, names: Sequence[str]) -> str:
+    """The name most like `wanted`; the first one where none is alike."""
+    holding = [name for name in names if wanted in _folded(name)]
+    folded = {_folded(name): name for name in reversed(names)}
+    alike = get_close_matches(wanted, list(folded), n=1, cutoff=0.5)
+    return holding[0] if holding else folded[alike[0]] if alike else names[0] if names else "Prompt"
+
+
+def _hint(wanted: str, names: Sequence[str]) -> str:
+    alike = get_close_matches(_folded(wanted), [_folded(name) for name in names], n=1, cutoff=0.6)
+    return f" (did you mean {next(name for name in names if _folded(name) == alike[0])!r}?)" if alike else ""
+
+
+LONGEST_SHOWN_PROMPT = 80
+# All of Unicode's Cc but newline and tab. Bidirectional marks and joiners are of other categories: they are text.
+CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x{9f}]"
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_VISIBLE_OR_CONTROL = r"[^\s\p{Z}\p{Cf}]"
+_LOST_CHARACTER = "\ufffd"
+
+
+def final_text(prompts: Texts) -> Texts:
+    """The prompts as they are sent: NFC, line ends as one newline, outer whitespace trimmed; null where empty.
+
+    NFC, because two spellings of one text would otherwise be two specs, and be paid for twice. A text of which
+    nothing shows (spaces, invisible marks) counts as empty.
+    """
+    texts = prompts.normalised()
+    shows = np.zeros(len(texts), dtype=np.bool_)
+    shows[texts.matching(_VISIBLE_OR_CONTROL)] = True
+    return texts.without(np.flatnonzero(texts.filled() & ~shows))
+
+
+def check_texts(column: str, prompts: Texts, unrendered: IntArray, row_errors: RowErrorLog) -> None:
+    """Reject prompts that are empty or hold control characters; warn where a character was lost on the way.
+
+    Args:
+        column: The table's column to name.
+        prompts: As `final_text` gives them.
+        unrendered: Rows that have no prompt for a reason that is already noted.
+        row_errors: Where to note it.
+    """
+    empty = np.setdiff1d(np.flatnonzero(~prompts.filled()), unrendered)
+    nothing = RowError("prompt_empty", "a text that is not empty", "write a prompt, or take the row out")
+    row_errors.reject(empty, column, [""] * len(empty), nothing)
+    rows = controlled(prompts)
+    texts = prompts.take(rows).strings()
+    row_errors.reject(rows, column, _shown(texts), [control_fault("prompt", text) for text in texts])
+    may_be_lost = prompts.any_byte(lambda byte: byte == _LOST_CHARACTER.encode()[0])
+    rows = prompts.containing(_LOST_CHARACTER) if may_be_lost else np.empty(0, dtype=np.int64)
+    lost = RowError("replacement_character", "text without U+FFFD", "a letter was lost on the way here; type it again")
+    row_errors.warn(rows, column, _shown(prompts.take(rows).strings()), lost)
+
+
+def controlled(texts: Texts) -> IntArray:
+    """The rows in whose text there is a control character. U+0080 to U+009F begin with the byte C2."""
+    if texts.any_byte(lambda byte: (byte < 0x20) | (byte == 0x7F) | (byte == 0xC2)):
+        return texts.matching(CONTROL)
+    return np.empty(0, dtype=np.int64)
+
+
+def check_lengths(column: str, prompts: Texts, rows: IntArray, model: ModelSpec, row_errors: RowErrorLog) -> None:
+    """Reject prompts of `rows`, all for this model, that have more characters (code points) than it takes."""
+    limit = model.prompt_characters
+    lengths = prompts.lengths()[rows]
+    over = lengths > limit.high
+    found = [
+        RowError("prompt_length", str(limit), f"it has {length} characters; take {length - limit.high:.0f} of them out")
+        for length in lengths[over].tolist()
+    ]
+    row_errors.reject(rows[over], column, _shown(prompts.take(rows[over]).strings()), found)
+
+
+def control_fault(name: str, text: str) -> RowError:
+    """The fault of a text with a control character in it, with the place of the first one."""
+    found = _CONTROL.search(text)
+    place = f"U+{ord(found[0]):04X} at character {found.start() + 1}" if found else "it"
+    return RowError(f"{name}_control_character", "text without control characters", f"take {place} out")
+
+
+def _shown(texts: list[str]) -> list[str]:
+    return [shown(text, LONGEST_SHOWN_PROMPT) for text in texts]
+
+
+LONGEST_PROMPT_ID = 200
+DERIVED_DIGITS = 16
+_SEPARATOR = "\x1e"  # a control character, which no accepted prompt holds
+_DERIVED = re.compile(rf"[0-9a-f]{{{DERIVED_DIGITS}}}(-[0-9]+)?")
+
+
+def check_given_ids(column: str, ids: Texts, places: pd.DataFrame, row_errors: RowErrorLog) -> None:
+    """Reject ids that are too long, hold control characters, or stand in an earlier row already.
+
+    Args:
+        column: The table's own name of the column.
+        ids: Null where the row gives none.
+        places: `row_number` and `table` of every row.
+    """
+    if not ids.filled().any():
+        return
+    rows = ids.matching(f"{CONTROL}|[\\t\\n]")
+    texts = ids.take(rows).strings()
+    row_errors.reject(rows, column, texts, [control_fault("prompt_id", text) for text in texts])
+    rows = np.flatnonzero(ids.lengths() > LONGEST_PROMPT_ID)
+    too_long = RowError("prompt_id_length", f"1–{LONGEST_PROMPT_ID} characters", "shorten it")
+    row_errors.reject(rows, column, ids.take(rows).strings(), too_long)
+    codes = ids.distinct(column).codes
+    given = np.flatnonzero(codes >= 0)
+    _, first, which = np.unique(codes[given], return_index=True, return_inverse=True)
+    firsts = given[first[which]]
+    again = firsts != given
+    taken = [_taken(places, row) for row in firsts[again].tolist()]
+    row_errors.reject(given[again], column, ids.take(given[again]).strings(), taken)
+
+
+def _taken(places: pd.DataFrame, row: int) -> RowError:
+    number, table = places["row_number"].to_numpy()[row], str(places["table"].iloc[row])
+    place = f"row {number}" if places["table"].isna().iloc[row] else f"row {number} of {table}"
+    return RowError(
+        "prompt_id_duplicate", "an id of its own for every row", f"{place} has this id; give this row another"
+    )
+
+
+def prompt_ids(prompts: Texts, settings: Mapping[str, Cells], extra_columns: pd.DataFrame, given: Texts) -> Texts:
+    """Every row's id: the given one, else the first digits of a hash of the prompt and the row's own settings.
+
+    Rows with the same content get the suffixes -2, -3 and so on: in the order of their other columns' content, then
+    of the table. So rows that differ in anything keep their ids in any order.
+
+    Args:
+        prompts: Final texts, none of them null.
+        settings: Setting → canonical texts, empty where the row's cell is.
+        extra_columns: The other columns of the same rows.
+        given: Ids from the table, null where the row has none.
+    """
+    missing = np.flatnonzero(~given.filled())
+    if not len(missing):
+        return given
+    named = [_named(name, cells, missing) for name, cells in sorted(settings.items())]
+    found = prompts.take(missing).digests_with(named, _SEPARATOR)[:, : DERIVED_DIGITS // 2]
+    hashes = Texts(hexadecimal(found))
+    taken = {name for name in given if name is not None} if len(missing) < len(given) else set()
+    codes, _ = distinct_digests(found)
+    repeated = np.flatnonzero(np.bincount(codes)[codes] > 1)
+    given_already = [at for at, name in enumerate(hashes) if name in taken] if taken else []
+    shared = np.union1d(repeated, np.array(given_already, dtype=np.int64))
+    apart = _numbered_apart(hashes.take(shared).strings(), extra_columns.iloc[missing[shared]], taken)
+    return given.with_texts(missing, hashes.with_texts(shared, Texts.of(apart)))
+
+
+def _named(name: str, cells: Cells, rows: IntArray) -> Cells:
+    return Cells(column=name, texts=[f"{name}={text}" for text in cells.texts], codes=cells.codes[rows])
+
+
+def _numbered_apart(hashes: Sequence[str], extra_columns: pd.DataFrame, taken: set[str]) -> list[str]:
+    texts = [as_text(extra_columns[name]).to_list() for name in sorted(extra_columns.columns)]
+    others = [repr(row) for row in zip(*texts, strict=True)] if texts else [""] * len(hashes)
+    names = [""] * len(hashes)
+    used: dict[str, int] = {}
+    for at in sorted(range(len(hashes)), key=lambda at: (hashes[at], others[at])):
+        count = used.get(hashes[at], 0) + 1
+        while _numbered(hashes[at], count) in taken:
+            count += 1
+        used[hashes[at]] = count
+        names[at] = _numbered(hashes[at], count)
+    return names
+
+
+def _numbered(name: str, count: int) -> str:
+    return name if count == 1 else f"{name}-{count}"
+
+
+def is_derived(prompt_id: str) -> bool:
+    """Whether an id looks like one that is derived here; a table's own may look like that too."""
+    return _DERIVED.fullmatch(prompt_id) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A dataset's defaults; a row's own cell wins.
+
+    Attributes:
+        width, height: Pixels; None for the model's own default.
+        quantity: Images per prompt; more than one request may hold is split later.
+        seed: None to derive one from the request.
+        style: A preset's name in any case, or its UUID.
+        references: Each as one item of a table's `references` cell.
+    """
+
+    model: str = "seedream-4.0"
+    width: int | None = None
+    height: int | None = None
+    quantity: int = 1
+    seed: int | None = None
+    style: str = NO_STYLE
+    prompt_enhance: str = "OFF"
+    public: bool = False
+    references: tuple[str, ...] = ()
+    reference_strength: str = "MID"
+
+    def cells(self, model: ModelSpec) -> dict[str, str]:
+        """The defaults as a table's cells would give them, for a row of this model; an empty text for none."""
+        return {
+            "width": str(model.default_width_px if self.width is None else self.width),
+            "height": str(model.default_height_px if self.height is None else self.height),
+            "quantity": str(self.quantity),
+            "seed": "" if self.seed is None else str(self.seed),
+            "style": self.style,
+            "prompt_enhance": self.prompt_enhance,
+            "public": str(self.public),
+            "references": json.dumps(self.references, ensure_ascii=False) if self.references else "",
+            "reference_strength": self.reference_strength,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +363,7 @@ class CheckedPrompts:
         prompts: One row per accepted table row, in table order, index from 0: row_number (int64, from 1, the header
             not counted), prompt_id, prompt, model (string), width, height, quantity (int64; pixels, images per
             prompt), seed (Int64, NA for none), style, prompt_enhance (string, canonical), references (string, a JSON
-            list as `prompts.references` writes it), reference_strength (string), public (bool), table (string, the
+            list as `read_references` writes it), reference_strength (string), public (bool), table (string, the
             label of the table that the row comes from, NA for none).
         extra_columns: The table's other columns for the same rows under the same index, names and values as they were.
         rejected: One row per violation, by row and column: row_number (int64), column (the table's own name), value

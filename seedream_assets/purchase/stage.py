@@ -27,7 +27,6 @@ from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import PLAN_ANEW, SNAPSHOT, pin_plans, plan_key, read_plan_object
-from seedream_assets.planning.versions import NO_VERSIONS, version_key
 from seedream_assets.purchase.endings import Endings
 from seedream_assets.purchase.partition_stream import OnPartition, PartitionStream
 from seedream_assets.purchase.run import RunOrder, run_generation
@@ -36,6 +35,7 @@ from seedream_assets.purchase.submit import AtStep
 from seedream_assets.purchase.task import Demand, Predecessor
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import iterate_rows, naming, read_facts
+from seedream_assets.storage.versions import NO_VERSIONS, version_key
 
 _LOG = logging.getLogger(__name__)
 _REPORT: TypeAdapter[RunReport] = TypeAdapter(RunReport)

@@ -18,9 +18,9 @@ from seedream_assets.planning.plan import (
     plan_requests,
     read_plan,
     read_references,
-    reference_sources,
 )
 from seedream_assets.planning.plan_cuts import Existing
+from seedream_assets.prompts.settings import reference_sources
 from seedream_assets_tests.support.builders import (
     MODELS,
     OwnedRequests,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.errors import PromptTableError
 from seedream_assets.prompts import delimited as prompt_delimited
-from seedream_assets.prompts.columns import BROKEN_ROW, ROW_NUMBER, TABLE
+from seedream_assets.prompts.cells import BROKEN_ROW, ROW_NUMBER, TABLE
 from seedream_assets.prompts.delimited import _read_carefully, parse_delimited
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.table import TableRules, check_prompt_table

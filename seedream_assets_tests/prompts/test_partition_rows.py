@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seedream_assets.config.partitions import MOST_PARTITIONS, Partitions, error_of_key, normal_key
 from seedream_assets.errors import ConfigError, PromptTableError
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
-from seedream_assets.prompts.partition_rows import partition_rows, row_hashes, rows_of_partition
+from seedream_assets.prompts.partitions import partition_rows, row_hashes, rows_of_partition
 
 COLOUR = Partitions(by="column", column="colour")
 DAILY = Partitions(by="daily", column="day", start=date(2026, 11, 1))

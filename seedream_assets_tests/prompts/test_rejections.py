@@ -5,7 +5,7 @@ import pytest
 
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.errors import ConfigError, PromptTableError
-from seedream_assets.prompts.rejections import MaxRejected, refuse_unless_enough
+from seedream_assets.prompts.row_errors import MaxRejected, refuse_unless_enough
 from seedream_assets.prompts.table import TableRules, check_prompt_table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedream_assets.prompts.table_changes import EMPTY, SeenTables, contiguous, digest
+from seedream_assets.prompts.partitions import EMPTY, SeenTables, contiguous, digest
 
 FOUND = {"a": digest("one"), "b": digest("two")}
 

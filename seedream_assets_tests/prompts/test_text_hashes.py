@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedream_assets.prompts.text_hashes import digests, distinct_digests, hexadecimal, read_hexadecimal
+from seedream_assets.prompts.cells import digests, distinct_digests, hexadecimal, read_hexadecimal
 
 
 def rows(bodies: list[bytes], length: int = 32) -> np.ndarray:

@@ -28,7 +28,7 @@ import pyarrow.parquet
 from seedream_assets.components.yaml_files import configs_of
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.errors import SeedreamError
-from seedream_assets.prompts.columns import BROKEN_ROW
+from seedream_assets.prompts.cells import BROKEN_ROW
 from seedream_assets.prompts.formats import parse_prompt_file
 from seedream_assets.prompts.sources import fetch, find_sources
 from seedream_assets.prompts.table import TableRules, check_prompt_table
