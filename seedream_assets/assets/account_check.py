@@ -14,8 +14,7 @@ from seedream_assets.assets.failures import as_dagster_failures
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.tables import preview
 from seedream_assets.config.redaction import shown
-from seedream_assets.ledger.reconcile_rules import Reconciliation
-from seedream_assets.purchase.reconcile import reconcile
+from seedream_assets.purchase.reconcile import Reconciliation, reconcile
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 ACCOUNT_MATCHES = "account_matches_ledger"

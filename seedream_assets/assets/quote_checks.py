@@ -9,8 +9,7 @@ from seedream_assets.budget.log import BudgetState, read_budget
 from seedream_assets.budget.rules import NO_CAP, Budget
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
-from seedream_assets.ledger.open_requests import OpenRequests
-from seedream_assets.ledger.state import RequestState
+from seedream_assets.ledger.state import OpenRequests, RequestState
 from seedream_assets.planning.plan_rows import outside_limits
 from seedream_assets.planning.stage import Plan
 

@@ -22,8 +22,7 @@ from seedream_assets.budget.log import (
     decode_entry,
     encode_entry,
 )
-from seedream_assets.budget.prices import Asked, DearPrices, PriceSeen, kind_of, learn, price_of
-from seedream_assets.budget.rules import CapReached, book_cost
+from seedream_assets.budget.rules import Asked, CapReached, DearPrices, PriceSeen, book_cost, kind_of, learn, price_of
 from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.config.time_windows import utc_day
 from seedream_assets.errors import ObjectUnreadable

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from seedream_assets.budget.dataset_budget import DatasetBudget
-from seedream_assets.budget.prices import Asked, PriceSeen
-from seedream_assets.budget.rules import Booked, CapReached, Spending, book_cost
+from seedream_assets.budget.rules import Asked, Booked, CapReached, PriceSeen, Spending, book_cost
 from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.leonardo.generations import Cost
 

@@ -12,8 +12,7 @@ import click
 
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN, NOT_ALL_FINAL
 from seedream_assets.components.yaml_files import load_config
-from seedream_assets.ledger.adopt import adopt_generation, end_deleted, retract_adoption
-from seedream_assets.ledger.adoption_rules import ComparedField
+from seedream_assets.ledger.adopt import ComparedField, adopt_generation, end_deleted, retract_adoption
 from seedream_assets.ledger.by_hand import (
     NotByHand,
     OpenRequest,
@@ -24,8 +23,7 @@ from seedream_assets.ledger.by_hand import (
     show_request,
 )
 from seedream_assets.ledger.events import encode_event
-from seedream_assets.ledger.open_requests import OpenRequests
-from seedream_assets.ledger.state import LedgerEntry, RequestState
+from seedream_assets.ledger.state import LedgerEntry, OpenRequests, RequestState
 from seedream_assets.purchase.recollect import Recollection, find_short, recollect_images
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.object_store import ObjectStore

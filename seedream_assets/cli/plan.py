@@ -25,7 +25,7 @@ from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import PromptTableError, StoreError
 from seedream_assets.ledger.account import describe_another_account
-from seedream_assets.manifest.earlier_manifest import PREVIOUS, read_earlier
+from seedream_assets.manifest.stage import PREVIOUS, read_earlier
 from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.plan_diff import PlanDiff, diff_plan
 from seedream_assets.planning.quote import Quote

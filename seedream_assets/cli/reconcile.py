@@ -14,8 +14,7 @@ from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
 from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.redaction import shown
 from seedream_assets.errors import SeedreamError
-from seedream_assets.ledger.reconcile_rules import NotInLedger, Reconciliation
-from seedream_assets.purchase.reconcile import adopt_planned, reconcile
+from seedream_assets.purchase.reconcile import NotInLedger, Reconciliation, adopt_planned, reconcile
 
 DAYS = 7
 LONGEST_PROMPT = 60

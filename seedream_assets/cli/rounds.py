@@ -15,7 +15,7 @@ from seedream_assets.cli.terminal import ROWS_SHOWN, showing_progress, tell_rows
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import ConfigError, PartitionKeyError, SeedreamError, StoreRefused
-from seedream_assets.ledger.open_requests import OpenRequests
+from seedream_assets.ledger.state import OpenRequests
 from seedream_assets.manifest.stage import Outcome, assemble_dataset, measure_dataset
 from seedream_assets.planning.quote import Quote
 from seedream_assets.planning.quote_table import place_rows

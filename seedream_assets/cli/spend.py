@@ -10,10 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from seedream_assets.budget.history import read_history
-from seedream_assets.budget.statement import GROUPINGS, Bought, StillOpen, sum_spend
+from seedream_assets.budget.statement import GROUPINGS, Bought, StillOpen, read_history, sum_spend
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
-from seedream_assets.ledger.open_requests import OpenRequests
+from seedream_assets.ledger.state import OpenRequests
 from seedream_assets.resources import ImageStoreResource
 from seedream_assets.storage.open_store import refuse_missing
 

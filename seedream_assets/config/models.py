@@ -224,6 +224,8 @@ SEEDREAM_4_5 = replace(
 )
 
 MODELS: Mapping[str, ModelSpec] = MappingProxyType({model.name: model for model in (SEEDREAM_4_0, SEEDREAM_4_5)})
+# An image's number within its request is below this, whichever model it was bought from.
+LARGEST_REQUEST = max(int(model.quantity.high) for model in MODELS.values())
 # Pay-as-you-go rate; every published charge is a whole number of credits at it (inferred from seven bills, 2026-09).
 DOLLARS_PER_CREDIT = 0.001495
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from seedream_assets.budget.dataset_budget import DatasetBudget, told_by
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.models import MODELS, ModelCatalog, credits_for
+from seedream_assets.config.redaction import shown
 from seedream_assets.errors import ConfigError, LeonardoRefused
 from seedream_assets.ledger.account import is_known_account
-from seedream_assets.ledger.adoption_rules import ComparedField, compare_with_generation, why_not_the_same
-from seedream_assets.ledger.adoptions import claim_generation, free_generation
 from seedream_assets.ledger.by_hand import (
     LEASE_SECONDS,
     NotByHand,
@@ -38,21 +38,38 @@ from seedream_assets.ledger.events import (
     request_folder,
 )
 from seedream_assets.ledger.lease import is_gone
+from seedream_assets.ledger.recovery_rules import is_alike
 from seedream_assets.ledger.state import LedgerEntry, RequestState, in_force, owners_of
-from seedream_assets.ledger.store import Ledger, final_key
+from seedream_assets.ledger.store import Ledger, claim_generation, final_key, free_generation
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation
 from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
-OnCompared = Callable[[Sequence[ComparedField]], None]
 DELETED = "deleted in the account"
 RUN_ID = "adopt"
 # A generation can take a moment to be found.
 FOUND_AFTER_SECONDS = 60.0
 # Other generations of the store that are looked for, to see that the key is the right account's.
 MOST_WITNESSES = 5
+Likeness = Literal["same", "differs", "not told"]
+# A generation begins after its intent; its clock need not be the writer's. A submit is tried again for minutes.
+EARLIEST = timedelta(minutes=-5)
+LATEST = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedField:
+    """One thing that a request and a generation can be compared by, as texts that may be shown."""
+
+    name: str
+    request: str
+    generation: str
+    likeness: Likeness
+
+
+OnCompared = Callable[[Sequence[ComparedField]], None]
 
 
 def adopt_generation(
@@ -353,3 +370,59 @@ async def _all_keys(store: AsyncStore) -> list[EventKey]:
 
 async def _keys_of(store: AsyncStore, request_id: str) -> list[EventKey]:
     return [key for info in await store.list(request_folder(request_id)) if (key := EventKey.parse(info.key))]
+
+
+def compare_with_generation(intent: Intent, generation: Generation) -> tuple[ComparedField, ...]:
+    """Prompt, seed, size, time and images of a request and of a generation, side by side."""
+    size = None if None in (generation.width, generation.height) else (generation.width, generation.height)
+    return (
+        _field(
+            "prompt",
+            shown(intent.prompt),
+            shown(generation.prompt) if generation.prompt else None,
+            is_same=is_alike(intent.prompt, generation.prompt),
+        ),
+        _field("seed", str(intent.seed), _text(generation.seed), is_same=intent.seed == generation.seed),
+        _field(
+            "size",
+            f"{intent.width}x{intent.height}",
+            None if size is None else f"{size[0]}x{size[1]}",
+            is_same=size == (intent.width, intent.height),
+        ),
+        _field(
+            "time",
+            _moment(intent.at),
+            _moment(generation.created_at) if generation.created_at else None,
+            is_same=generation.created_at is not None and EARLIEST <= generation.created_at - intent.at <= LATEST,
+        ),
+        # Fewer are no difference: they may be late, or moderated.
+        _field(
+            "images",
+            str(intent.count),
+            str(len(generation.images)) if generation.images else None,
+            is_same=len(generation.images) <= intent.count,
+        ),
+    )
+
+
+def why_not_the_same(fields: Sequence[ComparedField]) -> str | None:
+    """What speaks against it; None where nothing does, and prompt or seed speaks for it."""
+    different = [field.name for field in fields if field.likeness == "differs"]
+    if different:
+        return f"{' and '.join(different)} differ" if len(different) > 1 else f"the {different[0]} differs"
+    if not any(field.name in ("prompt", "seed") and field.likeness == "same" for field in fields):
+        return "Leonardo tells neither its prompt nor its seed"
+    return None
+
+
+def _field(name: str, request: str, generation: str | None, *, is_same: bool) -> ComparedField:
+    likeness: Likeness = "not told" if generation is None else "same" if is_same else "differs"
+    return ComparedField(name=name, request=request, generation=generation or "not told", likeness=likeness)
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -14,9 +14,8 @@ from datetime import datetime, timedelta
 
 from seedream_assets.config.waiting import Clock, Sleep
 from seedream_assets.errors import LeonardoError
-from seedream_assets.ledger.adoptions import claim_generation
 from seedream_assets.ledger.events import Intent, Released, Submitted, id_in_key
-from seedream_assets.ledger.history import AccountHistory, HistoryRead
+from seedream_assets.ledger.history import AccountHistory, HistoryRead, LedgerReader, LedgerView
 from seedream_assets.ledger.lease import Lease, is_gone, look_at_lease, mark_as_gone
 from seedream_assets.ledger.recovery_rules import (
     CLOCK_SLACK,
@@ -31,8 +30,7 @@ from seedream_assets.ledger.recovery_rules import (
     quiet_seconds_needed,
 )
 from seedream_assets.ledger.state import LedgerEntry, RequestState
-from seedream_assets.ledger.store import Ledger
-from seedream_assets.ledger.view import LedgerReader, LedgerView
+from seedream_assets.ledger.store import Ledger, claim_generation
 from seedream_assets.purchase.run_report import format_seconds
 from seedream_assets.purchase.submit import AtStep, signed
 from seedream_assets.storage.async_store import AsyncStore

@@ -13,14 +13,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
+from seedream_assets.budget.repair import mend_budget_log, reservation_of
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import credits_for
 from seedream_assets.config.waiting import Sleep
-from seedream_assets.errors import DownloadError, LeonardoError, ObjectUnreadable, SeedreamError, StoreError
+from seedream_assets.errors import (
+    DownloadError,
+    LeonardoError,
+    ObjectNotFound,
+    ObjectUnreadable,
+    SeedreamError,
+    StoreError,
+)
 from seedream_assets.images.embed import as_it_stands
 from seedream_assets.images.embed_settings import open_marking
 from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS, inspect_image
@@ -49,8 +58,6 @@ from seedream_assets.leonardo.generations import Generation, GenerationStatus, o
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.leonardo.retry import repeat
-from seedream_assets.manifest.budget_mending import mend_budget_log, reservation_of
-from seedream_assets.manifest.set_aside import set_aside
 from seedream_assets.manifest.stage import assemble_dataset
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.planning.plan import read_plan
@@ -66,6 +73,7 @@ from seedream_assets.storage.parquet import iterate_rows
 AT_ONCE = 8
 LOST = ("missing", "torn", "wrong_size", "wrong_hash")
 _NO_KEY = "it needs the account: set LEONARDO_API_KEY"
+BROKEN_FOLDER = "broken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -529,3 +537,18 @@ class Mending:
 def _objects_of(image_id: str) -> str:
     """The beginning of an image's key, whatever its format."""
     return f"images/{image_id[:2]}/{image_id}."
+
+
+def set_aside(store: ObjectStore, key: str) -> None:
+    """Copy an object under `broken/`, create-only; nothing where there is none.
+
+    Raises:
+        StoreError: The copy could not be written; the object must stay as it is then.
+    """
+    try:
+        body = store.read(key)
+    except ObjectNotFound:
+        return
+    copy = f"{BROKEN_FOLDER}/{key}"
+    if not store.create(copy, body, content_type="application/octet-stream"):
+        store.create(f"{copy}.{sha256(body).hexdigest()[:12]}", body, content_type="application/octet-stream")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment, code_version
-from seedream_assets.errors import ObjectUnreadable
+from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.ledger.events import EventKey, FinalEvent
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import last_release, read_endings
@@ -23,9 +24,11 @@ from seedream_assets.manifest.build import (
     endings_in,
     endings_of,
     mark_rejected,
+    read_manifest,
 )
 from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.stage import load_kept_plan, load_manifest
+from seedream_assets.prompts.sources import fetch, find_sources
 from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.purchase.run_report import RunReport
 from seedream_assets.purchase.stage import load_report
@@ -33,6 +36,8 @@ from seedream_assets.quality.judge import Judgement
 from seedream_assets.quality.stage import judge_partition
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET, to_parquet
+
+PREVIOUS = "previous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,3 +232,29 @@ def _never_bought(
     if report is not None and report.stopped == "over_budget":
         return "over_budget", report.stop_reason or "over budget"
     return "pending", note or (report.stop_reason if report else None) or "not bought yet"
+
+
+def read_earlier(
+    against: str, config: DatasetConfig, partition: str, deployment: Deployment, *, base: Path
+) -> tuple[str, pd.DataFrame]:
+    """A manifest and its address.
+
+    Args:
+        against: `previous`, for the last manifest of the partition in the store; else a path, `s3://` or `https://`.
+        config, partition, deployment: What it is compared with.
+        base: The folder that a relative path starts from.
+
+    Raises:
+        StoreError: There is no such manifest, or it is none.
+        PromptTableError: The path or address leads to no file.
+    """
+    if against == PREVIOUS:
+        key = config.key("manifest", partition)
+        try:
+            return deployment.store.uri(key), read_manifest(deployment.store.read(key), key=deployment.store.uri(key))
+        except ObjectNotFound as error:
+            raise StoreError(
+                f"{config.name}, partition {partition}, has no manifest yet: everything in it is new"
+            ) from error
+    (source,) = find_sources(against, base=base, options=deployment.s3)
+    return source.uri, read_manifest(fetch(source), key=source.uri)

@@ -7,7 +7,7 @@ that wanted it: an image bought once can be in several datasets.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -27,13 +27,17 @@ from seedream_assets.ledger.events import (
     event_key,
     id_in_key,
 )
-from seedream_assets.ledger.recollection import with_recollected
-from seedream_assets.ledger.state import fold
+from seedream_assets.ledger.state import fold, with_recollected
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.manifest.build import MANIFEST_COLUMNS
 
 # How the bytes that were asked about stand to what is stored.
 Comparison = Literal["stored", "provider", "changed"]
+_COMPARISONS = {
+    "stored": "the bytes are those in the store",
+    "provider": "the bytes are those that the provider served, without this project's marks",
+    "changed": "the bytes differ from those in the store: the file was written anew or changed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,3 +268,62 @@ def compare(image: TracedImage, sha256: str) -> Comparison:
 def trace_as_json(trace: Trace) -> str:
     """The whole trace as one JSON object; times in ISO 8601."""
     return json.dumps(asdict(trace), default=lambda value: value.isoformat(), ensure_ascii=False)
+
+
+def trace_as_text(trace: Trace) -> str:
+    """One block per image."""
+    lines = [f"{trace.asked}: found by {trace.found_by} in {trace.store}"]
+    if trace.comparison is not None:
+        lines.append(_COMPARISONS[trace.comparison])
+    for image in trace.images:
+        lines += ["", *_of_image(image, trace.store)]
+    return "\n".join(lines)
+
+
+def _of_image(image: TracedImage, store: str) -> Iterator[str]:
+    yield f"image {image.image_id}: {image.status}" + (f", {image.reason}" if image.reason else "")
+    if image.object_key:
+        yield f"  file        {store}/{image.object_key}"
+        yield f"              {image.format}, {image.width_px}x{image.height_px}, {image.size_bytes} bytes, " + (
+            f"marked with {image.marks}" if image.marks else "not marked"
+        )
+        yield f"  sha256      {image.sha256}"
+        if image.source_sha256 != image.sha256:
+            yield f"              {image.source_sha256} as the provider served it"
+    yield f"  prompt      {' '.join(image.prompt.split())}"
+    yield (
+        f"  asked for   {image.model}, {image.width}x{image.height}, style {image.style}, "
+        f"prompt_enhance {image.prompt_enhance}, seed {image.seed}"
+    )
+    for reference in image.references:
+        yield "  reference   " + ", ".join(f"{name} {value}" for name, value in reference.items())
+    yield f"  request     {image.request_id}, sample {image.sample} of its spec"
+    if image.generation_id:
+        yield f"  generation  {image.generation_id}{_at(' submitted', image.submitted_at)}{_at(' ended', image.completed_at)}"
+    if image.cost_amount is not None:
+        yield f"  cost        {image.cost_amount:g} {image.cost_unit or ''}".rstrip() + (
+            f", quoted at {image.credits_quoted:g} credits" if image.credits_quoted is not None else ""
+        )
+    yield f"  run         {image.run_id}, for {image.bought_for}" + (
+        f", Dagster run {image.dagster_run_id}" if image.dagster_run_id else ""
+    )
+    for row in image.rows:
+        yield from _of_row(row)
+    if not image.rows:
+        yield "  datasets    none of the store's manifests holds it now"
+
+
+def _of_row(row: TracedRow) -> Iterator[str]:
+    yield f"  dataset     {row.dataset}, partition {row.partition}" + (", reused" if row.reused else "")
+    yield f"    row       {row.row_number}, prompt_id {row.prompt_id}" + (
+        " (" + ", ".join(f"{name}: {value}" for name, value in row.other_columns.items()) + ")"
+        if row.other_columns
+        else ""
+    )
+    if row.table_uri:
+        yield f"    table     {row.table_uri}, sha256 {row.table_sha256}"
+    yield f"    manifest  {row.manifest.key}, sha256 {row.manifest.sha256}{_at(', written', row.manifest.written_at)}"
+
+
+def _at(words: str, at: datetime | None) -> str:
+    return f"{words} {at.isoformat(timespec='seconds')}" if at else ""

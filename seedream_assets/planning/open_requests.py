@@ -10,8 +10,7 @@ import pandas as pd
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import ObjectNotFound, ObjectUnreadable
 from seedream_assets.ledger.events import Intent, request_folder
-from seedream_assets.ledger.open_requests import NONE_OPEN, OpenRequests
-from seedream_assets.ledger.state import RequestState
+from seedream_assets.ledger.state import NONE_OPEN, OpenRequests, RequestState
 from seedream_assets.ledger.store import read_event
 from seedream_assets.storage.object_store import ObjectStore
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from seedream_assets.budget.prices import DearPrices, dearest, kind_in
+from seedream_assets.budget.rules import DearPrices, dearest, kind_in
 from seedream_assets.config.models import ModelCatalog, ModelSpec, credits_for
 from seedream_assets.errors import PromptTableError
 from seedream_assets.ledger.state import LedgerEntry, RequestState

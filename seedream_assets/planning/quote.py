@@ -11,9 +11,8 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from seedream_assets.budget.prices import DearPrices, dearest, kind_of
-from seedream_assets.ledger.open_requests import NONE_OPEN, OpenRequests
-from seedream_assets.ledger.state import RequestState
+from seedream_assets.budget.rules import DearPrices, dearest, kind_of
+from seedream_assets.ledger.state import NONE_OPEN, OpenRequests, RequestState
 
 # No latency of Seedream is documented beyond "a few seconds"; the vendor's own recipe waits so long before it looks
 # (pages of 2026-10). Too long rather than too short, until this dataset has measured its own.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from seedream_assets.approval.rules import Gate
-from seedream_assets.budget.prices import ANSWERS_REMEMBERED
+from seedream_assets.budget.rules import ANSWERS_REMEMBERED
 from seedream_assets.config.models import DOLLARS_PER_CREDIT
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.planning.quote import Pace, Quote

@@ -17,16 +17,15 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.approval.store import keep_planned_sample, with_sample
-from seedream_assets.budget.prices import DearPrices
+from seedream_assets.budget.rules import DearPrices
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
-from seedream_assets.config.models import ModelCatalog
+from seedream_assets.config.models import LARGEST_REQUEST, ModelCatalog
 from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.ledger.events import Blocked, Completed, Failed, Intent, LedgerEvent, request_folder
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import final_key, read_event
 from seedream_assets.manifest.build import MANIFEST_COLUMNS, endings_in, read_manifest
-from seedream_assets.manifest.comparison import LARGEST_REQUEST
 from seedream_assets.planning.open_requests import open_in_plan
 from seedream_assets.planning.plan import (
     LATER_PLAN_COLUMNS,

@@ -30,8 +30,14 @@ from seedream_assets.ledger.events import (
     Recollected,
     request_folder,
 )
-from seedream_assets.ledger.recollection import late_images, missing_positions, request_in_intent
-from seedream_assets.ledger.state import LedgerEntry, RequestState, fold_all
+from seedream_assets.ledger.state import (
+    LedgerEntry,
+    RequestState,
+    fold_all,
+    late_images,
+    missing_positions,
+    request_in_intent,
+)
 from seedream_assets.ledger.store import Ledger, read_endings, read_events
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads

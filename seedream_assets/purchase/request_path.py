@@ -11,8 +11,8 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from seedream_assets.budget.prices import Asked, kind_of
 from seedream_assets.budget.reservations import Reservations
+from seedream_assets.budget.rules import Asked, kind_of
 from seedream_assets.errors import BalanceExhausted, SubmitMisdirected, SubmitUncertain
 from seedream_assets.ledger.events import Blocked, Released, Submitted
 from seedream_assets.ledger.lease import Lease, LeaseLapsed

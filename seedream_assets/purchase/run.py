@@ -16,8 +16,7 @@ from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.config.waiting import Clock, Sleep, running_seconds
 from seedream_assets.images.embed import Marking
-from seedream_assets.ledger.account import refuse_another_account
-from seedream_assets.ledger.account_rules import StoreAccount
+from seedream_assets.ledger.account import StoreAccount, refuse_another_account
 from seedream_assets.ledger.events import FinalEvent
 from seedream_assets.ledger.history import AccountHistory
 from seedream_assets.ledger.lease import Lease, is_gone

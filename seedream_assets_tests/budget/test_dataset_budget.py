@@ -17,7 +17,7 @@ from seedream_assets.budget.log import (
     encode_entry,
     read_budget,
 )
-from seedream_assets.budget.prices import Asked, DearPrice, PriceSeen
+from seedream_assets.budget.rules import Asked, DearPrice, PriceSeen
 from seedream_assets.ledger.events import Writer
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectInfo

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedream_assets.budget.prices import ANSWERS_REMEMBERED, Asked, PriceSeen, dearest, learn, price_of
+from seedream_assets.budget.rules import ANSWERS_REMEMBERED, Asked, PriceSeen, dearest, learn, price_of
 
 SQUARE, WIDE = "seedream-4.0 1024x1024", "seedream-4.0 2048x1024"
 

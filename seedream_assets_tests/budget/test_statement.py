@@ -7,7 +7,7 @@ import pytest
 
 from seedream_assets.budget.costs import QUOTED
 from seedream_assets.budget.statement import Bought, BoughtFor, StillOpen, day_of, sum_spend
-from seedream_assets.ledger.open_requests import OpenRequests
+from seedream_assets.ledger.state import OpenRequests
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ import pytest
 
 from seedream_assets.emulator.settings import DEMO_USER_ID
 from seedream_assets.errors import AnotherAccount, ObjectUnreadable
-from seedream_assets.ledger.account_rules import StoreAccount
+from seedream_assets.ledger.account import StoreAccount
 from seedream_assets.ledger.events import Intent
 from seedream_assets.ledger.store import read_event
 from seedream_assets_tests.purchase.desk import Desk, make_paid_requests

@@ -3,7 +3,7 @@
 import pytest
 
 from seedream_assets.errors import ObjectUnreadable
-from seedream_assets.ledger.account_rules import StoreAccount, decode_account
+from seedream_assets.ledger.account import StoreAccount, decode_account
 
 PRODUCTION = "https://cloud.leonardo.ai/api/rest"
 

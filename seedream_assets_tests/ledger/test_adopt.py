@@ -8,7 +8,7 @@ import pytest
 from seedream_assets.budget.log import read_budget
 from seedream_assets.errors import AnotherAccount
 from seedream_assets.images.embed import SOURCE_ENTRY
-from seedream_assets.ledger.account_rules import ACCOUNT_KEY
+from seedream_assets.ledger.account import ACCOUNT_KEY
 from seedream_assets.ledger.adopt import adopt_generation, end_deleted, retract_adoption
 from seedream_assets.ledger.by_hand import NotByHand, release_request, show_request
 from seedream_assets.ledger.events import Retracted, Submitted, encode_event, event_key

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from seedream_assets.errors import ObjectNotFound
-from seedream_assets.ledger.adoptions import claim_generation, free_generation
 from seedream_assets.ledger.events import EventKey
 from seedream_assets.ledger.state import in_force, owners_of
+from seedream_assets.ledger.store import claim_generation, free_generation
 
 WRONG, RIGHT = "a" * 64, "b" * 64
 GENERATION = "g-1"

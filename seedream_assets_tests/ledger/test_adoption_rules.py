@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from seedream_assets.ledger.adoption_rules import compare_with_generation, why_not_the_same
+from seedream_assets.ledger.adopt import compare_with_generation, why_not_the_same
 from seedream_assets_tests.support.builders import make_generation, make_intent
 
 INTENT = make_intent()

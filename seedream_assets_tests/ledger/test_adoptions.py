@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from seedream_assets.ledger.adoptions import claim_generation, free_generation
+from seedream_assets.ledger.store import claim_generation, free_generation
 from seedream_assets.storage.async_store import AsyncStore
 
 

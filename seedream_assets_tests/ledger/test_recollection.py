@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from seedream_assets.ledger.events import Blocked, Completed, Failed, LedgerImage, Recollected
-from seedream_assets.ledger.recollection import missing_positions, with_recollected
+from seedream_assets.ledger.state import missing_positions, with_recollected
 from seedream_assets.manifest.build import endings_of
 from seedream_assets_tests.support.builders import NOON, WRITER, make_paid_request
 from seedream_assets_tests.support.manifest_builders import make_completed, make_ended

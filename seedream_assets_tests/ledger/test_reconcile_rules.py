@@ -7,7 +7,9 @@ from decimal import Decimal
 import pytest
 
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.ledger.reconcile_rules import (
+from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
+from seedream_assets.leonardo.generations import GeneratedImage, GenerationStatus
+from seedream_assets.purchase.reconcile import (
     NotInAccount,
     NotInLedger,
     Planned,
@@ -16,8 +18,6 @@ from seedream_assets.ledger.reconcile_rules import (
     find_not_in_ledger,
     is_equal,
 )
-from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
-from seedream_assets.leonardo.generations import GeneratedImage, GenerationStatus
 from seedream_assets_tests.support.builders import NOON, make_generation, make_intent, make_paid_request
 
 MODELS = ModelCatalog()

@@ -15,8 +15,8 @@ from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.errors import ObjectUnreadable, StoreError
 from seedream_assets.ledger.by_hand import NotByHand, list_for_a_person, release_request, show_request
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.manifest.earlier_manifest import read_earlier
 from seedream_assets.manifest.find import trace_row
+from seedream_assets.manifest.stage import read_earlier
 from seedream_assets.manifest.verify import load_manifests, verify_images
 from seedream_assets.planning.stage import load_plan
 from seedream_assets.prompts.stage import load_snapshot

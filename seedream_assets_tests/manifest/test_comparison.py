@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from seedream_assets.config.models import LARGEST_REQUEST
 from seedream_assets.images.inspect import image_key, inspect_image
 from seedream_assets.leonardo.identity import image_id_for
-from seedream_assets.manifest.comparison import (
+from seedream_assets.manifest.verify import (
     EXPECTED_COLUMNS,
-    LARGEST_REQUEST,
     LedgerImages,
     WantedImages,
     compare_bytes,

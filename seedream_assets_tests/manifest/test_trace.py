@@ -7,9 +7,8 @@ import pytest
 
 from seedream_assets.ledger.events import Blocked, Completed, Failed, LedgerImage, Released, Submitted
 from seedream_assets.leonardo.identity import image_id_for
-from seedream_assets.manifest.trace import Trace, compare, trace_request
+from seedream_assets.manifest.trace import Trace, compare, trace_as_text, trace_request
 from seedream_assets.manifest.trace_prov import trace_as_prov
-from seedream_assets.manifest.trace_text import trace_as_text
 from seedream_assets_tests.support.builders import NOON, WRITER, make_intent, make_paid_request
 
 REQUEST = make_paid_request()

@@ -6,9 +6,8 @@ import pandas as pd
 import pytest
 
 from seedream_assets.approval.rules import NO_GATE, Approval, Gate, plan_to_approve
-from seedream_assets.budget.prices import DearPrice
-from seedream_assets.ledger.open_requests import NONE_OPEN, OpenRequests
-from seedream_assets.ledger.state import LedgerEntry, RequestState
+from seedream_assets.budget.rules import DearPrice
+from seedream_assets.ledger.state import NONE_OPEN, LedgerEntry, OpenRequests, RequestState
 from seedream_assets.planning.plan import reckon_with
 from seedream_assets.planning.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.planning.quote_table import Outlook, approval_rows, dollars_for, quote_rows

@@ -24,9 +24,9 @@ from seedream_assets.ledger.events import LedgerImage
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import GeneratedImage
 from seedream_assets.leonardo.retry import RetryPolicy
-from seedream_assets.manifest.comparison import LedgerImages, WantedImages, find_extra
 from seedream_assets.manifest.trace import Trace, TracedImage
 from seedream_assets.manifest.trace_prov import trace_as_prov
+from seedream_assets.manifest.verify import LedgerImages, WantedImages, find_extra
 from seedream_assets.purchase.byte_budget import ByteBudget
 from seedream_assets.purchase.delivery import Delivery
 from seedream_assets.storage.async_store import AsyncStore

@@ -13,12 +13,11 @@ from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.emulator.jobs import Job, Order
 from seedream_assets.errors import AnotherAccount, ConfigError
 from seedream_assets.ledger.events import Intent, Submitted
-from seedream_assets.ledger.reconcile_rules import Reconciliation
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.ledger.store import LedgerEntries, read_event
 from seedream_assets.planning.stage import load_plan, make_plan, write_plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
-from seedream_assets.purchase.reconcile import adopt_planned, reconcile
+from seedream_assets.purchase.reconcile import Reconciliation, adopt_planned, reconcile
 from seedream_assets_tests.purchase.desk import CREDITS, short_sleep
 from seedream_assets_tests.purchase.living_dataset import LivingDataset
 
