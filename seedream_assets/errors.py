@@ -18,7 +18,7 @@
     │   └── SubmitUncertain        a paid POST was sent and no answer says what became of it
     │       └── SubmitMisdirected    what answered is not Leonardo's API
     ├── DownloadError            an image could not be fetched, or what came is not the image
-    ├── MarkError                an image cannot carry its mark, or give it back; its bytes stay as they are
+    ├── EmbedError               metadata cannot be embedded in an image, or removed; its bytes stay as they are
     ├── StoreError               the object store failed
     │   ├── ObjectNotFound
     │   ├── ObjectUnreadable       one object is not what stands under its key; what hangs on it waits
@@ -160,8 +160,8 @@ class DownloadError(SeedreamError):
         self.may_retry = may_retry
 
 
-class MarkError(SeedreamError):
-    """An image cannot carry its mark, or the mark cannot be taken out. The image stays as it is, and is never lost."""
+class EmbedError(SeedreamError):
+    """Metadata cannot be embedded in an image, or removed from it. The image stays as it is, and is never lost."""
 
 
 class StoreError(SeedreamError):

@@ -1,4 +1,4 @@
-"""How a dataset's images are to be marked, as its owner declares it: frozen values, checked where they are built."""
+"""What is embedded in a dataset's images, as its owner declares it: frozen values, checked where they are built."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class C2paSigning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What is written into the images that a dataset buys. Images that others bought stay as they were marked then.
+    """What is written into the images that a dataset buys. Images that others bought stay as they are.
 
     Attributes:
         xmp: Write the IPTC properties and this project's ids as XMP.

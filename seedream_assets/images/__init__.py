@@ -1,1 +1,1 @@
-"""The bytes of an image: inspected, decoded, marked, signed."""
+"""The bytes of an image: inspected, decoded, given their metadata, signed."""

@@ -22,12 +22,12 @@ from typing import Any
 from PIL import Image
 
 from seedream_assets.config.provenance import C2paSigning
-from seedream_assets.errors import ConfigError, MarkError
+from seedream_assets.errors import ConfigError, EmbedError
 from seedream_assets.images.jpeg import JpegFile
 from seedream_assets.images.xmp import (
     GENERATED,
     GENERATED_FROM_REFERENCES,
-    Mark,
+    EmbeddedMetadata,
     has_credentials,
     parse_image,
     refuse_stated_length,
@@ -61,7 +61,7 @@ class ContentCredentials:
         certificates, private_key: PEM; the key is never shown.
         algorithm: As `C2paSigning`.
         timestamp_url: As `C2paSigning`.
-        software: Name and version of this package, as the manifest tells them.
+        software: Name and version of this package, as the manifest has them.
     """
 
     certificates: bytes = field(repr=False)
@@ -70,32 +70,32 @@ class ContentCredentials:
     timestamp_url: str | None
     software: Mapping[str, str]
 
-    def sign(self, body: bytes, mark: Mark, *, provider_bytes: bytes) -> bytes:
+    def sign(self, body: bytes, metadata: EmbeddedMetadata, *, provider_bytes: bytes) -> bytes:
         """The same image with a signed manifest. Every call gives other bytes: a manifest has a time and a new id.
 
         Args:
             body: With its XMP already; any later change would break the signature.
-            mark: What is asserted.
+            metadata: What is asserted.
             provider_bytes: As they came. Where the provider signed them, its manifest becomes the parent of ours.
 
         Raises:
-            MarkError: It could not be signed; `body` stays as good as it was.
+            EmbedError: It could not be signed; `body` stays as good as it was.
         """
         unsigned = parse_image(body).without_credentials() if has_credentials(provider_bytes) else parse_image(body)
         if isinstance(unsigned, JpegFile):
             refuse_stated_length(unsigned.xmp)
-        signed = self._signed(unsigned.to_bytes(), mark, provider_bytes)
+        signed = self._signed(unsigned.to_bytes(), metadata, provider_bytes)
         if not isinstance(unsigned, JpegFile) or not unsigned.holds_several:
             return signed
         # Of a JPEG that holds several pictures the manifest lengthens the first one, and their index would be wrong. How
         # much is known now: the index is put right before it is signed over, and looked at in what came out.
         as_signed = unsigned.index_for(JpegFile.parse(signed))
-        signed_again = self._signed(as_signed.to_bytes(), mark, provider_bytes)
+        signed_again = self._signed(as_signed.to_bytes(), metadata, provider_bytes)
         if not JpegFile.parse(signed_again).holds_the_pictures_of(unsigned):
-            raise MarkError("it could not be signed so that all of its pictures are found")
+            raise EmbedError("it could not be signed so that all of its pictures are found")
         return signed_again
 
-    def _signed(self, unsigned: bytes, mark: Mark, provider_bytes: bytes) -> bytes:
+    def _signed(self, unsigned: bytes, metadata: EmbeddedMetadata, provider_bytes: bytes) -> bytes:
         import c2pa
 
         signed = io.BytesIO()
@@ -103,7 +103,7 @@ class ContentCredentials:
         try:
             with (
                 c2pa.Context.from_dict(_SETTINGS) as context,
-                c2pa.Builder(self._manifest(mark, is_signed_already), context=context) as builder,
+                c2pa.Builder(self._manifest(metadata, is_signed_already), context=context) as builder,
                 self._signer() as signer,
             ):
                 if is_signed_already:
@@ -112,7 +112,7 @@ class ContentCredentials:
                     builder.add_ingredient(json.dumps(parent), _format_of(provider_bytes), io.BytesIO(provider_bytes))
                 builder.sign(signer, _format_of(unsigned), io.BytesIO(unsigned), signed)
         except (c2pa.C2paError, ValueError) as error:
-            raise MarkError(f"it could not be signed: {error}") from error
+            raise EmbedError(f"it could not be signed: {error}") from error
         return signed.getvalue()
 
     def _signer(self) -> Any:
@@ -126,26 +126,26 @@ class ContentCredentials:
         )
         return c2pa.Signer.from_info(info)
 
-    def _manifest(self, mark: Mark, is_signed_already: bool) -> str:
-        source_type = GENERATED_FROM_REFERENCES if mark.from_references else GENERATED
-        agent = {"name": f"{mark.model} via Leonardo.ai"}
-        when = {"when": mark.created_at.astimezone(UTC).isoformat()} if mark.created_at else {}
+    def _manifest(self, metadata: EmbeddedMetadata, is_signed_already: bool) -> str:
+        source_type = GENERATED_FROM_REFERENCES if metadata.from_references else GENERATED
+        agent = {"name": f"{metadata.model} via Leonardo.ai"}
+        when = {"when": metadata.created_at.astimezone(UTC).isoformat()} if metadata.created_at else {}
         created = {"action": "c2pa.created", "digitalSourceType": source_type, "softwareAgent": agent, **when}
         # What the provider signed was created there, and says so in its own manifest.
         edited = {"action": "c2pa.edited.metadata", "softwareAgent": dict(self.software)}
         facts = {
-            "image_id": mark.image_id,
-            "request_id": mark.request_id,
-            "generation_id": mark.generation_id,
-            "spec_id": mark.spec_id,
-            "sample": mark.sample,
-            "prompt_sha256": mark.prompt_sha256,
-            "source_sha256": mark.source_sha256,
+            "image_id": metadata.image_id,
+            "request_id": metadata.request_id,
+            "generation_id": metadata.generation_id,
+            "spec_id": metadata.spec_id,
+            "sample": metadata.sample,
+            "prompt_sha256": metadata.prompt_sha256,
+            "source_sha256": metadata.source_sha256,
         }
         actions = [edited] if is_signed_already else [created]
         manifest = {
             "claim_generator_info": [dict(self.software)],
-            "title": mark.image_id,
+            "title": metadata.image_id,
             "assertions": [
                 {"label": "c2pa.actions.v2", "data": {"actions": actions}},
                 {"label": OWN_ASSERTION, "data": facts},
@@ -177,7 +177,7 @@ def open_credentials(signing: C2paSigning, *, base: PurePath, version: str) -> C
     Image.new("RGB", (1, 1)).save(pixel, "PNG")
     try:
         _refuse_invalid(credentials.sign(pixel.getvalue(), _TRIAL, provider_bytes=pixel.getvalue()))
-    except MarkError as error:
+    except EmbedError as error:
         raise ConfigError(
             f"provenance.c2pa: a trial image was not signed; {error}. Certificate chain and private key are PEM, belong "
             f"together, and the key is one for {signing.algorithm}"
@@ -195,11 +195,11 @@ def _refuse_invalid(signed: bytes) -> None:
     ):
         found = json.loads(reader.json())
     if found.get("validation_state") not in ("Valid", "Trusted"):
-        told = [status.get("explanation") or status["code"] for status in found.get("validation_status", ())]
-        raise MarkError("its signature is not valid: " + "; ".join(told))
+        reasons = [status.get("explanation") or status["code"] for status in found.get("validation_status", ())]
+        raise EmbedError("its signature is not valid: " + "; ".join(reasons))
 
 
-_TRIAL = Mark(
+_TRIAL = EmbeddedMetadata(
     image_id="trial",
     request_id="trial",
     spec_id="trial",
@@ -235,5 +235,5 @@ def _read(path: str, base: PurePath, name: str) -> bytes:
 def _format_of(body: bytes) -> str:
     found = next((content_type for begins, content_type in _FORMATS.items() if body.startswith(begins)), None)
     if found is None:
-        raise MarkError("only JPEG, PNG and WebP are signed")
+        raise EmbedError("only JPEG, PNG and WebP are signed")
     return found

@@ -1,8 +1,8 @@
 """From the provider's bytes to the bytes that are stored: XMP first, the signature last. No pixel is touched.
 
-An image that cannot be marked is stored as it came, with the reason beside it: what is paid for is never lost to its
-mark. Nothing here is of the moment of writing, so that a run after a crash makes the same bytes again; a signature is
-(`images.c2pa`), and so what stands already is recognised by the hash of the provider's bytes.
+An image that cannot take metadata is stored as it came, with the reason beside it, so that no paid image is lost. Nothing
+here depends on the moment of writing: a run after a crash makes the same bytes again. A signature (`images.c2pa`) does
+depend on it, and so an image that is stored already is recognised by the hash of the provider's bytes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from hashlib import sha256
 from types import MappingProxyType
 
 from seedream_assets.config.provenance import Provenance
-from seedream_assets.errors import MarkError
+from seedream_assets.errors import EmbedError
 from seedream_assets.images.c2pa import ContentCredentials
 from seedream_assets.images.inspect import ImageFacts
-from seedream_assets.images.xmp import Mark, has_credentials, mark_image, read_mark
+from seedream_assets.images.xmp import EmbeddedMetadata, embed_metadata, has_credentials, read_metadata
 from seedream_assets.leonardo.generations import GeneratedImage, Generation
 from seedream_assets.leonardo.requests import GenerationRequest
 
@@ -28,14 +28,14 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MarkedImage:
+class PreparedImage:
     """An image as it is to be stored, or stands stored.
 
     Attributes:
         facts: Of `body`.
         source_sha256: Of the bytes as the provider served them.
-        marks: `xmp`, `c2pa`, `xmp+c2pa`; None where it carries none.
-        unmarked: Why it does not carry every mark that was asked for.
+        marks: The metadata embedded in it: `xmp`, `c2pa`, `xmp+c2pa`; None where there is none.
+        unmarked: Why not all that was asked for is embedded.
     """
 
     body: bytes
@@ -46,8 +46,8 @@ class MarkedImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marking:
-    """How one dataset marks what it buys.
+class Embedding:
+    """What one dataset embeds into the images that it buys.
 
     Attributes:
         provenance: What its owner declared.
@@ -59,7 +59,7 @@ class Marking:
     writers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     credentials: ContentCredentials | None = None
 
-    def mark(
+    def embed(
         self,
         body: bytes,
         facts: ImageFacts,
@@ -69,45 +69,45 @@ class Marking:
         request: GenerationRequest,
         generation: Generation,
         image: GeneratedImage,
-    ) -> MarkedImage:
+    ) -> PreparedImage:
         """The bytes to store for a delivered image. Blocks: hashes, and signs where that is asked for."""
-        mark = self._mark_of(facts, image_id, position, request, generation, image)
-        marked, reasons = body, []
-        for step in self._steps(mark, body):
+        metadata = self._metadata_of(facts, image_id, position, request, generation, image)
+        embedded, reasons = body, []
+        for step in self._steps(metadata, body):
             try:
-                marked = step(marked)
-            except MarkError as error:
+                embedded = step(embedded)
+            except EmbedError as error:
                 reasons.append(str(error))
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not keep a paid image from being stored
                 reasons.append(f"unexpected {type(error).__name__}: {error}")
-                _LOG.debug("marking image %s", image_id, exc_info=error)
+                _LOG.debug("embedding metadata into image %s", image_id, exc_info=error)
         if reasons:
-            _LOG.warning("image %s is stored without every mark: %s", image_id, "; ".join(reasons))
-        return MarkedImage(
-            body=marked,
-            facts=_facts_of(marked, facts) if marked is not body else facts,
+            _LOG.warning("image %s is stored without all of its metadata: %s", image_id, "; ".join(reasons))
+        return PreparedImage(
+            body=embedded,
+            facts=_facts_of(embedded, facts) if embedded is not body else facts,
             source_sha256=facts.sha256,
-            marks=marks_in(marked),
+            marks=embedded_in(embedded),
             unmarked="; ".join(reasons) or None,
         )
 
-    def _steps(self, mark: Mark, body: bytes) -> Iterator[Callable[[bytes], bytes]]:
+    def _steps(self, metadata: EmbeddedMetadata, body: bytes) -> Iterator[Callable[[bytes], bytes]]:
         """XMP first, the signature last: any change after it breaks it."""
         credentials = self.credentials
         if self.provenance.xmp:
-            yield lambda before: self._with_xmp(before, mark)
+            yield lambda before: self._with_xmp(before, metadata)
         if credentials is not None:
-            yield lambda before: credentials.sign(before, mark, provider_bytes=body)
+            yield lambda before: credentials.sign(before, metadata, provider_bytes=body)
 
-    def _with_xmp(self, body: bytes, mark: Mark) -> bytes:
+    def _with_xmp(self, body: bytes, metadata: EmbeddedMetadata) -> bytes:
         if self.credentials is None and has_credentials(body):
-            raise MarkError(
-                "the provider has signed it, and any change would break that signature; with provenance.c2pa it is "
-                "marked, and signed again with the provider's manifest kept as its parent"
+            raise EmbedError(
+                "the provider has signed it, and any change would break that signature; with provenance.c2pa the "
+                "metadata is embedded, and it is signed again with the provider's manifest kept as its parent"
             )
-        return mark_image(body, mark)
+        return embed_metadata(body, metadata)
 
-    def _mark_of(
+    def _metadata_of(
         self,
         facts: ImageFacts,
         image_id: str,
@@ -115,9 +115,9 @@ class Marking:
         request: GenerationRequest,
         generation: Generation,
         image: GeneratedImage,
-    ) -> Mark:
+    ) -> EmbeddedMetadata:
         spec = request.spec
-        return Mark(
+        return EmbeddedMetadata(
             image_id=image_id,
             request_id=request.request_id,
             spec_id=spec.spec_id,
@@ -135,19 +135,21 @@ class Marking:
         )
 
 
-def as_it_stands(body: bytes, facts: ImageFacts, metadata: Mapping[str, str]) -> MarkedImage:
-    """An image that an earlier run stored, by its own mark, else by what was noted with it."""
-    ids = read_mark(body)
-    told = ids.source_sha256 if ids else metadata.get(SOURCE_ENTRY)
-    return MarkedImage(body=body, facts=facts, source_sha256=told or facts.sha256, marks=marks_in(body))
+def as_it_stands(body: bytes, facts: ImageFacts, metadata: Mapping[str, str]) -> PreparedImage:
+    """An image that an earlier run stored, described by its embedded metadata, else by the object's metadata."""
+    ids = read_metadata(body)
+    noted = ids.source_sha256 if ids else metadata.get(SOURCE_ENTRY)
+    return PreparedImage(body=body, facts=facts, source_sha256=noted or facts.sha256, marks=embedded_in(body))
 
 
-def marks_in(body: bytes) -> str | None:
-    """The marks that an image carries."""
-    found = [name for name, is_there in ((XMP, read_mark(body) is not None), (C2PA, has_credentials(body))) if is_there]
+def embedded_in(body: bytes) -> str | None:
+    """The kinds of metadata embedded in an image, as `PreparedImage.marks` has them."""
+    found = [
+        name for name, is_there in ((XMP, read_metadata(body) is not None), (C2PA, has_credentials(body))) if is_there
+    ]
     return "+".join(found) or None
 
 
 def _facts_of(body: bytes, before: ImageFacts) -> ImageFacts:
-    """A mark changes neither format nor pixels, so nothing is decoded again."""
+    """Embedding changes neither format nor pixels, so nothing is decoded again."""
     return replace(before, size_bytes=len(body), sha256=sha256(body).hexdigest())

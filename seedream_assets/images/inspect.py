@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from seedream_assets.config.image_formats import ALIASES, CONTENT_TYPES, EXTENSIONS
-from seedream_assets.errors import DownloadError, MarkError
+from seedream_assets.errors import DownloadError, EmbedError
 from seedream_assets.images.jpeg import JpegFile
 from seedream_assets.images.png import PNG_SIGNATURE, PngFile
 from seedream_assets.images.webp import WebpFile
@@ -90,9 +90,9 @@ def inspect_image(body: bytes, *, largest_pixels: int, end_may_lack: bool = Fals
 
 
 def _has_whole_picture(body: bytes, image_format: str, picture_at: int) -> bool:
-    """Whether a picture that decodes is all there, by the mark behind it, where the decoder does not need one.
+    """Whether a picture that decodes is all there, by the end marker behind it, where the decoder does not need one.
 
-    In a JPEG's scan a byte FF is followed by 00, and in JPEG 2000 by no more than 8F, so that FFD9 is the mark. Looked for
+    In a JPEG's scan a byte FF is followed by 00, and in JPEG 2000 by no more than 8F, so that FFD9 is the end. Looked for
     from the end, where it is in a whole file. What follows it is nobody's business.
     """
     if image_format == "JPEG":
@@ -128,7 +128,7 @@ def _has_end(body: bytes, image_format: str) -> bool:
 def _taken_apart(body: bytes) -> JpegFile | None:
     try:
         return JpegFile.parse(body)
-    except MarkError:
+    except EmbedError:
         return None
 
 
@@ -170,7 +170,7 @@ _TILE_SIDES = (322, 323)
 
 @contextmanager
 def opened_image(body: bytes, *, largest_pixels: int = LARGEST_DECODED_PIXELS) -> Iterator[ImageFile.ImageFile]:
-    """An image whose header was read; its first picture where it holds several. What fails inside is told the same way.
+    """An image whose header was read; its first picture where it holds several. What fails inside is raised the same way.
 
     Args:
         body: The bytes as they came.
@@ -313,6 +313,6 @@ def _picture_alone(body: bytes) -> bytes | None:
             return JpegFile.parse(body).picture_alone()
         if body.startswith(b"RIFF") and body[8:12] == b"WEBP":
             return WebpFile.picture_alone(body)
-    except MarkError:
+    except EmbedError:
         pass
     return None

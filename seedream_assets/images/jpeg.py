@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from seedream_assets.errors import MarkError
+from seedream_assets.errors import EmbedError
 
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\x00"
 _EXIF_HEADER = b"Exif\x00"
@@ -25,7 +25,7 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 # A segment's two length bytes count themselves.
 LONGEST_PAYLOAD = 0xFFFF - 2
 # ISO/IEC 19566-5: a JUMBF box in APP11 begins "JP", box instance, packet number, box length, "jumb"; its description
-# box tells by a UUID whose it is. This one is C2PA's.
+# box says by a UUID whose it is. This one is C2PA's.
 _C2PA_UUID = b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"
 
 
@@ -64,10 +64,10 @@ class JpegFile:
         """Take a file apart.
 
         Raises:
-            MarkError: Its segments do not add up.
+            EmbedError: Its segments do not add up.
         """
         if body[:2] != b"\xff\xd8":
-            raise MarkError("the JPEG does not begin as one")
+            raise EmbedError("the JPEG does not begin as one")
         segments: list[_Segment] = []
         whole = memoryview(body)
         at = 2
@@ -76,7 +76,7 @@ class JpegFile:
             while body[at : at + 1] == b"\xff":
                 at += 1
             if at == start or body[at : at + 1] in (b"", b"\x00"):
-                raise MarkError(f"the JPEG has no marker at byte {start}")
+                raise EmbedError(f"the JPEG has no marker at byte {start}")
             marker = body[at]
             at += 1
             if marker in (_START_OF_SCAN, _END_OF_IMAGE):
@@ -86,7 +86,7 @@ class JpegFile:
                 continue
             length = int.from_bytes(body[at : at + 2], "big")
             if length < 2 or at + length > len(body):
-                raise MarkError(f"the JPEG's segment at byte {start} is longer than the file")
+                raise EmbedError(f"the JPEG's segment at byte {start} is longer than the file")
             segments.append(_Segment(marker, whole[start : at + length], at + 2 - start))
             at += length
 
@@ -100,11 +100,11 @@ class JpegFile:
         """The same file with this packet: in the place of the one it has, else after JFIF's and Exif's segments.
 
         Raises:
-            MarkError: The packet does not fit into a segment.
+            EmbedError: The packet does not fit into a segment.
         """
         payload = XMP_HEADER + packet
         if len(payload) > LONGEST_PAYLOAD:
-            raise MarkError(f"the XMP takes {len(payload)} bytes, and a JPEG segment holds {LONGEST_PAYLOAD}")
+            raise EmbedError(f"the XMP takes {len(payload)} bytes, and a JPEG segment holds {LONGEST_PAYLOAD}")
         length = (len(payload) + 2).to_bytes(2, "big")
         segment = _Segment(_APP1, memoryview(b"\xff\xe1" + length + payload), 4)
         at = self._xmp_at()
@@ -141,7 +141,7 @@ class JpegFile:
         """The file, byte for byte as it was taken apart where nothing was changed.
 
         Raises:
-            MarkError: It was changed, and holds several pictures of which not all are where its index says.
+            EmbedError: It was changed, and holds several pictures of which not all are where its index says.
         """
         return b"".join((b"\xff\xd8", *(segment.raw for segment in self._reindexed()), self.rest))
 
@@ -164,14 +164,14 @@ class JpegFile:
         """The same file with the index that is right in `other`: this file with more put before its picture.
 
         Raises:
-            MarkError: As `to_bytes`.
+            EmbedError: As `to_bytes`.
         """
         self._refuse_fault()
         if self.index is None:
             return self
         at, theirs = _index_at(self.segments), _index_at(other.segments)
         if at is None or theirs is None:
-            raise MarkError("the JPEG's index of pictures was lost")
+            raise EmbedError("the JPEG's index of pictures was lost")
         moved = self.index.moved(other.picture_at - self.picture_at)
         segment = _with_index(self.segments[at], moved, start=_start_of(other.segments, theirs))
         return replace(self, segments=(*self.segments[:at], segment, *self.segments[at + 1 :]), index=None)
@@ -189,10 +189,10 @@ class JpegFile:
 
     def _refuse_fault(self) -> None:
         if self.index_fault is not None:
-            raise MarkError(self.index_fault)
+            raise EmbedError(self.index_fault)
 
     def candidates(self) -> Iterator[bytes]:
-        """What the file may have been before a mark was put into it."""
+        """What the file may have been before metadata was put into it."""
         yield self.to_bytes()
 
     def _xmp_at(self) -> int | None:
@@ -230,7 +230,7 @@ def _read_index(
     try:
         index = PictureIndex.parse(bytes(segments[at].raw[begins:]), tiff_at=_start_of(segments, at) + begins)
         index.refuse_unless_fits(body, behind=picture_at)
-    except MarkError as error:
+    except EmbedError as error:
         return index, str(error)
     return index, None
 
@@ -269,7 +269,7 @@ _LARGEST_NUMBER = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture as the index tells it: where in the file it begins, and how many bytes it has."""
+    """One picture as the index has it: where in the file it begins, and how many bytes it has."""
 
     start: int
     size_bytes: int
@@ -303,18 +303,18 @@ class PictureIndex:
             tiff_at: Where in the file it begins.
 
         Raises:
-            MarkError: It cannot be read.
+            EmbedError: It cannot be read.
         """
         order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
         if order is None:
-            raise MarkError("the JPEG's index of pictures does not begin as one")
+            raise EmbedError("the JPEG's index of pictures does not begin as one")
         try:
             entries_at, size = _find_entries(tiff, order)
             entries = list(struct.iter_unpack(f"{order}LLLHH", tiff[entries_at : entries_at + size]))
         except struct.error as error:
-            raise MarkError("the JPEG's index of pictures is cut") from error
+            raise EmbedError("the JPEG's index of pictures is cut") from error
         if not entries or entries[0][2]:
-            raise MarkError("the JPEG's index of pictures does not begin with the first")
+            raise EmbedError("the JPEG's index of pictures does not begin with the first")
         starts = [0, *(tiff_at + offset for _, _, offset, _, _ in entries[1:])]
         pictures = tuple(Picture(start, entry[1]) for start, entry in zip(starts, entries, strict=True))
         return cls(order, entries_at, pictures)
@@ -327,13 +327,13 @@ class PictureIndex:
             behind: Where the first picture's own data begin: the others stand behind that.
 
         Raises:
-            MarkError: A picture that it names is not there.
+            EmbedError: A picture that it names is not there.
         """
         if self.pictures[0].end > len(body):
-            raise MarkError("the JPEG's index of pictures names more than the file holds")
+            raise EmbedError("the JPEG's index of pictures names more than the file holds")
         for picture in self.pictures[1:]:
             if picture.start < behind or picture.end > len(body) or body[picture.start :][:2] != b"\xff\xd8":
-                raise MarkError(f"the JPEG's index names a picture at byte {picture.start} that is not there")
+                raise EmbedError(f"the JPEG's index names a picture at byte {picture.start} that is not there")
 
     def moved(self, grown: int) -> PictureIndex:
         """The index once the first picture has grown by this many bytes before its data."""
@@ -348,13 +348,13 @@ class PictureIndex:
         """The TIFF with these pictures, in a file where it begins at `tiff_at`; nothing else in it changes.
 
         Raises:
-            MarkError: A number does not fit.
+            EmbedError: A number does not fit.
         """
         changed = bytearray(tiff)
         for number, picture in enumerate(self.pictures):
             offset = picture.start - tiff_at if number else 0
             if not 0 <= offset <= _LARGEST_NUMBER or not 0 <= picture.size_bytes <= _LARGEST_NUMBER:
-                raise MarkError("the JPEG's index of pictures cannot name where they would be")
+                raise EmbedError("the JPEG's index of pictures cannot name where they would be")
             at = self.entries_at + number * _ENTRY_BYTES
             struct.pack_into(f"{self.order}LL", changed, at + 4, picture.size_bytes, offset)
         return bytes(changed)
@@ -368,6 +368,6 @@ def _find_entries(tiff: bytes, order: str) -> tuple[int, int]:
         tag, kind, size, at = struct.unpack_from(f"{order}HHLL", tiff, directory + 2 + 12 * number)
         if tag == _ENTRIES:
             if kind != _UNDEFINED or size % _ENTRY_BYTES or at + size > len(tiff):
-                raise MarkError("the JPEG's index of pictures is cut")
+                raise EmbedError("the JPEG's index of pictures is cut")
             return at, size
-    raise MarkError("the JPEG's index of pictures names none")
+    raise EmbedError("the JPEG's index of pictures names none")

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from seedream_assets.errors import MarkError
+from seedream_assets.errors import EmbedError
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
@@ -37,10 +37,10 @@ class PngFile:
         Behind the picture's data it may end anywhere: what is left of the last chunk is what follows.
 
         Raises:
-            MarkError: Its chunks do not add up.
+            EmbedError: Its chunks do not add up.
         """
         if body[:8] != PNG_SIGNATURE:
-            raise MarkError("the PNG does not begin as one")
+            raise EmbedError("the PNG does not begin as one")
         whole, at = memoryview(body), 8
         chunks: list[memoryview] = []
         while True:
@@ -48,10 +48,10 @@ class PngFile:
             if end > len(body):
                 if body[at + 4 : at + 8] != b"IDAT" and any(_kind(chunk) == b"IDAT" for chunk in chunks):
                     return cls(tuple(chunks), whole[at:])
-                raise MarkError(f"the PNG's chunk at byte {at} is longer than the file")
+                raise EmbedError(f"the PNG's chunk at byte {at} is longer than the file")
             chunks.append(whole[at:end])
             if _kind(chunks[0]) != b"IHDR":
-                raise MarkError("the PNG does not begin with its header")
+                raise EmbedError("the PNG does not begin with its header")
             at = end
             if _kind(chunks[-1]) == b"IEND":
                 return cls(tuple(chunks), whole[at:])
@@ -80,7 +80,7 @@ class PngFile:
         """The XMP packet; None where there is none.
 
         Raises:
-            MarkError: It cannot be unpacked.
+            EmbedError: It cannot be unpacked.
         """
         at = self._xmp_at()
         if at is None:
@@ -125,7 +125,7 @@ class PngFile:
         return b"".join((PNG_SIGNATURE, *self.chunks, self.rest))
 
     def candidates(self) -> Iterator[bytes]:
-        """What the file may have been before a mark was put into it: sound, with broken notes, or without an end."""
+        """What the file may have been before metadata was put into it: sound, with broken notes, or without an end."""
         yield self.to_bytes()
         if any(_kind(chunk) == _WRAPPER for chunk in self.chunks):
             chunks = tuple(chunk[8:-4] if _kind(chunk) == _WRAPPER else chunk for chunk in self.chunks)
@@ -173,7 +173,7 @@ def _parts(chunk: memoryview) -> tuple[bytes, bool, bytes]:
     words = content[2:].split(b"\x00", 2)
     # It is the one chunk that is written anew, and a wrong checksum would come back right.
     if len(content) < 4 or len(words) != 3 or chunk != _chunk(_kind(chunk), bytes(chunk[8:-4])):
-        raise MarkError("the PNG's own XMP chunk is broken")
+        raise EmbedError("the PNG's own XMP chunk is broken")
     return words[0] + b"\x00" + words[1] + b"\x00", content[0] == 1, words[2]
 
 
@@ -182,7 +182,7 @@ def _unpacked(text: bytes) -> bytes:
     try:
         packet = unpacking.decompress(text, LONGEST_PACKET)
     except zlib.error as error:
-        raise MarkError("the PNG's own XMP cannot be unpacked") from error
+        raise EmbedError("the PNG's own XMP cannot be unpacked") from error
     if not unpacking.eof:
-        raise MarkError(f"the PNG's own XMP is cut, or longer than {LONGEST_PACKET} bytes")
+        raise EmbedError(f"the PNG's own XMP is cut, or longer than {LONGEST_PACKET} bytes")
     return packet

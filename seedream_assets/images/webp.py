@@ -1,7 +1,7 @@
 """A WebP as its chunks: where XMP goes in and comes out. WebP container specification, RFC 9649.
 
 A simple file, with one `VP8 ` or `VP8L` chunk and nothing else, has no place for XMP: it becomes an extended one, with
-a `VP8X` chunk before the picture that tells the canvas and whether there is alpha. Nothing is copied until a file is
+a `VP8X` chunk before the picture that holds the canvas and whether there is alpha. Nothing is copied until a file is
 put together.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from seedream_assets.errors import MarkError
+from seedream_assets.errors import EmbedError
 
 _HAS_XMP, _HAS_ALPHA = 0x04, 0x10
 _PICTURES = (b"VP8 ", b"VP8L")
@@ -33,23 +33,23 @@ class WebpFile:
         """Take a file apart.
 
         Raises:
-            MarkError: Its chunks do not add up.
+            EmbedError: Its chunks do not add up.
         """
         end = 8 + int.from_bytes(body[4:8], "little")
         if body[:4] != b"RIFF" or body[8:12] != b"WEBP":
-            raise MarkError("the WebP does not begin as one")
+            raise EmbedError("the WebP does not begin as one")
         if end > len(body) or end % 2:
-            raise MarkError("the WebP's length is not that of the file")
+            raise EmbedError("the WebP's length is not that of the file")
         whole, chunks, at = memoryview(body), [], 12
         while at < end:
             size = int.from_bytes(body[at + 4 : at + 8], "little")
             following = at + 8 + size + size % 2
             if at + 8 > end or following > end:
-                raise MarkError(f"the WebP's chunk at byte {at} is longer than the file")
+                raise EmbedError(f"the WebP's chunk at byte {at} is longer than the file")
             chunks.append(whole[at:following])
             at = following
         if not chunks:
-            raise MarkError("the WebP holds no picture")
+            raise EmbedError("the WebP holds no picture")
         return cls(tuple(chunks), whole[end:])
 
     @staticmethod
@@ -80,7 +80,7 @@ class WebpFile:
         """The same file, extended, with this packet: in the place of the one it has, else after picture and Exif.
 
         Raises:
-            MarkError: The picture's header cannot be read.
+            EmbedError: The picture's header cannot be read.
         """
         chunk = _chunk(_XMP, packet)
         extended = self._extended().chunks
@@ -111,11 +111,11 @@ class WebpFile:
         """The file, byte for byte as it was taken apart where nothing was changed."""
         size = len(b"WEBP") + sum(map(len, self.chunks))
         if size > _LARGEST_RIFF:
-            raise MarkError("the WebP would become larger than one can be")
+            raise EmbedError("the WebP would become larger than one can be")
         return b"".join((b"RIFF", size.to_bytes(4, "little"), b"WEBP", *self.chunks, self.rest))
 
     def candidates(self) -> Iterator[bytes]:
-        """What the file may have been before a mark was put into it: extended already, or simple."""
+        """What the file may have been before metadata was put into it: extended already, or simple."""
         yield self.to_bytes()
         if _kind(self.chunks[0]) == b"VP8X":
             yield replace(self, chunks=self.chunks[1:]).to_bytes()
@@ -126,7 +126,7 @@ class WebpFile:
         first = self.chunks[0]
         if _kind(first) == b"VP8X":
             if len(first) < 18:
-                raise MarkError("the WebP's extended header is cut")
+                raise EmbedError("the WebP's extended header is cut")
             return self
         width, height, has_alpha = _canvas(first)
         flags = bytes([_HAS_ALPHA if has_alpha else 0, 0, 0, 0])
@@ -159,7 +159,7 @@ def _canvas(picture: memoryview) -> tuple[int, int, bool]:
         bits = int.from_bytes(head[1:5], "little")
         width, height, has_alpha = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1)
     else:
-        raise MarkError("the WebP's picture has no header that is known")
+        raise EmbedError("the WebP's picture has no header that is known")
     if not width or not height:
-        raise MarkError("the WebP's picture has no size")
+        raise EmbedError("the WebP's picture has no size")
     return width, height, has_alpha

@@ -16,7 +16,7 @@ from typing import Protocol
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from seedream_assets.errors import MarkError
+from seedream_assets.errors import EmbedError
 from seedream_assets.images.jpeg import JpegFile
 from seedream_assets.images.png import PngFile
 from seedream_assets.images.webp import WebpFile
@@ -44,12 +44,12 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """What one image tells about itself. Equal marks are equal bytes: nothing here is of the moment of writing.
+class EmbeddedMetadata:
+    """What one image says about itself. Equal values give equal bytes: nothing depends on the moment of writing.
 
     Attributes:
         source_sha256: Of the bytes as the provider served them.
-        created_at: Leonardo's own time; None where it told none.
+        created_at: Leonardo's own time; None where it gave none.
         from_references: True where reference images went into the picture.
         prompt: Only where the owner wants it in the file.
         prompt_writer: Only where a column names one.
@@ -73,7 +73,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedIds:
-    """The ids that a mark carries, as read back; all but the image's may be missing where somebody took them out."""
+    """The ids in the embedded metadata, as read back; all but the image's may be missing where somebody took them out."""
 
     image_id: str
     request_id: str | None
@@ -81,62 +81,66 @@ class EmbeddedIds:
     source_sha256: str | None
 
 
-def build_packet(mark: Mark) -> bytes:
-    """A whole packet with nothing but the mark."""
-    return (_HEAD + _description(mark, about="", taken=frozenset()) + _TAIL).encode()
+def build_packet(metadata: EmbeddedMetadata) -> bytes:
+    """A whole packet with nothing but the metadata."""
+    return (_HEAD + _description(metadata, about="", taken=frozenset()) + _TAIL).encode()
 
 
-def join_packet(packet: bytes, mark: Mark) -> bytes:
-    """An upstream packet with the mark added. What upstream says stays as it is: a property it has is not repeated.
+def join_packet(packet: bytes, metadata: EmbeddedMetadata) -> bytes:
+    """An upstream packet with the metadata added. What upstream says stays as it is: a property it has is not repeated.
 
     Raises:
-        MarkError: The packet is not UTF-8, not XML, or carries a mark already.
+        EmbedError: The packet is not UTF-8, not XML, or holds our metadata already.
     """
     text = _text_of(packet)
     refuse_stated_length(packet)
     properties, about = _properties_in(text)
     if any(name.startswith(f"{{{OWN}}}") for name in properties):
-        raise MarkError("the image carries a mark already")
+        raise EmbedError("the image carries metadata of seedream-assets already")
     ends = list(_END_OF_RDF.finditer(text))
     if not ends:
-        raise MarkError("the image's own XMP has no place for more")
+        raise EmbedError("the image's own XMP has no place for more")
     at = ends[-1].start()
-    joined = text[:at] + _description(mark, about=about, taken=frozenset(properties)) + text[at:]
+    joined = text[:at] + _description(metadata, about=about, taken=frozenset(properties)) + text[at:]
     if _ids_in(joined) is None:
-        raise MarkError("the image's own XMP cannot be added to")
+        raise EmbedError("the image's own XMP cannot be added to")
     return joined.encode()
 
 
 def refuse_stated_length(packet: bytes | None) -> None:
-    """Look for a container of several pictures that says how long the main one is: that, a mark would change.
+    """Look for a container of several pictures that says how long the main one is: our metadata would change that.
 
     The others' lengths, as gain maps have them, stay right wherever they begin.
 
     Raises:
-        MarkError: It says so. A packet that cannot be read says nothing.
+        EmbedError: It says so. A packet that cannot be read says nothing.
     """
     try:
         items = list(_parsed(_text_of(packet or b"")).iter())
-    except MarkError:
+    except EmbedError:
         return
     for item in items:
-        told = {child.tag: child.text or "" for child in item} | dict(item.attrib)
-        if told.get(f"{{{CONTAINER_ITEM}}}Semantic", "").strip() == "Primary" and told.get(
+        stated = {child.tag: child.text or "" for child in item} | dict(item.attrib)
+        if stated.get(f"{{{CONTAINER_ITEM}}}Semantic", "").strip() == "Primary" and stated.get(
             f"{{{CONTAINER_ITEM}}}Length", ""
         ).strip() not in ("", "0"):
-            raise MarkError("the image's own XMP says how long the main picture is, and a mark would change that")
+            raise EmbedError(
+                "the image's own XMP says how long the main picture is, and our metadata would change that"
+            )
 
 
 def part_packet(packet: bytes) -> bytes | None:
-    """The upstream packet without the mark; None where there was none before.
+    """The upstream packet without our metadata; None where there was none before.
 
     Raises:
-        MarkError: There is no mark in it, as this package writes one.
+        EmbedError: There is none in it, as this package writes it.
     """
     text = _text_of(packet)
     parted, found = _OURS.subn("", text)
     if not found:
-        raise MarkError("the XMP holds no mark as seedream-assets writes one; another program has written it anew")
+        raise EmbedError(
+            "the XMP does not hold our metadata as seedream-assets writes it; another program has written it anew"
+        )
     return None if parted == _HEAD + _TAIL else parted.encode()
 
 
@@ -144,40 +148,40 @@ def read_packet(packet: bytes) -> EmbeddedIds | None:
     """The ids in a packet, whoever wrote it last; None where it holds none or cannot be read."""
     try:
         return _ids_in(_text_of(packet))
-    except MarkError:
+    except EmbedError:
         return None
 
 
-def _description(mark: Mark, *, about: str, taken: frozenset[str]) -> str:
+def _description(metadata: EmbeddedMetadata, *, about: str, taken: frozenset[str]) -> str:
     lines = [f'{_OPENING} xmlns:Iptc4xmpExt="{IPTC_EXTENSION}" xmlns:xmp="{XMP}" rdf:about={_quoted(about)}>']
-    for prefix, namespace, name, value in _properties_of(mark):
+    for prefix, namespace, name, value in _properties_of(metadata):
         if f"{{{namespace}}}{name}" not in taken:
             lines.append(f" <{prefix}:{name}>{_escaped(value)}</{prefix}:{name}>")
     return "\n".join(lines) + "\n" + _CLOSING
 
 
-def _properties_of(mark: Mark) -> Iterator[tuple[str, str, str, str]]:
-    family, _, version = mark.model.rpartition("-")
-    system = f"{(family or mark.model).capitalize()} via Leonardo.ai"
+def _properties_of(metadata: EmbeddedMetadata) -> Iterator[tuple[str, str, str, str]]:
+    family, _, version = metadata.model.rpartition("-")
+    system = f"{(family or metadata.model).capitalize()} via Leonardo.ai"
     iptc = {
-        "DigitalSourceType": GENERATED_FROM_REFERENCES if mark.from_references else GENERATED,
+        "DigitalSourceType": GENERATED_FROM_REFERENCES if metadata.from_references else GENERATED,
         "AISystemUsed": system,
         "AISystemVersionUsed": version if family else None,
-        "AIPromptInformation": mark.prompt,
-        "AIPromptWriterName": mark.prompt_writer,
+        "AIPromptInformation": metadata.prompt,
+        "AIPromptWriterName": metadata.prompt_writer,
     }
-    xmp = {"CreatorTool": system, "CreateDate": _time(mark.created_at)}
+    xmp = {"CreatorTool": system, "CreateDate": _time(metadata.created_at)}
     own = {
-        "ImageId": mark.image_id,
-        "RequestId": mark.request_id,
-        "SpecId": mark.spec_id,
-        "Sample": str(mark.sample),
-        "Seed": str(mark.seed),
-        "Model": mark.model,
-        "GenerationId": mark.generation_id,
-        "ProviderImageId": mark.provider_image_id,
-        "PromptSHA256": mark.prompt_sha256,
-        "SourceSHA256": mark.source_sha256,
+        "ImageId": metadata.image_id,
+        "RequestId": metadata.request_id,
+        "SpecId": metadata.spec_id,
+        "Sample": str(metadata.sample),
+        "Seed": str(metadata.seed),
+        "Model": metadata.model,
+        "GenerationId": metadata.generation_id,
+        "ProviderImageId": metadata.provider_image_id,
+        "PromptSHA256": metadata.prompt_sha256,
+        "SourceSHA256": metadata.source_sha256,
     }
     for prefix, namespace, values in (
         ("Iptc4xmpExt", IPTC_EXTENSION, iptc),
@@ -206,17 +210,17 @@ def _text_of(packet: bytes) -> str:
     try:
         return packet.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MarkError("the image's own XMP is not in UTF-8") from error
+        raise EmbedError("the image's own XMP is not in UTF-8") from error
 
 
 def _parsed(text: str) -> ElementTree.Element:
     # Without a document type there are no entities of its own, so nothing can grow or reach out while it is parsed.
     if "<!" in re.sub(r"<!--.*?-->|<!\[CDATA\[.*?\]\]>", "", text, flags=re.DOTALL):
-        raise MarkError("the image's own XMP declares a document type")
+        raise EmbedError("the image's own XMP declares a document type")
     try:
         return ElementTree.fromstring(text.strip("\ufeff\x00 \t\r\n").encode())  # noqa: S314  # see above
     except (ElementTree.ParseError, ValueError) as error:
-        raise MarkError(f"the image's own XMP is not XML: {error}") from error
+        raise EmbedError(f"the image's own XMP is not XML: {error}") from error
 
 
 def _properties_in(text: str) -> tuple[set[str], str]:
@@ -277,7 +281,7 @@ class ImageFile(Protocol):
         ...
 
     def candidates(self) -> Iterator[bytes]:
-        """What the file may have been before a mark was put into it, the likeliest first."""
+        """What the file may have been before metadata was put into it, the likeliest first."""
         ...
 
 
@@ -285,7 +289,7 @@ def parse_image(body: bytes) -> ImageFile:
     """Take an image apart by what its first bytes say it is.
 
     Raises:
-        MarkError: No JPEG, PNG or WebP, or one whose lengths do not add up.
+        EmbedError: No JPEG, PNG or WebP, or one whose lengths do not add up.
     """
     if body.startswith(b"\xff\xd8"):
         return JpegFile.parse(body)
@@ -293,25 +297,25 @@ def parse_image(body: bytes) -> ImageFile:
         return PngFile.parse(body)
     if body.startswith(b"RIFF"):
         return WebpFile.parse(body)
-    raise MarkError(f"only JPEG, PNG and WebP carry marks; it begins with {body[:8]!r}")
+    raise EmbedError(f"only JPEG, PNG and WebP carry embedded metadata; it begins with {body[:8]!r}")
 
 
-def mark_image(body: bytes, mark: Mark) -> bytes:
-    """The same picture with the mark in it. An upstream XMP packet is joined, never doubled. Repeatable to the byte.
+def embed_metadata(body: bytes, metadata: EmbeddedMetadata) -> bytes:
+    """The same picture with the metadata in it. An upstream XMP packet is joined, never doubled. Repeatable to the byte.
 
     Raises:
-        MarkError: The image cannot carry it, or carries one already; keep it as it is.
+        EmbedError: The image cannot carry it, or carries one already; keep it as it is.
     """
     image = parse_image(body)
     upstream = image.xmp
-    return image.with_xmp(build_packet(mark) if upstream is None else join_packet(upstream, mark)).to_bytes()
+    return image.with_xmp(build_packet(metadata) if upstream is None else join_packet(upstream, metadata)).to_bytes()
 
 
-def read_mark(body: bytes) -> EmbeddedIds | None:
+def read_metadata(body: bytes) -> EmbeddedIds | None:
     """The ids that an image carries, also after another program has written its metadata anew; None where it has none."""
     try:
         packet = parse_image(body).xmp
-    except MarkError:
+    except EmbedError:
         return None
     return None if packet is None else read_packet(packet)
 
@@ -320,24 +324,24 @@ def has_credentials(body: bytes) -> bool:
     """True where an image carries a C2PA manifest, whoever signed it. It is not verified here."""
     try:
         return parse_image(body).has_credentials
-    except MarkError:
+    except EmbedError:
         return False
 
 
-def unmark_image(body: bytes) -> bytes:
-    """The provider's own bytes, from a marked and perhaps signed image; proven by their hash, which is in the mark.
+def remove_metadata(body: bytes) -> bytes:
+    """The provider's own bytes, from an image with our metadata; proven by their hash, which is in the metadata.
 
     Raises:
-        MarkError: There is no mark, or the bytes cannot be had back: the file was written anew since it was marked, or
-            was signed by the provider, or held its own XMP compressed. The mark then still tells their hash.
+        EmbedError: There is none of our metadata, or the bytes cannot be had back: another program has written the file
+            anew since, or the provider signed it, or it held its own XMP compressed. The metadata still has their hash.
     """
-    ids = read_mark(body)
+    ids = read_metadata(body)
     if ids is None:
-        raise MarkError("the image carries no mark of seedream-assets")
+        raise EmbedError("the image carries no metadata of seedream-assets")
     image = parse_image(body).without_credentials()
     packet = part_packet(image.xmp or b"")
     before = image.without_xmp() if packet is None else image.with_xmp(packet)
     for candidate in before.candidates():
         if sha256(candidate).hexdigest() == ids.source_sha256:
             return candidate
-    raise MarkError(f"the provider's bytes cannot be had back; their SHA-256 was {ids.source_sha256}")
+    raise EmbedError(f"the provider's bytes cannot be had back; their SHA-256 was {ids.source_sha256}")

@@ -16,7 +16,7 @@ from hashlib import sha256
 import pandas as pd
 
 from seedream_assets.errors import ObjectUnreadable, SeedreamError
-from seedream_assets.images.xmp import read_mark
+from seedream_assets.images.xmp import read_metadata
 from seedream_assets.ledger.events import REQUESTS_FOLDER, EventKey, id_in_key, request_folder
 from seedream_assets.ledger.state import fold, owners_of
 from seedream_assets.ledger.store import read_events
@@ -51,7 +51,7 @@ def trace_bytes(store: ObjectStore, body: bytes, *, asked: str) -> Trace:
     Raises:
         NotTraced: They carry no id that the store knows, and their hash is not that of an image in a manifest.
     """
-    ids, digest = read_mark(body), sha256(body).hexdigest()
+    ids, digest = read_metadata(body), sha256(body).hexdigest()
     if ids is not None and _IMAGE_ID.fullmatch(ids.image_id):
         image_id = ids.image_id
         image = _image(store, image_id, ids.request_id)

@@ -31,7 +31,6 @@ from seedream_assets.errors import (
     StoreError,
 )
 from seedream_assets.images.embed import as_it_stands
-from seedream_assets.images.embed_settings import open_marking
 from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS, inspect_image
 from seedream_assets.ledger.account import is_known_account, read_store_account
 from seedream_assets.ledger.events import (
@@ -64,6 +63,7 @@ from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import read_plan_object
 from seedream_assets.purchase.byte_budget import ByteBudget
 from seedream_assets.purchase.delivery import Delivery
+from seedream_assets.purchase.embedding import open_embedding
 from seedream_assets.purchase.run import DOWNLOAD_POLICY, READ_POLICY
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
@@ -170,7 +170,7 @@ async def _mend_all(
             delivery = Delivery(
                 store=store,
                 downloads=await stack.enter_async_context(ImageDownloads(deployment.leonardo)),
-                marking=open_marking(config, dict.fromkeys(planned), deployment.store),
+                embedding=open_embedding(config, dict.fromkeys(planned), deployment.store),
                 memory=ByteBudget(deployment.engine.image_bytes_in_memory),
                 policy=DOWNLOAD_POLICY,
                 largest_pixels=deployment.leonardo.largest_image_pixels,

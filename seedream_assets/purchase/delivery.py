@@ -1,4 +1,4 @@
-"""From a finished job to stored images: download → verify → mark → store, and `completed` when all of them are there."""
+"""From a finished job to stored images: download → verify → embed metadata → store, and `completed` when all of them are there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import DownloadError, ObjectUnreadable, StoreError
-from seedream_assets.images.embed import SOURCE_ENTRY, MarkedImage, Marking, as_it_stands
+from seedream_assets.images.embed import SOURCE_ENTRY, Embedding, PreparedImage, as_it_stands
 from seedream_assets.images.inspect import ImageFacts, image_key, inspect_image
 from seedream_assets.ledger.events import LedgerImage, id_in_key
 from seedream_assets.leonardo.downloads import ImageDownloads
@@ -35,7 +35,7 @@ class Delivery:
 
     store: AsyncStore
     downloads: ImageDownloads
-    marking: Marking
+    embedding: Embedding
     memory: ByteBudget
     policy: RetryPolicy
     largest_pixels: int
@@ -65,7 +65,7 @@ class Delivery:
             DownloadError, StoreError: As `deliver`.
         """
         deliveries = (self._deliver_one(request, generation, position, image) for position, image in images.items())
-        # All are awaited before the first failure is told: an image that came through is stored for the next run.
+        # All are awaited before the first failure is raised: an image that came through is stored for the next run.
         outcomes = await asyncio.gather(*deliveries, return_exceptions=True)
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failures:
@@ -86,8 +86,8 @@ class Delivery:
         size = request.spec.width * request.spec.height * BYTES_PER_PIXEL
         async with self.memory.holding(size):
             body, facts = await self._fetch_patiently(image.url)
-            marked = await asyncio.to_thread(
-                self.marking.mark,
+            prepared = await asyncio.to_thread(
+                self.embedding.embed,
                 body,
                 facts,
                 image_id=image_id,
@@ -96,7 +96,7 @@ class Delivery:
                 generation=generation,
                 image=image,
             )
-            key, kept = await self._keep(image_id, marked, request, generation, image)
+            key, kept = await self._keep(image_id, prepared, request, generation, image)
         facts = kept.facts
         self.at_step("after_image", request.request_id)
         return LedgerImage(
@@ -144,13 +144,13 @@ class Delivery:
     async def _keep(
         self,
         image_id: str,
-        marked: MarkedImage,
+        prepared: PreparedImage,
         request: GenerationRequest,
         generation: Generation,
         image: GeneratedImage,
-    ) -> tuple[str, MarkedImage]:
+    ) -> tuple[str, PreparedImage]:
         """Write the bytes create-only; where other bytes stand already, those are the image."""
-        facts = marked.facts
+        facts = prepared.facts
         key = image_key(image_id, facts.extension)
         metadata = {
             "request-id": request.request_id,
@@ -160,17 +160,17 @@ class Delivery:
             "spec-id": request.spec.spec_id,
             "model": request.spec.model,
             "content-sha256": facts.sha256,
-            SOURCE_ENTRY: marked.source_sha256,
+            SOURCE_ENTRY: prepared.source_sha256,
             "run-id": self.run_id,
         }
         if await self.store.create(
-            key, marked.body, content_type=facts.content_type, metadata=metadata, sha256=facts.sha256
+            key, prepared.body, content_type=facts.content_type, metadata=metadata, sha256=facts.sha256
         ):
-            return key, marked
+            return key, prepared
         if await self._is_of_another(key, request, generation):
-            await self.store.replace(key, marked.body, content_type=facts.content_type, metadata=metadata)
-            return key, marked
-        # An earlier run stored this image: signed, so with other bytes than today's, or marked in another way; or the
+            await self.store.replace(key, prepared.body, content_type=facts.content_type, metadata=metadata)
+            return key, prepared
+        # An earlier run stored this image: signed, so with other bytes than today's, or with other metadata; or the
         # image host serves other bytes today. What is stored stays.
         entry, head = await self.store.read(key), await self.store.head(key)
         try:

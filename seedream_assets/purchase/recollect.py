@@ -16,8 +16,7 @@ from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import ConfigError, DownloadError, LeonardoError, ObjectUnreadable, StoreError
-from seedream_assets.images.embed import C2PA, Marking
-from seedream_assets.images.embed_settings import open_marking
+from seedream_assets.images.embed import C2PA, Embedding
 from seedream_assets.ledger.account import is_known_account
 from seedream_assets.ledger.by_hand import NotByHand, by_hand
 from seedream_assets.ledger.events import (
@@ -46,6 +45,7 @@ from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.manifest.build import read_manifest
 from seedream_assets.purchase.byte_budget import ByteBudget
 from seedream_assets.purchase.delivery import Delivery
+from seedream_assets.purchase.embedding import open_embedding
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -199,10 +199,10 @@ def recollect_images(
         return []
     if leonardo is None:
         raise ConfigError("no Leonardo key: set LEONARDO_API_KEY; what came late is asked for at Leonardo")
-    marking = Marking()
+    embedding = Embedding()
     if config is not None:
-        marking = open_marking(config, dict.fromkeys(sorted({one.intent.partition for one in short})), store)
-    work = _recollect_all(store, short, leonardo, engine or EngineSettings(), marking, on_recollection, sleep)
+        embedding = open_embedding(config, dict.fromkeys(sorted({one.intent.partition for one in short})), store)
+    work = _recollect_all(store, short, leonardo, engine or EngineSettings(), embedding, on_recollection, sleep)
     return asyncio.run(work)
 
 
@@ -211,7 +211,7 @@ async def _recollect_all(
     short: Collection[ShortRequest],
     leonardo: LeonardoSettings,
     settings: EngineSettings,
-    marking: Marking,
+    embedding: Embedding,
     on_recollection: Callable[[Recollection], None],
     sleep: Sleep,
 ) -> list[Recollection]:
@@ -224,12 +224,12 @@ async def _recollect_all(
             recollecting = _Recollecting(
                 ledger=ledger,
                 client=client,
-                signs=marking.credentials is not None,
+                signs=embedding.credentials is not None,
                 sleep=sleep,
                 delivery=Delivery(
                     store=async_store,
                     downloads=downloads,
-                    marking=marking,
+                    embedding=embedding,
                     memory=ByteBudget(settings.image_bytes_in_memory),
                     policy=RetryPolicy(),
                     largest_pixels=leonardo.largest_image_pixels,

@@ -15,7 +15,7 @@ from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.config.waiting import Clock, Sleep, running_seconds
-from seedream_assets.images.embed import Marking
+from seedream_assets.images.embed import Embedding
 from seedream_assets.ledger.account import StoreAccount, refuse_another_account
 from seedream_assets.ledger.events import FinalEvent
 from seedream_assets.ledger.history import AccountHistory
@@ -66,7 +66,7 @@ class RunOrder:
         credits_to_buy: The price of those that are to be bought, for the projection; nothing is decided by it.
         partition_of: For which partition a request is bought; None: for `partition`.
         listener: Who is told of every single request.
-        marking: What is written into the images.
+        embedding: What is written into the images.
         on_progress: Called every `settings.progress_seconds`, and once at the end.
         on_report: Called with the report when the run has ended, also where it ends with an error.
         accepts_origin: The store may be bought for through another address of its account than so far.
@@ -84,7 +84,7 @@ class RunOrder:
     demands: Iterable[Demand]
     total: int
     credits_to_buy: int = 0
-    marking: Marking = field(default_factory=Marking)
+    embedding: Embedding = field(default_factory=Embedding)
     run_id: str = field(default_factory=lambda: uuid4().hex)
     partition_of: Callable[[str], str] | None = None
     listener: RunListener | None = None
@@ -259,7 +259,7 @@ def _build_engine(
             delivery=Delivery(
                 store=store,
                 downloads=downloads,
-                marking=order.marking,
+                embedding=order.embedding,
                 memory=ByteBudget(settings.image_bytes_in_memory),
                 policy=DOWNLOAD_POLICY,
                 largest_pixels=order.leonardo.largest_image_pixels,

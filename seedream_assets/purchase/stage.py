@@ -21,12 +21,12 @@ from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import ConfigError, ObjectNotFound, SeedreamError, StoreError
-from seedream_assets.images.embed_settings import open_marking
 from seedream_assets.ledger.events import FinalEvent
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import PLAN_ANEW, SNAPSHOT, pin_plans, plan_key, read_plan_object
+from seedream_assets.purchase.embedding import open_embedding
 from seedream_assets.purchase.endings import Endings
 from seedream_assets.purchase.partition_stream import OnPartition, PartitionStream
 from seedream_assets.purchase.run import RunOrder, run_generation
@@ -192,7 +192,7 @@ def buy_partitions(
                 credits_to_buy=sum(prices[key] for key in to_buy),
                 run_id=stream.run_id,
                 dagster_run_id=dagster_run_id,
-                marking=open_marking(config, snapshots, store),
+                embedding=open_embedding(config, snapshots, store),
                 on_progress=on_progress,
                 on_report=reports.append,
                 on_ending=stream.ended,

@@ -5,7 +5,7 @@ import io
 import pandas as pd
 from PIL import Image
 
-from seedream_assets.images.xmp import read_mark
+from seedream_assets.images.xmp import read_metadata
 from seedream_assets_tests.cli.conftest import DATASET, Desk
 from seedream_assets_tests.images.certificates import make_identity
 
@@ -21,7 +21,7 @@ def test_a_run_marks_every_image_and_the_manifest_tells(desk: Desk) -> None:
     assert manifest["marks"].tolist() == ["xmp"] * 3
     assert (manifest["source_sha256"] != manifest["sha256"]).all()
     for image_id, key in manifest[["image_id", "object_key"]].itertuples(index=False):
-        assert read_mark((desk.store / key).read_bytes()).image_id == image_id
+        assert read_metadata((desk.store / key).read_bytes()).image_id == image_id
     assert not any("AIPromptInformation" in packet for packet in packets(desk))
 
 

@@ -13,7 +13,7 @@ from rdflib import Graph
 
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
-from seedream_assets.images.xmp import unmark_image
+from seedream_assets.images.xmp import remove_metadata
 from seedream_assets_tests.cli.conftest import DATASET, TABLE, Desk
 
 
@@ -79,7 +79,7 @@ def test_a_copy_under_another_name_leads_to_everything_that_made_it(bought):
 
 
 def test_the_provider_s_own_bytes_are_found_by_their_hash(bought):
-    body = unmark_image((bought.store / bought.cup["object_key"]).read_bytes())
+    body = remove_metadata((bought.store / bought.cup["object_key"]).read_bytes())
     found = bought.trace(bought.copy_out(body))
     assert (found["found_by"], found["comparison"]) == ("source sha256", "provider")
     assert [image["image_id"] for image in found["images"]] == [bought.cup["image_id"]]

@@ -8,11 +8,11 @@ from pathlib import PurePath
 import pytest
 
 from seedream_assets.config.provenance import C2paSigning
-from seedream_assets.errors import ConfigError, MarkError
+from seedream_assets.errors import ConfigError, EmbedError
 from seedream_assets.images.c2pa import OWN_ASSERTION, open_credentials
-from seedream_assets.images.xmp import has_credentials, mark_image, parse_image, read_mark, unmark_image
+from seedream_assets.images.xmp import embed_metadata, has_credentials, parse_image, read_metadata, remove_metadata
 from seedream_assets_tests.images.certificates import make_credentials, make_identity
-from seedream_assets_tests.images.test_embedded import make_mark, pixels
+from seedream_assets_tests.images.test_embedded import make_metadata, pixels
 from seedream_assets_tests.images.test_several_pictures import pictures_in
 from seedream_assets_tests.support.pictures import PICTURES
 
@@ -41,8 +41,8 @@ def assertion(manifest, label):
 
 def signed_and_marked(name, **changes):
     body = PICTURES[name]()
-    mark = make_mark(body, **changes)
-    return body, make_credentials().sign(mark_image(body, mark), mark, provider_bytes=body)
+    metadata = make_metadata(body, **changes)
+    return body, make_credentials().sign(embed_metadata(body, metadata), metadata, provider_bytes=body)
 
 
 @every_type
@@ -57,13 +57,13 @@ def test_a_signed_image_is_trusted_where_its_authority_is_and_keeps_its_pixels(n
 def test_the_provider_s_bytes_come_out_of_a_signed_image(name):
     body, signed = signed_and_marked(name)
     assert has_credentials(signed)
-    assert unmark_image(signed) == body
+    assert remove_metadata(signed) == body
 
 
 @every_type
 def test_a_signature_alone_comes_off_too(name):
     body = PICTURES[name]()
-    signed = make_credentials().sign(body, make_mark(body), provider_bytes=body)
+    signed = make_credentials().sign(body, make_metadata(body), provider_bytes=body)
     assert read(name, signed)["validation_state"] == "Trusted"
     assert body in list(parse_image(signed).without_credentials().candidates())
 
@@ -83,7 +83,7 @@ def test_the_manifest_says_that_a_model_made_it_and_whose_request_it_was(from_re
     assert (told["image_id"], told["request_id"], told["source_sha256"]) == (
         "0f" * 16,
         "ab" * 32,
-        make_mark(body).source_sha256,
+        make_metadata(body).source_sha256,
     )
     assert "a red chair" not in json.dumps(manifest)
 
@@ -99,9 +99,9 @@ def test_a_change_after_signing_is_found(name):
 def test_what_the_provider_signed_is_kept_as_the_parent(name):
     """Signing over a manifest replaces it silently, which is why it is looked for first."""
     plain = PICTURES[name]()
-    upstream = make_credentials().sign(plain, make_mark(plain, image_id="upstream"), provider_bytes=plain)
-    mark = make_mark(upstream)
-    signed = make_credentials().sign(mark_image(upstream, mark), mark, provider_bytes=upstream)
+    upstream = make_credentials().sign(plain, make_metadata(plain, image_id="upstream"), provider_bytes=plain)
+    metadata = make_metadata(upstream)
+    signed = make_credentials().sign(embed_metadata(upstream, metadata), metadata, provider_bytes=upstream)
     found = read(name, signed)
     assert found["validation_state"] == "Trusted"
     (parent,) = active(found)["ingredients"]
@@ -112,10 +112,10 @@ def test_what_the_provider_signed_is_kept_as_the_parent(name):
         "c2pa.opened",
         "c2pa.edited.metadata",
     ]
-    assert read_mark(signed).image_id == "0f" * 16
+    assert read_metadata(signed).image_id == "0f" * 16
     assert pixels(signed) == pixels(plain)
-    with pytest.raises(MarkError, match=mark.source_sha256):
-        unmark_image(signed)
+    with pytest.raises(EmbedError, match=metadata.source_sha256):
+        remove_metadata(signed)
 
 
 @pytest.mark.parametrize("name", [name for name in PICTURES if "picture" in name or "gain map" in name])
@@ -123,9 +123,9 @@ def test_what_the_provider_signed_is_kept_as_the_parent(name):
 def test_every_picture_of_a_jpeg_is_found_after_signing(name, by_provider):
     plain = body = PICTURES[name]()
     if by_provider:
-        body = make_credentials().sign(plain, make_mark(plain, image_id="upstream"), provider_bytes=plain)
-    mark = make_mark(body)
-    signed = make_credentials().sign(mark_image(body, mark), mark, provider_bytes=body)
+        body = make_credentials().sign(plain, make_metadata(plain, image_id="upstream"), provider_bytes=plain)
+    metadata = make_metadata(body)
+    signed = make_credentials().sign(embed_metadata(body, metadata), metadata, provider_bytes=body)
     assert read("jpeg", signed)["validation_state"] == "Trusted"
     before, after = pictures_in(plain), pictures_in(signed)
     assert [picture for picture, _ in after] == [picture for picture, _ in before]
@@ -133,15 +133,15 @@ def test_every_picture_of_a_jpeg_is_found_after_signing(name, by_provider):
     assert after[0][1].endswith(b"\xff\xd9")
     assert len(after[0][1]) - len(before[0][1]) == len(signed) - len(plain)
     if not by_provider:
-        assert unmark_image(signed) == plain
+        assert remove_metadata(signed) == plain
 
 
 def test_a_jpeg_whose_index_of_pictures_is_wrong_is_not_signed():
     body = PICTURES["jpeg with another picture"]()
     at = body.index(b"MPF\x00") + 4 + 74
     wrong = body[:at] + (10**6).to_bytes(4, "little") + body[at + 4 :]
-    with pytest.raises(MarkError, match="that is not there"):
-        make_credentials().sign(wrong, make_mark(wrong), provider_bytes=wrong)
+    with pytest.raises(EmbedError, match="that is not there"):
+        make_credentials().sign(wrong, make_metadata(wrong), provider_bytes=wrong)
 
 
 def write(folder, identity, key=None):
@@ -154,7 +154,7 @@ def test_certificate_and_key_are_read_from_files_beside_the_yaml(tmp_path):
     signing = write(tmp_path, make_identity())
     credentials = open_credentials(signing, base=PurePath(tmp_path), version="1.2.3")
     body = PICTURES["jpeg"]()
-    signed = credentials.sign(body, make_mark(body), provider_bytes=body)
+    signed = credentials.sign(body, make_metadata(body), provider_bytes=body)
     generator = active(read("jpeg", signed))["claim_generator_info"][0]
     assert (generator["name"], generator["version"]) == ("seedream-assets", "1.2.3")
 

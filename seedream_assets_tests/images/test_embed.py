@@ -1,4 +1,4 @@
-"""Claims about marks in a run: written once, the same after a crash, recognised where they cannot be, never a loss."""
+"""Claims about embedded metadata in a run: written once, the same after a crash, recognised where they cannot be, never a loss."""
 
 import io
 import os
@@ -10,9 +10,9 @@ from PIL import Image
 
 from seedream_assets.config.models import SEEDREAM_4_0
 from seedream_assets.config.provenance import Provenance
-from seedream_assets.images.embed import Marking
+from seedream_assets.images.embed import Embedding
 from seedream_assets.images.inspect import inspect_image
-from seedream_assets.images.xmp import has_credentials, read_mark, unmark_image
+from seedream_assets.images.xmp import has_credentials, read_metadata, remove_metadata
 from seedream_assets.ledger.store import read_events
 from seedream_assets.leonardo.generations import GeneratedImage
 from seedream_assets.leonardo.requests import Reference, make_request
@@ -21,8 +21,8 @@ from seedream_assets_tests.purchase.desk import make_paid_request
 from seedream_assets_tests.support.builders import make_generation, make_intent
 from seedream_assets_tests.support.pictures import PICTURES, make_picture
 
-SIGNING = Marking(credentials=make_credentials())
-UNMARKED = Marking(provenance=Provenance(xmp=False))
+SIGNING = Embedding(credentials=make_credentials())
+PLAIN = Embedding(provenance=Provenance(xmp=False))
 
 
 def stored(desk):
@@ -41,31 +41,31 @@ def forget_the_end(desk):
 
 @pytest.fixture
 def served(start_desk):
-    """What the provider serves for the request: stored without a mark."""
+    """What the provider serves for the request: stored without metadata."""
     desk = start_desk(random_seed=5)
-    desk.run([make_paid_request("a cat")], marking=UNMARKED)
+    desk.run([make_paid_request("a cat")], embedding=PLAIN)
     body, _ = stored(desk)
     for info in list(desk.store.list("")):
         desk.store.delete(info.key)
     return body
 
 
-def test_a_run_marks_what_it_stores_and_keeps_the_hash_of_what_was_served(desk, served):
+def test_a_run_embeds_in_what_it_stores_and_keeps_the_hash_of_what_was_served(desk, served):
     request = make_paid_request("a cat")
     desk.run([request])
     body, told = stored(desk)
-    assert unmark_image(body) == served
+    assert remove_metadata(body) == served
     assert (told.sha256, told.size_bytes) == (sha256(body).hexdigest(), len(body))
     assert (told.source_sha256, told.marks, told.unmarked) == (sha256(served).hexdigest(), "xmp", None)
-    ids = read_mark(body)
+    ids = read_metadata(body)
     assert (ids.image_id, ids.request_id) == (told.image_id, request.request_id)
     head = desk.store.head(told.object_key)
     assert head.metadata["source-sha256"] == told.source_sha256
     assert head.metadata["content-sha256"] == told.sha256
 
 
-def test_a_dataset_that_wants_no_marks_gets_the_provider_s_bytes(desk, served):
-    desk.run([make_paid_request("a cat")], marking=UNMARKED)
+def test_a_dataset_that_wants_no_metadata_gets_the_provider_s_bytes(desk, served):
+    desk.run([make_paid_request("a cat")], embedding=PLAIN)
     body, told = stored(desk)
     assert body == served
     assert (told.source_sha256, told.marks) == (told.sha256, None)
@@ -85,15 +85,15 @@ def test_after_a_crash_the_same_bytes_are_made_again(desk):
     assert desk.bill["generations"] == 1
 
 
-@pytest.mark.parametrize("again", [SIGNING, Marking(), UNMARKED], ids=["signed", "marked", "unmarked"])
-def test_after_a_crash_a_signed_image_is_recognised_and_what_stands_is_told(desk, served, again):
+@pytest.mark.parametrize("again", [SIGNING, Embedding(), PLAIN], ids=["signed", "embedded", "plain"])
+def test_after_a_crash_a_signed_image_is_recognised_and_what_stands_is_reported(desk, served, again):
     """A signature has a time and an id of its own: it never comes out the same."""
     request = make_paid_request("a cat")
-    desk.run([request], marking=SIGNING)
+    desk.run([request], embedding=SIGNING)
     before, first = stored(desk)
     assert first.marks == "xmp+c2pa"
     forget_the_end(desk)
-    assert desk.run([request], marking=again).requests == {"completed": 1}
+    assert desk.run([request], embedding=again).requests == {"completed": 1}
     after, second = stored(desk)
     assert after == before
     assert second == first
@@ -104,26 +104,26 @@ def test_after_a_crash_a_signed_image_is_recognised_and_what_stands_is_told(desk
 
 def test_a_signature_without_xmp_is_recognised_by_what_was_noted_with_it(desk, served):
     request, alone = make_paid_request("a cat"), replace(SIGNING, provenance=Provenance(xmp=False))
-    desk.run([request], marking=alone)
+    desk.run([request], embedding=alone)
     forget_the_end(desk)
-    desk.run([request], marking=alone)
+    desk.run([request], embedding=alone)
     body, told = stored(desk)
     assert (told.marks, told.source_sha256) == ("c2pa", sha256(served).hexdigest())
     assert told.sha256 == sha256(body).hexdigest()
 
 
-def test_whoever_buys_marks_and_others_take_the_image_as_it_is(desk):
+def test_whoever_buys_embeds_and_others_take_the_image_as_it_is(desk):
     request = make_paid_request("a cat")
-    desk.run([request], marking=UNMARKED, dataset="first")
+    desk.run([request], embedding=PLAIN, dataset="first")
     before, _ = stored(desk)
     desk.run([request], dataset="second")
     assert stored(desk)[0] == before
 
 
-def mark(marking, body, *, request=None):
+def embed(embedding, body, *, request=None):
     request = request or make_paid_request("a cat")
     generation = replace(make_generation(make_intent(request)), id="generation-1")
-    return marking.mark(
+    return embedding.embed(
         body,
         inspect_image(body, largest_pixels=10**6),
         image_id="0f" * 16,
@@ -141,56 +141,58 @@ def text_of(body):
 
 def test_the_prompt_is_in_the_file_only_where_it_is_asked_for():
     body, request = PICTURES["jpeg"](), make_paid_request("a secret cat")
-    assert "secret" not in text_of(mark(Marking(), body, request=request).body)
-    asked = Marking(provenance=Provenance(prompt_in_file=True))
-    assert "<Iptc4xmpExt:AIPromptInformation>a secret cat<" in text_of(mark(asked, body, request=request).body)
+    assert "secret" not in text_of(embed(Embedding(), body, request=request).body)
+    asked = Embedding(provenance=Provenance(prompt_in_file=True))
+    assert "<Iptc4xmpExt:AIPromptInformation>a secret cat<" in text_of(embed(asked, body, request=request).body)
 
 
 def test_a_writer_is_named_only_where_a_column_names_one():
     body, request = PICTURES["jpeg"](), make_paid_request("a cat")
-    named = Marking(writers={request.spec.spec_id: "Ann"})
-    assert "AIPromptWriterName>Ann<" in text_of(mark(named, body, request=request).body)
-    assert "AIPromptWriterName" not in text_of(mark(named, body, request=make_paid_request("a dog")).body)
+    named = Embedding(writers={request.spec.spec_id: "Ann"})
+    assert "AIPromptWriterName>Ann<" in text_of(embed(named, body, request=request).body)
+    assert "AIPromptWriterName" not in text_of(embed(named, body, request=make_paid_request("a dog")).body)
 
 
 def test_a_request_with_references_makes_composites():
     plain = make_paid_request("a cat")
     spec = replace(plain.spec, references=(Reference(sha256="ab" * 32),))
     request = make_request(spec, start=0, count=1, model=SEEDREAM_4_0)
-    assert "compositeWithTrainedAlgorithmicMedia" in text_of(mark(Marking(), PICTURES["jpeg"](), request=request).body)
+    assert "compositeWithTrainedAlgorithmicMedia" in text_of(
+        embed(Embedding(), PICTURES["jpeg"](), request=request).body
+    )
 
 
-def test_what_cannot_be_marked_is_stored_as_it_came_with_the_reason():
+def test_what_cannot_take_metadata_is_stored_as_it_came_with_the_reason():
     torn = make_picture("JPEG", xmp=b"<not a packet")
-    found = mark(Marking(), torn)
+    found = embed(Embedding(), torn)
     assert found.body == torn
     assert (found.marks, found.source_sha256) == (None, found.facts.sha256)
     assert "is not XML" in found.unmarked
 
 
-def test_what_the_provider_signed_is_not_broken_by_a_mark():
+def test_what_the_provider_signed_is_not_broken_by_metadata():
     plain = PICTURES["png"]()
-    upstream = mark(replace(SIGNING, provenance=Provenance(xmp=False)), plain).body
-    found = mark(Marking(), upstream)
+    upstream = embed(replace(SIGNING, provenance=Provenance(xmp=False)), plain).body
+    found = embed(Embedding(), upstream)
     assert found.body == upstream
     assert "the provider has signed it" in found.unmarked
-    signed = mark(SIGNING, upstream)
+    signed = embed(SIGNING, upstream)
     assert (signed.marks, signed.unmarked) == ("xmp+c2pa", None)
     assert has_credentials(signed.body)
 
 
-def test_a_mistake_in_marking_keeps_no_paid_image_from_being_stored():
+def test_a_mistake_in_embedding_keeps_no_paid_image_from_being_stored():
     class Mistaken:
         def sign(self, *_arguments, **_more):
             raise ZeroDivisionError("nobody foresaw it")
 
-    found = mark(Marking(credentials=Mistaken()), PICTURES["jpeg"]())
+    found = embed(Embedding(credentials=Mistaken()), PICTURES["jpeg"]())
     assert (found.marks, found.unmarked) == ("xmp", "unexpected ZeroDivisionError: nobody foresaw it")
 
 
 def test_an_image_that_cannot_be_signed_is_stored_with_its_xmp_and_the_reason():
     broken = replace(SIGNING, credentials=replace(make_credentials(), private_key=os.urandom(64).hex().encode()))
-    found = mark(broken, PICTURES["jpeg"]())
+    found = embed(broken, PICTURES["jpeg"]())
     assert found.marks == "xmp"
     assert "could not be signed" in found.unmarked
-    assert unmark_image(found.body) == PICTURES["jpeg"]()
+    assert remove_metadata(found.body) == PICTURES["jpeg"]()

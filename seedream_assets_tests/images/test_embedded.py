@@ -1,4 +1,4 @@
-"""Claims about marks: pixels untouched, the provider's bytes recoverable, upstream metadata kept, broken files refused.
+"""Claims about metadata: pixels untouched, the provider's bytes recoverable, upstream metadata kept, broken files refused.
 
 The readers here are others' code: Pillow finds the packet, Python's XML parser reads it, exiftool where it is installed.
 """
@@ -18,8 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seedream_assets.errors import MarkError
-from seedream_assets.images.xmp import Mark, has_credentials, mark_image, parse_image, read_mark, unmark_image
+from seedream_assets.errors import EmbedError
+from seedream_assets.images.xmp import (
+    EmbeddedMetadata,
+    embed_metadata,
+    has_credentials,
+    parse_image,
+    read_metadata,
+    remove_metadata,
+)
 from seedream_assets_tests.support.builders import NOON
 from seedream_assets_tests.support.pictures import PICTURES, UPSTREAM_PACKET, chunk, make_picture, png_with_packet
 
@@ -33,8 +40,8 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 every_picture = pytest.mark.parametrize("name", PICTURES)
 
 
-def make_mark(body, **changes):
-    mark = Mark(
+def make_metadata(body, **changes):
+    metadata = EmbeddedMetadata(
         image_id="0f" * 16,
         request_id="ab" * 32,
         spec_id="cd" * 32,
@@ -47,7 +54,7 @@ def make_mark(body, **changes):
         source_sha256=sha256(body).hexdigest(),
         created_at=NOON,
     )
-    return replace(mark, **changes)
+    return replace(metadata, **changes)
 
 
 def pixels(body):
@@ -77,26 +84,29 @@ def properties(body):
 @every_picture
 def test_a_mark_leaves_every_pixel_and_comes_out_to_the_last_byte(name):
     body = PICTURES[name]()
-    marked = mark_image(body, make_mark(body))
-    assert pixels(marked) == pixels(body)
-    assert unmark_image(marked) == body
+    embedded = embed_metadata(body, make_metadata(body))
+    assert pixels(embedded) == pixels(body)
+    assert remove_metadata(embedded) == body
     assert parse_image(body).to_bytes() == body
 
 
 @every_picture
 def test_everything_that_was_there_is_still_there(name):
     body = PICTURES[name]()
-    with Image.open(io.BytesIO(body)) as before, Image.open(io.BytesIO(mark_image(body, make_mark(body)))) as after:
+    with (
+        Image.open(io.BytesIO(body)) as before,
+        Image.open(io.BytesIO(embed_metadata(body, make_metadata(body)))) as after,
+    ):
         before.load(), after.load()
         assert dict(after.getexif()) == dict(before.getexif())
         assert after.info.get("comment") == before.info.get("comment")
     if "xmp" in name:
-        assert properties(mark_image(body, make_mark(body)))["xmp:CreatorTool"] == "Upstream 1"
+        assert properties(embed_metadata(body, make_metadata(body)))["xmp:CreatorTool"] == "Upstream 1"
 
 
 def test_the_mark_tells_what_iptc_asks_of_generated_images():
     body = PICTURES["jpeg"]()
-    assert properties(mark_image(body, make_mark(body))) == {
+    assert properties(embed_metadata(body, make_metadata(body))) == {
         "rdf:about": "",
         "Iptc4xmpExt:DigitalSourceType": f"{SOURCE_TYPE}trainedAlgorithmicMedia",
         "Iptc4xmpExt:AISystemUsed": "Seedream via Leonardo.ai",
@@ -118,7 +128,7 @@ def test_the_mark_tells_what_iptc_asks_of_generated_images():
 
 def test_a_picture_made_from_references_is_a_composite():
     body = PICTURES["png"]()
-    found = properties(mark_image(body, make_mark(body, from_references=True)))
+    found = properties(embed_metadata(body, make_metadata(body, from_references=True)))
     assert found["Iptc4xmpExt:DigitalSourceType"] == f"{SOURCE_TYPE}compositeWithTrainedAlgorithmicMedia"
 
 
@@ -126,10 +136,10 @@ def test_a_picture_made_from_references_is_a_composite():
 @given(st.text(max_size=200), st.sampled_from(["jpeg", "png", "webp"]))
 def test_any_prompt_is_written_so_that_it_reads_back(prompt, name):
     body = SMALL[name]
-    marked = mark_image(body, make_mark(body, prompt=prompt))
+    embedded = embed_metadata(body, make_metadata(body, prompt=prompt))
     readable = "".join("\ufffd" if not _is_xml(letter) else letter for letter in prompt)
-    assert properties(marked).get("Iptc4xmpExt:AIPromptInformation", "") == readable
-    assert unmark_image(marked) == body
+    assert properties(embedded).get("Iptc4xmpExt:AIPromptInformation", "") == readable
+    assert remove_metadata(embedded) == body
 
 
 SMALL = {name: PICTURES[name]() for name in ("jpeg", "png", "webp")}
@@ -143,14 +153,14 @@ def _is_xml(letter):
 
 def test_the_same_mark_gives_the_same_bytes():
     body = PICTURES["webp"]()
-    assert mark_image(body, make_mark(body)) == mark_image(body, make_mark(body))
+    assert embed_metadata(body, make_metadata(body)) == embed_metadata(body, make_metadata(body))
 
 
 @every_picture
 def test_the_ids_are_read_back(name):
     body = PICTURES[name]()
-    assert read_mark(body) is None
-    found = read_mark(mark_image(body, make_mark(body)))
+    assert read_metadata(body) is None
+    found = read_metadata(embed_metadata(body, make_metadata(body)))
     assert (found.image_id, found.request_id, found.generation_id) == ("0f" * 16, "ab" * 32, "generation-1")
     assert found.source_sha256 == sha256(body).hexdigest()
 
@@ -158,13 +168,13 @@ def test_the_ids_are_read_back(name):
 @pytest.mark.parametrize("image_format", ["JPEG", "WEBP"])
 def test_the_ids_outlive_a_program_that_encodes_the_picture_anew_and_keeps_the_packet(image_format):
     body = PICTURES["jpeg"]()
-    marked = mark_image(body, make_mark(body))
+    embedded = embed_metadata(body, make_metadata(body))
     again = io.BytesIO()
-    with Image.open(io.BytesIO(marked)) as image:
+    with Image.open(io.BytesIO(embedded)) as image:
         image.save(again, image_format, quality=40, xmp=image.info["xmp"])
-    assert read_mark(again.getvalue()).image_id == "0f" * 16
-    with pytest.raises(MarkError, match="cannot be had back; their SHA-256 was " + sha256(body).hexdigest()):
-        unmark_image(again.getvalue())
+    assert read_metadata(again.getvalue()).image_id == "0f" * 16
+    with pytest.raises(EmbedError, match="cannot be had back; their SHA-256 was " + sha256(body).hexdigest()):
+        remove_metadata(again.getvalue())
 
 
 def test_ids_written_as_attributes_are_read_too():
@@ -172,44 +182,44 @@ def test_ids_written_as_attributes_are_read_too():
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         f'<rdf:Description xmlns:s="urn:seedream-assets:xmp:1:" s:ImageId="{"0f" * 16}"/></rdf:RDF></x:xmpmeta>'
     )
-    found = read_mark(make_picture("JPEG", xmp=packet.encode()))
+    found = read_metadata(make_picture("JPEG", xmp=packet.encode()))
     assert (found.image_id, found.request_id) == ("0f" * 16, None)
 
 
 def test_what_upstream_says_of_the_source_is_not_said_twice():
     source = b'<r:Description xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:i="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"><i:DigitalSourceType>upstream</i:DigitalSourceType></r:Description>'
     body = make_picture("JPEG", xmp=UPSTREAM_PACKET.replace(b"</rdf:RDF>", source + b"</rdf:RDF>"))
-    marked = mark_image(body, make_mark(body))
-    assert properties(marked)["Iptc4xmpExt:DigitalSourceType"] == "upstream"
-    assert properties(marked)["seedream:ImageId"] == "0f" * 16
-    assert unmark_image(marked) == body
+    embedded = embed_metadata(body, make_metadata(body))
+    assert properties(embedded)["Iptc4xmpExt:DigitalSourceType"] == "upstream"
+    assert properties(embedded)["seedream:ImageId"] == "0f" * 16
+    assert remove_metadata(embedded) == body
 
 
 def test_a_compressed_packet_of_a_png_is_joined_and_its_hash_kept():
     body = png_with_packet(UPSTREAM_PACKET, compressed=True)
-    marked = mark_image(body, make_mark(body))
-    assert pixels(marked) == pixels(body)
-    assert properties(marked)["xmp:CreatorTool"] == "Upstream 1"
-    with pytest.raises(MarkError, match=sha256(body).hexdigest()):
-        unmark_image(marked)
+    embedded = embed_metadata(body, make_metadata(body))
+    assert pixels(embedded) == pixels(body)
+    assert properties(embedded)["xmp:CreatorTool"] == "Upstream 1"
+    with pytest.raises(EmbedError, match=sha256(body).hexdigest()):
+        remove_metadata(embedded)
 
 
 def test_a_picture_is_marked_once():
     body = PICTURES["png"]()
-    marked = mark_image(body, make_mark(body))
-    with pytest.raises(MarkError, match="carries a mark already"):
-        mark_image(marked, make_mark(marked))
+    embedded = embed_metadata(body, make_metadata(body))
+    with pytest.raises(EmbedError, match="metadata of seedream-assets already"):
+        embed_metadata(embedded, make_metadata(embedded))
 
 
 def test_xmp_of_a_jpeg_stands_behind_jfif_and_exif():
     body = PICTURES["jpeg with exif"]()
-    marked = mark_image(body, make_mark(body))
-    assert marked.index(b"JFIF") < marked.index(b"Exif\x00") < marked.index(b"http://ns.adobe.com/xap/1.0/\x00")
+    embedded = embed_metadata(body, make_metadata(body))
+    assert embedded.index(b"JFIF") < embedded.index(b"Exif\x00") < embedded.index(b"http://ns.adobe.com/xap/1.0/\x00")
 
 
 def test_xmp_of_a_png_stands_right_behind_its_header():
     body = PICTURES["png"]()
-    assert mark_image(body, make_mark(body))[33 + 4 : 33 + 8] == b"iTXt"
+    assert embed_metadata(body, make_metadata(body))[33 + 4 : 33 + 8] == b"iTXt"
 
 
 @pytest.mark.parametrize(
@@ -217,21 +227,21 @@ def test_xmp_of_a_png_stands_right_behind_its_header():
 )
 def test_a_simple_webp_becomes_an_extended_one_of_its_own_size(name, has_alpha):
     body = PICTURES[name]()
-    marked = mark_image(body, make_mark(body))
-    assert marked[12:16] == b"VP8X"
-    assert bool(marked[20] & 0x10) is has_alpha
-    assert marked[20] & 0x04
-    assert (int.from_bytes(marked[24:27], "little") + 1, int.from_bytes(marked[27:30], "little") + 1) == (33, 21)
-    assert int.from_bytes(marked[4:8], "little") == len(marked) - 8
+    embedded = embed_metadata(body, make_metadata(body))
+    assert embedded[12:16] == b"VP8X"
+    assert bool(embedded[20] & 0x10) is has_alpha
+    assert embedded[20] & 0x04
+    assert (int.from_bytes(embedded[24:27], "little") + 1, int.from_bytes(embedded[27:30], "little") + 1) == (33, 21)
+    assert int.from_bytes(embedded[4:8], "little") == len(embedded) - 8
 
 
 def test_a_packet_that_fits_no_jpeg_segment_is_refused():
-    with pytest.raises(MarkError, match="a JPEG segment holds 65533"):
-        mark_image(SMALL["jpeg"], make_mark(SMALL["jpeg"], prompt="猫" * 30_000))
+    with pytest.raises(EmbedError, match="a JPEG segment holds 65533"):
+        embed_metadata(SMALL["jpeg"], make_metadata(SMALL["jpeg"], prompt="猫" * 30_000))
     padded = make_picture("JPEG", xmp=UPSTREAM_PACKET.replace(b"    ", b" " * 64_500))
-    with pytest.raises(MarkError, match="65533"):
-        mark_image(padded, make_mark(padded))
-    assert read_mark(mark_image(SMALL["png"], make_mark(SMALL["png"], prompt="猫" * 30_000))) is not None
+    with pytest.raises(EmbedError, match="65533"):
+        embed_metadata(padded, make_metadata(padded))
+    assert read_metadata(embed_metadata(SMALL["png"], make_metadata(SMALL["png"], prompt="猫" * 30_000))) is not None
 
 
 @pytest.mark.parametrize(
@@ -245,17 +255,17 @@ def test_a_packet_that_fits_no_jpeg_segment_is_refused():
 )
 def test_an_upstream_packet_that_cannot_be_joined_is_left_alone(packet, why):
     body = make_picture("JPEG", xmp=packet)
-    with pytest.raises(MarkError, match=why):
-        mark_image(body, make_mark(body))
-    assert read_mark(body) is None
+    with pytest.raises(EmbedError, match=why):
+        embed_metadata(body, make_metadata(body))
+    assert read_metadata(body) is None
 
 
 def test_a_packet_that_unpacks_to_more_than_it_may_is_refused():
     bomb = zlib.compress(bytes(50_000_000))
     png = SMALL["png"]
     body = png[:33] + chunk(b"iTXt", b"XML:com.adobe.xmp\x00\x01\x00\x00\x00" + bomb) + png[33:]
-    with pytest.raises(MarkError, match="longer than"):
-        mark_image(body, make_mark(body))
+    with pytest.raises(EmbedError, match="longer than"):
+        embed_metadata(body, make_metadata(body))
 
 
 @pytest.mark.parametrize("kind", [b"tIME", b"tEXt", b"tRNS", b"iTXt", b"abCd"])
@@ -265,57 +275,57 @@ def test_a_broken_note_of_a_png_goes_along_where_readers_pass_over_it(kind, ahea
     note = chunk(kind, b"1234567")
     note = note[:-1] + bytes([note[-1] ^ 1])
     body = plain[:33] + note + plain[33:] if ahead else plain[:-12] + note + plain[-12:]
-    marked = mark_image(body, make_mark(body))
-    assert pixels(marked) == pixels(plain)  # which Pillow does not give of the file as it came
-    assert read_mark(marked).image_id == "0f" * 16
-    assert note in marked
-    assert unmark_image(marked) == body
+    embedded = embed_metadata(body, make_metadata(body))
+    assert pixels(embedded) == pixels(plain)  # which Pillow does not give of the file as it came
+    assert read_metadata(embedded).image_id == "0f" * 16
+    assert note in embedded
+    assert remove_metadata(embedded) == body
 
 
 def test_a_png_without_its_end_gets_one_and_comes_out_as_it_was():
     plain = PICTURES["png"]()
     noted = plain[:-12] + chunk(b"tEXt", b"a\0" + b"b" * 40) + plain[-12:]
     for body in (*(plain[:-missing] for missing in range(1, 13)), *(noted[:-missing] for missing in range(13, 60))):
-        marked = mark_image(body, make_mark(body))
-        assert pixels(marked) == pixels(plain)
-        assert read_mark(marked).image_id == "0f" * 16
-        assert unmark_image(marked) == body
+        embedded = embed_metadata(body, make_metadata(body))
+        assert pixels(embedded) == pixels(plain)
+        assert read_metadata(embedded).image_id == "0f" * 16
+        assert remove_metadata(embedded) == body
     for missing in range(13, 60):
-        with pytest.raises(MarkError, match="longer than the file"):
-            mark_image(plain[:-missing], make_mark(plain))
+        with pytest.raises(EmbedError, match="longer than the file"):
+            embed_metadata(plain[:-missing], make_metadata(plain))
 
 
 def test_a_chunk_of_the_same_name_as_the_wrapper_stays_what_it_is():
     plain = PICTURES["png"]()
     body = plain[:33] + chunk(b"seEd", b"somebody else's") + plain[33:]
-    marked = mark_image(body, make_mark(body))
-    assert pixels(marked) == pixels(plain)
-    assert unmark_image(marked) == body
+    embedded = embed_metadata(body, make_metadata(body))
+    assert pixels(embedded) == pixels(plain)
+    assert remove_metadata(embedded) == body
 
 
 @every_picture
 def test_a_file_cut_or_changed_anywhere_is_refused_or_marked_without_harm(name):
-    """Nothing but MarkError, and what is marked comes out as it went in."""
+    """Nothing but EmbedError, and what is embedded comes out as it went in."""
     body, dice = PICTURES[name](), random.Random(name)
     for _ in range(150):
         broken = bytearray(body[: dice.randrange(2, len(body))] if dice.random() < 0.4 else body)
         for _ in range(dice.randrange(3)):
             broken[dice.randrange(len(broken))] = dice.randrange(256)
         try:
-            marked = mark_image(bytes(broken), make_mark(broken))
-        except MarkError:
+            embedded = embed_metadata(bytes(broken), make_metadata(broken))
+        except EmbedError:
             continue
-        assert unmark_image(marked) == bytes(broken)
+        assert remove_metadata(embedded) == bytes(broken)
 
 
 @pytest.mark.parametrize("body", [b"", b"GIF89a", b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF\x04\x00\x00\x00WEBP"])
 def test_what_is_no_whole_image_is_refused(body):
-    with pytest.raises(MarkError):
-        mark_image(body, make_mark(body))
-    assert read_mark(body) is None
+    with pytest.raises(EmbedError):
+        embed_metadata(body, make_metadata(body))
+    assert read_metadata(body) is None
     assert not has_credentials(body)
-    with pytest.raises(MarkError, match="no mark"):
-        unmark_image(body)
+    with pytest.raises(EmbedError, match="no metadata"):
+        remove_metadata(body)
 
 
 def exiftool(file):
@@ -329,7 +339,7 @@ def test_exiftool_reads_the_mark_and_finds_no_fault_that_was_not_there_before(na
     body, file = PICTURES[name](), tmp_path / "image"
     file.write_bytes(body)
     before = exiftool(file)["ExifTool:Validate"]
-    file.write_bytes(mark_image(body, make_mark(body, prompt="a <red> chair & ♥", prompt_writer="Ann")))
+    file.write_bytes(embed_metadata(body, make_metadata(body, prompt="a <red> chair & ♥", prompt_writer="Ann")))
     found = exiftool(file)
     assert found["XMP-iptcExt:DigitalSourceType"] == f"{SOURCE_TYPE}trainedAlgorithmicMedia"
     assert found["XMP-iptcExt:AISystemUsed"] == "Seedream via Leonardo.ai"

@@ -1,7 +1,7 @@
 """The table: every container that Pillow writes and reads, every mode that fits into it, against numpy.
 
 Of each: it is stored under its own format, its pixels come out as numpy makes them of the decoded bytes, thumbnails and
-measures are those of that picture, and a mark touches no pixel.
+measures are those of that picture, and embedding touches no pixel.
 """
 
 import colorsys
@@ -19,12 +19,12 @@ from PIL import Image, features
 
 from seedream_assets.config.image_formats import CONTENT_TYPES, EXTENSIONS, OWN_FORMATS
 from seedream_assets.config.quality import Blank
-from seedream_assets.errors import DownloadError, MarkError
+from seedream_assets.errors import DownloadError, EmbedError
 from seedream_assets.exports.gallery import make_webp_thumbnail
 from seedream_assets.images.inspect import decode_image, inspect_image, make_thumbnail, to_eight_bits
-from seedream_assets.images.xmp import mark_image, unmark_image
+from seedream_assets.images.xmp import embed_metadata, remove_metadata
 from seedream_assets.quality.measures import measure_pixels, open_reduced
-from seedream_assets_tests.images.test_embedded import make_mark
+from seedream_assets_tests.images.test_embedded import make_metadata
 
 Image.init()
 SIDE = 32  # which icons have too
@@ -237,19 +237,19 @@ def test_a_mark_touches_no_pixel_and_other_formats_carry_none(container):
         if key[0] == container and container in (*OWN_FORMATS, "MPO"):
             if key == ("MPO", "CMYK", 1):
                 # Pillow writes its index two bytes too far.
-                with pytest.raises(MarkError, match="does not begin as one"):
-                    mark_image(body, make_mark(body))
+                with pytest.raises(EmbedError, match="does not begin as one"):
+                    embed_metadata(body, make_metadata(body))
                 continue
-            marked = mark_image(body, make_mark(body))
-            before, after = as_pillow_decodes(body), as_pillow_decodes(marked)
+            embedded = embed_metadata(body, make_metadata(body))
+            before, after = as_pillow_decodes(body), as_pillow_decodes(embedded)
             assert getattr(after, "n_frames", 1) == getattr(before, "n_frames", 1)
             for frame in range(getattr(before, "n_frames", 1)):
                 before.seek(frame), after.seek(frame)
                 assert (after.mode, after.size, after.tobytes()) == (before.mode, before.size, before.tobytes()), key
-            assert unmark_image(marked) == body, key
+            assert remove_metadata(embedded) == body, key
         elif key[0] == container:
-            with pytest.raises(MarkError, match="only JPEG, PNG and WebP"):
-                mark_image(body, make_mark(body))
+            with pytest.raises(EmbedError, match="only JPEG, PNG and WebP"):
+                embed_metadata(body, make_metadata(body))
 
 
 @pytest.mark.parametrize("container", CONTAINERS)

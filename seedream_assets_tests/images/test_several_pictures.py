@@ -1,4 +1,4 @@
-"""Claims about marks in a JPEG that holds several pictures: every one of them is still found, and whole.
+"""Claims about metadata in a JPEG that holds several pictures: every one of them is still found, and whole.
 
 Pillow's own reader of such files finds them; the files are written by hand, and some by Pillow.
 """
@@ -9,10 +9,10 @@ import struct
 import pytest
 from PIL import Image, MpoImagePlugin
 
-from seedream_assets.errors import DownloadError, MarkError
+from seedream_assets.errors import DownloadError, EmbedError
 from seedream_assets.images.inspect import inspect_image
-from seedream_assets.images.xmp import mark_image, read_mark, unmark_image
-from seedream_assets_tests.images.test_embedded import make_mark
+from seedream_assets.images.xmp import embed_metadata, read_metadata, remove_metadata
+from seedream_assets_tests.images.test_embedded import make_metadata
 from seedream_assets_tests.support.pictures import (
     PICTURES,
     UPSTREAM_PACKET,
@@ -64,15 +64,15 @@ def test_every_picture_is_found_after_the_mark_and_the_file_comes_out_to_the_las
     body = SEVERAL[name]()
     before = pictures_in(body)
     assert len(before) > 1
-    marked = mark_image(body, make_mark(body))
-    after = pictures_in(marked)
+    embedded = embed_metadata(body, make_metadata(body))
+    after = pictures_in(embedded)
     assert [pixels for pixels, _ in after] == [pixels for pixels, _ in before]
     assert [found for _, found in after[1:]] == [found for _, found in before[1:]]
-    # The first one is as long as it was and the mark together, and ends as it ended.
-    assert len(after[0][1]) - len(before[0][1]) == len(marked) - len(body)
+    # The first one is as long as it was and the metadata together, and ends as it ended.
+    assert len(after[0][1]) - len(before[0][1]) == len(embedded) - len(body)
     assert after[0][1].endswith(b"\xff\xd9")
-    assert read_mark(marked).image_id == make_mark(body).image_id
-    assert unmark_image(marked) == body
+    assert read_metadata(embedded).image_id == make_metadata(body).image_id
+    assert remove_metadata(embedded) == body
 
 
 @pytest.mark.parametrize("name", SEVERAL)
@@ -102,15 +102,15 @@ def test_a_file_whose_main_picture_is_cut_is_never_whole():
 def test_lengths_of_a_gain_map_stay_right_and_a_stated_length_of_the_picture_is_not_made_wrong():
     body = with_gain_map()
     gain_map = pictures_in(body)[1][1]
-    marked = mark_image(body, make_mark(body))
-    assert f'Item:Length="{len(gain_map)}"'.encode() in marked
-    assert marked.endswith(gain_map)
+    embedded = embed_metadata(body, make_metadata(body))
+    assert f'Item:Length="{len(gain_map)}"'.encode() in embedded
+    assert embedded.endswith(gain_map)
     packet = gain_map_packet(gain_map_bytes=len(gain_map), main_bytes="1234")
     stated = several_in_one(make_picture("JPEG"), gain_map, packet=packet)
-    with pytest.raises(MarkError, match="how long the main picture is"):
-        mark_image(stated, make_mark(stated))
+    with pytest.raises(EmbedError, match="how long the main picture is"):
+        embed_metadata(stated, make_metadata(stated))
     zero = several_in_one(make_picture("JPEG"), gain_map, packet=gain_map_packet(gain_map_bytes=9, main_bytes="0"))
-    assert unmark_image(mark_image(zero, make_mark(zero))) == zero
+    assert remove_metadata(embed_metadata(zero, make_metadata(zero))) == zero
 
 
 def with_index(change):
@@ -135,13 +135,13 @@ def with_index(change):
 )
 def test_a_file_whose_index_is_wrong_is_kept_as_it_came(change, why):
     body = with_index(change)
-    with pytest.raises(MarkError, match=why):
-        mark_image(body, make_mark(body))
+    with pytest.raises(EmbedError, match=why):
+        embed_metadata(body, make_metadata(body))
     assert inspect_image(body, largest_pixels=10_000, end_may_lack=True).format == "JPEG"
 
 
 def test_a_first_picture_of_no_stated_length_gets_none():
     body = with_index(lambda tiff: tiff[:54] + bytes(4) + tiff[58:])
-    marked = mark_image(body, make_mark(body))
-    assert [pixels for pixels, _ in pictures_in(marked)] == [pixels for pixels, _ in pictures_in(body)]
-    assert unmark_image(marked) == body
+    embedded = embed_metadata(body, make_metadata(body))
+    assert [pixels for pixels, _ in pictures_in(embedded)] == [pixels for pixels, _ in pictures_in(body)]
+    assert remove_metadata(embedded) == body

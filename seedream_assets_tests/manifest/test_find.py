@@ -31,7 +31,7 @@ def test_an_image_is_found_by_any_of_its_ids_and_by_its_bytes(desk):
 
 
 def test_an_id_in_a_file_that_claims_another_request_is_not_believed(desk):
-    """A mark can be forged: the request in it has to hold the image."""
+    """Metadata can be forged: the request in it has to hold the image."""
     first, other = make_paid_request("a cat"), make_paid_request("a dog")
     desk.run([first, other])
     body = desk.store.read(trace_id(desk.store, image_id_for(first.request_id, 0)).images[0].object_key)

@@ -17,9 +17,9 @@ from PIL import Image
 
 from seedream_assets.config.image_formats import CONTENT_TYPES, EXTENSIONS
 from seedream_assets.errors import DownloadError
-from seedream_assets.images.embed import Marking
+from seedream_assets.images.embed import Embedding
 from seedream_assets.images.inspect import inspect_image
-from seedream_assets.images.xmp import unmark_image
+from seedream_assets.images.xmp import remove_metadata
 from seedream_assets.ledger.events import LedgerImage
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import GeneratedImage
@@ -45,7 +45,7 @@ async def nothing_taken_back(_request_id: str) -> tuple[str, ...]:
     return ()
 
 
-def deliver(store: FolderStore, *served: bytes, marking: Marking | None = None) -> tuple[LedgerImage, int]:
+def deliver(store: FolderStore, *served: bytes, embedding: Embedding | None = None) -> tuple[LedgerImage, int]:
     """Deliver one image from a host that serves these bytes one after the other, and the last for ever."""
     asked = 0
 
@@ -59,7 +59,7 @@ def deliver(store: FolderStore, *served: bytes, marking: Marking | None = None) 
             delivery = Delivery(
                 store=AsyncStore(store, threads=1, sleep=short_sleep),
                 downloads=downloads,
-                marking=marking or Marking(),
+                embedding=embedding or Embedding(),
                 memory=ByteBudget(10**8),
                 policy=RetryPolicy(attempts=ATTEMPTS),
                 largest_pixels=10**7,
@@ -96,19 +96,19 @@ def test_a_picture_of_another_format_is_stored_as_it_came_under_its_own_name(
     assert head is not None
     assert head.content_type == CONTENT_TYPES[image_format]
     assert (told.format, told.marks, told.sha256) == (image_format, None, told.source_sha256)
-    assert "only JPEG, PNG and WebP carry marks" in str(told.unmarked)
+    assert "only JPEG, PNG and WebP carry embedded metadata" in str(told.unmarked)
     # After a crash between the image and its ending the same object is found.
     assert deliver(folder_store, body)[0].object_key == key
 
 
 def test_what_is_not_to_be_marked_has_no_reason_for_that(folder_store: FolderStore) -> None:
-    marking = Marking(provenance=replace(Marking().provenance, xmp=False))
-    told, _ = deliver(folder_store, saved("AVIF"), marking=marking)
+    embedding = Embedding(provenance=replace(Embedding().provenance, xmp=False))
+    told, _ = deliver(folder_store, saved("AVIF"), embedding=embedding)
     assert (told.marks, told.unmarked) == (None, None)
 
 
 def test_another_format_is_not_signed_and_says_so(folder_store: FolderStore) -> None:
-    told, _ = deliver(folder_store, saved("AVIF"), marking=Marking(credentials=make_credentials()))
+    told, _ = deliver(folder_store, saved("AVIF"), embedding=Embedding(credentials=make_credentials()))
     assert told.format == "AVIF"
     assert "unexpected" not in str(told.unmarked)
     assert str(told.unmarked).count("only JPEG, PNG and WebP") == 2
@@ -120,7 +120,7 @@ def test_several_pictures_in_one_jpeg_are_stored_as_a_jpeg_and_marked(folder_sto
     told, asked = deliver(folder_store, body)
     assert asked == 1
     assert (told.format, told.marks, told.unmarked) == ("JPEG", "xmp", None)
-    assert unmark_image(folder_store.read(str(told.object_key))) == body
+    assert remove_metadata(folder_store.read(str(told.object_key))) == body
 
 
 def test_a_broken_note_costs_no_picture_and_other_readers_open_what_is_stored(folder_store: FolderStore) -> None:
@@ -133,11 +133,13 @@ def test_a_broken_note_costs_no_picture_and_other_readers_open_what_is_stored(fo
     stored = folder_store.read(str(told.object_key))
     with Image.open(io.BytesIO(stored)) as opened, Image.open(io.BytesIO(make_picture("PNG"))) as expected:
         assert opened.tobytes() == expected.tobytes()
-    assert unmark_image(stored) == body
+    assert remove_metadata(stored) == body
 
 
 def test_a_broken_note_is_wrapped_for_a_signature_too(folder_store: FolderStore) -> None:
-    told, _ = deliver(folder_store, with_broken_note(b"tEXt", b"a\0b"), marking=Marking(credentials=make_credentials()))
+    told, _ = deliver(
+        folder_store, with_broken_note(b"tEXt", b"a\0b"), embedding=Embedding(credentials=make_credentials())
+    )
     assert (told.marks, told.unmarked) == ("xmp+c2pa", None)
 
 
@@ -157,12 +159,12 @@ def test_a_file_without_its_end_is_fetched_again_and_kept_where_it_comes_no_bett
     cut = whole[:-12] + note
     told, asked = deliver(folder_store, cut, whole)
     assert asked == 2
-    assert unmark_image(folder_store.read(str(told.object_key))) == whole
+    assert remove_metadata(folder_store.read(str(told.object_key))) == whole
     folder_store.delete(str(told.object_key))
     told, asked = deliver(folder_store, cut)
     assert asked == ATTEMPTS
     stored = folder_store.read(str(told.object_key))
-    assert unmark_image(stored) == cut
+    assert remove_metadata(stored) == cut
     with Image.open(io.BytesIO(stored)) as opened, Image.open(io.BytesIO(whole)) as expected:
         assert opened.tobytes() == expected.tobytes()
     assert (told.marks, told.unmarked) == ("xmp", None)

@@ -3,7 +3,7 @@
 import pytest
 
 from seedream_assets.images.inspect import image_key
-from seedream_assets.images.xmp import unmark_image
+from seedream_assets.images.xmp import remove_metadata
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets_tests.purchase.desk import make_paid_request, make_paid_requests
@@ -67,8 +67,8 @@ def test_images_listed_in_another_order_get_the_place_their_names_tell(start_des
     plain, shuffled = start_desk(), start_desk(shuffled_images=True)
     request = make_paid_request("a cat", count=6)
     plain.run([request])
-    expected = [unmark_image(plain.store.read(info.key)) for info in plain.store.list("images/")]
+    expected = [remove_metadata(plain.store.read(info.key)) for info in plain.store.list("images/")]
     for info in list(plain.store.list("")):
         plain.store.delete(info.key)
     shuffled.run([request])
-    assert [unmark_image(shuffled.store.read(info.key)) for info in shuffled.store.list("images/")] == expected
+    assert [remove_metadata(shuffled.store.read(info.key)) for info in shuffled.store.list("images/")] == expected
