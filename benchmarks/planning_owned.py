@@ -55,7 +55,7 @@ def _fill(requests: int, root: Path, store: Any, put: Callable[[str, bytes], obj
 
 def run_owned(root: str) -> dict[str, Any]:
     """`seedream run` without a key: where anything were to be bought, it would fail."""
-    from seedream_assets.cli.run import run_dataset
+    from seedream_assets.cli.run import run_partitions
     from seedream_assets.config.dataset import UNPARTITIONED
     from seedream_assets.config.deployment import Deployment
     from seedream_assets.storage.folder import FolderStore
@@ -63,9 +63,10 @@ def run_owned(root: str) -> dict[str, Any]:
 
     store = CountedStore(FolderStore(Path(root) / "store"))
     config, laps = declare(Path(root) / "prompts.parquet"), Laps()
-    summary, _report, is_final = run_dataset(config, UNPARTITIONED, Deployment(store=store))
+    ran = run_partitions(config, [UNPARTITIONED], Deployment(store=store))
     laps.lap("run")
-    if not is_final:
+    summary = ran.summaries[UNPARTITIONED]
+    if not ran.is_final:
         raise SystemExit(f"not a run in which everything is owned: {summary}")
     return laps.found(requests=summary["stored"], **_s3_requests(store))
 
@@ -110,7 +111,7 @@ def run_owned_on_s3(requests: str, root: str) -> dict[str, Any]:
     """The same against moto: here the requests that boto3 sends are counted."""
     import boto3
 
-    from seedream_assets.cli.run import run_dataset
+    from seedream_assets.cli.run import run_partitions
     from seedream_assets.config.dataset import UNPARTITIONED
     from seedream_assets.config.deployment import Deployment
     from seedream_assets.storage.s3 import S3Store
@@ -124,12 +125,12 @@ def run_owned_on_s3(requests: str, root: str) -> dict[str, Any]:
         put = partial(client.put_object, Bucket="planning")
         _fill(int(requests), Path(root), store, lambda key, body: put(Key=key, Body=body))
         deployment, config = Deployment(store=store), declare(Path(root) / "prompts.parquet")
-        run_dataset(config, UNPARTITIONED, deployment)
+        run_partitions(config, [UNPARTITIONED], deployment)
         client.meta.events.register(
             "before-send.s3", lambda event_name, **_: sent.update([event_name.rpartition(".")[2]])
         )
         laps = Laps()
-        run_dataset(config, UNPARTITIONED, Deployment(store=store))
+        run_partitions(config, [UNPARTITIONED], Deployment(store=store))
         laps.lap("run")
     return laps.found(
         requests=int(requests), s3_requests=sum(sent.values()), pages=sent["ListObjectsV2"], calls=dict(sent)

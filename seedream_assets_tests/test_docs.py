@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from seedream_assets.cli import COMMANDS, seedream
+from seedream_assets.cli import seedream
 from seedream_assets_tests.cli.conftest import Desk
 from seedream_assets_tests.cli.conftest import desk as desk  # the fixture
 
@@ -70,7 +70,7 @@ def test_every_seedream_command_named_in_the_documents_exists() -> None:
         for document in DOCUMENTS
         for word in re.findall(r"`(?:\.venv/bin/)?seedream ([a-z]+)", document.read_text(encoding="utf-8"))
     }
-    assert named <= set(COMMANDS)
+    assert named <= set(seedream.commands)
 
 
 def test_the_first_dataset_of_the_readme_works(desk: Desk) -> None:
@@ -84,7 +84,7 @@ def test_the_first_dataset_of_the_readme_works(desk: Desk) -> None:
 
 def test_the_help_names_every_command() -> None:
     told = CliRunner().invoke(seedream, ["--help"]).output
-    assert all(command in told for command in COMMANDS)
+    assert all(command in told for command in seedream.commands)
 
 
 def test_the_limits_in_the_readme_are_the_models_limits() -> None:

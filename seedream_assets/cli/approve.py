@@ -1,4 +1,4 @@
-"""`seedream approve dataset.yaml`: let the rest of a plan be bought, after a look at its sample. Spends nothing."""
+"""`seedream approve dataset.yaml`: let the rest of a plan be bought, after a look at its preview. Spends nothing."""
 
 from __future__ import annotations
 
@@ -14,19 +14,8 @@ from seedream_assets.components.yaml_files import load_config
 from seedream_assets.planning.stage import load_manifest, load_plan
 
 
-@click.command("approve")
-@click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--partition", multiple=True, help="A partition to approve; may be repeated. Default: all there are.")
-@click.option(
-    "--plan", "asked", help="The hash of the plan that you mean; refused where the plan is another one by now."
-)
-@click.option("--by", help="Who approves. Default: this user on this machine.")
-@click.option("--json", "as_json", is_flag=True, help="Print the approval as one JSON object, last on stdout.")
-def command(dataset: Path, partition: tuple[str, ...], asked: str | None, by: str | None, as_json: bool) -> None:
-    """Approve the plan that was last made, so that the next run buys all of it.
-
-    Several partitions are approved as the one run that they were: with the hash that it told.
-    """
+def approve_plan(dataset: Path, partition: tuple[str, ...], asked: str | None, by: str | None, as_json: bool) -> None:
+    """Write the approval of each partition's latest plan, after what its preview came to."""
     config = load_config(dataset)
     if config.approval is None:
         raise click.UsageError(f"{config.name} asks for no approval; there is nothing to approve")
@@ -49,8 +38,8 @@ def command(dataset: Path, partition: tuple[str, ...], asked: str | None, by: st
     who = by or this_person()
     records = approve(gate, asked or gate.hash, config, store, by=who, dagster_run_id=None)
     for record in records:
-        told = f"approved: plan {record.plan}, {record.credits} credits, by {record.by}"
-        click.echo(told if len(keys) == 1 else f"{record.partition}: {told}", err=as_json)
+        message = f"approved: plan {record.plan}, {record.credits} credits, by {record.by}"
+        click.echo(message if len(keys) == 1 else f"{record.partition}: {message}", err=as_json)
     if as_json:
         credits = sum(record.credits for record in records)
         approved = [record.partition for record in records]

@@ -13,16 +13,14 @@ from seedream_assets.components.check import examine_yaml_files
 SUFFIXES = (".yaml", ".yml")
 
 
-@click.command("check")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-def command(paths: tuple[Path, ...]) -> None:
-    """List every error in PATHS: YAML files, or folders that hold some. Reads no table and asks no account."""
+def check(paths: tuple[Path, ...]) -> None:
+    """Print the errors and remarks of these files, or of those that these folders hold."""
     files = list(_files(paths))
     if not files:
         raise click.UsageError(f"no YAML file in {', '.join(map(str, paths))}")
     errors, remarks = examine_yaml_files(files)
-    for told in (*errors, *remarks):
-        click.echo(str(told))
+    for found in (*errors, *remarks):
+        click.echo(str(found))
     if errors:
         raise click.exceptions.Exit(DIFFERENT)
     click.echo(f"{len(files)} YAML files, no errors")

@@ -40,7 +40,9 @@ def this_person() -> str:
 
 
 def partitions_of(config: DatasetConfig, asked: Sequence[str], deployment: Deployment) -> list[str]:
-    """The partitions to work on: those asked for, else all that the tables have now. What cannot be one is told.
+    """The partitions to work on: those asked for, else all that the tables have now.
+
+    Names that cannot be a partition's are listed on stderr.
 
     Raises:
         click.UsageError: A partition is named and there are none, or it cannot be one.

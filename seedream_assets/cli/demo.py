@@ -72,14 +72,8 @@ def local_environment(folder: Path, base_url: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@click.command("demo")
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where the store and Dagster's history go. Default: .seedream in the project.",
-)
-def command(folder: Path | None) -> None:
-    """Materialise the bundled dataset. Run again, it buys nothing."""
+def demo(folder: Path | None) -> None:
+    """Run the four assets against a new emulator, and print what the store holds then."""
     folder = (folder or project_folder() / ".seedream").resolve()
     with running_emulator(EmulatorSettings(latency_seconds=LATENCY_SECONDS)) as emulator:
         click.echo(f"a stand-in Leonardo answers at {emulator.base_url}; nothing here costs anything", err=True)
@@ -122,8 +116,8 @@ class _PlainLines(logging.Handler):
         meta = getattr(record, "dagster_meta", {}) or {}
         if record.levelno >= logging.INFO and not getattr(record, "dagster_event", None):
             step = str(meta.get("step_key") or "").partition("__")[2]
-            told = meta.get("orig_message") or record.getMessage()
-            click.echo(f"{step}: {told}" if step else told, err=True)
+            message = meta.get("orig_message") or record.getMessage()
+            click.echo(f"{step}: {message}" if step else message, err=True)
 
 
 @dg.logger({}, description="Plain lines on stderr.")

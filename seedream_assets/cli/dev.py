@@ -16,16 +16,8 @@ from seedream_assets.emulator.settings import EmulatorSettings
 STOP_SECONDS = 20.0
 
 
-@click.command("dev")
-@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Of Dagster's UI.")
-@click.option("--latency", type=click.FloatRange(0), default=2.0, show_default=True, help="Median seconds of a job.")
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where the store and Dagster's history go. Default: .seedream in the project.",
-)
-def command(port: int, latency: float, folder: Path | None) -> None:
-    """Serve until Ctrl-C. Every asset can be materialised; nothing costs anything."""
+def serve_dagster(port: int, latency: float, folder: Path | None) -> None:
+    """Start the emulator and `dagster dev`, and end both together."""
     folder = (folder or project_folder() / ".seedream").resolve()
     with running_emulator(EmulatorSettings(latency_seconds=latency)) as emulator:
         click.echo(f"stand-in Leonardo: {emulator.base_url}/emulator    Dagster: http://127.0.0.1:{port}", err=True)

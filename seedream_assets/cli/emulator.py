@@ -7,20 +7,10 @@ from uuid import UUID
 import click
 
 from seedream_assets.emulator.server import LOOPBACK, serve
-from seedream_assets.emulator.settings import DEMO_KEY, DEMO_USER_ID, EmulatorSettings
+from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 
 
-@click.command("emulator")
-@click.option("--port", type=click.IntRange(0, 65535), default=8787, show_default=True, help="0 takes a free one.")
-@click.option("--slots", type=click.IntRange(1), default=10, show_default=True, help="Generations at once.")
-@click.option("--latency", type=click.FloatRange(0), default=2.0, show_default=True, help="Median seconds of a job.")
-@click.option("--latency-sigma", type=click.FloatRange(0), default=0.4, show_default=True, help="Of its logarithm.")
-@click.option("--balance", type=click.IntRange(0), default=100_000, show_default=True, help="Credits of the account.")
-@click.option("--creates-per-minute", type=click.IntRange(0), default=100, show_default=True, help="0: no limit.")
-@click.option("--requests-per-minute", type=click.IntRange(0), default=2000, show_default=True, help="0: no limit.")
-@click.option("--unit", type=click.Choice(["CREDITS", "DOLLARS"]), default="CREDITS", show_default=True)
-@click.option("--user-id", type=click.UUID, default=DEMO_USER_ID, show_default=True, help="Whose account it is.")
-def command(
+def serve_emulator(
     port: int,
     slots: int,
     latency: float,
@@ -31,7 +21,7 @@ def command(
     unit: str,
     user_id: UUID,
 ) -> None:
-    """Serve until Ctrl-C. The bill is at /emulator/bill, a page for people at /emulator, settings at /emulator/settings."""
+    """Serve an account with these settings on loopback until Ctrl-C."""
     settings = EmulatorSettings(
         slots=slots,
         latency_seconds=latency,

@@ -12,32 +12,14 @@ import click
 from seedream_assets.cli.exit_codes import DIFFERENT
 from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.exports import FORMAT_OPTIONS, ExportChoice
+from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.card import how_to_load
 from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget, default_target, find_export
 from seedream_assets.exports.opening import LIBRARIES, Opening, open_export
 from seedream_assets.resources import ImageStoreResource
 
 
-@click.command("export")
-@click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option(
-    "--format",
-    "names",
-    multiple=True,
-    type=click.Choice(list(FORMAT_OPTIONS)),
-    help="May be given several times. Default: those that the YAML declares.",
-)
-@click.option(
-    "--to",
-    help="s3://bucket/prefix, file:///…, or a path (a relative one as ./out), for one format. Default: "
-    "datasets/<name>/exports/<format>/ in the store.",
-)
-@click.option("--split", help="Column of the prompt table that says train, validation or test.")
-@click.option("--shard-bytes", type=int, help="Bytes of images in one file of webdataset, parquet or croissant.")
-@click.option("--verify/--no-verify", default=True, help="Open the export with its consumers' libraries.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per export.")
-def command(
+def export(
     dataset: Path,
     names: tuple[str, ...],
     to: str | None,
@@ -46,10 +28,7 @@ def command(
     verify: bool,
     as_json: bool,
 ) -> None:
-    """Export a dataset. Run again, it finishes what was interrupted and keeps what is whole.
-
-    Exit codes: 0, written and opened, or opening was not possible here; 1, an export does not open as it should.
-    """
+    """Write the exports that were asked for, open each, and print what came of it."""
     config = load_config(dataset)
     resource = ImageStoreResource()
     source = ExportSource(dataset=config.name, store=resource.open(config.store), card=config.card)
@@ -63,7 +42,7 @@ def command(
         )
         report = find_export(choice.name).write(source, target, choice)
         opening = open_export(source, target, choice) if verify and choice.name in LIBRARIES else None
-        click.echo(json.dumps(_as_object(report, opening), default=str) if as_json else _told(report, opening))
+        click.echo(json.dumps(_as_object(report, opening), default=str) if as_json else _describe(report, opening))
         wrong = wrong or bool(opening and opening.problems)
     if wrong:
         raise click.exceptions.Exit(DIFFERENT)
@@ -95,7 +74,7 @@ def _choices(
     return choices
 
 
-def _told(report: ExportReport, opening: Opening | None) -> str:
+def _describe(report: ExportReport, opening: Opening | None) -> str:
     left_out = ", ".join(f"{count} {why}" for why, count in report.left_out.items())
     lines = [
         f"{report.name}: {report.rows} images, {report.size_bytes / 1e6:.1f} MB in {report.uri}",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
 
 from seedream_assets.approval.gate import gate_of
 from seedream_assets.approval.rules import Gate
@@ -18,8 +19,6 @@ from seedream_assets.budget.log import read_budget
 from seedream_assets.budget.rules import NO_CAP
 from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.exit_codes import NOT_ALL_FINAL
-from seedream_assets.cli.plan_changes import as_facts, as_lines
-from seedream_assets.cli.terminal import tell_rows
 from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
@@ -27,21 +26,22 @@ from seedream_assets.errors import PromptTableError, StoreError
 from seedream_assets.ledger.account import describe_another_account
 from seedream_assets.manifest.stage import PREVIOUS, read_earlier
 from seedream_assets.planning.plan import specs_of
-from seedream_assets.planning.plan_diff import PlanDiff, diff_plan
+from seedream_assets.planning.plan_diff import CHANGES, PlanDiff, diff_plan
 from seedream_assets.planning.quote import Quote
 from seedream_assets.planning.quote_table import approval_rows, quote_rows
 from seedream_assets.planning.stage import Plan, make_plan
+from seedream_assets.prompts.row_errors import describe_rows
 from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
 from seedream_assets.purchase.balance import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
 from seedream_assets.purchase.summary import add_up, summarise
 
+ROW_ERRORS_SHOWN = 10
+CHANGES_SHOWN = 20
+LONGEST_PROMPT = 60
+_MARKS = {"added": "+", "removed": "-", "changed": "~"}
 
-@click.command("plan")
-@click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--partition", multiple=True, help="A partition to plan; may be repeated. Default: all there are.")
-@click.option("--against", help="Tell what changed since a manifest: its path or address, or: previous.")
-@click.option("--json", "as_json", is_flag=True, help="Print the quote as one JSON object, last on stdout.")
-def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_json: bool) -> None:
+
+def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json: bool) -> None:
     """Quote a dataset: what is wanted, what is owned, what the rest costs.
 
     Exit codes: 0; 3, a cap or the balance would stop a run before its end, or a partition cannot be planned.
@@ -73,8 +73,8 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
         quote = plan.quote
         gate = gates[key] = gate_of(config, key, plan.requests, deployment.store)
         several = len(snapshot.tables) > 1
-        tell_rows("rejected", snapshot.checked.rejected, with_table=several)
-        tell_rows("warned", snapshot.checked.warnings, with_table=several)
+        print_row_errors("rejected", snapshot.checked.rejected, with_table=several)
+        print_row_errors("warned", snapshot.checked.warnings, with_table=several)
         summary = summarise(
             dataset=config.name,
             partition=key,
@@ -88,14 +88,14 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
             open_requests=quote.open,
             seconds=time.monotonic() - began,
         )
-        against_it = {"against": as_facts(*compared)} if compared else {}
+        against_it = {"against": _change_facts(*compared)} if compared else {}
         summaries.append(summary | {"owned": _owned(quote, config.name)} | _approval(gate) | against_it)
         if not as_json:
             click.echo(f"{config.name}, partition {key}")
             rows = quote_rows(quote, look_ahead(plan, deployment, account), dataset=config.name)
             # Several partitions are one run, and need one approval together.
             _print_rows([*rows, *(approval_rows(gate) if len(keys) == 1 else ())])
-            for line in as_lines(*compared) if compared else ():
+            for line in _change_lines(*compared) if compared else ():
                 click.echo(line)
             if snapshot.rejected_rows:
                 click.echo(f"{snapshot.rejected_rows} rows of the table are rejected")
@@ -111,9 +111,9 @@ def command(dataset: Path, partition: tuple[str, ...], against: str | None, as_j
         printed |= {**asdict(place_of(deployment, reading)), "remarks": remarks}
         click.echo(json.dumps(printed))
     elif len(keys) > 1:
-        told = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
+        quoted = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
         planned = f"all {len(keys)}" if not problems else f"{len(summaries)} of {len(keys)}"
-        click.echo(f"{config.name}, {planned} partitions: {told}")
+        click.echo(f"{config.name}, {planned} partitions: {quoted}")
         _print_rows(approval_rows(together))
     for remark in remarks:
         click.echo(remark, err=as_json)
@@ -202,3 +202,66 @@ def _print_rows(rows: list[tuple[str, str, str]]) -> None:
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     for what, much, why in rows:
         click.echo(f"  {what:<{widths[0]}}  {much:<{widths[1]}}  {why}".rstrip())
+
+
+def print_row_errors(what: str, rows: pd.DataFrame, *, with_table: bool) -> None:
+    """The first rejected or warned rows on stderr, with what is wrong with them."""
+    for line in describe_rows(rows, most=ROW_ERRORS_SHOWN, with_table=with_table):
+        click.echo(f"{what}: {line}", err=True)
+
+
+def _change_lines(uri: str, diff: PlanDiff) -> Iterator[str]:
+    """What changed since a manifest: the counts, the first rows of each kind, and the price of the difference."""
+    yield f"against {uri}:"
+    yield "  " + ", ".join(f"{_count_rows(diff.count(change))} {change}" for change in CHANGES)
+    for name, columns in (("added", diff.columns_added), ("removed", diff.columns_removed)):
+        if columns:
+            yield f"  columns {name}: {', '.join(columns)}"
+    for old, new in diff.columns_renamed.items():
+        yield f"  column renamed: {old} is {new} now"
+    for change, mark in _MARKS.items():
+        rows = diff.rows[diff.rows["change"] == change]
+        for row in rows.head(CHANGES_SHOWN).to_dict("records"):
+            yield f"  {mark} {_describe_change({str(name): value for name, value in row.items()})}"
+        if len(rows) > CHANGES_SHOWN:
+            yield f"  {mark} … and {len(rows) - CHANGES_SHOWN} more"
+    prices = {change: diff.credits(change) for change in CHANGES if diff.credits(change)}
+    parts = ", ".join(f"{credits} for rows {change}" for change, credits in prices.items())
+    yield f"  to go there: {sum(prices.values())} credits" + (f" ({parts})" if parts else "")
+
+
+def _count_rows(count: int) -> str:
+    return f"{count} row{'' if count == 1 else 's'}"
+
+
+def _describe_change(row: dict[str, Any]) -> str:
+    prompt = str(row["prompt"])
+    short = prompt if len(prompt) <= LONGEST_PROMPT else prompt[: LONGEST_PROMPT - 1] + "…"
+    if row["change"] != "changed":
+        return f"{row['prompt_id']}: {short}"
+    images = f" ({row['earlier_images']} → {row['images']} images)" if row["images"] != row["earlier_images"] else ""
+    credits = f", {row['credits']} credits" if row["credits"] else ""
+    return f"{row['prompt_id']}: {', '.join(row['columns'])}{images}{credits}"
+
+
+def _change_facts(uri: str, diff: PlanDiff) -> dict[str, Any]:
+    """The same for `--json`, with every row that is not as it was."""
+    changed = diff.rows[diff.rows["change"] != "unchanged"]
+    return {
+        "manifest": uri,
+        "rows": {change: diff.count(change) for change in CHANGES},
+        "credits": {change: diff.credits(change) for change in CHANGES if change != "removed"},
+        "columns": {
+            "added": list(diff.columns_added),
+            "removed": list(diff.columns_removed),
+            "renamed": dict(diff.columns_renamed),
+        },
+        "changes": [_change_fact(row) for row in changed.to_dict("records")],
+    }
+
+
+def _change_fact(row: Any) -> dict[str, Any]:
+    plain = {str(name): value for name, value in row.items() if name != "columns"}
+    return {name: None if pd.isna(value) else value for name, value in plain.items()} | {
+        "columns": list(row["columns"])
+    }

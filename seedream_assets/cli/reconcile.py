@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +16,29 @@ from seedream_assets.config.redaction import shown
 from seedream_assets.errors import SeedreamError
 from seedream_assets.purchase.reconcile import NotInLedger, Reconciliation, adopt_planned, reconcile
 
-DAYS = 7
 LONGEST_PROMPT = 60
 SHOWN = 50
-_MOMENTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
 
 
-@click.command("reconcile")
-@click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--since", type=click.DateTime(_MOMENTS), help=f"The first moment, in UTC.  [default: {DAYS} days ago]")
-@click.option("--adopt", is_flag=True, help="Give generations that equal a planned request to it; then compare again.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, last on stdout.")
-def command(dataset: Path, since: datetime | None, adopt: bool, as_json: bool) -> None:
-    """Compare the account's history with the ledger of DATASET's store, both ways. Buys nothing.
-
-    Generations that no request owns were made in the web app, with another store, or by a request whose answer was lost;
-    the whole store is compared, not this dataset alone. Exit codes, as of diff: 0, no difference; 1, differences, or a
-    history that could not be read back so far; 2, it could not be compared.
-    """
-    beginning = since.replace(tzinfo=UTC) if since else datetime.now(UTC) - timedelta(days=DAYS)
+def compare(dataset: Path, since: datetime, adopt: bool, as_json: bool) -> None:
+    """Compare from this moment on, adopt where asked to, and print the differences."""
     adopted: list[str] = []
     left: list[str] = []
     try:
         config = load_config(dataset)
         deployment = deployment_of(config)
-        found = reconcile(deployment, since=beginning)
+        found = reconcile(deployment, since=since)
         if adopt:
             adopted, left = adopt_planned(deployment, found)
-            found = reconcile(deployment, since=beginning) if adopted or left else found
+            found = reconcile(deployment, since=since) if adopted or left else found
     except SeedreamError as error:
         click.echo(f"seedream: {error}", err=True)
         raise click.exceptions.Exit(NOT_COMPARED) from error
     for line in (*(f"adopted: {one}" for one in adopted), *(f"not adopted: {one}" for one in left)):
         click.echo(line, err=True)
-    click.echo(json.dumps(_as_object(found) | {"adopted": adopted, "not_adopted": left}) if as_json else told(found))
+    click.echo(
+        json.dumps(_as_object(found) | {"adopted": adopted, "not_adopted": left}) if as_json else _describe(found)
+    )
     if not found.agrees or left:
         raise click.exceptions.Exit(DIFFERENT)
 
@@ -93,12 +82,12 @@ def _generation(one: NotInLedger) -> dict[str, Any]:
     }
 
 
-def told(found: Reconciliation) -> str:
+def _describe(found: Reconciliation) -> str:
     """The comparison for a person."""
     lines = []
     for one in found.not_in_ledger[:SHOWN]:
         generation = one.generation
-        when = f"{generation.created_at:%Y-%m-%d %H:%M:%S} UTC" if generation.created_at else "at a time not told"
+        when = f"{generation.created_at:%Y-%m-%d %H:%M:%S} UTC" if generation.created_at else "at an unknown time"
         planned = f"; equals planned request {one.planned.request.request_id[:12]}: --adopt" if one.planned else ""
         lines.append(
             f"not in the ledger: {generation.id}, {when}, {generation.status.value}, {len(generation.images)} images, "
@@ -115,7 +104,7 @@ def told(found: Reconciliation) -> str:
         lines.append(f"{found.open_requests} requests are open; see: seedream ledger")
     if not found.whole:
         lines.append("the history could not be read back so far (recovery.history_pages); more may differ")
-    balance = "not told" if found.balance is None else f"{found.balance.normalize():f} {found.balance_unit.lower()}"
+    balance = "not known" if found.balance is None else f"{found.balance.normalize():f} {found.balance_unit.lower()}"
     lines.append(
         f"account {found.account} since {found.since:%Y-%m-%d %H:%M} UTC: {found.agreeing} generations in both, "
         f"{len(found.not_in_ledger)} not in the ledger (about {found.credits_not_in_ledger} credits), "

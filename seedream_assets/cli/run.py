@@ -1,40 +1,53 @@
-"""`seedream run dataset.yaml`: the four stages, one after the other, without Dagster."""
+"""`seedream run dataset.yaml`: the four stages, one after the other, without Dagster.
+
+Several partitions are bought as one stream with one budget. A further round replaces what was rejected.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
-from seedream_assets.cli.declared import deployment_of, partitions_of
-from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINAL, NOTHING_STORED, described
-from seedream_assets.cli.missing_cap import with_cap
-from seedream_assets.cli.rounds import Planned, buy_planned, plan_partitions, plan_replacements
+from seedream_assets.approval.gate import approve, open_gate
+from seedream_assets.approval.preview import assess_sample
+from seedream_assets.budget.rules import NO_CAP, Budget
+from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
+from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINAL, NOTHING_STORED
+from seedream_assets.cli.plan import ROW_ERRORS_SHOWN, print_row_errors
 from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
-from seedream_assets.manifest.stage import count_reused
+from seedream_assets.errors import ConfigError, NoCapError, PartitionKeyError, SeedreamError, StoreRefused
+from seedream_assets.ledger.state import OpenRequests
+from seedream_assets.manifest.stage import Outcome, assemble_dataset, count_reused, measure_dataset
 from seedream_assets.planning.open_requests import open_in_manifest
-from seedream_assets.purchase.run_report import RunReport
+from seedream_assets.planning.quote import Quote
+from seedream_assets.planning.quote_table import place_rows
+from seedream_assets.planning.stage import make_plan, write_plan
+from seedream_assets.prompts.stage import PromptReader, load_snapshot, write_snapshot
+from seedream_assets.purchase.balance import NOT_ASKED, place_of, read_account
+from seedream_assets.purchase.endings import Endings
+from seedream_assets.purchase.run_report import Progress, RunReport, join_reports
+from seedream_assets.purchase.stage import buy_partitions
 from seedream_assets.purchase.summary import add_up, describe, summarise
 
+# What stands against one partition stands against all of them.
+HOPELESS = (ConfigError, StoreRefused)
 
-@click.command("run", epilog=described())
-@click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--partition", multiple=True, help="A partition to work on; may be repeated. Default: all there are.")
-@click.option("--approve", "approved", metavar="HASH", help="The hash of the plan that you approve, for scripts.")
-@click.option(
-    "--yes",
-    is_flag=True,
-    help="Buy although the dataset has no cap (a terminal asks without it), or through a new address of the account.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object, last on stdout.")
-def command(dataset: Path, partition: tuple[str, ...], approved: str | None, yes: bool, as_json: bool) -> None:
+
+def run(dataset: Path, partition: tuple[str, ...], approved: str | None, yes: bool, as_json: bool) -> None:
     """Bring a dataset to the declared state. Run again, it buys nothing that is owned."""
     began = time.monotonic()
     config = load_config(dataset)
@@ -77,6 +90,58 @@ def _exit_code(ran: RanPartitions, summary: Mapping[str, Any]) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a partition comes to.
+
+    Attributes:
+        quote: Of its plan.
+        version: Of the plan: the run keeps to it, whatever is planned beside.
+        snapshot: The version of the prompts that it was made from.
+        rejected_rows: Rows of its table that were rejected.
+        first_rejected: The first of them.
+    """
+
+    quote: Quote
+    version: str
+    snapshot: str | None
+    rejected_rows: int
+    first_rejected: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bought:
+    """What one round, or several, came to.
+
+    Attributes:
+        outcomes: By partition.
+        reports: By partition; None where the paid stage was stopped before it came to this one.
+        report: Of the paid stage over all of them.
+        run_ids: Of the engine's runs.
+        plan_hash: The name of the plans together, where the dataset asks for approvals.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    reports: Mapping[str, RunReport | None]
+    report: RunReport
+    run_ids: frozenset[str]
+    plan_hash: str | None
+
+    def then(self, later: Bought) -> Bought:
+        """This round and a later one over some of its partitions."""
+        reports = dict(self.reports)
+        for partition, report in later.reports.items():
+            earlier = reports[partition]
+            reports[partition] = join_reports(earlier, report) if earlier and report else report or earlier
+        return Bought(
+            outcomes={**self.outcomes, **later.outcomes},
+            reports=reports,
+            report=join_reports(self.report, later.report),
+            run_ids=self.run_ids | later.run_ids,
+            plan_hash=later.plan_hash or self.plan_hash,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RanPartitions:
     """What a run over partitions came to.
 
@@ -93,18 +158,6 @@ class RanPartitions:
     report: RunReport
     plan_hash: str | None
     is_final: bool
-
-
-def run_dataset(
-    config: DatasetConfig, partition: str, deployment: Deployment, *, approved: str | None = None
-) -> tuple[dict[str, Any], RunReport, bool]:
-    """All four stages of one partition; see `run_partitions`.
-
-    Returns:
-        The summary, the report of the paid stage, and whether every wanted image is final.
-    """
-    ran = run_partitions(config, [partition], deployment, approved=approved)
-    return ran.summaries[partition], ran.report, ran.is_final
 
 
 def run_partitions(
@@ -133,7 +186,7 @@ def run_partitions(
     """
     began = time.monotonic()
     planned, problems = plan_partitions(config, partitions, deployment)
-    config = with_cap(
+    config = _with_cap(
         config,
         credits=sum(one.quote.credits_to_buy for one in planned.values()),
         images=sum(one.quote.images_to_buy for one in planned.values()),
@@ -179,3 +232,217 @@ def _added(before: Planned, later: Planned) -> Planned:
     """The later plan; what was to buy is what all rounds bought."""
     credits_to_buy = before.quote.credits_to_buy + later.quote.credits_to_buy
     return replace(later, quote=replace(later.quote, credits_to_buy=credits_to_buy))
+
+
+def plan_partitions(
+    config: DatasetConfig, partitions: Sequence[str], deployment: Deployment
+) -> tuple[dict[str, Planned], dict[str, str]]:
+    """The first two stages: what each partition comes to, and why others could not be planned."""
+    reader, store = PromptReader(config, deployment), deployment.store
+    planned: dict[str, Planned] = {}
+    problems: dict[str, str] = {}
+    with_table = False
+    for partition in partitions:
+        try:
+            snapshot = reader.read(partition)
+            snapshot = write_snapshot(store, config, partition, snapshot)
+            beside = sum(one.quote.credits_to_buy for one in planned.values())
+            plan = make_plan(config, partition, snapshot, deployment, credits_beside=beside)
+            version = write_plan(store, config, partition, plan)
+        except SeedreamError as error:
+            is_hopeless = isinstance(error, HOPELESS) and not isinstance(error, PartitionKeyError)
+            if len(partitions) == 1 or is_hopeless:
+                raise
+            problems[partition] = str(error)
+        else:
+            planned[partition] = Planned(
+                quote=plan.quote,
+                version=version,
+                snapshot=snapshot.version,
+                rejected_rows=snapshot.rejected_rows,
+                first_rejected=snapshot.checked.rejected.head(ROW_ERRORS_SHOWN + 1),
+            )
+            with_table |= len(snapshot.tables) > 1
+    _print_place(deployment, planned)
+    _print_quotes(planned)
+    _print_rejected(planned, with_table=with_table)
+    return planned, problems
+
+
+def plan_replacements(
+    config: DatasetConfig, planned: Mapping[str, Planned], bought: Bought, deployment: Deployment
+) -> dict[str, Planned]:
+    """The partitions that want replacements beyond those they were planned with, planned again; the rest stay as bought."""
+    store = deployment.store
+    again: dict[str, Planned] = {}
+    for partition, before in planned.items():
+        if not bought.outcomes[partition].rejected:
+            continue
+        snapshot = load_snapshot(store, config, partition, before.snapshot)
+        beside = sum(one.quote.credits_to_buy for one in again.values())
+        manifest = bought.outcomes[partition].manifest
+        plan = make_plan(config, partition, snapshot, deployment, credits_beside=beside, earlier=manifest)
+        if plan.quote.replacements > before.quote.replacements:
+            version = write_plan(store, config, partition, plan)
+            again[partition] = replace(before, quote=plan.quote, version=version)
+    if again:
+        _print_quotes(again)
+    return again
+
+
+def _print_rejected(planned: Mapping[str, Planned], *, with_table: bool) -> None:
+    """The first rejected rows of all partitions; one that belongs to no partition is in each, and is printed once."""
+    if planned:
+        rows = pd.concat([one.first_rejected for one in planned.values()])
+        rows = rows.drop_duplicates(["table", "row_number", "column", "rule"])
+        print_row_errors("rejected", rows.head(ROW_ERRORS_SHOWN), with_table=with_table)
+        if len(rows) > ROW_ERRORS_SHOWN:
+            click.echo("rejected: … and more; `seedream plan` counts them, the quarantine has them all", err=True)
+
+
+def _print_place(deployment: Deployment, planned: Mapping[str, Planned]) -> None:
+    """The store, the API's host and the account, which is asked only where something is to be bought."""
+    is_to_buy = any(one.quote.to_buy for one in planned.values())
+    place = place_of(deployment, read_account(deployment.leonardo) if is_to_buy else NOT_ASKED)
+    for what, which, why in place_rows(place):
+        click.echo(f"{what}: {which}" + (f" ({why})" if why else ""), err=True)
+
+
+def _print_quotes(planned: Mapping[str, Planned]) -> None:
+    still_open = OpenRequests.together(one.quote.open for one in planned.values())
+    quotes = [one.quote for one in planned.values()]
+    replacements = sum(quote.replacements for quote in quotes)
+    replacing = f", {replacements} of them in place of rejected ones" if replacements else ""
+    click.echo(
+        f"{sum(quote.wanted for quote in quotes)} images wanted{replacing}, "
+        f"{sum(quote.owned_images for quote in quotes)} owned, {sum(quote.images_to_buy for quote in quotes)} to buy for "
+        f"{sum(quote.credits_to_buy for quote in quotes)} credits; "
+        f"{sum(one.rejected_rows for one in planned.values())} rows rejected",
+        err=True,
+    )
+    if still_open.requests:
+        click.echo(str(still_open), err=True)
+
+
+def buy_planned(
+    config: DatasetConfig, planned: Mapping[str, Planned], deployment: Deployment, *, approved: str | None
+) -> Bought:
+    """The last two stages of partitions that are planned, each by the plan that was made of it: one stream, one budget.
+
+    Raises:
+        SeedreamError: Something stands against all of them. The manifests say what is there all the same.
+    """
+    store, partitions = deployment.store, list(planned)
+    versions = {partition: one.version for partition, one in planned.items()}
+    gate = open_gate(config, partitions, store, versions)
+    if approved is not None and gate.plans and not gate.is_shut:
+        gate.refuse_unless_named(approved)
+    elif approved is not None:
+        approve(gate, approved, config, store, by=this_person(), dagster_run_id=None)
+        gate = open_gate(config, partitions, store, versions)
+    outcomes: dict[str, Outcome] = {}
+    reports: dict[str, RunReport | None] = {}
+
+    def keep(partition: str, report: RunReport, endings: Endings) -> None:
+        # Images are measured when the stream has ended: they must not hold it up.
+        outcomes[partition] = assemble_dataset(
+            config,
+            partition,
+            deployment,
+            fresh=endings,
+            measure=False,
+            version=versions[partition],
+            report=report,
+        )
+        reports[partition] = report
+
+    try:
+        with _showing_progress() as on_progress:
+            bought = buy_partitions(
+                config,
+                partitions,
+                deployment,
+                on_partition=keep,
+                on_progress=on_progress,
+                gate=gate,
+                versions=versions,
+            )
+    finally:
+        # Whatever stopped the paid stage, the manifest says what is there.
+        for partition in partitions:
+            if partition not in outcomes:
+                outcomes[partition] = assemble_dataset(
+                    config, partition, deployment, measure=False, version=versions[partition]
+                )
+                reports[partition] = None
+    if bought.error is not None:
+        raise bought.error
+    report = bought.report
+    for partition, bought_here in reports.items():
+        outcomes[partition] = measure_dataset(config, partition, deployment, outcomes[partition])
+        if bought_here is not None and bought_here.stopped == "awaiting_approval":
+            click.echo(str(assess_sample(outcomes[partition].manifest, gate.sample_of(partition))), err=True)
+            if report.stopped is None:
+                report = replace(report, stopped=bought_here.stopped, stop_reason=bought_here.stop_reason)
+    return Bought(
+        outcomes=outcomes,
+        reports=reports,
+        report=report,
+        run_ids=frozenset({report.run_id}),
+        plan_hash=gate.hash if gate.plans else None,
+    )
+
+
+def _with_cap(config: DatasetConfig, *, credits: int, images: int, yes: bool) -> DatasetConfig:
+    """The dataset with a budget that somebody has decided on; the same where there is one, or nothing is to be bought.
+
+    Args:
+        config: Whose.
+        credits, images: The quote of what is to be bought now.
+        yes: Whether `--yes` was given: there is no cap for this run.
+
+    Raises:
+        NoCapError: Nobody is there to be asked, or the answer is no; nothing was bought.
+    """
+    if not config.budget.is_missing or not credits:
+        return config
+    if yes:
+        return replace(config, budget=Budget(unlimited=True))
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise NoCapError(f"{credits} credits to buy and {NO_CAP}; or give --yes for this run: nothing was bought")
+    question = f"{config.name} has no cap. Buy {images} images for {credits} credits, and no credit more?"
+    if not click.confirm(question, default=False, err=True):
+        raise NoCapError("nothing was bought")
+    # What was agreed to is the quote: whatever it turns out to cost, the run ends there.
+    return replace(config, budget=Budget(max_credits_per_run=credits))
+
+
+@contextmanager
+def _showing_progress() -> Iterator[Callable[[Progress], None]]:
+    """What a run calls with its progress."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _print_line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, TextColumn("{task.fields[now]}", markup=False), console=console) as bar:
+        task = bar.add_task("requests", total=None, now="")
+
+        def show(progress: Progress) -> None:
+            failed = sum(progress.failed.values())
+            now = [
+                f"{progress.images_stored} images ({progress.images_per_minute:.0f}/min)",
+                f"{progress.credits_spent} of about {progress.credits_projected} credits",
+                f"{progress.in_flight} in flight, {progress.queued} queued",
+                *([f"{failed} failed ({next(iter(progress.reasons), '')})"] if failed else []),
+                *(words for words in (progress.outage, progress.stopping) if words),
+            ]
+            bar.update(task, total=progress.total, completed=progress.done, now=" · ".join(now))
+
+        yield show
+
+
+def _print_line(progress: Progress) -> None:
+    # A reader that has gone away (`2>&1 | head`) must not end a run that has paid.
+    with suppress(OSError):
+        click.echo(str(progress), err=True)

@@ -10,24 +10,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from seedream_assets.budget.statement import GROUPINGS, Bought, StillOpen, read_history, sum_spend
+from seedream_assets.budget.statement import Bought, StillOpen, read_history, sum_spend
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
 from seedream_assets.ledger.state import OpenRequests
 from seedream_assets.resources import ImageStoreResource
 from seedream_assets.storage.open_store import refuse_missing
 
 
-@click.command("spend")
-@click.argument("store", required=False)
-@click.option("--by", multiple=True, type=click.Choice(GROUPINGS), default=("dataset",), show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
-def command(store: str | None, by: tuple[str, ...], as_json: bool) -> None:
-    """Sum what was bought in STORE (default: SEEDREAM_STORE), ever. Several --by group within each other.
-
-    What was bought for rows that were edited or removed since is in it; "in datasets" is what today's manifests have.
-    Amounts are as the API told them. What failed is in them: Leonardo says that it gives such costs back, and no answer
-    of its API tells. Exit code 1 where a part of the ledger cannot be read: the sums are too small then.
-    """
+def sum_up(store: str | None, by: tuple[str, ...], as_json: bool) -> None:
+    """Print the sums of all that was bought, and what of the ledger could not be read."""
     opened = ImageStoreResource().open(store)
     refuse_missing(opened)
     problems: list[str] = []

@@ -18,15 +18,7 @@ from seedream_assets.storage.object_store import ObjectStore
 LARGEST_FILE = 200 * 1024 * 1024
 
 
-@click.command("trace")
-@click.argument("image", required=False)
-@click.option("--row", "prompt_id", help="Go forward: the images of the row with this prompt_id.")
-@click.option("--dataset", help="The dataset that --row is of: its name, or its YAML file.")
-@click.option("--partition", help="The partition that --row is of; default: all.")
-@click.option("--store", "address", help="Where to look. Default: the YAML's store, else SEEDREAM_STORE.")
-@click.option("--json", "as_json", is_flag=True, help="Print the trace as one JSON object.")
-@click.option("--prov", is_flag=True, help="Print the trace as W3C PROV in JSON-LD.")
-def command(
+def trace(
     image: str | None,
     prompt_id: str | None,
     dataset: str | None,
@@ -35,11 +27,7 @@ def command(
     as_json: bool,
     prov: bool,
 ) -> None:
-    """Tell where IMAGE comes from: a file, an address (https://, s3://, file://), or an id.
-
-    A file is recognised by the id in its metadata, else by its hash; its name does not matter. An id is an image's, a
-    request's or a generation's, or a SHA-256.
-    """
+    """Print the trace of an image, or of the images of a row."""
     if (image is None) == (prompt_id is None):
         raise click.UsageError("name an image, or a row with --row")
     if as_json and prov:

@@ -23,23 +23,8 @@ from seedream_assets.resources import ImageStoreResource
 SHOWN = 50
 
 
-@click.command("verify")
-@click.argument("dataset", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--partition", help="Compare this partition's manifest alone, and look for nothing extra.")
-@click.option("--deep", is_flag=True, help="Read every image and compare its hash; without it, list calls only.")
-@click.option(
-    "--repair",
-    is_flag=True,
-    help="Mend first what can be mended: build manifests anew, make unreadable objects of the ledger anew, fetch lost images "
-    "again from the account. Buys nothing; what stood there is kept under broken/.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, last on stdout.")
-def command(dataset: Path, partition: str | None, deep: bool, repair: bool, as_json: bool) -> None:
-    """Compare the bucket with the manifests of a dataset. Never writes, but with --repair.
-
-    Exit codes, as of diff: 0, no difference; 1, differences, or something that could not be mended; 2, it could not be
-    verified.
-    """
+def verify(dataset: Path, partition: str | None, deep: bool, repair: bool, as_json: bool) -> None:
+    """Compare, after repairs where they are asked for, and print the differences."""
     began = time.monotonic()
     try:
         config = load_config(dataset)
@@ -61,7 +46,7 @@ def command(dataset: Path, partition: str | None, deep: bool, repair: bool, as_j
         result |= {"mended": repaired.mended, "not_mended": repaired.left}
     for line in (*(f"mended: {one}" for one in repaired.mended), *(f"not mended: {one}" for one in repaired.left)):
         click.echo(line, err=True)
-    click.echo(json.dumps(result) if as_json else _told(found, result))
+    click.echo(json.dumps(result) if as_json else _describe(found, result))
     if found.differences or repaired.left:
         raise click.exceptions.Exit(DIFFERENT)
 
@@ -87,7 +72,7 @@ def _as_object(found: Verification, *, dataset: str, partition: str | None, seco
     }
 
 
-def _told(found: Verification, result: dict[str, Any]) -> str:
+def _describe(found: Verification, result: dict[str, Any]) -> str:
     lines = [f"{difference.kind}: {difference.object_key}: {difference.told}" for difference in found.differences]
     if len(lines) > SHOWN:
         lines = [*lines[:SHOWN], f"… and {len(lines) - SHOWN} more; --json lists all"]

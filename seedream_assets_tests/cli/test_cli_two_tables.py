@@ -6,7 +6,7 @@ from threading import Barrier
 import pandas as pd
 
 from seedream_assets.cli.declared import deployment_of
-from seedream_assets.cli.rounds import buy_planned, plan_partitions
+from seedream_assets.cli.run import buy_planned, plan_partitions
 from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets_tests.cli.conftest import Desk

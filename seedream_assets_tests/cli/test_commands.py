@@ -1,0 +1,38 @@
+"""The declarations of the commands: what they import, and that each finds its module."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from seedream_assets.budget import statement
+from seedream_assets.cli import seedream
+from seedream_assets.cli.commands import GROUPINGS
+
+HEAVY = ("dagster", "pandas", "boto3", "httpx", "pydantic")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"""
+import sys
+from click.testing import CliRunner
+from seedream_assets.cli import seedream
+for arguments in ([], ["plan"], ["check"], ["run"], ["ledger", "adopt"]):
+    assert CliRunner().invoke(seedream, [*arguments, "--help"]).exit_code == 0
+print(*(name for name in {HEAVY} if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", sorted(seedream.commands))
+def test_every_command_says_what_it_does(name: str) -> None:
+    command = seedream.commands[name]
+    assert command.help
+    assert command.short_help
+    assert isinstance(command, click.Group) or command.params
+
+
+def test_spend_groups_by_what_the_statement_knows() -> None:
+    assert GROUPINGS == statement.GROUPINGS
