@@ -1,8 +1,10 @@
-"""Waiting for the end of a job that is paid for, with as few questions as possible.
+"""Waiting for the end of a job that is paid for, with few reads.
 
-A look at the account's history tells of many jobs at once (`purchase.history_sweep`); the job's own poll comes when an end is
-likely and nothing has been told, and has the last word. A webhook would be a third way to be told: it would end
-`Job.told` as a look does.
+One sweep of the history's newest page in each interval shows the ends of many jobs at once (`purchase.history_sweep`).
+A job that no sweep shows is polled by itself, at a slower pace. Requests that wait in Leonardo's own queue keep the slots
+busy until an end is noticed.
+
+An end need not be the last word: images can be listed late, and a job can be FAILED before it is COMPLETE.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from seedream_assets.config.waiting import Clock, Sleep
 from seedream_assets.errors import LeonardoUnavailable, RateLimited
@@ -19,15 +21,14 @@ from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.leonardo.retry import RetryPolicy
-from seedream_assets.purchase.history_sweep import BulkPolling, tells_all
-from seedream_assets.purchase.in_flight import Job
+from seedream_assets.purchase.history_sweep import HistorySweep, Job, is_whole
 from seedream_assets.purchase.run_report import format_seconds
 
 # A fresh job can take a moment to be found; one that stays unknown was deleted.
 UNKNOWN_FOR_SECONDS = 60.0
 # A job that FAILED and does not say why may still become COMPLETE, for so long.
 FAILED_SETTLE_SECONDS = 30.0
-# Between two questions about images that lack; each wait is half as long again as the one before.
+# Between two polls for missing images; each wait is half as long again as the one before.
 FIRST_LATE_WAIT_SECONDS = 1.0
 LONGEST_LATE_WAIT_SECONDS = 20.0
 LATE_WAIT_GROWTH = 1.5
@@ -38,20 +39,19 @@ class Polling:
     """Waits for ends.
 
     Attributes:
-        bulk: Tells of jobs before their own poll is due.
+        sweep: Finds the ends of many jobs at once.
         policy: For polls that get no answer.
         give_up_after_seconds: The longest wait for one job.
-        settle_images_seconds: How long a job whose images lack is asked again.
+        settle_images_seconds: How long a job with missing images is polled again.
         pause: A wait that ends early when the run is to end.
-        stopping: True once it is.
-        late: Jobs that are asked again, with the moment until which they are.
+        stopping: True once the run is to end.
+        late: Jobs that are polled again for missing images, with the moment until which they are.
     """
 
     client: LeonardoClient
-    bulk: BulkPolling
+    sweep: HistorySweep
     policy: RetryPolicy
     give_up_after_seconds: float
-    sleep: Sleep
     clock: Clock
     settle_images_seconds: float
     pause: Sleep
@@ -59,47 +59,54 @@ class Polling:
     late: dict[str, float] = field(default_factory=dict)
 
     async def wait_for_end(self, request: GenerationRequest, generation_id: str, *, fresh: bool) -> Generation | str:
-        """Wait until the job has ended: told by a look at the history, or else by its own polls. Failures are only polls.
+        """Wait until the job has ended. Polls that fail are repeated.
 
         Args:
             request: As it was bought.
             generation_id: Its job.
-            fresh: True where it was submitted a moment ago: its latency is worth learning.
+            fresh: True where it was submitted a moment ago; else it is polled at once.
 
         Returns:
             The ended job, or why it is left for the next run.
         """
-        began, unknown_since, failures = self.clock(), math.inf, 0
-        with self.bulk.watching(request, generation_id, fresh=fresh) as job:
-            poll_at = None if fresh else began
-            while True:
-                left = self.give_up_after_seconds - (self.clock() - began)
-                if left <= 0:
-                    return f"not finished after {self.give_up_after_seconds:g} s; the next run goes on polling"
-                told = await self._told_before_poll(job, poll_at, latest=self.clock() + left)
-                if told is not None and tells_all(told, request):
-                    return told
-                poll_at, asked_at = None, self.clock()
+        give_up_at, unknown_since, failures = self.clock() + self.give_up_after_seconds, math.inf, 0
+        with self.sweep.watching(request, generation_id, fresh=fresh) as job:
+            while self.clock() < give_up_at:
+                await self._wait_for_news(job, give_up_at)
+                if job.ended is not None and is_whole(job.ended, request):
+                    self.sweep.note_end(job, by_sweep=True)
+                    return job.ended
+                asked_at = self.clock()
                 try:
                     generation = await self.client.read_generation(generation_id)
                 except (LeonardoUnavailable, RateLimited) as error:
-                    failures, job.poll_fails = failures + 1, True
-                    poll_at = self.clock() + self.policy.wait_seconds(failures, error, 0.5)
+                    failures += 1
+                    job.poll_due_at = self.clock() + self.policy.wait_seconds(failures, error, 0.5)
                     continue
-                failures, job.poll_fails = 0, False
                 if generation is not None and generation.status is not GenerationStatus.PENDING:
-                    self.bulk.note_end_by_poll(job)
+                    self.sweep.note_end(job, by_sweep=False)
                     return generation
-                self.bulk.in_flight.note_pending(job, at=asked_at, polled=True)
+                failures, job.polled_at, job.poll_due_at = 0, asked_at, None
                 unknown_since = min(unknown_since, asked_at) if generation is None else math.inf
                 if asked_at - unknown_since > UNKNOWN_FOR_SECONDS:
                     return _unknown(request, generation_id)
+        return f"not finished after {self.give_up_after_seconds:g} s; the next run goes on polling"
+
+    async def _wait_for_news(self, job: Job, latest: float) -> None:
+        """Wait until a sweep shows the job's end, or else until its own poll is due."""
+        while not job.has_news.is_set():
+            seconds = min(self.sweep.poll_at(job), latest) - self.clock()
+            if seconds <= 0:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(job.has_news.wait(), seconds)
+        job.has_news.clear()
 
     async def wait_for_images(self, request: GenerationRequest, generation: Generation) -> Generation | str:
-        """Ask again after an end that need not be the last word, at growing intervals; the job needs no slot any more.
+        """Poll again after an end that need not be the last word, at growing intervals. The job needs no slot any more.
 
-        An end is final once an answer that was asked for after its time still tells the same. A run that is to end, or
-        an API that does not answer, finalizes nothing.
+        An end is final once a poll that was sent after the settling time still shows the same. Where the run is to end,
+        or the API does not answer, the job is left as it is.
 
         Args:
             request: As it was bought.
@@ -111,46 +118,46 @@ class Polling:
         began = self.clock()
         self.late[generation.id] = began + self._settle_seconds(generation)
         try:
-            return await self._ask_again(request, generation, began)
+            return await self._poll_again(request, generation, began)
         finally:
             self.late.pop(generation.id, None)
 
     @property
     def waiting(self) -> str | None:
-        """How many jobs are asked again, and for how long at the most; None where none is."""
+        """A message on the jobs that are polled again, with the longest time that this may take; None where none is."""
         if not self.late:
             return None
         left = format_seconds(max(0.0, max(self.late.values()) - self.clock()))
         jobs = "1 finished job" if len(self.late) == 1 else f"{len(self.late)} finished jobs"
-        return f"{jobs} asked again for images that lack, for up to {left}"
+        return f"{jobs} polled again for missing images, for up to {left}"
 
-    async def _ask_again(self, request: GenerationRequest, generation: Generation, began: float) -> Generation | str:
+    async def _poll_again(self, request: GenerationRequest, generation: Generation, began: float) -> Generation | str:
         asked_at = began
         unknown_since, failures, wait = math.inf, 0, FIRST_LATE_WAIT_SECONDS
         while generation.may_still_bring(request.count) and asked_at - began < self._settle_seconds(generation):
             left = self._settle_seconds(generation) - (self.clock() - began)
             await self.pause(min(wait, left) if left > 0 else wait)
             if self.stopping():
-                return "stopped while images lacked that may still come; the next run goes on from here"
+                return "stopped while images were missing that may still come; the next run goes on from here"
             wait = min(wait * LATE_WAIT_GROWTH, LONGEST_LATE_WAIT_SECONDS)
             now = self.clock()
             try:
-                told = await self.client.read_generation(generation.id)
+                seen = await self.client.read_generation(generation.id)
             except (LeonardoUnavailable, RateLimited) as error:
                 if now - began > self.give_up_after_seconds:
-                    return f"its images lack, and Leonardo does not answer: {error}"
+                    return f"its images are missing, and Leonardo does not answer: {error}"
                 failures += 1
                 wait = max(wait, self.policy.wait_seconds(failures, error, 0.5))
                 continue
             failures = 0
-            if told is not None:
-                generation, asked_at, unknown_since = _fuller(told, generation), now, math.inf
+            if seen is not None:
+                generation, asked_at, unknown_since = _fuller(seen, generation), now, math.inf
                 continue
             unknown_since = min(unknown_since, now)
             if now - unknown_since > UNKNOWN_FOR_SECONDS:
                 return _unknown(request, generation.id)
         if generation.status is GenerationStatus.PENDING:
-            return "it had ended, and is told to be under way again; the next run goes on polling"
+            return "it had ended, and is reported as under way again; the next run goes on polling"
         return generation
 
     def _settle_seconds(self, generation: Generation) -> float:
@@ -158,35 +165,19 @@ class Polling:
             return min(FAILED_SETTLE_SECONDS, self.settle_images_seconds)
         return self.settle_images_seconds
 
-    async def _told_before_poll(self, job: Job, poll_at: float | None, *, latest: float) -> Generation | None:
-        """What a look told of the job's end; None when its own poll is due: at `poll_at`, else when an end is likely."""
-        while not job.told.done():
-            seen = job.pending_until, job.started_at
-            due = min(self.bulk.in_flight.poll_at(job) if poll_at is None else poll_at, latest)
-            waiting: asyncio.Future[Any] = asyncio.ensure_future(self.sleep(max(0.0, due - self.clock())))
-            try:
-                await asyncio.wait([waiting, job.told], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waiting.cancel()
-            is_put_off = poll_at is None and seen != (job.pending_until, job.started_at) and self.clock() < latest
-            if not job.told.done() and not is_put_off:
-                return None
-        generation, job.told = job.told.result(), asyncio.get_running_loop().create_future()
-        return generation
-
 
 def _unknown(request: GenerationRequest, generation_id: str) -> str:
-    """What to say of a paid job that its own id no longer finds."""
+    """The message on a paid job that Leonardo no longer knows."""
     return (
         f"Leonardo does not know generation {generation_id} any more; was it deleted? Then "
         f"`seedream ledger end {request.request_id[:12]}` ends its request"
     )
 
 
-def _fuller(told: Generation, known: Generation) -> Generation:
-    """What is told now, except where it is less than what was seen already: an answer can be behind the times."""
+def _fuller(seen: Generation, known: Generation) -> Generation:
+    """What was seen now, except where it shows less than was known already: an answer can be behind the times."""
 
     def fullness(generation: Generation) -> tuple[bool, int]:
         return generation.status is GenerationStatus.COMPLETE, len(generation.images)
 
-    return told if fullness(told) >= fullness(known) else known
+    return seen if fullness(seen) >= fullness(known) else known

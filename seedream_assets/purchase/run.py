@@ -32,9 +32,7 @@ from seedream_assets.purchase.byte_budget import ByteBudget
 from seedream_assets.purchase.delivery import Delivery
 from seedream_assets.purchase.engine import Engine
 from seedream_assets.purchase.finalize import Collecting
-from seedream_assets.purchase.history_sweep import BulkPolling
-from seedream_assets.purchase.in_flight import InFlight
-from seedream_assets.purchase.patience import Patience
+from seedream_assets.purchase.history_sweep import HistorySweep
 from seedream_assets.purchase.polling import Polling
 from seedream_assets.purchase.refusals import Refusals
 from seedream_assets.purchase.request_path import RequestPath
@@ -202,7 +200,6 @@ def _build_engine(
     settings = order.settings
     slots = min(settings.slots, account.slots or settings.slots)
     at_leonardo = min(slots + settings.queue_ahead, slots * PENDING_FOR_EACH_SLOT)
-    patience = Patience()
     breaker = Breaker()
     path = RequestPath(
         ledger=ledger,
@@ -236,18 +233,16 @@ def _build_engine(
         recovery=recovery,
         polling=Polling(
             client=client,
-            bulk=BulkPolling(
+            sweep=HistorySweep(
                 client=client,
                 user_id=account.user_id,
-                in_flight=InFlight(slots=slots, patience=patience),
-                patience=patience,
+                policy=READ_POLICY,
                 enabled=settings.bulk_polling,
                 sleep=order.sleep,
                 clock=order.clock,
             ),
             policy=READ_POLICY,
             give_up_after_seconds=settings.give_up_after_seconds,
-            sleep=order.sleep,
             clock=order.clock,
             settle_images_seconds=settings.settle_images_seconds,
             pause=lambda seconds: pause(seconds, stop=stop, sleep=order.sleep),

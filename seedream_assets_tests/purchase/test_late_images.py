@@ -26,9 +26,7 @@ from seedream_assets.ledger.store import final_key, read_event
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.retry import RetryPolicy
-from seedream_assets.purchase.history_sweep import BulkPolling
-from seedream_assets.purchase.in_flight import InFlight
-from seedream_assets.purchase.patience import Patience
+from seedream_assets.purchase.history_sweep import HistorySweep
 from seedream_assets.purchase.polling import Polling
 from seedream_assets.purchase.run import run_generation
 from seedream_assets_tests.jumping_loop import JumpingLoop
@@ -58,24 +56,21 @@ def waited(kind: str, *, settle: float = 120.0, poll_fault: dict[str, Any] | Non
         account = Account(EmulatorSettings(**unlimited), clock=lambda: loop.time() + 1e9)
         request = make_paid_request("a cat", count=COUNT)
         leonardo = LeonardoSettings(api_key=DEMO_KEY, base_url="http://127.0.0.1", requests_per_minute=1_000_000)
-        in_flight = InFlight(slots=1, patience=Patience())
         transport = httpx.ASGITransport(build_app(account))
         async with LeonardoClient(leonardo, transport=transport) as client:
-            bulk = BulkPolling(
+            sweep = HistorySweep(
                 client=client,
                 user_id=account.settings.user_id,
-                in_flight=in_flight,
-                patience=Patience(),
+                policy=RetryPolicy(),
                 enabled=False,
                 sleep=asyncio.sleep,
                 clock=loop.time,
             )
             polling = Polling(
                 client=client,
-                bulk=bulk,
+                sweep=sweep,
                 policy=RetryPolicy(),
                 give_up_after_seconds=600,
-                sleep=asyncio.sleep,
                 clock=loop.time,
                 settle_images_seconds=settle,
                 pause=asyncio.sleep,
@@ -84,7 +79,7 @@ def waited(kind: str, *, settle: float = 120.0, poll_fault: dict[str, Any] | Non
             job = account.create(ORDER, "key", Fault(operation="create", kind=kind, parameters=fault))
             ended = await polling.wait_for_end(request, job.generation_id, fresh=False)
             assert isinstance(ended, Generation)
-            assert len(in_flight) == 0
+            assert len(sweep) == 0
             if poll_fault:
                 account.add_fault("poll", **poll_fault)
             began, polls = loop.time(), job.polls

@@ -116,7 +116,7 @@ def test_images_that_cannot_be_fetched_leave_the_request_pending_and_the_run_wel
     assert desk.judge(requests).is_clean
 
 
-def test_a_deleted_generation_is_given_up_long_before_patience_ends(desk):
+def test_a_deleted_generation_is_given_up_long_before_the_longest_wait(desk):
     request = make_paid_request("a cat")
     desk.fault("poll", "not_found")
     # Every look at the clock takes ten seconds: a minute of not being found passes in a few polls.
