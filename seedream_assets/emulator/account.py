@@ -107,8 +107,8 @@ def draw_up(
         answer never went out whole. `images` were ordered and charged, `images_available` can be downloaded now,
         `images_downloaded` of them were sent whole at least once. `slot_use` is busy slot-seconds over what the slots
         could have done between the first create and the last completion. `reads_per_generation` counts polls and
-        pages of history together; `median_lateness` is how long after a job's end a caller was told, as a share of
-        the time the job occupied a slot, None where nothing was told yet.
+        pages of history together; `median_lateness` is how long after its end a caller was first shown a job, as a share of
+        the time the job occupied a slot, None where none was shown yet.
     """
     orders = Counter(job.order.fingerprint() for job in jobs)
     charged = sum(job.credits for job in jobs)
@@ -189,7 +189,7 @@ def _line(job: Job, now: float) -> dict[str, Any]:
         "answered": job.answered,
         "deleted": job.deleted,
         "polls": job.polls,
-        "told": job.told_at,
+        "shown": job.shown_at,
         "image_ids": list(job.image_ids),
         "downloads": {str(index): times for index, times in sorted(job.downloads.items())},
     }
@@ -208,7 +208,7 @@ class RefusedError(Exception):
 
 
 class Account:
-    """One account with exact books. Safe to use from the test's thread while the server runs in another."""
+    """One account with an exact bill. Safe to use from the test's thread while the server runs in another."""
 
     def __init__(self, settings: EmulatorSettings, clock: Callable[[], float] = time.time) -> None:
         """Open the account with its whole balance and nothing bought."""
@@ -235,7 +235,7 @@ class Account:
         """Let the account behave otherwise from now on.
 
         Args:
-            settings: Fields of `EmulatorSettings`; `telling` and `listing` whole, or in part as a mapping.
+            settings: Fields of `EmulatorSettings`; `reporting` and `listing` whole, or in part as a mapping.
 
         Raises:
             ValueError: There is no such setting, it has no such value, or it is fixed when the account is opened.
@@ -254,7 +254,7 @@ class Account:
     # Who may ask, and how often
 
     def count(self, what: str) -> None:
-        """Count a call or an incident in the books."""
+        """Count a call or an incident for the bill."""
         with self._lock:
             self.counts[what] += 1
 
@@ -421,7 +421,7 @@ class Account:
         available = [job.image_ids[index] for index in job.indexes(self.clock())]
         return identity if identity in available else None
 
-    # The script and the books
+    # The script and the bill
 
     def add_fault(self, operation: str, kind: str, **options: Any) -> Fault:
         """Let something go wrong from now on.
@@ -443,7 +443,7 @@ class Account:
         self.script.clear()
 
     def bill(self, *, details: bool = True) -> dict[str, Any]:
-        """Draw up the books as they stand now; `draw_up` says what is in them."""
+        """Draw up the bill as it stands now; `draw_up` says what is in them."""
         with self._lock:
             now = self.clock()
             balance = self._settled_balance(now)
@@ -468,7 +468,7 @@ class Account:
         if self._in_order:  # A clock that is set back must not put the history out of order.
             created_at = max(created_at, self._in_order[-1].created_at)
         job = Job(
-            generation_id=new_generation_id(created_at + self.settings.telling.clock_ahead_seconds),
+            generation_id=new_generation_id(created_at + self.settings.reporting.clock_ahead_seconds),
             order=order,
             outcome=outcome,
             seed=secrets.randbelow(LARGEST_SEED) if order.seed is None else order.seed,
@@ -520,5 +520,5 @@ class Account:
 
 
 def fingerprint_of(key: str) -> str:
-    """Name a key without telling it."""
+    """Name a key without showing it."""
     return hashlib.sha256(key.lower().encode()).hexdigest()[:12]

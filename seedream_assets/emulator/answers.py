@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from seedream_assets.emulator.jobs import Job, written_time
 from seedream_assets.emulator.settings import (
-    LIVE_TELLING,
+    LIVE_REPORTING,
     MODEL_NAMES,
     USD_PER_CREDIT,
-    CostTold,
+    CostReported,
     EmulatorSettings,
-    Telling,
+    Reporting,
 )
 from seedream_assets.emulator.uploads import InitImage
 from seedream_assets.emulator.validation import MODELS
@@ -45,7 +45,7 @@ def json_answer(content: object, status: int = 200, on_sent: Callable[[], None] 
 
 
 def flat_error(status: int, message: str, code: str = "unexpected", retry_after: float | None = None) -> Answer:
-    """Send the flat envelope with a status of its own, and Retry-After in whole seconds when told to."""
+    """Send the flat envelope with a status of its own, and Retry-After in whole seconds when it is given."""
     return any_error("flat", status, message, code, retry_after)
 
 
@@ -95,34 +95,34 @@ def s3_error(status: int, code: str, message: str) -> Answer:
 
 
 def accepted(job: Job, settings: EmulatorSettings, cost: object) -> dict[str, Any]:
-    """Write the answer to a create in the shape that the settings ask for; `cost` is `told_cost`, or what a fault says."""
+    """Write the answer to a create in the shape that the settings ask for; `cost` is `reported_cost`, or what a fault says."""
     if settings.answer_shape == "flat":
         return {"generationId": job.generation_id, "apiCreditCost": job.credits}
     inner = {"generationId": job.generation_id, "apiCreditCost": None, "cost": cost}
     return {"sdGenerationJob" if settings.answer_shape == "legacy" else "generate": inner}
 
 
-def told_cost(job: Job, settings: EmulatorSettings) -> dict[str, Any] | None:
+def reported_cost(job: Job, settings: EmulatorSettings) -> dict[str, Any] | None:
     """Write what a create's answer says that it costs; None says nothing."""
-    told = settings.cost_told
-    if told == "changing":
-        told = _CHANGING[job.number % len(_CHANGING)]
-    if told == "none":
+    how = settings.cost_reported
+    if how == "changing":
+        how = _CHANGING[job.number % len(_CHANGING)]
+    if how == "none":
         return None
-    if told == "tiny":
+    if how == "tiny":
         return {"amount": "0.0001", "unit": "DOLLARS"}
-    if told == "words":
+    if how == "words":
         return {"amount": "twenty-eight", "unit": settings.cost_unit}
-    amount = job.credits * {"zero": 0.0, "tenth": 0.1, "negative": -1.0}.get(told, 1.0)
+    amount = job.credits * {"zero": 0.0, "tenth": 0.1, "negative": -1.0}.get(how, 1.0)
     written = f"{amount * USD_PER_CREDIT:.4f}" if settings.cost_unit == "DOLLARS" else f"{amount:g}"
-    return {"amount": amount if told == "number" else written, "unit": settings.cost_unit}
+    return {"amount": amount if how == "number" else written, "unit": settings.cost_unit}
 
 
-_CHANGING: Final[tuple[CostTold, ...]] = ("charged", "none", "zero", "charged", "tiny", "negative")
+_CHANGING: Final[tuple[CostReported, ...]] = ("charged", "none", "zero", "charged", "tiny", "negative")
 
 
 def generation(
-    job: Job, now: float, address: str, *, telling: Telling = LIVE_TELLING, shuffled: bool = False
+    job: Job, now: float, address: str, *, reporting: Reporting = LIVE_REPORTING, shuffled: bool = False
 ) -> dict[str, Any]:
     """Write a generation as a poll and the history show it; `address` is what image URLs begin with."""
     order, outcome = job.order, job.outcome
@@ -131,7 +131,7 @@ def generation(
     if shuffled:
         random.Random(job.generation_id).shuffle(indexes)
     pending = set(job.without_address(now))
-    told = telling.told(
+    described = reporting.describe(
         prompt=order.prompt,
         width=order.width,
         height=order.height,
@@ -142,7 +142,7 @@ def generation(
     return {
         "id": job.generation_id,
         "status": status,
-        **told,
+        **described,
         **_ALWAYS_NULL,
         "public": order.public,
         "generation_elements": [],

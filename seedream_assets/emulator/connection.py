@@ -44,7 +44,7 @@ def is_open(scope: Scope) -> bool:
 
 
 async def send_answer(answer: Answer, scope: Scope, send: Send, *, declared: bool = True) -> None:
-    """Send an answer whole, with Content-Length unless not `declared`; tell it when it went out."""
+    """Send an answer whole, with Content-Length unless not `declared`; call its `on_sent` when it went out."""
     await _start(answer, send, len(answer.body) if declared else None)
     await send({"type": "http.response.body", "body": answer.body})
     if answer.on_sent is not None and is_open(scope):

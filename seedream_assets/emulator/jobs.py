@@ -112,7 +112,7 @@ class Job:
     deleted: bool = False
     refunded: bool = False
     polls: int = 0
-    told_at: float | None = None
+    shown_at: float | None = None
     """When an answer first showed that it has ended."""
     downloads: Counter[int] = field(default_factory=Counter)
 
@@ -125,14 +125,14 @@ class Job:
 
     def note_shown(self, now: float) -> None:
         """Remember that a caller is shown the job at `now`."""
-        if self.told_at is None and self.status(now) != "PENDING":
-            self.told_at = now
+        if self.shown_at is None and self.status(now) != "PENDING":
+            self.shown_at = now
 
     def lateness(self) -> float | None:
-        """How long after its end a caller was told, as a share of the time it occupied a slot; None when untold."""
-        if self.told_at is None or self.ends_at <= self.starts_at:
+        """How long after its end a caller was first shown it, as a share of its time in a slot; None before that."""
+        if self.shown_at is None or self.ends_at <= self.starts_at:
             return None
-        return max(0.0, self.told_at - self.ends_at) / (self.ends_at - self.starts_at)
+        return max(0.0, self.shown_at - self.ends_at) / (self.ends_at - self.starts_at)
 
     def indexes(self, now: float) -> Sequence[int]:
         """List the images that can be fetched at `now`. What moderation withholds is taken from the front."""

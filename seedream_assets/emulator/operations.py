@@ -17,7 +17,7 @@ from seedream_assets.emulator.answers import Answer, flat_error, json_answer
 from seedream_assets.emulator.faults import Fault, ModeratedError
 from seedream_assets.emulator.jobs import Job, Order, Reference
 from seedream_assets.emulator.pictures import Picture, render, render_padded
-from seedream_assets.emulator.settings import UUID_PATTERN, Telling
+from seedream_assets.emulator.settings import UUID_PATTERN, Reporting
 from seedream_assets.emulator.uploads import CONTENT_TYPES, UploadRefusedError, read_form
 from seedream_assets.emulator.validation import (
     GENERATED_TYPES,
@@ -76,7 +76,7 @@ def _accept(account: Account, call: Call, order: Order) -> Answer:
         account.count("blocked")
         return answers.moderation_refusal(str(moderated), moderated.shape)
     fault = call.fault
-    cost = answers.told_cost(job, account.settings)
+    cost = answers.reported_cost(job, account.settings)
     if fault is not None and fault.kind == "cost":
         cost = fault.parameters["json"]
     return json_answer(answers.accepted(job, account.settings, cost), on_sent=lambda: account.note_answered(job))
@@ -123,9 +123,9 @@ def poll(account: Account, call: Call) -> Answer:
     job = account.poll(call.path["id"])
     if job is None or (call.fault is not None and call.fault.kind == "not_found"):
         return json_answer({"generations_by_pk": None})
-    telling = account.settings.telling
-    telling = telling.truly() if telling.only_history else telling
-    return json_answer({"generations_by_pk": _generation(account, call, job, telling)})
+    reporting = account.settings.reporting
+    reporting = reporting.truly() if reporting.only_history else reporting
+    return json_answer({"generations_by_pk": _generation(account, call, job, reporting)})
 
 
 def delete(account: Account, call: Call) -> Answer:
@@ -136,13 +136,13 @@ def delete(account: Account, call: Call) -> Answer:
 
 def history(account: Account, call: Call) -> Answer:
     """`GET /v1/generations/user/{userId}`: the account's own generations, newest first by default; nobody else's."""
-    telling = account.settings.telling
+    reporting = account.settings.reporting
     offset, limit = call.query.get("offset", "0"), call.query.get("limit", "10")
     if not (offset.isascii() and offset.isdigit() and limit.isascii() and limit.isdigit()):
         return flat_error(400, "offset and limit must be integers", "bad-request")
     own = call.path["user_id"].lower() == account.settings.user_id.lower()
     jobs = account.history(int(offset), int(limit)) if own else []
-    return json_answer({"generations": [_generation(account, call, job, telling) for job in jobs]})
+    return json_answer({"generations": [_generation(account, call, job, reporting) for job in jobs]})
 
 
 def me(account: Account, call: Call) -> Answer:
@@ -230,10 +230,10 @@ def _image(account: Account, call: Call) -> tuple[Job, int] | None:
     return job, index
 
 
-def _generation(account: Account, call: Call, job: Job, telling: Telling) -> dict[str, Any]:
+def _generation(account: Account, call: Call, job: Job, reporting: Reporting) -> dict[str, Any]:
     address = f"{call.address}/cdn/users/{account.settings.user_id}"
     shuffled = account.settings.shuffled_images
-    return answers.generation(job, account.clock(), address, telling=telling, shuffled=shuffled)
+    return answers.generation(job, account.clock(), address, reporting=reporting, shuffled=shuffled)
 
 
 def _not_a_uuid(text: str) -> Answer:

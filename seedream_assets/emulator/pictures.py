@@ -45,7 +45,7 @@ class Picture:
     looks: Looks = "own"
 
     def digest(self) -> bytes:
-        """Name the picture, for its colours and for telling it from others."""
+        """Name the picture, for its colours and for distinguishing it from others."""
         text = f"{self.seed}\0{self.index}\0{self.prompt}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 

@@ -167,7 +167,7 @@ def _dated(app: ASGIApp, account: Account) -> ASGIApp:
     async def with_date(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_dated(message: Message) -> None:
             if message["type"] == "http.response.start":
-                now = account.clock() + account.settings.telling.clock_ahead_seconds
+                now = account.clock() + account.settings.reporting.clock_ahead_seconds
                 date = formatdate(now, usegmt=True).encode("ascii")
                 message = {**message, "headers": [(b"date", date), *message["headers"]]}
             await send(message)

@@ -21,10 +21,10 @@ from typing import Any, Final, Literal, get_args
 
 from seedream_assets.emulator.jobs import Job, LateImages
 
-SeedTold = Literal["used", "other", "zero", "null", "absent", "text"]
-TimeTold = Literal["plain", "local", "zone", "seconds", "milliseconds", "http", "null", "absent"]
-PromptTold = Literal["sent", "spaced", "cut", "shortened", "escaped", "upper", "nfd", "empty", "rewritten"]
-ModelTold = Literal["id", "slug", "name", "other", "null", "absent"]
+SeedReported = Literal["used", "other", "zero", "null", "absent", "text"]
+TimeReported = Literal["plain", "local", "zone", "seconds", "milliseconds", "http", "null", "absent"]
+PromptReported = Literal["sent", "spaced", "cut", "shortened", "escaped", "upper", "nfd", "empty", "rewritten"]
+ModelReported = Literal["id", "slug", "name", "other", "null", "absent"]
 
 MODEL_NAMES: Final = {
     "seedream-4.0": ("40a7c0de-0000-4000-8000-000000000040", "Seedream 4.0"),
@@ -34,12 +34,12 @@ MODEL_NAMES: Final = {
 
 _SEEDS: Final = 2147483638
 _MOST_HOURS: Final = 14
-_MOST_SECONDS: Final = 10**9
+_MOST: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
-    """What polls and the history say. The defaults are what published live bodies show.
+class Reporting:
+    """How polls and the history report a generation. The defaults are what published live bodies show.
 
     Raises:
         ValueError: A field is out of range; the message names it and what is allowed.
@@ -47,9 +47,9 @@ class Telling:
 
     size_multiple: int = 1
     """Width and height are rounded to the nearest multiple of this."""
-    seed: SeedTold = "used"
+    seed: SeedReported = "used"
     """`other` is another number for each generation, `text` the number in quotes."""
-    time: TimeTold = "plain"
+    time: TimeReported = "plain"
     """`createdAt`. `plain` is UTC without a zone, `local` another zone's time without a word of it, `zone` the same with
     its zone, `seconds` and `milliseconds` count since 1970, `http` is written as in a Date header."""
     utc_offset_hours: float = 0.0
@@ -58,32 +58,36 @@ class Telling:
     """How far the API's own clock is ahead of this machine's: its Date header, `createdAt`, and the time in its ids."""
     created_at_ahead_seconds: float = 0.0
     """How far `createdAt` alone is ahead of the API's own clock."""
-    prompt: PromptTold = "sent"
+    prompt: PromptReported = "sent"
     """`cut` is its first `prompt_characters`, `shortened` the same with three dots, `escaped` as in HTML, `nfd` with
     accents taken apart, `rewritten` other words in another order."""
     prompt_characters: int = 40
-    model: ModelTold = "id"
+    model: ModelReported = "id"
     """`modelId`. `other` is an id that stands in no list, one for each generation."""
     only_history: bool = False
-    """Polls say what is so; only the history says it otherwise."""
+    """Polls say what was ordered; only the history differs."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be told."""
+        """Refuse what no answer could say."""
         refuse_other_flags(self)
-        refuse_other_choices(self, {"seed": SeedTold, "time": TimeTold, "prompt": PromptTold, "model": ModelTold})
+        refuse_other_choices(
+            self, {"seed": SeedReported, "time": TimeReported, "prompt": PromptReported, "model": ModelReported}
+        )
         refuse_other_numbers(
             self,
             {
-                "size_multiple": (1, _MOST_SECONDS),
-                "prompt_characters": (0, _MOST_SECONDS),
+                "size_multiple": (1, _MOST),
+                "prompt_characters": (0, _MOST),
                 "utc_offset_hours": (-_MOST_HOURS, _MOST_HOURS),
-                "clock_ahead_seconds": (-_MOST_SECONDS, _MOST_SECONDS),
-                "created_at_ahead_seconds": (-_MOST_SECONDS, _MOST_SECONDS),
+                "clock_ahead_seconds": (-_MOST, _MOST),
+                "created_at_ahead_seconds": (-_MOST, _MOST),
             },
         )
 
-    def told(self, *, prompt: str, width: int, height: int, seed: int, model: str, created_at: float) -> dict[str, Any]:
-        """Write the fields that may be told otherwise; those that are absent are left out.
+    def describe(
+        self, *, prompt: str, width: int, height: int, seed: int, model: str, created_at: float
+    ) -> dict[str, Any]:
+        """Write the fields that may differ from what was ordered; those that are absent are left out.
 
         Args:
             prompt: As it was sent.
@@ -93,7 +97,7 @@ class Telling:
             model: The slug of the create request.
             created_at: Seconds since 1970, by a clock that is right.
         """
-        told = {
+        described = {
             "createdAt": self._time(created_at),
             "prompt": self._prompt(prompt),
             "imageWidth": self._side(width),
@@ -106,11 +110,11 @@ class Telling:
             for name, how in (("createdAt", self.time), ("seed", self.seed), ("modelId", self.model))
             if how == "absent"
         }
-        return {name: value for name, value in told.items() if name not in left_out}
+        return {name: value for name, value in described.items() if name not in left_out}
 
-    def truly(self) -> Telling:
-        """What is told where nothing is told otherwise; the API has only one clock, so that stays."""
-        return Telling(clock_ahead_seconds=self.clock_ahead_seconds)
+    def truly(self) -> Reporting:
+        """Without any difference from what was ordered; the API has only one clock, so that stays."""
+        return Reporting(clock_ahead_seconds=self.clock_ahead_seconds)
 
     def _side(self, pixels: int) -> int:
         return max(1, round(pixels / self.size_multiple)) * self.size_multiple
@@ -144,16 +148,16 @@ class Telling:
 
     def _model(self, model: str, seed: int) -> str | None:
         identity, name = MODEL_NAMES[model]
-        told: dict[ModelTold, str | None] = {
+        names: dict[ModelReported, str | None] = {
             "slug": model,
             "name": name,
             "other": f"{identity[:-12]}{seed:012x}",
             "null": None,
         }
-        return told.get(self.model, identity)
+        return names.get(self.model, identity)
 
 
-_PROMPTS: Final[dict[PromptTold, Callable[[str], str]]] = {
+_PROMPTS: Final[dict[PromptReported, Callable[[str], str]]] = {
     "sent": lambda prompt: prompt,
     "spaced": lambda prompt: " " + "  ".join(prompt.split(" ")) + "\n",
     "escaped": html.escape,
@@ -198,14 +202,13 @@ def refuse_other_flags(value: Any) -> None:
             raise ValueError(f"{field.name} must be true or false, got {getattr(value, field.name)!r}")
 
 
-LIVE_TELLING: Final = Telling()
+LIVE_REPORTING: Final = Reporting()
 """What published live answers show."""
 
 
 ListOrder = Literal["newest_first", "oldest_first", "scattered", "shuffled"]
 Listed = Literal["all", "web_app", "complete", "nothing"]
 
-_MOST: Final = 10**9
 _NUMBERS: Final = (
     "lag_spread_seconds",
     "depth",
@@ -328,7 +331,7 @@ USD_PER_CREDIT: Final = 0.001495
 
 AnswerShape = Literal["nested", "flat", "legacy"]
 CostUnit = Literal["CREDITS", "DOLLARS"]
-CostTold = Literal["charged", "number", "zero", "tenth", "tiny", "none", "negative", "words", "changing"]
+CostReported = Literal["charged", "number", "zero", "tenth", "tiny", "none", "negative", "words", "changing"]
 WebAppPrompt = Literal["own", "same"]
 
 UUID_PATTERN: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -345,7 +348,7 @@ class EmulatorSettings:
     keys: tuple[str, ...] = ()
     """Accepted API keys; empty accepts every well-formed UUID."""
     user_id: str = DEMO_USER_ID
-    """Fixed unless told otherwise: two emulators are one account, at two addresses."""
+    """The same for all unless set: two emulators are one account, at two addresses."""
     username: str = "emulated-studio"
 
     balance_credits: int = 100_000
@@ -353,7 +356,7 @@ class EmulatorSettings:
     cost_unit: CostUnit = "CREDITS"
     price_cycle: tuple[int, ...] = ()
     """Credits per image of one generation after the other, over and over; empty: always `credits_per_image`."""
-    cost_told: CostTold = "charged"
+    cost_reported: CostReported = "charged"
     """What a create's answer gives as its cost. `number` is no text, `tenth` a tenth of it, `tiny` 0.0001 dollars, `none`
     null, `words` no number, `changing` one of these after the other."""
     refund_failed: bool = True
@@ -382,7 +385,7 @@ class EmulatorSettings:
     """Longest history page; a larger `limit` is cut to it without a word."""
     shuffled_images: bool = False
     """List `generated_images` in an order unlike the index in their file names; the order is undocumented."""
-    telling: Telling = LIVE_TELLING
+    reporting: Reporting = LIVE_REPORTING
     """What polls and the history say of a generation."""
     listing: Listing = LIVE_LISTING
     """What the history lists, and how."""
@@ -433,8 +436,8 @@ class EmulatorSettings:
         for price in self.price_cycle:
             if isinstance(price, bool) or not isinstance(price, int) or price < 0:
                 raise ValueError(f"price_cycle must hold whole credits, 0 or more, got {price!r}")
-        if not isinstance(self.telling, Telling) or not isinstance(self.listing, Listing):
-            raise ValueError("telling and listing must be objects with the fields that they have")
+        if not isinstance(self.reporting, Reporting) or not isinstance(self.listing, Listing):
+            raise ValueError("reporting and listing must be objects with the fields that they have")
         if self.web_app_share > 1:
             raise ValueError(f"web_app_share must be 0..1, got {self.web_app_share}")
         refuse_other_choices(
@@ -442,14 +445,14 @@ class EmulatorSettings:
             {
                 "answer_shape": AnswerShape,
                 "cost_unit": CostUnit,
-                "cost_told": CostTold,
+                "cost_reported": CostReported,
                 "late_images": LateImages,
                 "web_app_prompt": WebAppPrompt,
             },
         )
 
     def changed(self, changes: Mapping[str, Any]) -> EmulatorSettings:
-        """What the account is like from now on; `telling` and `listing` may be given in part, as a mapping.
+        """What the account is like from now on; `reporting` and `listing` may be given in part, as a mapping.
 
         Raises:
             ValueError: There is no such setting, it has no such value, or it is fixed when the account is opened.
@@ -461,8 +464,8 @@ class EmulatorSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Write every setting but the keys."""
-        told = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "keys"}
-        return {name: _as_json(value) for name, value in told.items()}
+        shown = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "keys"}
+        return {name: _as_json(value) for name, value in shown.items()}
 
 
 def _replaced(value: Any, changes: Mapping[str, Any]) -> Any:
@@ -472,7 +475,7 @@ def _replaced(value: Any, changes: Mapping[str, Any]) -> Any:
     given: dict[str, Any] = {}
     for name, new in changes.items():
         old = getattr(value, name)
-        if isinstance(old, Telling | Listing) and isinstance(new, Mapping):
+        if isinstance(old, Reporting | Listing) and isinstance(new, Mapping):
             given[name] = _replaced(old, new)
         else:
             given[name] = tuple(new) if isinstance(old, tuple) and isinstance(new, list) else new
@@ -480,7 +483,7 @@ def _replaced(value: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def _as_json(value: Any) -> Any:
-    if isinstance(value, Telling | Listing):
+    if isinstance(value, Reporting | Listing):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     return list(value) if isinstance(value, tuple) else value
 

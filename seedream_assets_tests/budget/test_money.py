@@ -256,7 +256,7 @@ def test_a_model_without_a_price_is_refused_before_anything_is_bought(desk):
 @pytest.mark.parametrize("told", ["zero", "tiny"])
 @pytest.mark.parametrize("cap", CAPS)
 def test_a_cost_that_is_too_small_to_be_believed_counts_as_quoted_and_is_kept_as_told(start_desk, told, cap):
-    desk = start_desk(cost_told=told)
+    desk = start_desk(cost_reported=told)
     requests = make_paid_requests(40)
     report = desk.run(requests, budget={cap: 10 * CREDITS})
     assert desk.bill["credits"] == report.credits_booked == 10 * CREDITS
@@ -268,7 +268,7 @@ def test_a_cost_that_is_too_small_to_be_believed_counts_as_quoted_and_is_kept_as
 
 @pytest.mark.parametrize("told", ["none", "negative", "words"])
 def test_a_cost_that_cannot_be_read_counts_as_quoted(start_desk, told):
-    desk = start_desk(cost_told=told)
+    desk = start_desk(cost_reported=told)
     report = desk.run(make_paid_requests(40), budget={"max_credits_per_run": 10 * CREDITS})
     assert desk.bill["credits"] == report.credits_booked == 10 * CREDITS
     assert (report.costs, report.doubted_costs) == ({"CREDITS": 10 * CREDITS}, 0)

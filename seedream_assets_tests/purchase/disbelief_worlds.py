@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from seedream_assets.emulator.settings import FAILED_MARKER, WITHHELD_MARKER, Listing, Telling
+from seedream_assets.emulator.settings import FAILED_MARKER, WITHHELD_MARKER, Listing, Reporting
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -71,8 +71,8 @@ class World:
     new_key: bool = False
 
 
-def _telling(name: str, *, must_adopt: bool = False, **telling: Any) -> World:
-    return World(name=name, account={"telling": Telling(**telling)}, must_adopt=must_adopt)
+def _reporting(name: str, *, must_adopt: bool = False, **reporting: Any) -> World:
+    return World(name=name, account={"reporting": Reporting(**reporting)}, must_adopt=must_adopt)
 
 
 def _listing(name: str, *, must_adopt: bool = False, limit: int = 50, **listing: Any) -> World:
@@ -105,36 +105,36 @@ _AS_EXPECTED = (
 )
 
 _HISTORY = (
-    _telling("size rounded to 16", size_multiple=16),
-    _telling("another seed", seed="other"),
-    _telling("seed 0", seed="zero"),
-    _telling("seed null", seed="null"),
-    _telling("seed absent", seed="absent"),
-    _telling("local time, 5 h behind", time="local", utc_offset_hours=-5),
-    _telling("local time, 5.5 h ahead", time="local", utc_offset_hours=5.5),
-    _telling("time with a zone", time="zone", utc_offset_hours=-5, must_adopt=True),
-    _telling("time in seconds", time="seconds", must_adopt=True),
-    _telling("time in milliseconds", time="milliseconds", must_adopt=True),
-    _telling("time null", time="null"),
-    _telling("time absent", time="absent"),
-    _telling("clock 6 min ahead", clock_ahead_seconds=6 * MINUTE, must_adopt=True),
-    _telling("clock 6 min behind", clock_ahead_seconds=-6 * MINUTE, must_adopt=True),
-    _telling("clock a day ahead", clock_ahead_seconds=DAY, must_adopt=True),
-    _telling("clock a day behind", clock_ahead_seconds=-DAY, must_adopt=True),
-    _telling("createdAt 6 min ahead", created_at_ahead_seconds=6 * MINUTE),
-    _telling("createdAt 6 min behind", created_at_ahead_seconds=-6 * MINUTE),
-    _telling("prompt spaced", prompt="spaced", must_adopt=True),
-    _telling("prompt cut", prompt="cut"),
-    _telling("prompt escaped", prompt="escaped", must_adopt=True),
-    _telling("prompt in capitals", prompt="upper", must_adopt=True),
-    _telling("prompt in NFD", prompt="nfd", must_adopt=True),
-    _telling("prompt empty", prompt="empty"),
-    _telling("prompt rewritten", prompt="rewritten"),
-    World(name="prompt to be enhanced", account={"telling": Telling(prompt="rewritten")}, enhance="ON"),
-    _telling("model by its slug", model="slug"),
-    _telling("model by its name", model="name"),
-    _telling("model absent", model="absent"),
-    _telling("another model each time", model="other"),
+    _reporting("size rounded to 16", size_multiple=16),
+    _reporting("another seed", seed="other"),
+    _reporting("seed 0", seed="zero"),
+    _reporting("seed null", seed="null"),
+    _reporting("seed absent", seed="absent"),
+    _reporting("local time, 5 h behind", time="local", utc_offset_hours=-5),
+    _reporting("local time, 5.5 h ahead", time="local", utc_offset_hours=5.5),
+    _reporting("time with a zone", time="zone", utc_offset_hours=-5, must_adopt=True),
+    _reporting("time in seconds", time="seconds", must_adopt=True),
+    _reporting("time in milliseconds", time="milliseconds", must_adopt=True),
+    _reporting("time null", time="null"),
+    _reporting("time absent", time="absent"),
+    _reporting("clock 6 min ahead", clock_ahead_seconds=6 * MINUTE, must_adopt=True),
+    _reporting("clock 6 min behind", clock_ahead_seconds=-6 * MINUTE, must_adopt=True),
+    _reporting("clock a day ahead", clock_ahead_seconds=DAY, must_adopt=True),
+    _reporting("clock a day behind", clock_ahead_seconds=-DAY, must_adopt=True),
+    _reporting("createdAt 6 min ahead", created_at_ahead_seconds=6 * MINUTE),
+    _reporting("createdAt 6 min behind", created_at_ahead_seconds=-6 * MINUTE),
+    _reporting("prompt spaced", prompt="spaced", must_adopt=True),
+    _reporting("prompt cut", prompt="cut"),
+    _reporting("prompt escaped", prompt="escaped", must_adopt=True),
+    _reporting("prompt in capitals", prompt="upper", must_adopt=True),
+    _reporting("prompt in NFD", prompt="nfd", must_adopt=True),
+    _reporting("prompt empty", prompt="empty"),
+    _reporting("prompt rewritten", prompt="rewritten"),
+    World(name="prompt to be enhanced", account={"reporting": Reporting(prompt="rewritten")}, enhance="ON"),
+    _reporting("model by its slug", model="slug"),
+    _reporting("model by its name", model="name"),
+    _reporting("model absent", model="absent"),
+    _reporting("another model each time", model="other"),
     _listing("never lists what the API made", lists="web_app"),
     _listing("a lag that differs", lag_spread_seconds=0.4),
     _listing("oldest first", order="oldest_first", must_adopt=True),
@@ -197,7 +197,7 @@ _PRICES = (
     _price("280 where 28 is quoted", credits_per_image=280, surprise=252),
     World(name="56, and a cap on each run", account={"credits_per_image": 56}, faults=(), run_cap=280, surprise=28),
     *(
-        _price(f"cost told: {told}", cap=280, faults=LOST_ANSWERS, cost_told=told)
+        _price(f"cost told: {told}", cap=280, faults=LOST_ANSWERS, cost_reported=told)
         for told in ("zero", "tenth", "tiny", "none", "negative", "words", "number", "changing")
     ),
     _price("cost told in dollars", cap=280, faults=LOST_ANSWERS, cost_unit="DOLLARS"),
@@ -212,35 +212,37 @@ _STORES = (
 TABLE = (*_AS_EXPECTED, *_HISTORY, *_ANSWERS, *_IMAGES, *_PRICES, *_STORES)
 """What was seen, or reproduced, or promised by nobody."""
 
-_EVERYTHING_ELSE = Telling(size_multiple=16, seed="zero", time="local", utc_offset_hours=-5, prompt="cut", model="name")
+_EVERYTHING_ELSE = Reporting(
+    size_multiple=16, seed="zero", time="local", utc_offset_hours=-5, prompt="cut", model="name"
+)
 
 OWN = (
-    _telling("seed as text", seed="text", must_adopt=True),
-    _telling("time as in a Date header", time="http"),
-    _telling("prompt shortened with dots", prompt="shortened"),
+    _reporting("seed as text", seed="text", must_adopt=True),
+    _reporting("time as in a Date header", time="http"),
+    _reporting("prompt shortened with dots", prompt="shortened"),
     World(
         name="prompts cut before they differ",
-        account={"telling": Telling(prompt="cut", prompt_characters=30)},
+        account={"reporting": Reporting(prompt="cut", prompt_characters=30)},
         alike=True,
     ),
-    _telling("a Date header from a cache", clock_ahead_seconds=-HOUR, created_at_ahead_seconds=HOUR),
-    World(name="everything told otherwise at once", account={"telling": _EVERYTHING_ELSE}),
-    _telling("only the history tells it otherwise", seed="zero", prompt="cut", only_history=True),
+    _reporting("a Date header from a cache", clock_ahead_seconds=-HOUR, created_at_ahead_seconds=HOUR),
+    World(name="everything told otherwise at once", account={"reporting": _EVERYTHING_ELSE}),
+    _reporting("only the history tells it otherwise", seed="zero", prompt="cut", only_history=True),
     World(
         name="told rightly at first, otherwise later",
-        later={"telling": Telling(seed="zero", prompt="cut", size_multiple=16)},
+        later={"reporting": Reporting(seed="zero", prompt="cut", size_multiple=16)},
     ),
     World(
         name="a clock that is put right between runs",
-        account={"telling": Telling(clock_ahead_seconds=10 * MINUTE)},
-        later={"telling": Telling(clock_ahead_seconds=-10 * MINUTE)},
+        account={"reporting": Reporting(clock_ahead_seconds=10 * MINUTE)},
+        later={"reporting": Reporting(clock_ahead_seconds=-10 * MINUTE)},
     ),
     World(name="never lists, later", later={"listing": Listing(lists="web_app")}),
     _listing("lists only what is complete", lists="complete"),
     _listing("lists nothing at all", lists="nothing"),
     _listing("lists only the newest 5", depth=5),
     World(name="one seed for all rows", shared_seed=True, must_adopt=True),
-    World(name="one seed for all rows, prompts cut", shared_seed=True, account={"telling": Telling(prompt="cut")}),
+    World(name="one seed for all rows, prompts cut", shared_seed=True, account={"reporting": Reporting(prompt="cut")}),
     World(name="a gallery that is kept clean", account={"deletes_downloaded": True}),
     World(name="requests lost on their way", faults=(strikes("drop_before"), strikes("hang_before", 0.3, seconds=3.0))),
     World(

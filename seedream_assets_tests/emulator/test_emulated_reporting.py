@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.emulator.settings import DEMO_USER_ID, EmulatorSettings, Listing, Telling
+from seedream_assets.emulator.settings import DEMO_USER_ID, EmulatorSettings, Listing, Reporting
 from seedream_assets_tests.emulator import documented_schemas as documented
 from seedream_assets_tests.emulator.caller import PROMPT, Caller
 from seedream_assets_tests.emulator.conftest import StartEmulator
@@ -20,16 +20,16 @@ from seedream_assets_tests.emulator.documented_schemas import assert_documented
 AT = datetime(2026, 11, 22, 9, 14, 3, 512000, tzinfo=UTC)
 
 
-def told(start: StartEmulator, sent: str = PROMPT, *, order: dict[str, Any] | None = None, **telling: Any) -> Any:
+def reported(start: StartEmulator, sent: str = PROMPT, *, order: dict[str, Any] | None = None, **reporting: Any) -> Any:
     """What the history says of one generation."""
-    caller = start(telling=Telling(**telling))
+    caller = start(reporting=Reporting(**reporting))
     caller.create(sent, **{"width": 1000, "height": 1021, "seed": 77, **(order or {})})
     (entry,) = caller.history()
     return entry
 
 
-def test_by_default_everything_is_told_as_it_was_ordered(start: StartEmulator) -> None:
-    entry = told(start)
+def test_by_default_everything_is_reported_as_it_was_ordered(start: StartEmulator) -> None:
+    entry = reported(start)
 
     assert (entry["imageWidth"], entry["imageHeight"], entry["seed"], entry["prompt"]) == (1000, 1021, 77, PROMPT)
     assert entry["createdAt"] == "2026-11-22T09:14:03.512"
@@ -37,18 +37,18 @@ def test_by_default_everything_is_told_as_it_was_ordered(start: StartEmulator) -
 
 
 def test_sizes_may_be_rounded(start: StartEmulator) -> None:
-    entry = told(start, size_multiple=16)
+    entry = reported(start, size_multiple=16)
 
     assert (entry["imageWidth"], entry["imageHeight"]) == (992, 1024)
 
 
 @pytest.mark.parametrize(("how", "expected"), [("zero", 0), ("null", None), ("text", "77")])
-def test_seeds_may_be_told_otherwise(start: StartEmulator, how: str, expected: object) -> None:
-    assert told(start, seed=how)["seed"] == expected
+def test_seeds_may_be_reported_otherwise(start: StartEmulator, how: str, expected: object) -> None:
+    assert reported(start, seed=how)["seed"] == expected
 
 
 def test_another_seed_is_another_for_each_generation(start: StartEmulator) -> None:
-    seeds = [told(start, seed="other", order={"seed": seed})["seed"] for seed in (1, 2)]
+    seeds = [reported(start, seed="other", order={"seed": seed})["seed"] for seed in (1, 2)]
 
     assert len({1, 2, *seeds}) == 4
 
@@ -57,12 +57,12 @@ def test_another_seed_is_another_for_each_generation(start: StartEmulator) -> No
 def test_fields_may_be_absent(start: StartEmulator, field: str) -> None:
     name = {"seed": "seed", "time": "createdAt", "model": "modelId"}[field]
 
-    assert name not in told(start, **{field: "absent"})
-    assert told(start, **{field: "null"})[name] is None
+    assert name not in reported(start, **{field: "absent"})
+    assert reported(start, **{field: "null"})[name] is None
 
 
 @pytest.mark.parametrize(
-    ("telling", "expected"),
+    ("reporting", "expected"),
     [
         ({"time": "local", "utc_offset_hours": -5}, "2026-11-22T04:14:03.512"),
         ({"time": "zone", "utc_offset_hours": 5.5}, "2026-11-22T14:44:03.512+05:30"),
@@ -75,8 +75,8 @@ def test_fields_may_be_absent(start: StartEmulator, field: str) -> None:
     ],
     ids=str,
 )
-def test_times_may_be_told_otherwise(start: StartEmulator, telling: dict[str, Any], expected: object) -> None:
-    assert told(start, **telling)["createdAt"] == expected
+def test_times_may_be_reported_otherwise(start: StartEmulator, reporting: dict[str, Any], expected: object) -> None:
+    assert reported(start, **reporting)["createdAt"] == expected
 
 
 @pytest.mark.parametrize(
@@ -92,17 +92,17 @@ def test_times_may_be_told_otherwise(start: StartEmulator, telling: dict[str, An
         ("rewritten", "Professional photograph, “tea” & café A"),
     ],
 )
-def test_prompts_may_be_told_otherwise(start: StartEmulator, how: str, expected: str) -> None:
-    assert told(start, "A café & “tea”", prompt=how, prompt_characters=8)["prompt"] == expected
+def test_prompts_may_be_reported_otherwise(start: StartEmulator, how: str, expected: str) -> None:
+    assert reported(start, "A café & “tea”", prompt=how, prompt_characters=8)["prompt"] == expected
 
 
 @pytest.mark.parametrize(("how", "expected"), [("slug", "seedream-4.0"), ("name", "Seedream 4.0")])
-def test_models_may_be_told_by_another_name(start: StartEmulator, how: str, expected: str) -> None:
-    assert told(start, model=how)["modelId"] == expected
+def test_models_may_be_reported_by_another_name(start: StartEmulator, how: str, expected: str) -> None:
+    assert reported(start, model=how)["modelId"] == expected
 
 
 def test_a_model_may_be_one_that_no_list_has(start: StartEmulator) -> None:
-    entry = told(start, model="other")
+    entry = reported(start, model="other")
 
     assert entry["modelId"] == "40a7c0de-0000-4000-8000-00000000004d"
     assert_documented({"generations": [entry]}, documented.HISTORY)
@@ -110,7 +110,7 @@ def test_a_model_may_be_one_that_no_list_has(start: StartEmulator) -> None:
 
 def test_polls_tell_the_same_unless_only_the_history_does_not(start: StartEmulator) -> None:
     for only_history, polled in ((False, 0), (True, 77)):
-        caller = start(telling=Telling(seed="zero", clock_ahead_seconds=60, only_history=only_history))
+        caller = start(reporting=Reporting(seed="zero", clock_ahead_seconds=60, only_history=only_history))
         generation = caller.generation(caller.create_id(seed=77))
         assert (generation["seed"], caller.history()[0]["seed"]) == (polled, 0)
         assert generation["createdAt"] == "2026-11-22T09:15:03.512"
@@ -118,7 +118,7 @@ def test_polls_tell_the_same_unless_only_the_history_does_not(start: StartEmulat
 
 @pytest.mark.parametrize("path", ["/v1/me", "/emulator/bill", "/cdn/nothing", "/v1/nope", "/wrong"])
 def test_every_answer_is_dated_by_the_apis_own_clock(start: StartEmulator, path: str) -> None:
-    caller = start(telling=Telling(clock_ahead_seconds=-360, created_at_ahead_seconds=1000))
+    caller = start(reporting=Reporting(clock_ahead_seconds=-360, created_at_ahead_seconds=1000))
 
     answer = caller.http.get(path)
 
@@ -131,7 +131,7 @@ def test_a_clock_that_is_ahead_stands_in_the_ids_too(start: StartEmulator) -> No
         high, middle, low = caller.create_id().split("-")[:3]
         return (int(high + middle + low[1:], 16) - 0x01B21DD213814000) // 10**7
 
-    assert seconds(start(telling=Telling(clock_ahead_seconds=500))) - seconds(start()) == 500
+    assert seconds(start(reporting=Reporting(clock_ahead_seconds=500))) - seconds(start()) == 500
 
 
 # ---- the list
@@ -264,7 +264,7 @@ def test_somebody_may_use_the_web_app_meanwhile(start: StartEmulator, prompt: st
     assert (caller.bill()["generations"], caller.bill()["credits"]) == (20, 560)
 
 
-def test_two_emulators_are_one_account_unless_told_otherwise(start: StartEmulator) -> None:
+def test_two_emulators_are_one_account_unless_set_otherwise(start: StartEmulator) -> None:
     other = "99999999-2222-4333-8444-555555555555"
     users = [
         caller.http.get("/v1/me").json()["user_details"][0]["user"]["id"]
@@ -331,15 +331,15 @@ def test_all_generations_of_an_account_may_end_late(start: StartEmulator) -> Non
         ("none", "CREDITS", None),
     ],
 )
-def test_what_it_costs_may_be_told_otherwise(start: StartEmulator, told: str, unit: str, expected: object) -> None:
-    caller = start(cost_told=told, cost_unit=unit)
+def test_what_it_costs_may_be_reported_otherwise(start: StartEmulator, told: str, unit: str, expected: object) -> None:
+    caller = start(cost_reported=told, cost_unit=unit)
 
     assert caller.create(quantity=2).json()["generate"]["cost"] == expected
     assert caller.bill()["credits"] == 56
 
 
-def test_what_it_costs_may_be_told_otherwise_from_answer_to_answer(start: StartEmulator) -> None:
-    caller = start(cost_told="changing")
+def test_what_it_costs_may_be_reported_otherwise_from_answer_to_answer(start: StartEmulator) -> None:
+    caller = start(cost_reported="changing")
     costs = [caller.create().json()["generate"]["cost"] for _ in range(7)]
 
     assert [cost and cost["amount"] for cost in costs] == ["28", None, "0", "28", "0.0001", "-28", "28"]
@@ -368,16 +368,16 @@ def test_what_was_made_can_be_made_older(start: StartEmulator) -> None:
 
 def test_an_account_can_change_while_it_runs(caller: Caller) -> None:
     caller.create(seed=77)
-    changed = caller.bare.patch("/emulator/settings", json={"telling": {"seed": "zero"}, "credits_per_image": 5})
-    again = caller.bare.patch("/emulator/settings", json={"telling": {"model": "null"}, "price_cycle": [1, 2]})
+    changed = caller.bare.patch("/emulator/settings", json={"reporting": {"seed": "zero"}, "credits_per_image": 5})
+    again = caller.bare.patch("/emulator/settings", json={"reporting": {"model": "null"}, "price_cycle": [1, 2]})
 
-    assert (changed.status_code, changed.json()["telling"]["seed"], changed.json()["credits_per_image"]) == (
+    assert (changed.status_code, changed.json()["reporting"]["seed"], changed.json()["credits_per_image"]) == (
         200,
         "zero",
         5,
     )
     assert again.json() == caller.bare.get("/emulator/settings").json() == caller.account.settings.to_json()
-    assert (again.json()["telling"]["seed"], again.json()["telling"]["model"]) == ("zero", "null")
+    assert (again.json()["reporting"]["seed"], again.json()["reporting"]["model"]) == ("zero", "null")
     assert (caller.history()[0]["seed"], caller.history()[0]["modelId"]) == (0, None)
     assert caller.account.settings.price_cycle == (1, 2)
     assert "keys" not in again.json()
@@ -389,9 +389,9 @@ def test_an_account_can_change_while_it_runs(caller: Caller) -> None:
         ({"slots": 3}, "slots cannot change"),
         ({"user_id": DEMO_USER_ID}, "user_id cannot change"),
         ({"colour": "red"}, "there is no setting colour"),
-        ({"telling": {"colour": "red"}}, "there is no setting colour"),
-        ({"telling": {"seed": "blue"}}, "seed must be one of used, other"),
-        ({"telling": 3}, "telling and listing must be objects"),
+        ({"reporting": {"colour": "red"}}, "there is no setting colour"),
+        ({"reporting": {"seed": "blue"}}, "seed must be one of used, other"),
+        ({"reporting": 3}, "reporting and listing must be objects"),
         ({"listing": {"order": "none"}}, "order must be one of newest_first"),
         ({"refund_failed": "no"}, "refund_failed must be true or false"),
         ({"picture_bytes": "many"}, "not supported"),
@@ -423,9 +423,9 @@ def test_a_change_that_cannot_be_is_refused_and_changes_nothing(caller: Caller, 
     ],
     ids=str,
 )
-def test_what_cannot_be_told_is_refused_by_name(wrong: dict[str, Any]) -> None:
+def test_what_cannot_be_reported_is_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Telling(**wrong)
+        Reporting(**wrong)
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_what_cannot_be_listed_is_refused_by_name(wrong: dict[str, Any]) -> None
     [
         {"price_cycle": (-1,)},
         {"price_cycle": (True,)},
-        {"cost_told": "loud"},
+        {"cost_reported": "loud"},
         {"web_app_share": 1.5},
         {"web_app_prompt": "any"},
         {"late_images": "some"},
@@ -463,5 +463,5 @@ def test_the_document_names_every_setting_and_its_example_is_taken(caller: Calle
     page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"PATCH .*?--data '(.*?)'", page, re.DOTALL)
 
-    assert [name.name for name in (*fields(Telling), *fields(Listing)) if f"`{name.name}`" not in page] == []
+    assert [name.name for name in (*fields(Reporting), *fields(Listing)) if f"`{name.name}`" not in page] == []
     assert caller.bare.patch("/emulator/settings", content=example).status_code == 200
