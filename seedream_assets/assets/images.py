@@ -21,8 +21,8 @@ from seedream_assets.errors import SeedreamError
 from seedream_assets.manifest.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
 from seedream_assets.manifest.stage import Outcome, assemble_dataset
 from seedream_assets.planning.stage import pin_plans
-from seedream_assets.purchase.endings import Endings
-from seedream_assets.purchase.run_report import RunReport
+from seedream_assets.purchase.partition_stream import Endings
+from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.stage import buy_partitions
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from seedream_assets.purchase.run_report import Progress
+from seedream_assets.purchase.report import Progress
 
 SECONDS_BETWEEN_OBSERVATIONS = 30.0
 

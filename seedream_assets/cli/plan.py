@@ -33,7 +33,7 @@ from seedream_assets.planning.stage import Plan, make_plan
 from seedream_assets.prompts.row_errors import describe_rows
 from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
 from seedream_assets.purchase.balance import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
-from seedream_assets.purchase.summary import add_up, summarise
+from seedream_assets.purchase.report import add_up, summarise
 
 ROW_ERRORS_SHOWN = 10
 CHANGES_SHOWN = 20

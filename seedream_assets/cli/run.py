@@ -38,10 +38,9 @@ from seedream_assets.planning.quote_table import place_rows
 from seedream_assets.planning.stage import make_plan, write_plan
 from seedream_assets.prompts.stage import PromptReader, load_snapshot, write_snapshot
 from seedream_assets.purchase.balance import NOT_ASKED, place_of, read_account
-from seedream_assets.purchase.endings import Endings
-from seedream_assets.purchase.run_report import Progress, RunReport, join_reports
+from seedream_assets.purchase.partition_stream import Endings
+from seedream_assets.purchase.report import Progress, RunReport, add_up, describe, join_reports, summarise
 from seedream_assets.purchase.stage import buy_partitions
-from seedream_assets.purchase.summary import add_up, describe, summarise
 
 # What stands against one partition stands against all of them.
 HOPELESS = (ConfigError, StoreRefused)

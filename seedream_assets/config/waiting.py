@@ -14,3 +14,13 @@ def running_seconds() -> float:
     """The machine's seconds since boot, suspended time included where the system counts it (Linux)."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: 8 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

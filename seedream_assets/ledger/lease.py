@@ -14,8 +14,9 @@ import os
 import platform
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from seedream_assets.config.waiting import Clock, Sleep
@@ -290,3 +291,8 @@ def _boot_id() -> str:
 
 def _key(engine_id: str) -> str:
     return f"{LEASES_FOLDER}/{engine_id}.json"
+
+
+def signed(request_id: str, attempt: int, writer: Writer) -> dict[str, Any]:
+    """What every event begins with."""
+    return {"request_id": request_id, "attempt": attempt, "at": datetime.now(UTC), "writer": writer}

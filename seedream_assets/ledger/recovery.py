@@ -11,12 +11,13 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
-from seedream_assets.config.waiting import Clock, Sleep
+from seedream_assets.config.waiting import Clock, Sleep, format_seconds
 from seedream_assets.errors import LeonardoError
 from seedream_assets.ledger.events import Intent, Released, Submitted, id_in_key
 from seedream_assets.ledger.history import AccountHistory, HistoryRead, LedgerReader, LedgerView
-from seedream_assets.ledger.lease import Lease, is_gone, look_at_lease, mark_as_gone
+from seedream_assets.ledger.lease import Lease, is_gone, look_at_lease, mark_as_gone, signed
 from seedream_assets.ledger.recovery_rules import (
     CLOCK_SLACK,
     Adopt,
@@ -31,8 +32,6 @@ from seedream_assets.ledger.recovery_rules import (
 )
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import Ledger, claim_generation
-from seedream_assets.purchase.run_report import format_seconds
-from seedream_assets.purchase.submit import AtStep, signed
 from seedream_assets.storage.async_store import AsyncStore
 
 FIRST_LOOK_SECONDS = 0.5
@@ -47,6 +46,8 @@ MOST_LOOKED_UP = 10
 MOST_DELETED = 500
 # A fresh job can take a moment to be found by its id; one that is not found later was deleted.
 UNKNOWN_FOR_SECONDS = 60.0
+# Named points at which tests stop or kill a process.
+AtStep = Callable[[Literal["after_adoption", "before_release", "after_release"], str], None]
 BY_HAND = "a person can decide: `seedream ledger adopt`, `seedream ledger release`"
 
 

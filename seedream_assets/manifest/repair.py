@@ -61,8 +61,7 @@ from seedream_assets.manifest.stage import assemble_dataset
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import read_plan_object
-from seedream_assets.purchase.byte_budget import ByteBudget
-from seedream_assets.purchase.delivery import Delivery
+from seedream_assets.purchase.delivery import ByteBudget, Delivery
 from seedream_assets.purchase.embedding import open_embedding
 from seedream_assets.purchase.run import DOWNLOAD_POLICY, READ_POLICY
 from seedream_assets.storage.async_store import AsyncStore

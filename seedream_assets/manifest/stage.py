@@ -30,7 +30,7 @@ from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.stage import load_kept_plan, load_manifest
 from seedream_assets.prompts.sources import fetch, find_sources
 from seedream_assets.prompts.stage import load_snapshot
-from seedream_assets.purchase.run_report import RunReport
+from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.stage import load_report
 from seedream_assets.quality.judge import Judgement
 from seedream_assets.quality.stage import judge_partition

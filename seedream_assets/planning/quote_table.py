@@ -11,8 +11,8 @@ from seedream_assets.approval.rules import Gate
 from seedream_assets.budget.rules import ANSWERS_REMEMBERED
 from seedream_assets.config.models import DOLLARS_PER_CREDIT
 from seedream_assets.config.partitions import UNPARTITIONED
+from seedream_assets.config.waiting import format_seconds
 from seedream_assets.planning.quote import Pace, Quote
-from seedream_assets.purchase.run_report import format_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

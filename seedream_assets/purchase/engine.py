@@ -13,10 +13,9 @@ from itertools import islice
 
 from seedream_assets.budget.reservations import Reservations
 from seedream_assets.errors import LeonardoError, ObjectUnreadable, StoreError
-from seedream_assets.purchase.breaker import Breaker
+from seedream_assets.purchase.report import RunStats
 from seedream_assets.purchase.request_path import RequestPath
-from seedream_assets.purchase.run_report import RunStats
-from seedream_assets.purchase.shutdown import StopRun
+from seedream_assets.purchase.shutdown import Breaker, StopRun
 from seedream_assets.purchase.submit import AtStep
 from seedream_assets.purchase.task import Demand, Errand
 

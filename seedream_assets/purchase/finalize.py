@@ -11,15 +11,14 @@ from typing import Any
 
 from seedream_assets.errors import DownloadError
 from seedream_assets.ledger.events import Blocked, Completed, Failed, Submitted
-from seedream_assets.ledger.lease import Lease
+from seedream_assets.ledger.lease import Lease, signed
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.purchase.breaker import Breaker
 from seedream_assets.purchase.delivery import Delivery
-from seedream_assets.purchase.run_report import RunStats
-from seedream_assets.purchase.shutdown import StopRun
-from seedream_assets.purchase.submit import AtStep, Buyer, signed
+from seedream_assets.purchase.report import RunStats
+from seedream_assets.purchase.shutdown import Breaker, StopRun
+from seedream_assets.purchase.submit import AtStep, Buyer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,18 +6,50 @@ partition comes to is told as soon as its last request has ended, while the othe
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from decimal import Decimal
+from types import TracebackType
 from uuid import uuid4
 
 from seedream_assets.budget.rules import Booked
 from seedream_assets.config.waiting import Clock, running_seconds
-from seedream_assets.ledger.events import FinalEvent
-from seedream_assets.purchase.endings import Endings
-from seedream_assets.purchase.run_report import RunReport, StopCause
+from seedream_assets.ledger.events import Blocked, Completed, Failed, FinalEvent, decode_event, encode_event
+from seedream_assets.purchase.report import RunReport, StopCause
+
+IN_MEMORY_BYTES = 1 << 15
+
+
+class Endings:
+    """Final events in the order they were written. Use as a context manager; the file goes with it."""
+
+    def __init__(self) -> None:
+        # Small ones stay in memory: a range of partitions may have a thousand of them open.
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  # closed by __exit__
+        self._sizes: list[int] = []
+
+    def __enter__(self) -> Endings:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, event: FinalEvent) -> None:
+        """Keep an event that stands in the ledger exactly so."""
+        self._sizes.append(self._file.write(encode_event(event)))
+
+    def __iter__(self) -> Iterator[FinalEvent]:
+        self._file.seek(0)
+        for size in self._sizes:
+            event = decode_event(self._file.read(size), key="an ending of this run")
+            if isinstance(event, Completed | Failed | Blocked):
+                yield event
+
 
 # Told when a partition has come as far as this run brings it; from a thread of its own, one partition at a time.
 OnPartition = Callable[[str, RunReport, Endings], None]

@@ -15,14 +15,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from seedream_assets.config.waiting import Clock, Sleep
+from seedream_assets.config.waiting import Clock, Sleep, format_seconds
 from seedream_assets.errors import LeonardoUnavailable, RateLimited
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.leonardo.retry import RetryPolicy
 from seedream_assets.purchase.history_sweep import HistorySweep, Job, is_whole
-from seedream_assets.purchase.run_report import format_seconds
 
 # A fresh job can take a moment to be found; one that stays unknown was deleted.
 UNKNOWN_FOR_SECONDS = 60.0

@@ -43,8 +43,7 @@ from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Generation
 from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.manifest.build import read_manifest
-from seedream_assets.purchase.byte_budget import ByteBudget
-from seedream_assets.purchase.delivery import Delivery
+from seedream_assets.purchase.delivery import ByteBudget, Delivery
 from seedream_assets.purchase.embedding import open_embedding
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore

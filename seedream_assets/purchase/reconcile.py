@@ -26,7 +26,7 @@ from seedream_assets.ledger.account import StoreAccount, is_known_account, refus
 from seedream_assets.ledger.adopt import adopt_generation
 from seedream_assets.ledger.by_hand import NotByHand, by_hand
 from seedream_assets.ledger.events import REQUESTS_FOLDER, EventKey, Intent, Released, id_in_key, is_hashed_id
-from seedream_assets.ledger.lease import is_gone
+from seedream_assets.ledger.lease import is_gone, signed
 from seedream_assets.ledger.recovery_rules import plain_prompt
 from seedream_assets.ledger.state import LedgerEntry, RequestState, fold_all, in_force, owners_of
 from seedream_assets.ledger.store import Ledger
@@ -37,7 +37,6 @@ from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.leonardo.retry import repeat
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.purchase.run import READ_POLICY
-from seedream_assets.purchase.submit import signed
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 from seedream_assets.storage.parquet import iterate_rows

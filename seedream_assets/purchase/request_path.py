@@ -21,11 +21,10 @@ from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import Ledger, cost_of
 from seedream_assets.leonardo.generations import Generation
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.purchase.breaker import Breaker
 from seedream_assets.purchase.finalize import Collecting, Purchase
 from seedream_assets.purchase.polling import Polling
-from seedream_assets.purchase.run_report import RunStats
-from seedream_assets.purchase.shutdown import StopRun
+from seedream_assets.purchase.report import RunStats
+from seedream_assets.purchase.shutdown import Breaker, StopRun
 from seedream_assets.purchase.submit import Claim, Submits
 from seedream_assets.purchase.task import Errand
 

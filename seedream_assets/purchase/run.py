@@ -27,18 +27,15 @@ from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Account, Cost
 from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.prompts.reference_images import ReferenceUploads
-from seedream_assets.purchase.breaker import Breaker
-from seedream_assets.purchase.byte_budget import ByteBudget
-from seedream_assets.purchase.delivery import Delivery
+from seedream_assets.purchase.delivery import ByteBudget, Delivery
 from seedream_assets.purchase.engine import Engine
 from seedream_assets.purchase.finalize import Collecting
 from seedream_assets.purchase.history_sweep import HistorySweep
 from seedream_assets.purchase.polling import Polling
-from seedream_assets.purchase.refusals import Refusals
+from seedream_assets.purchase.report import Progress, RunListener, RunReport, RunStats
 from seedream_assets.purchase.request_path import RequestPath
-from seedream_assets.purchase.run_report import Progress, RunListener, RunReport, RunStats
-from seedream_assets.purchase.shutdown import StopRun, pause, signals_stop, watch_parent
-from seedream_assets.purchase.submit import AtStep, Buyer, Submits
+from seedream_assets.purchase.shutdown import Breaker, StopRun, pause, signals_stop, watch_parent
+from seedream_assets.purchase.submit import AtStep, Buyer, Refusals, Submits
 from seedream_assets.purchase.task import Demand
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore

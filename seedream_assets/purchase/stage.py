@@ -27,10 +27,9 @@ from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import PLAN_ANEW, SNAPSHOT, pin_plans, plan_key, read_plan_object
 from seedream_assets.purchase.embedding import open_embedding
-from seedream_assets.purchase.endings import Endings
-from seedream_assets.purchase.partition_stream import OnPartition, PartitionStream
+from seedream_assets.purchase.partition_stream import Endings, OnPartition, PartitionStream
+from seedream_assets.purchase.report import Progress, RunReport
 from seedream_assets.purchase.run import RunOrder, run_generation
-from seedream_assets.purchase.run_report import Progress, RunReport
 from seedream_assets.purchase.submit import AtStep
 from seedream_assets.purchase.task import Demand, Predecessor
 from seedream_assets.storage.object_store import ObjectStore

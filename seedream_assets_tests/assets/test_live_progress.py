@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from seedream_assets.assets.live_progress import LiveProgress
-from seedream_assets.purchase.run_report import RunStats
+from seedream_assets.purchase.report import RunStats
 
 
 def observations_of(seconds: list[float], partition: str | None = None) -> tuple[list[Any], list[Any]]:

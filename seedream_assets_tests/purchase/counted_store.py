@@ -20,8 +20,8 @@ from seedream_assets.manifest.stage import Outcome, assemble_dataset
 from seedream_assets.planning.stage import Plan, make_plan, write_plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
 from seedream_assets.prompts.table import Recipe, TableRules
-from seedream_assets.purchase.endings import Endings
-from seedream_assets.purchase.run_report import RunReport
+from seedream_assets.purchase.partition_stream import Endings
+from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.stage import buy_images
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 

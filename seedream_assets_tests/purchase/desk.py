@@ -17,8 +17,8 @@ from seedream_assets.ledger.lease import CLOCK_GRAIN_SECONDS
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
+from seedream_assets.purchase.report import Progress, RunReport
 from seedream_assets.purchase.run import RunOrder, run_generation
-from seedream_assets.purchase.run_report import Progress, RunReport
 from seedream_assets.purchase.task import Demand
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets_tests.purchase.judging import Judgement, judge

@@ -18,8 +18,8 @@ from seedream_assets.config.models import ModelCatalog
 from seedream_assets.config.waiting import running_seconds
 from seedream_assets.errors import SeedreamError
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
+from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.run import RunOrder, run_generation
-from seedream_assets.purchase.run_report import RunReport
 from seedream_assets_tests.purchase.killed_process import (
     MODEL,
     ChildOrder,

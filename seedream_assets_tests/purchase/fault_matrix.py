@@ -27,8 +27,8 @@ from seedream_assets.emulator.settings import EmulatorSettings
 from seedream_assets.errors import SeedreamError, StoreRefused
 from seedream_assets.ledger.lease import CLOCK_GRAIN_SECONDS
 from seedream_assets.leonardo.requests import GenerationRequest
+from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.run import RunOrder, run_generation
-from seedream_assets.purchase.run_report import RunReport
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import NO_METADATA, ObjectStore
 from seedream_assets.storage.s3 import S3Store

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedream_assets.purchase.breaker import MOST_IN_A_ROW, Breaker
+from seedream_assets.purchase.shutdown import MOST_IN_A_ROW, Breaker
 
 
 def feed(breaker, events):

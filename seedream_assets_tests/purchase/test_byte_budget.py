@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from seedream_assets.purchase.byte_budget import ByteBudget
+from seedream_assets.purchase.delivery import ByteBudget
 
 
 def most_at_once(capacity, sizes):

@@ -27,8 +27,7 @@ from seedream_assets.leonardo.retry import RetryPolicy
 from seedream_assets.manifest.trace import Trace, TracedImage
 from seedream_assets.manifest.trace_prov import trace_as_prov
 from seedream_assets.manifest.verify import LedgerImages, WantedImages, find_extra
-from seedream_assets.purchase.byte_budget import ByteBudget
-from seedream_assets.purchase.delivery import Delivery
+from seedream_assets.purchase.delivery import ByteBudget, Delivery
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets_tests.images.certificates import make_credentials

@@ -7,7 +7,7 @@ from typing import Any
 
 from seedream_assets.budget.costs import costs_as_json
 from seedream_assets.planning.quote import Quote
-from seedream_assets.purchase.summary import SUMMED, add_up, describe, summarise
+from seedream_assets.purchase.report import SUMMED, add_up, describe, summarise
 
 QUOTE = Quote(
     wanted=4,

@@ -4,7 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from seedream_assets.purchase.run_report import Progress, RunReport, RunStats, format_seconds, join_reports
+from seedream_assets.config.waiting import format_seconds
+from seedream_assets.purchase.report import Progress, RunReport, RunStats, join_reports
 
 
 def make_report(**changes):
