@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 from seedream_assets.emulator.pictures import Picture, render
-from seedream_assets.quality.measures import SIDE_PX, measure_pixels, open_reduced
-from seedream_assets.quality.near_duplicates import find_near_duplicates
+from seedream_assets.images.inspect import decode_image
+from seedream_assets.quality.judge import find_near_duplicates
+from seedream_assets.quality.stage import SIDE_PX, measure_pixels
 
 ROUNDS = 20
 HASHES = (1_000, 10_000, 50_000)
@@ -34,12 +35,12 @@ def milliseconds(work: Callable[[], object], rounds: int = ROUNDS) -> float:
 def main() -> None:
     body = render(Picture("a red chair on a stone floor", 7, 0, 2048, 2048))
     whole = milliseconds(lambda: Image.open(io.BytesIO(body)).load())
-    reduced = open_reduced(body, longest_side_px=SIDE_PX)
+    reduced = decode_image(body, longest_side_px=SIDE_PX)
     costs = {
         "whole decode": whole,
-        "reduced decode": milliseconds(lambda: open_reduced(body, longest_side_px=SIDE_PX)),
+        "reduced decode": milliseconds(lambda: decode_image(body, longest_side_px=SIDE_PX)),
         "hash and contrast": milliseconds(lambda: measure_pixels(reduced)),
-        "all measures": milliseconds(lambda: measure_pixels(open_reduced(body, longest_side_px=SIDE_PX))),
+        "all measures": milliseconds(lambda: measure_pixels(decode_image(body, longest_side_px=SIDE_PX))),
     }
     print(f"one JPEG of 2048 x 2048, {len(body)} bytes")
     for name, cost in costs.items():

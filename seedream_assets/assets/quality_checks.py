@@ -92,7 +92,7 @@ def _result(frame: AssetFrame, name: str, rule: Rule, outcome: Outcome, store: O
     if unmeasured.empty:
         description = f"found on {told}"
     else:
-        description = f"found on {told}; {len(unmeasured)} could not be judged: {unmeasured['told'].iloc[0]}"
+        description = f"found on {told}; {len(unmeasured)} could not be judged: {unmeasured['reason'].iloc[0]}"
     shown = _with_rows(found, outcome.manifest)
     pictures = picture_grid(store, _pictures(shown, outcome.manifest), largest_bytes=PICTURES_BYTES)
     return dg.AssetCheckResult(
@@ -107,8 +107,8 @@ def _result(frame: AssetFrame, name: str, rule: Rule, outcome: Outcome, store: O
             "share": round(share, 6),
             "rejected": len(found) if rule.reject else 0,
             **({"pictures": dg.MetadataValue.md(pictures)} if pictures else {}),
-            "list": preview(shown[["row_number", "sample", "told", "prompt", "image_id"]], rows=TOLD),
-            **({} if unmeasured.empty else {"not_judged": preview(unmeasured[["image_id", "told"]], rows=TOLD)}),
+            "list": preview(shown[["row_number", "sample", "reason", "prompt", "image_id"]], rows=TOLD),
+            **({} if unmeasured.empty else {"not_judged": preview(unmeasured[["image_id", "reason"]], rows=TOLD)}),
         },
     )
 
@@ -127,7 +127,7 @@ def _pictures(shown: pd.DataFrame, manifest: pd.DataFrame) -> Iterator[Captioned
     """The pictures found; of duplicates, each beside the one that it is a duplicate of."""
     first = manifest.drop_duplicates("image_id").set_index("image_id")
     for row in shown.head(PICTURES).itertuples():
-        told = str(row.told).split(" image ")[0]
+        told = str(row.reason).split(" image ")[0]
         arrow = " →" if isinstance(row.original, str) else ""
         yield Captioned(str(row.image_id), str(row.object_key), f"row {row.row_number}, {row.sample}: {told}{arrow}")
         if isinstance(row.original, str):

@@ -7,15 +7,42 @@ first is kept, so a verdict does not change with the order of the table's rows, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from seedream_assets.config.quality import QualityRules, ScorerRule, Withheld
 from seedream_assets.manifest.build import MANIFEST_COLUMNS
-from seedream_assets.quality.near_duplicates import find_near_duplicates
+
+
+def find_near_duplicates(hashes: Sequence[str], max_distance: int) -> list[tuple[int, int, int]]:
+    """The pictures that look like one before them that is kept: (place, place of the kept one, distance in bits).
+
+    Every picture is compared with all that were kept before it, so the first of each kind stays, the same ones whatever
+    comes after. Exact, by one vectorised comparison per picture: the time grows with the square of their number.
+
+    Args:
+        hashes: 64 bits each, as hexadecimal digits; the ones to keep first.
+        max_distance: Bits in which two hashes of pictures that look alike may differ.
+    """
+    bits = np.fromiter((int(one, 16) for one in hashes), dtype=np.uint64, count=len(hashes))
+    kept = np.empty_like(bits)
+    places: list[int] = []
+    found: list[tuple[int, int, int]] = []
+    for place, one in enumerate(bits):
+        if places:
+            distances = np.bitwise_count(kept[: len(places)] ^ one)
+            nearest = int(distances.argmin())
+            if distances[nearest] <= max_distance:
+                found.append((place, places[nearest], int(distances[nearest])))
+                continue
+        kept[len(places)] = one
+        places.append(place)
+    return found
+
 
 # Raised when what is measured, or how, has changed: older measures are taken anew.
 MEASURES_VERSION = 2
@@ -30,7 +57,7 @@ MEASURE_COLUMNS: Mapping[str, str] = {
 FINDING_COLUMNS: Mapping[str, str] = {
     "check": "string",
     "image_id": "string",
-    "told": "string",
+    "reason": "string",
     "original": "string",
 }
 WITHHELD_STATUSES = ("withheld", "blocked", "failed")
@@ -95,10 +122,10 @@ def judge_images(
         found += _exact_duplicates(images)
     blank = images["contrast"] < rules.blank.min_contrast
     if "blank" in made:
-        told = images.loc[blank, ["image_id", "contrast"]].itertuples(index=False, name=None)
-        found += [("blank", one, f"blank: contrast {contrast:.1f}", None) for one, contrast in told]
+        contrasts = images.loc[blank, ["image_id", "contrast"]].itertuples(index=False, name=None)
+        found += [("blank", one, f"blank: contrast {contrast:.1f}", None) for one, contrast in contrasts]
     if "near_duplicates" in made:
-        # All blank frames look alike, and those that are equal are told as what they are.
+        # All blank images look alike, and equal ones are reported as exact duplicates already.
         alike = {image_id for check, image_id, _, _ in found if check == "exact_duplicates"}
         others = images[~blank & images["phash"].notna() & ~images["image_id"].isin(alike)]
         found += _near_duplicates(others, rules.near_duplicates.max_distance)
@@ -107,11 +134,11 @@ def judge_images(
             found += _scored(images, scorer)
     findings = pd.DataFrame(found, columns=list(FINDING_COLUMNS)).astype(dict(FINDING_COLUMNS))
     rejecting = [name for name, rule in made.items() if rule.reject]
-    rejected = findings[findings["check"].isin(rejecting)].groupby("image_id", sort=False)["told"]
+    rejected = findings[findings["check"].isin(rejecting)].groupby("image_id", sort=False)["reason"]
     return Judgement(
         images=len(images),
         findings=findings,
-        reject_reasons={str(image_id): "; ".join(told) for image_id, told in rejected},
+        reject_reasons={str(image_id): "; ".join(reasons) for image_id, reasons in rejected},
         unmeasured=unmeasured,
     )
 
@@ -130,7 +157,7 @@ def _wrong_size(images: pd.DataFrame) -> list[tuple[str, str, str, str | None]]:
 
 
 def _exact_duplicates(images: pd.DataFrame) -> list[tuple[str, str, str, str | None]]:
-    # Marks in a file name the image they are in: of the same picture, only the bytes as they were served are equal.
+    # Embedded metadata names the image it is in: of the same picture, only the bytes as they were served are equal.
     content = images["source_sha256"].fillna(images["sha256"])
     first = images.groupby(content)["image_id"].transform("first")
     rows = zip(images["image_id"], first, strict=True)

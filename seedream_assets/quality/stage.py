@@ -12,14 +12,16 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageStat
 
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.quality import QualityRules
 from seedream_assets.errors import DownloadError, ObjectNotFound, StoreError
+from seedream_assets.images.inspect import decode_image
 from seedream_assets.quality.judge import (
     MEASURE_COLUMNS,
     MEASURES_VERSION,
@@ -27,11 +29,37 @@ from seedream_assets.quality.judge import (
     judge_images,
     stored_images,
 )
-from seedream_assets.quality.measures import SIDE_PX, PixelMeasures, measure_pixels, open_reduced
 from seedream_assets.quality.scorers import Scorer, load_scorer
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET, from_parquet, to_parquet
 from seedream_assets.storage.read_ahead import read_ahead
+
+# What the perceptual hash and the contrast are taken from.
+SIDE_PX = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelMeasures:
+    """What the built-in checks need to know of an image.
+
+    Attributes:
+        phash: 64 bits in 16 hexadecimal digits.
+        contrast: Standard deviation of the liveliest colour channel, in levels of 0 to 255.
+    """
+
+    phash: str
+    contrast: float
+
+
+def measure_pixels(image: Image.Image) -> PixelMeasures:
+    """The built-in measures. What is transparent counts as its colour."""
+    # scipy, which it stands on, takes half a second to import.
+    import imagehash
+
+    small = image.copy()
+    small.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
+    return PixelMeasures(phash=str(imagehash.phash(small)), contrast=max(ImageStat.Stat(small).stddev))
+
 
 # Reading waits for the network and decoding for the processor; both let other threads go on.
 PROCESSORS = os.cpu_count() or 1
@@ -39,7 +67,7 @@ THREADS = 8 + PROCESSORS
 # Measured images between two writes of the table: what a killed run has to measure again, at most.
 ROWS_BETWEEN_WRITES = 2_000
 _LOG = logging.getLogger(__name__)
-UNMEASURED_COLUMNS = ["check", "image_id", "told"]
+UNMEASURED_COLUMNS = ["check", "image_id", "reason"]
 
 
 def judge_partition(
@@ -63,8 +91,8 @@ def judge_partition(
         if measure:
             measuring = _Measuring(store, config.key("quality", partition), manifest, known, rules)
             known, unmeasured = measuring.run()
-    told = pd.DataFrame(unmeasured, columns=UNMEASURED_COLUMNS, dtype="string")
-    return judge_images(manifest, known, rules, told)
+    failures = pd.DataFrame(unmeasured, columns=UNMEASURED_COLUMNS, dtype="string")
+    return judge_images(manifest, known, rules, failures)
 
 
 def load_measures(store: ObjectStore, config: DatasetConfig, partition: str) -> pd.DataFrame:
@@ -87,7 +115,7 @@ def _no_measures() -> pd.DataFrame:
 
 
 class _Measuring:
-    """One walk over the images of a partition that are not measured yet."""
+    """Measures the images of a partition that are not measured yet."""
 
     def __init__(
         self, store: ObjectStore, key: str, manifest: pd.DataFrame, known: pd.DataFrame, rules: QualityRules
@@ -146,7 +174,7 @@ class _Measuring:
     def _measure(self, row: Mapping[Any, Any]) -> tuple[PixelMeasures, Image.Image | None] | str:
         """One image's measures, with the picture where a scorer wants it; or why there are none."""
         try:
-            image = open_reduced(self._store.read(row["object_key"]), longest_side_px=self._side)
+            image = decode_image(self._store.read(row["object_key"]), longest_side_px=self._side)
             return measure_pixels(image), image if self._scorers else None
         except ObjectNotFound:
             return "missing in the store"
@@ -180,7 +208,7 @@ class _Measuring:
             scores.pop(scorer.rule.function, None)
             try:
                 scores[scorer.rule.function] = scorer.score(image, shown)
-            except Exception as error:  # noqa: BLE001  # a team's function may raise anything; told, and tried again next time
+            except Exception as error:  # noqa: BLE001  # a team's function may raise anything; reported, and tried again next time
                 reason = f"{scorer.rule.name} raised {type(error).__name__}: {error}"
                 self._unmeasured.append((scorer.rule.name, str(row["image_id"]), reason))
         return scores

@@ -23,7 +23,7 @@ from seedream_assets.errors import DownloadError, EmbedError
 from seedream_assets.exports.gallery import make_webp_thumbnail
 from seedream_assets.images.inspect import decode_image, inspect_image, make_thumbnail, to_eight_bits
 from seedream_assets.images.xmp import embed_metadata, remove_metadata
-from seedream_assets.quality.measures import measure_pixels, open_reduced
+from seedream_assets.quality.stage import measure_pixels
 from seedream_assets_tests.images.test_embedded import make_metadata
 
 Image.init()
@@ -224,7 +224,7 @@ def test_every_file_is_decoded_thumbnailed_and_measured_as_numpy_makes_it(contai
                     assert found.shape == wanted.shape
                     assert np.abs(found.mean(axis=(0, 1)) - wanted.mean(axis=(0, 1))).max() < 8, key
                     assert np.corrcoef(found.mean(axis=2).ravel(), wanted.mean(axis=2).ravel())[0, 1] > 0.7, key
-            measures = measure_pixels(open_reduced(body, longest_side_px=256))
+            measures = measure_pixels(decode_image(body, longest_side_px=256))
             assert measures.contrast == pytest.approx(np.asarray(shrunk).std(axis=(0, 1)).max(), abs=1), key
             # A level of difference can turn a bit of the hash of a picture that is as smooth as this one.
             if not TOLERANCE.get(decoded.mode):
@@ -427,5 +427,5 @@ def test_grey_of_many_bits_is_a_blank_frame_only_where_it_is_one(container, mode
     for picture, is_blank in ((lively, False), (blank, True)):
         written = io.BytesIO()
         picture.save(written, container)
-        contrast = measure_pixels(open_reduced(written.getvalue(), longest_side_px=256)).contrast
+        contrast = measure_pixels(decode_image(written.getvalue(), longest_side_px=256)).contrast
         assert (contrast < Blank().min_contrast) is is_blank

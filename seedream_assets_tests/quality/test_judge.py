@@ -20,8 +20,13 @@ from seedream_assets.config.quality import (
 )
 from seedream_assets.errors import ConfigError
 from seedream_assets.manifest.build import MANIFEST_COLUMNS
-from seedream_assets.quality.judge import MEASURE_COLUMNS, Judgement, judge_images, withheld_shares
-from seedream_assets.quality.near_duplicates import find_near_duplicates
+from seedream_assets.quality.judge import (
+    MEASURE_COLUMNS,
+    Judgement,
+    find_near_duplicates,
+    judge_images,
+    withheld_shares,
+)
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 READS = QualityRules(reads_images=True)
@@ -71,7 +76,7 @@ def measures(**by_image: dict[str, Any]) -> pd.DataFrame:
 
 
 def judge(frame: pd.DataFrame, known: pd.DataFrame | None = None, rules: QualityRules = READS) -> Judgement:
-    nothing = pd.DataFrame(columns=["check", "image_id", "told"], dtype="string")
+    nothing = pd.DataFrame(columns=["check", "image_id", "reason"], dtype="string")
     return judge_images(frame, measures() if known is None else known, rules, nothing)
 
 
@@ -102,11 +107,11 @@ def test_an_image_that_several_rows_share_is_no_duplicate_of_itself():
 def test_a_size_that_was_not_asked_for_and_a_flag_are_found_without_any_measure():
     judged = judge(manifest({"width_px": 32}, {"nsfw": True}, {"nsfw": False}), rules=QualityRules())
     assert found(judged) == [("wrong_size", "a"), ("nsfw", "b")]
-    assert judged.findings["told"][0] == "is 32x48, asked for was 64x48"
+    assert judged.findings["reason"][0] == "is 32x48, asked for was 64x48"
     assert judged.reject_reasons == {}
 
 
-def test_blank_frames_are_told_as_blank_and_not_as_look_alikes():
+def test_blank_images_are_reported_as_blank_and_not_as_look_alikes():
     known = measures(a={"contrast": 0.0, "phash": "8" + "0" * 15}, b={"contrast": 1.9, "phash": "8" + "0" * 15}, c={})
     assert found(judge(manifest({}, {}, {}), known)) == [("blank", "a"), ("blank", "b")]
     stricter = QualityRules(reads_images=True, blank=Blank(min_contrast=50))
@@ -139,7 +144,7 @@ def test_an_image_of_which_nothing_is_known_yet_is_not_found_by_what_needs_pixel
     assert found(judge(manifest({}, {}), measures(a={"contrast": 0.0}))) == [("blank", "a")]
 
 
-def test_only_what_rejects_marks_and_every_reason_is_told():
+def test_only_what_rejects_marks_and_every_reason_is_reported():
     rules = QualityRules(
         reads_images=True,
         blank=Blank(reject=True),
@@ -196,7 +201,7 @@ def test_near_duplicates_are_those_that_a_plain_comparison_with_all_that_was_kep
     assert find_near_duplicates([], 4) == []
 
 
-def test_what_was_withheld_is_told_by_group_and_small_groups_are_not_judged():
+def test_what_was_withheld_is_reported_by_group_and_small_groups_are_not_judged():
     rows = [{"status": status} for status in ["stored"] * 6 + ["withheld", "blocked", "failed", "pending"]]
     frame = manifest(*rows).assign(category=["cups"] * 5 + ["art"] * 4 + ["cups"])
     shares = withheld_shares(frame, Withheld(max_share=0.5, column="category", min_images=4))

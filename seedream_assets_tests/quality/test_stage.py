@@ -1,4 +1,4 @@
-"""Quality over an emulated account: measured once, told per image, rejected and replaced without paying twice."""
+"""Quality over an emulated account: measured once, reported per image, rejected and replaced without paying twice."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_without_quality_in_the_yaml_no_image_is_read_and_the_rest_is_checked(de
     assert list(desk.store.list("datasets/scenes/quality/")) == []
 
 
-def test_the_kept_measures_can_be_lost_and_an_image_that_is_gone_is_told(desk: Desk, tmp_path: Path) -> None:
+def test_the_kept_measures_can_be_lost_and_an_image_that_is_gone_is_reported(desk: Desk, tmp_path: Path) -> None:
     made = dataset(desk, tmp_path, ["a cup", "a mug"])
     _, _, outcome = made.run()
     before = load_measures(desk.store, made.config, UNPARTITIONED)
@@ -92,7 +92,7 @@ def test_the_kept_measures_can_be_lost_and_an_image_that_is_gone_is_told(desk: D
     cut, gone = outcome.manifest["object_key"]
     desk.store.replace(cut, desk.store.read(cut)[:200], content_type="image/jpeg")
     desk.store.delete(gone)
-    told = rebuilt(made).quality.unmeasured["told"]
+    told = rebuilt(made).quality.unmeasured["reason"]
     assert sorted(re.sub(":.*", "", one) for one in told) == ["cannot be decoded", "missing in the store"]
     assert load_measures(desk.store, made.config, UNPARTITIONED).empty
 
@@ -119,8 +119,8 @@ def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
         sys.modules.pop(name, None)
 
 
-def scored(function: str, **rule: Any) -> QualityRules:
-    return QualityRules(reads_images=True, scorers=(ScorerRule(function=f"team_scoring.rules:{function}", **rule),))
+def scored(function: str, module: str = "team_scoring.rules", **rule: Any) -> QualityRules:
+    return QualityRules(reads_images=True, scorers=(ScorerRule(function=f"{module}:{function}", **rule),))
 
 
 def test_the_scorer_of_the_documents_works_as_it_stands(desk: Desk, tmp_path: Path, team: Any) -> None:
@@ -158,7 +158,7 @@ def test_a_scorer_sees_the_picture_and_its_row_and_answers_as_it_likes(desk: Des
         ("return 'good'", "judge raised ValueError: the scorer answered 'good'"),
     ],
 )
-def test_a_scorer_that_fails_is_told_per_image_and_asked_again(
+def test_a_scorer_that_fails_is_reported_per_image_and_asked_again(
     desk: Desk, tmp_path: Path, team: Any, body: str, told: str
 ) -> None:
     team(f"def judge(image, row):\n    if 'cup' in row['prompt']:\n        {body}\n    return 1.0\n")
@@ -167,20 +167,35 @@ def test_a_scorer_that_fails_is_told_per_image_and_asked_again(
     assert (report.images_stored, outcome.counts["stored"], outcome.rejected) == (2, 2, 0)
     (failed,) = outcome.quality.unmeasured.itertuples()
     assert (failed.check, failed.image_id) == ("judge", outcome.manifest["image_id"][0])
-    assert failed.told.startswith(told)
+    assert failed.reason.startswith(told)
     team("def judge(image, row):\n    return 0.1 if 'cup' in row['prompt'] else 1.0\n")
     again = rebuilt(made)
     assert (again.rejected, again.quality.unmeasured.empty) == (1, True)
 
 
-def test_a_scorer_that_cannot_be_found_is_told_and_nothing_else_suffers(desk: Desk, tmp_path: Path, team: Any) -> None:
+def test_a_scorer_that_cannot_be_found_is_reported_and_nothing_else_suffers(
+    desk: Desk, tmp_path: Path, team: Any
+) -> None:
     team("other = 3\n")
     for function in ("missing", "other"):
         made = dataset(desk, tmp_path, ["a wall emulate-blank"], scored(function))
         outcome = made.run()[2]
         assert found(outcome) == {"blank": 1}
-        assert outcome.quality.unmeasured["told"].str.contains("cannot be imported|is no function").all()
+        assert outcome.quality.unmeasured["reason"].str.contains("cannot be imported|is no function").all()
         assert len(outcome.quality.unmeasured) == 1
+
+
+def test_another_package_s_scorer_is_found_by_its_entry_point(desk: Desk, tmp_path: Path, team: Any) -> None:
+    team("def judge(image, row):\n    return 0.1 if 'cup' in row['prompt'] else 1.0\n")
+    installed = tmp_path / "installed" / "team_scoring-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: team-scoring\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[seedream_assets.scorers]\nlikeness = team_scoring.rules:judge\n")
+    rules = scored("likeness", module="seedream_assets.scorers", min=0.5, reject=True)
+    made = dataset(desk, tmp_path, ["a cup", "a mug"], rules)
+    assert made.run()[2].manifest["rejected"].tolist() == [True, False]
+    unknown = rebuilt(under(made, scored("unlikeness", module="seedream_assets.scorers")))
+    assert unknown.quality.unmeasured["reason"].str.contains("declared: likeness").all()
 
 
 def test_scores_are_made_anew_when_the_function_or_its_version_changes_and_not_otherwise(
