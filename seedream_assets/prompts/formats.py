@@ -73,7 +73,6 @@ EXCEL_ROWS = 1 << 20
 # Styles, names and the like become a kilobyte for every twenty bytes; sheets and their texts are read in pieces.
 LARGEST_EXCEL_PART = 8 * MEBIBYTE
 _READ_IN_PIECES = ("xl/worksheets/", "xl/sharedStrings", "xl/media/")
-_MOST_LOOKS = 1_000
 _EXCEL_ERRORS = frozenset({"#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#N/A"})
 # What openpyxl was seen to raise when single bytes of a workbook were changed, besides its own error.
 _EVERY_WORKBOOK_HAS = "[Content_Types].xml"
@@ -171,7 +170,7 @@ def parse_parquet(body: bytes, name: str) -> Parsed:
 
 
 def _read_parquet(body: bytes, name: str) -> Any:
-    """The table, with texts that the file may repeat as it holds them: each once. What they spread to is allowed."""
+    """The table, with each distinct text of a column once; written out, they take no more than is allowed."""
     about = pyarrow.parquet.ParquetFile(pa.BufferReader(body)).metadata
     chunks = [
         about.row_group(group).column(at) for group in range(about.num_row_groups) for at in range(about.num_columns)
@@ -182,57 +181,12 @@ def _read_parquet(body: bytes, name: str) -> Any:
         raise PromptTableError(f"{name}: the lists of the table hold {values} values; at most {MOST_CELLS} are allowed")
     if sum(chunk.total_uncompressed_size for chunk in chunks) > most_unpacked(len(body)):
         raise too_packed(name, len(body))
-    texts = _repeating_texts(body, about)
+    texts = sorted({chunk.path_in_schema for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"})
     table = pyarrow.parquet.ParquetFile(pa.BufferReader(body), read_dictionary=texts).read()
     table.validate(full=True)
     if sum(_spread_bytes(piece) for column in table.columns for piece in column.chunks) > most_unpacked(len(body)):
         raise too_packed(name, len(body), "spreads its texts")
     return table
-
-
-def _repeating_texts(body: bytes, about: Any) -> list[str]:
-    """The columns that may spread to more than is allowed, if every value is the longest text of their dictionary.
-
-    Only the dictionaries are read. One that does not show in the first row, or has a single text, counts as such.
-    """
-    paths = (
-        {about.row_group(0).column(at).path_in_schema: at for at in range(about.num_columns)} if about.num_rows else {}
-    )
-    texts = [path for path, at in paths.items() if about.row_group(0).column(at).physical_type == "BYTE_ARRAY"]
-    if len(texts) * about.num_row_groups > _MOST_LOOKS:
-        return texts
-    file = pyarrow.parquet.ParquetFile(pa.BufferReader(body), read_dictionary=texts)
-
-    def most_bytes(path: str, group: int) -> int:
-        chunk = about.row_group(group).column(paths[path])
-        if not chunk.has_dictionary_page:
-            return int(chunk.total_uncompressed_size)
-        first = next(file.iter_batches(batch_size=1, row_groups=[group], columns=[path]), None)
-        words = None if first is None else _dictionary_in(first.column(0))
-        if words is None or len(words) <= 1:
-            return most_unpacked(len(body)) + 1
-        longest = pc.max(pc.binary_length(words)).as_py() or 0
-        return int(chunk.num_values * longest + chunk.total_uncompressed_size)
-
-    left, repeating = most_unpacked(len(body)), []
-    for path in texts:
-        most = sum(most_bytes(path, group) for group in range(about.num_row_groups))
-        if most > left:
-            repeating.append(path)
-        else:
-            left -= most
-    return repeating
-
-
-def _dictionary_in(array: Any) -> Any:
-    while not pa.types.is_dictionary(array.type):
-        if pa.types.is_struct(array.type) and array.type.num_fields:
-            array = array.field(0)  # one column was asked for
-        elif pa.types.is_nested(array.type) and not pa.types.is_map(array.type):
-            array = array.values
-        else:
-            return None
-    return array.dictionary
 
 
 def _spread_bytes(array: Any) -> int:
