@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from seedream_assets.errors import PromptTableError
-from seedream_assets.prompts.http_source import MAX_REDIRECTS, WHOLE_SECONDS, find_in_web
-from seedream_assets.prompts.s3_source import matches
-from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
+from seedream_assets.prompts.formats import parse_prompt_file
+from seedream_assets.prompts.sources import SourceAccess, SourceFile, fetch, find_sources
+from seedream_assets.prompts.sources.s3 import matches
+from seedream_assets.prompts.sources.web import MAX_REDIRECTS, WHOLE_SECONDS, WebSource
 from seedream_assets_tests.storage.s3_server import S3Server
 
 SIGNED = "X-Signature=the-secret"
@@ -119,7 +120,7 @@ def test_an_s3_address_names_one_object(tables: str) -> None:
     (source,) = find_sources(f"{tables}/t/deep/d.csv", base=Path("/nowhere"))
     assert fetch(source) == b"t/deep/d.csv"
     assert (source.uri, source.name, source.size_bytes) == (f"{tables}/t/deep/d.csv", "d.csv", 12)
-    assert source.etag
+    assert source.find_version()
     with pytest.raises(PromptTableError, match="larger than the 5 bytes"):
         fetch(source, max_bytes=5)
 
@@ -344,7 +345,8 @@ def test_a_server_that_drips_is_given_up() -> None:
 
     ticks = iter(range(0, 10**9, int(WHOLE_SECONDS / 10)))
     transport = answering(lambda _: httpx.Response(200, stream=Drip()))
-    source = find_in_web("https://host/x.csv", transport=transport, sleep=lambda _: None, clock=lambda: next(ticks))
+    access = SourceAccess(base=Path("/nowhere"), transport=transport, clock=lambda: next(ticks))
+    (source,) = WebSource(access).find("https://host/x.csv")
     with pytest.raises(PromptTableError, match="bytes came in 1800 s"):
         fetch(source)
 
@@ -361,3 +363,27 @@ def test_an_address_that_cannot_be_asked_is_refused_at_once(url: str, says: str)
     with pytest.raises(PromptTableError, match=says) as refused:
         find_sources(url, base=Path("/nowhere"))
     assert "the-secret" not in str(refused.value)
+
+
+# --- of another package
+
+
+def test_another_package_adds_a_source_under_its_scheme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the docstring of `Source` shows it: a class, and an entry point under the scheme."""
+    (tmp_path / "their_sources.py").write_text(
+        "from seedream_assets.prompts.sources import SourceFile\n"
+        "class RowsSource:\n"
+        "    def __init__(self, access):\n"
+        "        self._base = access.base\n"
+        "    def find(self, location):\n"
+        "        body = f'prompt\\n{location} in {self._base.name}\\n'.encode()\n"
+        "        yield SourceFile(uri=location, name='rows.csv', size_bytes=None,\n"
+        "                         find_version=lambda: '1', read_up_to=lambda max_bytes: body)\n"
+    )
+    described = tmp_path / "their_package-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[seedream_assets.sources]\nrows = their_sources:RowsSource\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (source,) = find_sources("rows://day/1", base=tmp_path / "scenes")
+    assert parse_prompt_file(fetch(source), source.name)["prompt"].tolist() == ["rows://day/1 in scenes"]

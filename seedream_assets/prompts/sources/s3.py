@@ -1,11 +1,7 @@
-"""Prompt tables and reference images in S3.
-
-Here belongs how an s3:// address or a glob of them becomes files. S3 itself is spoken by `s3`.
-"""
+"""Prompt tables and reference images in S3: an `s3://` address or a glob of them. S3 itself is spoken by `storage`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
@@ -13,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from seedream_assets.config.redaction import without_credentials
 from seedream_assets.errors import ConfigError, PromptTableError, StoreError
-from seedream_assets.prompts.sources import SourceFile, too_large
+from seedream_assets.prompts.sources import WILDCARD, SourceAccess, SourceFile, too_large
 from seedream_assets.storage.s3 import LargerThanAsked, S3Store
 from seedream_assets.storage.s3_client import S3Options, make_s3_client
 
@@ -22,49 +18,40 @@ if TYPE_CHECKING:
 
     from seedream_assets.storage.object_store import ObjectInfo
 
-_WILDCARD = re.compile(r"[*?[]")
 
+class S3Source:
+    """Finds objects in any bucket with one client, which is made when the first address asks for it; see `Source`.
 
-class S3Sources:
-    """Finds files in any bucket with one client, which is made when the first address asks for it."""
+    What fails for a moment is repeated by boto3.
+    """
 
-    def __init__(self, options: S3Options | None) -> None:
-        self._options = options or S3Options()
+    def __init__(self, access: SourceAccess) -> None:
+        self._options = access.s3 or S3Options()
 
     def find(self, location: str) -> Iterator[SourceFile]:
-        """The files an s3:// address or glob names, sorted by key.
-
-        Raises:
-            PromptTableError: There is none, or the bucket cannot be looked at.
-        """
+        """The object, or those that match a glob, sorted by key."""
+        shown = without_credentials(location)
         bucket, _, key = location.removeprefix("s3://").partition("/")
-        if not bucket or not key or _WILDCARD.search(bucket):
-            raise PromptTableError(
-                f"{without_credentials(location)} names no object; give s3://bucket/key, wildcards in the key alone"
-            )
+        if not bucket or not key or WILDCARD.search(bucket):
+            raise PromptTableError(f"{shown} names no object; give s3://bucket/key, wildcards in the key alone")
         store = S3Store(bucket, options=self._options, client=self._client)
+        wildcard = WILDCARD.search(key)
         try:
-            wildcard = _WILDCARD.search(key)
             head = store.head(key)
-            if head is not None:
-                infos: list[ObjectInfo] = [head]
-            elif wildcard is not None:
+            if head is not None or wildcard is None:
+                infos: list[ObjectInfo] = [head] if head else []
+            else:
                 pattern = key.split("/")
                 infos = [info for info in store.list(key[: wildcard.start()]) if matches(pattern, info.key.split("/"))]
-            else:
-                infos = []
         except (StoreError, ConfigError) as error:
-            raise PromptTableError(f"cannot look for {without_credentials(location)}: {error}") from error
+            raise PromptTableError(f"cannot look for {shown}: {error}") from error
         if not infos:
-            raise PromptTableError(
-                f"no object {'matches' if wildcard else 'is at'} {without_credentials(location)}; correct the address"
-            )
+            raise PromptTableError(f"no object {'matches' if wildcard else 'is at'} {shown}; correct the address")
         for info in infos:
             yield SourceFile(
                 uri=store.uri(info.key),
                 name=info.key.rpartition("/")[2],
                 size_bytes=info.size_bytes,
-                etag=info.etag,
                 # An object that went back to what it was has its old ETag, and is a change all the same.
                 find_version=partial(str, f"{info.etag}-{info.last_modified.timestamp():.0f}"),
                 read_up_to=partial(_read, store, info.key),

@@ -1,14 +1,13 @@
 """Prompt tables and reference images on the web.
 
-Here belongs fetching one file over HTTP: whole, bounded in size and time, and without telling anyone the secrets
-that a signed address carries. No credentials are ever sent.
+Here belongs fetching one file over HTTP: whole, bounded in size and time, and without showing anyone the secrets that a
+signed address carries. No credentials are ever sent.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import sha256
 from pathlib import PurePosixPath
@@ -17,108 +16,88 @@ from typing import Literal, TypeVar
 import httpx
 
 from seedream_assets.config.redaction import without_credentials
-from seedream_assets.errors import PromptTableError
-from seedream_assets.prompts.sources import SourceFile, most_unpacked, too_large, too_packed
+from seedream_assets.errors import DownloadError, PromptTableError
+from seedream_assets.leonardo.retry import RetryPolicy
+from seedream_assets.prompts.sources import SourceAccess, SourceFile, most_unpacked, too_large, too_packed
 
 MAX_REDIRECTS = 5
-ATTEMPTS = 3
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 WHOLE_SECONDS = 1800.0
+RETRIES = RetryPolicy(attempts=3, first_wait_seconds=1.0)
 
-# Of a file whose server tells no version.
+# Of a file whose server gives no version.
 LARGEST_HASHED_BYTES = 2 * 1024**3
 
 Taken = TypeVar("Taken")
-_MAY_PASS = (408, 429, 500, 502, 503, 504)
+_PASSING_STATUS = (408, 429, 500, 502, 503, 504)
 
 
-class _MayPass(Exception):
-    """This attempt failed in a way that the next one may not."""
+class WebSource:
+    """One file for each http(s) address; see `Source`. Nothing is sent before it is fetched."""
 
+    def __init__(self, access: SourceAccess) -> None:
+        self._access = access
 
-def find_in_web(
-    location: str,
-    *,
-    transport: httpx.BaseTransport | None,
-    sleep: Callable[[float], None],
-    clock: Callable[[], float] = time.monotonic,
-) -> SourceFile:
-    """The file at an http(s) address; nothing is sent yet.
+    def find(self, location: str) -> Iterator[SourceFile]:
+        """The file. An address that is none, or that carries a user and password, is refused."""
+        try:
+            url = httpx.URL(location)
+        except httpx.InvalidURL as error:
+            raise PromptTableError(f"an address beginning with {location[:8]} is not a URL") from error
+        if not url.host:
+            raise PromptTableError(f"{_shown(url)} names no host; give https://host/path")
+        if url.userinfo:
+            raise PromptTableError(
+                f"{_shown(url)} carries a user or password; give a signed URL, or copy the file to S3"
+            )
+        yield SourceFile(
+            uri=_shown(url),
+            name=PurePosixPath(url.path).name or url.host,
+            size_bytes=None,
+            find_version=partial(self._version, url),
+            read_up_to=partial(self._read, url),
+            key=location,  # two addresses may differ in the query alone
+        )
 
-    Raises:
-        PromptTableError: It is no address, or carries a user and password.
-    """
-    try:
-        url = httpx.URL(location)
-    except httpx.InvalidURL as error:
-        raise PromptTableError(f"an address beginning with {location[:8]} is not a URL") from error
-    if not url.host:
-        raise PromptTableError(f"{_shown(url)} names no host; give https://host/path")
-    if url.userinfo:
-        raise PromptTableError(f"{_shown(url)} carries a user or password; give a signed URL, or copy the file to S3")
-    return SourceFile(
-        uri=_shown(url),
-        name=PurePosixPath(url.path).name or url.host,
-        size_bytes=None,
-        etag=None,
-        find_version=partial(_version, url, transport, sleep, clock),
-        read_up_to=partial(_read, url, transport, sleep, clock),
-    )
+    def _version(self, url: httpx.URL) -> str:
+        """The server's ETag and Last-Modified; the content's hash where it gives neither, or does not answer HEAD."""
+        try:
+            headers = self._ask("HEAD", url, lambda answer: dict(answer.headers))
+        except PromptTableError:
+            headers = {}
+        given = [headers[name] for name in ("etag", "last-modified") if headers.get(name)]
+        return " ".join(given) if given else sha256(self._read(url, LARGEST_HASHED_BYTES)).hexdigest()
 
+    def _read(self, url: httpx.URL, max_bytes: int) -> bytes:
+        clock = self._access.clock
+        give_up_at = clock() + WHOLE_SECONDS
+        return self._ask("GET", url, lambda answer: _body(answer, url, max_bytes, lambda: clock() < give_up_at))
 
-def _version(
-    url: httpx.URL,
-    transport: httpx.BaseTransport | None,
-    sleep: Callable[[float], None],
-    clock: Callable[[], float],
-) -> str:
-    """The server's ETag or Last-Modified; the content's hash where it tells neither, or does not answer HEAD."""
-    try:
-        headers = _ask("HEAD", url, transport, sleep, lambda answer: dict(answer.headers))
-    except PromptTableError:
-        headers = {}
-    told = [headers[name] for name in ("etag", "last-modified") if headers.get(name)]
-    if told:
-        return " ".join(told)
-    return sha256(_read(url, transport, sleep, clock, LARGEST_HASHED_BYTES)).hexdigest()
-
-
-def _read(
-    url: httpx.URL,
-    transport: httpx.BaseTransport | None,
-    sleep: Callable[[float], None],
-    clock: Callable[[], float],
-    max_bytes: int,
-) -> bytes:
-    give_up_at = clock() + WHOLE_SECONDS
-    return _ask(
-        "GET", url, transport, sleep, lambda answer: _body(answer, url, max_bytes, lambda: clock() < give_up_at)
-    )
-
-
-def _ask(
-    method: Literal["GET", "HEAD"],
-    url: httpx.URL,
-    transport: httpx.BaseTransport | None,
-    sleep: Callable[[float], None],
-    take: Callable[[httpx.Response], Taken],
-) -> Taken:
-    """What `take` makes of the answer, after redirects and after a few attempts."""
-    _hide_queries_from_logs()
-    timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-    with httpx.Client(transport=transport, timeout=timeout, follow_redirects=False) as client:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return _follow(client, method, url, take)
-            except _MayPass as failure:
-                if attempt == ATTEMPTS:
-                    raise PromptTableError(f"cannot fetch {_shown(url)} in {ATTEMPTS} attempts: {failure}") from failure
-                sleep(2.0 ** (attempt - 1))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    def _ask(self, method: Literal["GET", "HEAD"], url: httpx.URL, take: Callable[[httpx.Response], Taken]) -> Taken:
+        """What `take` makes of the answer, after redirects and after a few attempts."""
+        _hide_queries_from_logs()
+        timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+        with httpx.Client(transport=self._access.transport, timeout=timeout, follow_redirects=False) as client:
+            for attempt in range(1, RETRIES.attempts + 1):
+                try:
+                    return _follow(client, method, url, take)
+                except DownloadError as failure:
+                    if attempt == RETRIES.attempts:
+                        raise PromptTableError(
+                            f"cannot fetch {_shown(url)} in {RETRIES.attempts} attempts: {failure}"
+                        ) from failure
+                    self._access.sleep(RETRIES.wait_seconds(attempt, failure, chance=1.0))
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _follow(client: httpx.Client, method: str, url: httpx.URL, take: Callable[[httpx.Response], Taken]) -> Taken:
+    """The answer after redirects.
+
+    Raises:
+        DownloadError: It failed in a way that the next attempt may not.
+        PromptTableError: It failed for good.
+    """
     asked = url
     for _ in range(MAX_REDIRECTS + 1):
         try:
@@ -129,9 +108,10 @@ def _follow(client: httpx.Client, method: str, url: httpx.URL, take: Callable[[h
                 status = answer.status_code
                 target = answer.headers.get("Location") if answer.has_redirect_location else None
         except httpx.TransportError as error:
-            raise _MayPass(f"{type(error).__name__} at {asked.host}: {without_credentials(str(error))}") from error
-        if status in _MAY_PASS:
-            raise _MayPass(f"{asked.host} answers HTTP {status}")
+            reason = f"{type(error).__name__} at {asked.host}: {without_credentials(str(error))}"
+            raise DownloadError(reason, may_retry=True) from error
+        if status in _PASSING_STATUS:
+            raise DownloadError(f"{asked.host} answers HTTP {status}", may_retry=True)
         if target is None:
             raise PromptTableError(f"cannot fetch {_shown(url)}: {asked.host} answers HTTP {status}{_advice(status)}")
         asked = _next(asked, target, url)
