@@ -75,10 +75,10 @@ def run_stages(root: str) -> dict[str, Any]:
     """The same stage by stage, as Dagster runs them: each knows only what stands in the store."""
     from seedream_assets.config.dataset import UNPARTITIONED
     from seedream_assets.config.deployment import Deployment
-    from seedream_assets.manifest.stage import assemble_dataset
     from seedream_assets.planning.stage import make_plan, write_plan
     from seedream_assets.prompts.stage import load_snapshot, read_prompts, write_snapshot
     from seedream_assets.purchase.stage import buy_images
+    from seedream_assets.quality.assemble import assemble_dataset
     from seedream_assets.storage.folder import FolderStore
     from seedream_assets_tests.purchase.counted_store import CountedStore
 

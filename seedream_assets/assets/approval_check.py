@@ -14,7 +14,7 @@ from seedream_assets.assets.contact_sheet import contact_sheet
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
-from seedream_assets.manifest.stage import Outcome
+from seedream_assets.quality.assemble import Outcome
 
 PLAN_APPROVED = "plan_is_approved"
 

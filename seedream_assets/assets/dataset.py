@@ -21,8 +21,8 @@ from seedream_assets.budget.costs import costs_of_images, describe_costs, in_one
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.manifest.build import MANIFEST_COLUMNS
 from seedream_assets.manifest.column_lineage import manifest_lineage
-from seedream_assets.manifest.stage import Outcome, assemble_dataset
 from seedream_assets.manifest.verify import verify_images
+from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.parquet import to_parquet
 

@@ -19,11 +19,11 @@ from seedream_assets.budget.costs import describe_costs, in_one_unit
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import SeedreamError
 from seedream_assets.manifest.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
-from seedream_assets.manifest.stage import Outcome, assemble_dataset
 from seedream_assets.planning.stage import pin_plans
 from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.stage import buy_partitions
+from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 # Any number of runs shares the account: its limit is set in dagster.yaml or with `dagster instance concurrency set`.

@@ -14,7 +14,7 @@ from seedream_assets.assets.contact_sheet import Captioned, picture_grid
 from seedream_assets.assets.frame import AssetFrame
 from seedream_assets.assets.tables import markdown_table, preview
 from seedream_assets.config.quality import QualityRules, Rule, Severity
-from seedream_assets.manifest.stage import Outcome
+from seedream_assets.quality.assemble import Outcome
 from seedream_assets.quality.judge import WITHHELD_STATUSES, Judgement, withheld_shares
 from seedream_assets.storage.object_store import ObjectStore
 

@@ -26,7 +26,9 @@ from seedream_assets.budget.rules import Asked, CapReached, DearPrices, PriceSee
 from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.config.time_windows import utc_day
 from seedream_assets.errors import ObjectUnreadable
-from seedream_assets.ledger.events import Writer
+from seedream_assets.ledger.by_hand import by_hand
+from seedream_assets.ledger.events import Intent, Writer
+from seedream_assets.ledger.lease import UNREADABLE_SECONDS, is_gone
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.ledger.store import Ledger, cost_of
 from seedream_assets.storage.async_store import AsyncStore
@@ -309,6 +311,31 @@ class DatasetBudget:
 
     def _key(self, number: int) -> str:
         return f"{self._folder}{number:08d}.json"
+
+
+async def book_again(ledger: Ledger, store: AsyncStore, intent: Intent) -> None:
+    """Count what was released, and so given back to its dataset's caps, as bought after all. No cap is asked: it is spent.
+
+    Written before the adoption: cut off in between, it counts although nobody has it yet, and never the other way round.
+
+    Raises:
+        ObjectUnreadable: The log cannot be read; nothing was written.
+    """
+    budget = DatasetBudget(
+        store,
+        dataset=intent.dataset,
+        run_id="adopt",
+        limit=None,
+        sign=by_hand,
+        is_gone=lambda writer: is_gone(writer, store, lease_seconds=UNREADABLE_SECONDS),
+        booked_for=told_by(ledger, ModelCatalog()),
+    )
+    await budget.open()
+    number, _refused = await budget.reserve({intent.request_id: intent.credits_reserved})
+    if budget.unreadable is not None:
+        raise budget.unreadable
+    if number is not None:
+        await budget.settle({number: intent.credits_reserved})
 
 
 _NOTHING_YET = BudgetEntry(

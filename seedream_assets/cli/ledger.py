@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from seedream_assets.budget.dataset_budget import book_again
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN, NOT_ALL_FINAL
 from seedream_assets.components.yaml_files import load_config
 from seedream_assets.ledger.adopt import ComparedField, adopt_generation, end_deleted, retract_adoption
@@ -84,9 +85,10 @@ def adopt(request_id: str, generation_id: str, force: bool, store: str | None) -
     opened = _open(store)
     whole = find_request(opened, request_id)
     leonardo = LeonardoResource().settings()
-    _print_state(
-        whole, adopt_generation(opened, whole, generation_id, leonardo, force=force, on_compared=_show_compared)
+    entry = adopt_generation(
+        opened, whole, generation_id, leonardo, book_again=book_again, force=force, on_compared=_show_compared
     )
+    _print_state(whole, entry)
 
 
 def retract(request_id: str, generation_id: str, reason: str, store: str | None) -> None:

@@ -31,7 +31,6 @@ from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import ConfigError, NoCapError, PartitionKeyError, SeedreamError, StoreRefused
 from seedream_assets.ledger.state import OpenRequests
-from seedream_assets.manifest.stage import Outcome, assemble_dataset, count_reused, measure_dataset
 from seedream_assets.planning.open_requests import open_in_manifest
 from seedream_assets.planning.quote import Quote
 from seedream_assets.planning.quote_table import place_rows
@@ -41,6 +40,7 @@ from seedream_assets.purchase.balance import NOT_ASKED, place_of, read_account
 from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import Progress, RunReport, add_up, describe, join_reports, summarise
 from seedream_assets.purchase.stage import buy_partitions
+from seedream_assets.quality.assemble import Outcome, assemble_dataset, count_reused, measure_dataset
 
 # What stands against one partition stands against all of them.
 HOPELESS = (ConfigError, StoreRefused)

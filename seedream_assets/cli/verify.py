@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from seedream_assets.config.waiting import format_seconds
 from seedream_assets.errors import ObjectUnreadable, SeedreamError
 from seedream_assets.manifest.repair import Repair, repair_dataset
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
+from seedream_assets.quality.assemble import assemble_dataset
 from seedream_assets.resources import ImageStoreResource
 
 SHOWN = 50
@@ -54,7 +56,8 @@ def verify(dataset: Path, partition: str | None, deep: bool, repair: bool, as_js
 def _repair(config: DatasetConfig, partition: str | None, *, deep: bool) -> Repair:
     deployment = deployment_of(config)
     partitions = partitions_of(config, (partition,) if partition else (), deployment)
-    return repair_dataset(config, partitions, deployment, deep=deep)
+    rebuild = partial(assemble_dataset, measure=False)
+    return repair_dataset(config, partitions, deployment, deep=deep, rebuild=rebuild)
 
 
 def _as_object(found: Verification, *, dataset: str, partition: str | None, seconds: float) -> dict[str, Any]:

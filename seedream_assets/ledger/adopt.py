@@ -6,19 +6,17 @@ Nothing is written before Leonardo was asked about the generation, where that ca
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from seedream_assets.budget.dataset_budget import DatasetBudget, told_by
 from seedream_assets.config.account import LeonardoSettings
-from seedream_assets.config.models import MODELS, ModelCatalog, credits_for
+from seedream_assets.config.models import MODELS, credits_for
 from seedream_assets.config.redaction import shown
-from seedream_assets.errors import ConfigError, LeonardoRefused
+from seedream_assets.errors import ConfigError, LeonardoRefused, ObjectUnreadable
 from seedream_assets.ledger.account import is_known_account
 from seedream_assets.ledger.by_hand import (
-    LEASE_SECONDS,
     NotByHand,
     by_hand,
     not_to_be_decided,
@@ -37,7 +35,6 @@ from seedream_assets.ledger.events import (
     id_in_key,
     request_folder,
 )
-from seedream_assets.ledger.lease import is_gone
 from seedream_assets.ledger.recovery_rules import is_alike
 from seedream_assets.ledger.state import LedgerEntry, RequestState, in_force, owners_of
 from seedream_assets.ledger.store import Ledger, claim_generation, final_key, free_generation
@@ -48,7 +45,6 @@ from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
 DELETED = "deleted in the account"
-RUN_ID = "adopt"
 # A generation can take a moment to be found.
 FOUND_AFTER_SECONDS = 60.0
 # Other generations of the store that are looked for, to see that the key is the right account's.
@@ -69,6 +65,7 @@ class ComparedField:
     likeness: Likeness
 
 
+BookAgain = Callable[[Ledger, AsyncStore, Intent], Awaitable[None]]
 OnCompared = Callable[[Sequence[ComparedField]], None]
 
 
@@ -78,6 +75,7 @@ def adopt_generation(
     generation_id: str,
     leonardo: LeonardoSettings | None,
     *,
+    book_again: BookAgain,
     force: bool = False,
     on_compared: OnCompared = lambda _fields: None,
 ) -> LedgerEntry:
@@ -89,6 +87,7 @@ def adopt_generation(
         store, request_id: Whose ledger, and the request's whole id.
         generation_id: As the account shows it.
         leonardo: The account, which is asked for the generation first.
+        book_again: Counts what was released, and so given back to its dataset's caps, as bought after all.
         force: Adopt it also where something differs.
         on_compared: Shown request and generation side by side, before anything is refused or written.
 
@@ -128,7 +127,10 @@ def adopt_generation(
                 "`seedream ledger retract` that was to take it back"
             )
         if (await ledger.entry(request_id)).state is RequestState.FREE:
-            await _book_again(ledger, async_store, intent)
+            try:
+                await book_again(ledger, async_store, intent)
+            except ObjectUnreadable as error:
+                raise NotByHand(str(error)) from error
         await ledger.write(
             Submitted(
                 request_id=request_id,
@@ -152,27 +154,6 @@ async def _adoptable(ledger: Ledger, store: AsyncStore, request_id: str) -> Inte
     intent = await ledger.read_intent(request_id, entry.attempt - 1)
     await refuse_in_hands(intent.writer, store, request_id)
     return intent
-
-
-async def _book_again(ledger: Ledger, store: AsyncStore, intent: Intent) -> None:
-    """Count what was released, and so given back to its dataset's caps, as bought after all; no cap is asked, it is spent.
-
-    Before it is adopted: cut off in between, it counts although nobody has it yet, and never the other way round.
-    """
-    budget = DatasetBudget(
-        store,
-        dataset=intent.dataset,
-        run_id=RUN_ID,
-        limit=None,
-        sign=by_hand,
-        is_gone=lambda writer: is_gone(writer, store, lease_seconds=LEASE_SECONDS),
-        booked_for=told_by(ledger, ModelCatalog()),
-    )
-    await budget.open()
-    number, unreadable = await budget.reserve({intent.request_id: intent.credits_reserved})
-    if number is None:
-        raise NotByHand(str(unreadable))
-    await budget.settle({number: intent.credits_reserved})
 
 
 def retract_adoption(store: ObjectStore, request_id: str, generation_id: str, reason: str) -> LedgerEntry:

@@ -26,14 +26,12 @@ from seedream_assets.ledger.events import (
     Writer,
     request_folder,
 )
-from seedream_assets.ledger.lease import is_gone
+from seedream_assets.ledger.lease import UNREADABLE_SECONDS, is_gone
 from seedream_assets.ledger.state import LedgerEntry, RequestState, fold, fold_all
 from seedream_assets.ledger.store import Ledger, read_events
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
-# Assumed where a lease's own length cannot be read: the longest that anybody sets.
-LEASE_SECONDS = 600.0
 Result = TypeVar("Result")
 
 
@@ -195,9 +193,9 @@ async def _abandoned_for_its_age(ledger: Ledger, store: AsyncStore, request_id: 
     """
     attempt = (await ledger.entry(request_id)).attempt
     written_at = await ledger.intent_written_at(request_id, attempt)
-    if written_at is not None and await store.now() - written_at < timedelta(seconds=LEASE_SECONDS):
+    if written_at is not None and await store.now() - written_at < timedelta(seconds=UNREADABLE_SECONDS):
         raise NotByHand(
-            f"the intent of request {request_id} cannot be read and is younger than {LEASE_SECONDS:g} s, so a run may still "
+            f"the intent of request {request_id} cannot be read and is younger than {UNREADABLE_SECONDS:g} s, so a run may still "
             "work on it; wait that long"
         )
     return attempt
@@ -216,7 +214,7 @@ async def refuse_in_hands(writer: Writer, store: AsyncStore, request_id: str) ->
     Raises:
         NotByHand: The process that signed lives.
     """
-    if not await is_gone(writer, store, lease_seconds=LEASE_SECONDS):
+    if not await is_gone(writer, store, lease_seconds=UNREADABLE_SECONDS):
         raise NotByHand(
             f"request {request_id} is in the hands of a run on {writer.host or 'some machine'}, process "
             f"{writer.pid}; stop it first, or wait for it"
@@ -229,7 +227,7 @@ def _with_reasons(store: ObjectStore, intents: Iterable[Intent]) -> list[OpenReq
     async def look(_ledger: Ledger, async_store: AsyncStore) -> list[OpenRequest]:
         found = []
         for intent in intents:
-            in_hands = not await is_gone(intent.writer, async_store, lease_seconds=LEASE_SECONDS)
+            in_hands = not await is_gone(intent.writer, async_store, lease_seconds=UNREADABLE_SECONDS)
             key = f"datasets/{intent.dataset}/runs/{partition_in_key(intent.partition)}.json"
             if key not in reports:
                 reports[key] = _notes(store, key)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import Annotated, Literal
@@ -27,6 +27,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from seedream_assets.config.redaction import address_to_keep
 from seedream_assets.errors import ObjectUnreadable
+from seedream_assets.leonardo.requests import GenerationRequest
 
 LEDGER_VERSION = 1
 REQUESTS_FOLDER = "requests"
@@ -102,6 +103,57 @@ class Intent(_Event):
     run_id: str
     dagster_run_id: str | None = None
     account: str | None = None
+
+    @classmethod
+    def of_request(
+        cls,
+        request: GenerationRequest,
+        *,
+        attempt: int,
+        writer: Writer,
+        credits_reserved: int,
+        dataset: str,
+        partition: str,
+        run_id: str,
+        account: str | None,
+        dagster_run_id: str | None = None,
+        at: datetime | None = None,
+    ) -> Intent:
+        """The intent to buy a request, or to have bought it where it is written after the fact.
+
+        Args:
+            request: What is asked for.
+            attempt, writer: As in every event.
+            credits_reserved: What it may cost.
+            dataset, partition, run_id, dagster_run_id: For whom it is bought.
+            account: The Leonardo account that it is bought from.
+            at: When it was sent; None for now.
+        """
+        spec = request.spec
+        return cls(
+            request_id=request.request_id,
+            attempt=attempt,
+            at=at or datetime.now(UTC),
+            writer=writer,
+            spec_id=spec.spec_id,
+            start=request.start,
+            count=request.count,
+            model=spec.model,
+            prompt=spec.prompt,
+            width=spec.width,
+            height=spec.height,
+            style=spec.style,
+            prompt_enhance=spec.prompt_enhance,
+            seed=request.seed,
+            public=request.public,
+            references=tuple(reference.identity for reference in spec.references),
+            credits_reserved=credits_reserved,
+            dataset=dataset,
+            partition=partition,
+            run_id=run_id,
+            dagster_run_id=dagster_run_id,
+            account=account,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ whether its request was bought, nobody can tell from here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -57,7 +57,6 @@ from seedream_assets.leonardo.generations import Generation, GenerationStatus, o
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.leonardo.retry import repeat
-from seedream_assets.manifest.stage import assemble_dataset
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import read_plan_object
@@ -75,6 +74,9 @@ _NO_KEY = "it needs the account: set LEONARDO_API_KEY"
 BROKEN_FOLDER = "broken"
 
 
+Rebuild = Callable[[DatasetConfig, str, Deployment], object]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
     """What was mended and what was not, a line each, for a person."""
@@ -89,6 +91,7 @@ def repair_dataset(
     deployment: Deployment,
     *,
     deep: bool,
+    rebuild: Rebuild,
     sleep: Sleep = asyncio.sleep,
 ) -> Repair:
     """Mend what is broken of these partitions, as far as it can be. Blocks.
@@ -99,6 +102,7 @@ def repair_dataset(
     Args:
         config, partitions, deployment: Whose, and on what. Without an account, what needs none is mended.
         deep: Read every image, and mend those whose bytes are not what the ledger says.
+        rebuild: Builds the manifest of a partition anew.
         sleep: Waits so many seconds.
 
     Raises:
@@ -112,7 +116,7 @@ def repair_dataset(
     for partition in partitions:
         try:
             planned[partition] = _requests_of(config, partition, deployment.store)
-            assemble_dataset(config, partition, deployment, measure=False)
+            rebuild(config, partition, deployment)
             key = config.key("manifest", partition)
             repair.mended.extend([f"{key} was built anew"] if key in broken else [])
         except SeedreamError as error:
@@ -123,7 +127,7 @@ def repair_dataset(
     asyncio.run(_mend_all(config, planned, deployment, lost, repair, sleep))
     fresh = replace(deployment)  # with nothing in memory of how the ledger stood
     for partition in planned:
-        assemble_dataset(config, partition, fresh, measure=False)
+        rebuild(config, partition, fresh)
     return repair
 
 
@@ -333,23 +337,14 @@ class Mending:
             )
         request, ending = self._broken.request, self._broken.ending
         count = ending.count if ending else await self._count_by_account(submits, planned=request.count)
-        spec, listed = request.spec, credits_for(self._deployment.models.find(request.spec.model), count)
+        listed = credits_for(self._deployment.models.find(request.spec.model), count)
         held = await self._store.call(lambda store: reservation_of(store, self._broken.dataset, self._request_id))
         owner = await read_store_account(self._store)
-        return Intent(
-            **self._header(await self._written_at(key), writer=held.writer if held else None),
-            spec_id=spec.spec_id,
-            start=request.start,
-            count=count,
-            model=spec.model,
-            prompt=spec.prompt,
-            width=spec.width,
-            height=spec.height,
-            style=spec.style,
-            prompt_enhance=spec.prompt_enhance,
-            seed=request.seed,
-            public=request.public,
-            references=tuple(reference.identity for reference in spec.references),
+        return Intent.of_request(
+            replace(request, count=count),
+            attempt=self._attempt,
+            at=await self._written_at(key),
+            writer=held.writer if held else self._ours(),
             credits_reserved=held.credits if held else listed,
             dataset=ending.dataset if ending else self._broken.dataset,
             partition=self._broken.partition,
@@ -523,9 +518,12 @@ class Mending:
         head = await self._store.head(key)
         return head.last_modified if head else await self._store.now()
 
-    def _header(self, at: datetime, *, writer: Writer | None = None) -> dict[str, Any]:
-        ours = Writer(engine_id="repair", nonce=uuid4().hex)
-        return {"request_id": self._request_id, "attempt": self._attempt, "at": at, "writer": writer or ours}
+    def _header(self, at: datetime) -> dict[str, Any]:
+        return {"request_id": self._request_id, "attempt": self._attempt, "at": at, "writer": self._ours()}
+
+    @staticmethod
+    def _ours() -> Writer:
+        return Writer(engine_id="repair", nonce=uuid4().hex)
 
     @property
     def _largest_pixels(self) -> int:

@@ -1,12 +1,13 @@
 """Stage 4, `dataset`: the manifest, from the snapshot, the plan and the ledger. It can be built again at any time.
 
+Here too: reading the manifest that a plan is compared with.
+
 datasets/<dataset>/manifest/<partition>.parquet    one row per wanted image
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -18,12 +19,9 @@ from seedream_assets.ledger.events import EventKey, FinalEvent
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import last_release, read_endings
 from seedream_assets.manifest.build import (
-    FINAL_STATUSES,
-    STATUSES,
     build_manifest,
     endings_in,
     endings_of,
-    mark_rejected,
     read_manifest,
 )
 from seedream_assets.planning.plan import specs_of
@@ -32,62 +30,29 @@ from seedream_assets.prompts.sources import fetch, find_sources
 from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.stage import load_report
-from seedream_assets.quality.judge import Judgement
-from seedream_assets.quality.stage import judge_partition
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET, to_parquet
 
 PREVIOUS = "previous"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A partition's images by what became of them.
-
-    Attributes:
-        counts: Images by status, every status named.
-        reused: Images that are stored and that the latest run did not have to buy.
-        quality: What was found on the stored images.
-    """
-
-    manifest: pd.DataFrame
-    counts: Mapping[str, int]
-    reused: int
-    quality: Judgement
-
-    @property
-    def rejected(self) -> int:
-        """Rows of the manifest whose image is rejected."""
-        return int(self.manifest["rejected"].sum())
-
-    @property
-    def is_final(self) -> bool:
-        """True when nothing more will become of any wanted image."""
-        return sum(self.counts[status] for status in FINAL_STATUSES) == len(self.manifest)
-
-
-def assemble_dataset(
+def gather_manifest(
     config: DatasetConfig,
     partition: str,
     deployment: Deployment,
     *,
     fresh: Iterable[FinalEvent] = (),
-    measure: bool = True,
     version: str | None = None,
     report: RunReport | None = None,
-) -> Outcome:
-    """Build the manifest of a partition and write it.
-
-    Where images are measured, it is written before that and again after: what was bought stands in it, whatever becomes
-    of the measuring.
+) -> tuple[pd.DataFrame, RunReport | None]:
+    """A partition's manifest as it would be written now, before its images are judged; and the run it was made after.
 
     Args:
         config, partition, deployment: Whose, and where.
         fresh: Final events that are known to stand in the ledger; the others are read from the earlier manifest or
             from the store.
-        measure: Measure the images that the quality checks do not know yet; without it, what is known counts.
         version: Of the plan, and so of the prompts that it was made from; None for the latest.
-        report: Of the run that is told of; None for the latest one over this plan.
+        report: Of the run that says why requests have not ended; None for the latest one over this plan.
 
     Raises:
         StoreError: The prompts were not read, or the partition was not planned.
@@ -116,45 +81,12 @@ def assemble_dataset(
         tables=snapshot.tables,
         replacements=kept.replacements,
     )
-    quality = judge_partition(config, partition, store, manifest, measure=False)
-    manifest = mark_rejected(manifest, quality.reject_reasons)
+    return manifest, report
+
+
+def write_manifest(store: ObjectStore, config: DatasetConfig, partition: str, manifest: pd.DataFrame) -> None:
+    """Put a partition's manifest in place of the one before."""
     store.replace(config.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
-    outcome = outcome_of(manifest, report, quality)
-    return measure_dataset(config, partition, deployment, outcome) if measure else outcome
-
-
-def measure_dataset(config: DatasetConfig, partition: str, deployment: Deployment, outcome: Outcome) -> Outcome:
-    """Measure the images that the quality checks do not know yet, and mark in the manifest what they reject.
-
-    Raises:
-        StoreError: As `judge_partition`; the manifest stands as it was.
-    """
-    if not config.quality.reads_images:
-        return outcome
-    store = deployment.store
-    quality = judge_partition(config, partition, store, outcome.manifest, measure=True)
-    manifest = outcome.manifest
-    if quality.reject_reasons != outcome.quality.reject_reasons:
-        manifest = mark_rejected(manifest, quality.reject_reasons)
-        store.replace(config.key("manifest", partition), to_parquet(manifest), content_type=PARQUET)
-    return replace(outcome, manifest=manifest, quality=quality)
-
-
-def outcome_of(manifest: pd.DataFrame, report: RunReport | None, quality: Judgement) -> Outcome:
-    """What became of the images in a manifest, as seen by the latest run over it."""
-    counted = manifest["status"].value_counts()
-    return Outcome(
-        manifest=manifest,
-        counts={status: int(counted.get(status, 0)) for status in STATUSES},
-        reused=count_reused(manifest, {report.run_id} if report else set()),
-        quality=quality,
-    )
-
-
-def count_reused(manifest: pd.DataFrame, run_ids: Collection[str]) -> int:
-    """Images that are stored and that these runs of the engine did not have to buy."""
-    bought_now = ~manifest["reused"] & manifest["run_id"].isin(list(run_ids))
-    return int(((manifest["status"] == "stored") & ~bought_now).sum())
 
 
 def _endings(

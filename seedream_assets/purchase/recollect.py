@@ -42,11 +42,11 @@ from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Generation
 from seedream_assets.leonardo.retry import RetryPolicy, repeat
-from seedream_assets.manifest.build import read_manifest
 from seedream_assets.purchase.delivery import ByteBudget, Delivery
 from seedream_assets.purchase.embedding import open_embedding
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.parquet import iterate_rows, naming
 
 AT_ONCE = 8
 NOT_SIGNED = "it came late and was fetched without its dataset's YAML, so it is not signed"
@@ -149,11 +149,11 @@ def _withheld(store: ObjectStore, on_problem: Callable[[str], None]) -> set[str]
     found: set[str] = set()
     for key in _manifest_keys(store):
         try:
-            manifest = read_manifest(store.read(key))
+            with naming(key, remedy="the next `seedream run` builds it anew, for nothing"):
+                rows = iterate_rows(store.read(key), ["request_id", "status"])
+                found.update(row["request_id"] for row in rows if row["status"] == "withheld")
         except StoreError as error:
             on_problem(str(error))
-            continue
-        found.update(manifest.loc[manifest["status"] == "withheld", "request_id"])
     return found
 
 

@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 from urllib.parse import unquote
 
-from seedream_assets.budget.dataset_budget import DatasetBudget, told_by
+from seedream_assets.budget.dataset_budget import DatasetBudget, book_again, told_by
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import ModelCatalog, credits_for
@@ -354,7 +354,13 @@ def adopt_planned(deployment: Deployment, found: Reconciliation) -> tuple[list[s
         try:
             if one.planned.entry.state is RequestState.FREE:
                 asyncio.run(_begin_by_hand(deployment, one, one.planned, account=found.account))
-            adopt_generation(deployment.store, one.planned.request.request_id, one.generation.id, deployment.leonardo)
+            adopt_generation(
+                deployment.store,
+                one.planned.request.request_id,
+                one.generation.id,
+                deployment.leonardo,
+                book_again=book_again,
+            )
         except NotByHand as error:
             if one.planned.entry.state is RequestState.FREE:
                 asyncio.run(_give_back(deployment, one.planned, str(error)))
@@ -370,8 +376,8 @@ async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Pl
     Raises:
         NotByHand: A run has begun it meanwhile; nothing was written.
     """
-    request, spec = planned.request, planned.request.spec
-    credits = credits_for(deployment.models.find(spec.model), request.count)
+    request = planned.request
+    credits = credits_for(deployment.models.find(request.spec.model), request.count)
     store = AsyncStore(deployment.store, threads=4, sleep=asyncio.sleep)
     try:
         ledger = Ledger(store)
@@ -392,22 +398,12 @@ async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Pl
         number, refused = await budget.reserve({request.request_id: credits})
         if number is None:
             raise NotByHand(str(refused))
-        header = signed(request.request_id, planned.entry.attempt, by_hand())
-        intent = Intent(
-            # When it was bought, as the account tells: whoever looks it up in the history begins there.
-            **header | {"at": found.generation.created_at or datetime.now(UTC)},
-            spec_id=spec.spec_id,
-            start=request.start,
-            count=request.count,
-            model=spec.model,
-            prompt=spec.prompt,
-            width=spec.width,
-            height=spec.height,
-            style=spec.style,
-            prompt_enhance=spec.prompt_enhance,
-            seed=request.seed,
-            public=request.public,
-            references=tuple(reference.identity for reference in spec.references),
+        intent = Intent.of_request(
+            request,
+            attempt=planned.entry.attempt,
+            writer=by_hand(),
+            # When it was bought, as the account says: whoever looks it up in the history begins there.
+            at=found.generation.created_at,
             credits_reserved=credits,
             dataset=planned.dataset,
             partition=planned.partition,

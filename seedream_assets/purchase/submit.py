@@ -384,21 +384,11 @@ class Submits:
         return blocked
 
     def _intent(self, request: GenerationRequest, attempt: int, *, credits: int) -> Intent:
-        spec, buyer = request.spec, self.buyer_of(request.request_id)
-        return Intent(
-            **signed(request.request_id, attempt, self._lease.writer()),
-            spec_id=spec.spec_id,
-            start=request.start,
-            count=request.count,
-            model=spec.model,
-            prompt=spec.prompt,
-            width=spec.width,
-            height=spec.height,
-            style=spec.style,
-            prompt_enhance=spec.prompt_enhance,
-            seed=request.seed,
-            public=request.public,
-            references=tuple(reference.identity for reference in spec.references),
+        buyer = self.buyer_of(request.request_id)
+        return Intent.of_request(
+            request,
+            attempt=attempt,
+            writer=self._lease.writer(),
             credits_reserved=credits,
             dataset=buyer.dataset,
             partition=buyer.partition,

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from seedream_assets.budget.dataset_budget import book_again
 from seedream_assets.budget.log import read_budget
 from seedream_assets.errors import AnotherAccount
 from seedream_assets.images.embed import SOURCE_ENTRY
@@ -35,7 +36,9 @@ def lose_two_answers(desk):
 
 
 def adopt(desk, request, generation_id, *, force=False):
-    return adopt_generation(desk.store, request.request_id, generation_id, desk.leonardo, force=force)
+    return adopt_generation(
+        desk.store, request.request_id, generation_id, desk.leonardo, book_again=book_again, force=force
+    )
 
 
 def retract(desk, request, generation_id, reason="it shows a dog"):
@@ -212,11 +215,11 @@ def test_manifests_tell_a_retraction_and_what_came_in_its_place(desk, tmp_path):
     wrong = desk.emulator.account.add_web_app_generation(
         replace(desk.emulator.account.job(right).order, seed=5)
     ).generation_id
-    adopt_generation(desk.store, request_id, wrong, desk.leonardo, force=True)
+    adopt_generation(desk.store, request_id, wrong, desk.leonardo, book_again=book_again, force=True)
     told = dataset.bring().manifest.iloc[0]
     assert (told["status"], told["generation_id"]) == ("stored", wrong)
     retract_adoption(desk.store, request_id, wrong, "another picture")
-    adopt_generation(desk.store, request_id, right, desk.leonardo)
+    adopt_generation(desk.store, request_id, right, desk.leonardo, book_again=book_again)
     told = dataset.bring().manifest.iloc[0]
     assert (told["status"], told["generation_id"]) == ("stored", right)
     assert desk.store.head(told["object_key"]).metadata["generation-id"] == right
@@ -248,7 +251,7 @@ def test_with_another_account_s_key_nothing_is_adopted(two, desk, start_desk):
     (cat, of_cat), _ = two
     stranger = start_desk(user_id="00000000-0000-4000-8000-00000000beef").leonardo
     with pytest.raises(AnotherAccount):
-        adopt_generation(desk.store, cat.request_id, of_cat, stranger, force=True)
+        adopt_generation(desk.store, cat.request_id, of_cat, stranger, book_again=book_again, force=True)
     assert desk.state(cat) is RequestState.OPEN
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from seedream_assets.budget.dataset_budget import book_again
 from seedream_assets.ledger.adopt import adopt_generation
 from seedream_assets.ledger.by_hand import (
     NotByHand,
@@ -71,7 +72,9 @@ def test_a_request_s_events_are_shown_in_order(desk, uncertain):
 
 
 def test_an_adopted_generation_is_stored_by_the_next_run_and_not_bought_again(desk, uncertain):
-    entry = adopt_generation(desk.store, uncertain.request_id, generation_of(desk), desk.leonardo)
+    entry = adopt_generation(
+        desk.store, uncertain.request_id, generation_of(desk), desk.leonardo, book_again=book_again
+    )
     assert entry.state is RequestState.SUBMITTED
     assert desk.run([uncertain]).requests == {"completed": 1}
     assert desk.bill["generations"] == 1
@@ -99,7 +102,7 @@ def test_what_is_paid_for_or_has_ended_is_never_released_or_given_another_genera
     with pytest.raises(NotByHand, match="not open"):
         release_request(desk.store, request.request_id, "no reason")
     with pytest.raises(NotByHand, match="not open"):
-        adopt_generation(desk.store, request.request_id, "some-generation", desk.leonardo)
+        adopt_generation(desk.store, request.request_id, "some-generation", desk.leonardo, book_again=book_again)
 
 
 def test_a_generation_that_belongs_to_another_request_is_not_adopted(desk, uncertain):
@@ -107,7 +110,9 @@ def test_a_generation_that_belongs_to_another_request_is_not_adopted(desk, uncer
     desk.run([other])
     theirs = next(event for event in show_request(desk.store, other.request_id)[1] if isinstance(event, Submitted))
     with pytest.raises(NotByHand, match="belongs to request"):
-        adopt_generation(desk.store, uncertain.request_id, theirs.generation_id, desk.leonardo, force=True)
+        adopt_generation(
+            desk.store, uncertain.request_id, theirs.generation_id, desk.leonardo, book_again=book_again, force=True
+        )
     assert desk.state(uncertain) is RequestState.OPEN
 
 

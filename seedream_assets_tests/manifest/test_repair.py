@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -15,6 +16,7 @@ from seedream_assets.ledger.store import LedgerEntries, read_event
 from seedream_assets.manifest.repair import Repair, repair_dataset
 from seedream_assets.manifest.verify import load_manifests, verify_images
 from seedream_assets.planning.stage import load_manifest
+from seedream_assets.quality.assemble import assemble_dataset
 from seedream_assets_tests.manifest.test_broken_objects import CUP, JUG, MUG, damage, dataset, keys_of
 from seedream_assets_tests.purchase.desk import short_sleep
 from seedream_assets_tests.purchase.living_dataset import LivingDataset
@@ -25,7 +27,8 @@ __all__ = ["damage", "dataset"]
 def repair(dataset: LivingDataset, *, deep: bool = False, with_account: bool = True) -> Repair:
     deployment = dataset.deployment if with_account else replace(dataset.deployment, leonardo=None)
     before = dataset.desk.bill["credits"]
-    done = repair_dataset(dataset.config, [UNPARTITIONED], deployment, deep=deep, sleep=short_sleep)
+    rebuild = partial(assemble_dataset, measure=False)
+    done = repair_dataset(dataset.config, [UNPARTITIONED], deployment, deep=deep, rebuild=rebuild, sleep=short_sleep)
     assert dataset.desk.bill["credits"] == before
     return done
 
@@ -289,8 +292,6 @@ def test_a_dataset_whose_log_cannot_be_read_buys_nothing_and_fetches_what_is_pai
     with pytest.raises(AssertionError, match="the quote is what was bought"):
         dataset.bring([MUG, CUP])
     assert dataset.desk.bill["credits"] == credits
-    from seedream_assets.manifest.stage import assemble_dataset
-
     outcome = assemble_dataset(dataset.config, UNPARTITIONED, dataset.deployment)
     by_row = dict(zip(outcome.manifest["prompt_id"], outcome.manifest["status"], strict=True))
     assert by_row == {"mug": "stored", "cup": "over_budget"}

@@ -9,10 +9,10 @@ import pytest
 from seedream_assets.budget.rules import Budget
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.errors import StoreError
-from seedream_assets.manifest.stage import assemble_dataset
 from seedream_assets.planning.stage import load_manifest, load_plan, make_plan, write_plan
 from seedream_assets.prompts.stage import load_snapshot, read_prompts, write_snapshot
 from seedream_assets.purchase.stage import buy_images, load_report
+from seedream_assets.quality.assemble import assemble_dataset
 from seedream_assets.storage.versions import KEPT_DAYS, read_version, version_of
 from seedream_assets_tests.purchase.desk import short_sleep
 from seedream_assets_tests.purchase.living_dataset import LivingDataset

@@ -16,13 +16,13 @@ from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.emulator.server import RunningEmulator
-from seedream_assets.manifest.stage import Outcome, assemble_dataset
 from seedream_assets.planning.stage import Plan, make_plan, write_plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
 from seedream_assets.prompts.table import Recipe, TableRules
 from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.stage import buy_images
+from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 
 CALLS = ("create", "replace", "read", "head", "list", "delete", "now")

@@ -16,12 +16,12 @@ from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.partitions import UNPARTITIONED, Partitions
-from seedream_assets.manifest.stage import Outcome, assemble_dataset
 from seedream_assets.planning.quote import Quote
 from seedream_assets.planning.stage import make_plan, write_plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
 from seedream_assets.prompts.table import Recipe, TableRules
 from seedream_assets.purchase.stage import buy_images
+from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets_tests.purchase.desk import CREDITS, Desk, short_sleep
 
 Row = Mapping[str, object]

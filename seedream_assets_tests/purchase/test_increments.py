@@ -7,7 +7,7 @@ import pytest
 from seedream_assets.budget.rules import Budget
 from seedream_assets.config.partitions import Partitions
 from seedream_assets.errors import NoCapError, PromptTableError
-from seedream_assets.manifest.stage import assemble_dataset
+from seedream_assets.quality.assemble import assemble_dataset
 from seedream_assets_tests.purchase.living_dataset import LivingDataset
 
 MUG = {"prompt_id": "mug", "prompt": "a blue mug", "quantity": 2, "colour": "blue"}

@@ -8,10 +8,10 @@ from seedream_assets.budget.rules import Budget
 from seedream_assets.config.dataset import Partitions
 from seedream_assets.errors import AuthenticationFailed
 from seedream_assets.ledger.store import read_events
-from seedream_assets.manifest.stage import assemble_dataset
 from seedream_assets.planning.stage import make_plan, write_plan
 from seedream_assets.prompts.stage import PromptReader, write_snapshot
 from seedream_assets.purchase.stage import buy_partitions, load_report
+from seedream_assets.quality.assemble import assemble_dataset
 from seedream_assets_tests.purchase.counted_store import declare
 from seedream_assets_tests.purchase.desk import CREDITS
 

@@ -15,7 +15,7 @@ import pytest
 from seedream_assets.budget.rules import Budget
 from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.config.quality import Blank, NearDuplicates, QualityRules, Regenerate, Rule, ScorerRule
-from seedream_assets.manifest.stage import Outcome, assemble_dataset
+from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.quality.scorers import Verdict
 from seedream_assets.quality.stage import load_measures
 from seedream_assets_tests.purchase.counted_store import CountedStore, DeclaredDataset, declare
