@@ -1,29 +1,50 @@
-"""The asset `dataset`: the manifest, what it looks like, and whether it is what was declared."""
+"""The asset `dataset`: the manifest, what it looks like, whether it is what was declared, and its exports.
 
-from collections.abc import Iterator
+An export is of the whole dataset, all partitions that have a manifest. In a run over several partitions it is made once,
+after the last of them; what earlier runs wrote and is whole is kept. How a manifest is assembled, an image judged or an
+export written is decided in `manifest`, `quality` and `exports`, not here.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from seedream_assets.assets.bucket_check import verification_result
-from seedream_assets.assets.contact_sheet import contact_sheet
-from seedream_assets.assets.exports import export_checks, with_exports
-from seedream_assets.assets.failures import as_dagster_failures
-from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.lineage import materialise_stage
-from seedream_assets.assets.partition_walk import Materialised, partitions_of
+from seedream_assets.assets.asset_context import AssetContext, Materialised
+from seedream_assets.assets.partition_report import (
+    PLAN,
+    as_dagster_failures,
+    materialise,
+    partitions_of,
+    versions_in_run,
+)
 from seedream_assets.assets.quality_checks import quality_check_specs, quality_metadata, quality_results
-from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
-from seedream_assets.assets.versions import PLAN, versions_in_run
+from seedream_assets.assets.store_checks import verification_result
+from seedream_assets.assets.ui_metadata import (
+    column_lineage,
+    contact_sheet,
+    markdown_table,
+    preview,
+    row_count,
+    table_schema,
+)
 from seedream_assets.budget.costs import costs_of_images, describe_costs, in_one_unit
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
+from seedream_assets.config.exports import ExportChoice
+from seedream_assets.errors import ExportError
+from seedream_assets.exports.card import how_to_load
+from seedream_assets.exports.formats import ExportReport, ExportSource, default_target, find_export
+from seedream_assets.exports.opening import LIBRARIES, Opening, open_export
 from seedream_assets.manifest.build import MANIFEST_COLUMNS
 from seedream_assets.manifest.column_lineage import manifest_lineage
 from seedream_assets.manifest.verify import verify_images
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
+from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import to_parquet
 
 ALL_FINAL = "every_wanted_image_is_final"
@@ -34,52 +55,52 @@ SHOWN = ["row_number", "sample", "status", "prompt", "width_px", "height_px", "f
 SAMPLE_ROWS = 12
 
 
-def build_dataset(frame: AssetFrame) -> dg.AssetsDefinition:
+def build_dataset(assets: AssetContext) -> dg.AssetsDefinition:
     """The fourth asset of a dataset."""
 
     @dg.asset(
-        **frame.options(
+        **assets.options(
             "dataset",
             kinds={"parquet", "s3"},
             description="The manifest: one row per wanted image, from the prompt row to the bytes. Rebuilt for nothing.",
             after=("images",),
         ),
         check_specs=[
-            frame.check_spec(
+            assets.check_spec(
                 "dataset", ALL_FINAL, description="Every wanted image is stored, or final with its reason."
             ),
-            frame.check_spec(
+            assets.check_spec(
                 "dataset",
                 ALL_WHOLE,
                 description="Every stored image exists, is whole, and has the hash of the manifest.",
             ),
-            *quality_check_specs(frame),
-            *export_checks(frame),
+            *quality_check_specs(assets),
+            *_export_checks(assets),
         ],
     )
     def dataset(
         context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
     ) -> Iterator[Any]:
         with as_dagster_failures():
-            deployment = frame.deployment(leonardo, image_store)
+            deployment = assets.deployment(leonardo, image_store)
             last = partitions_of(context)[-1]
-            planned = versions_in_run(context, frame.key("generation_requests"), PLAN)
-            versions = planned | versions_in_run(context, frame.key("images"), PLAN)
+            planned = versions_in_run(context, assets.key("generation_requests"), PLAN)
+            versions = planned | versions_in_run(context, assets.key("images"), PLAN)
 
             def assemble(partition: str) -> Materialised:
-                done = _assemble(frame, partition, deployment, versions.get(partition))
+                done = _assemble(assets, partition, deployment, versions.get(partition))
                 # An export is of all partitions, so one is made when no manifest is still to come.
-                return with_exports(frame, done, deployment.store, context.log) if partition == last else done
+                return _with_exports(assets, done, deployment.store, context.log) if partition == last else done
 
-            yield from materialise_stage(context, frame, "dataset", deployment, assemble)
+            yield from materialise(context, assets, "dataset", store_url=deployment.store.url, work=assemble)
 
     return dataset
 
 
-def _assemble(frame: AssetFrame, partition: str, deployment: Deployment, version: str | None) -> Materialised:
-    outcome = assemble_dataset(frame.config, partition, deployment, version=version)
+def _assemble(assets: AssetContext, partition: str, deployment: Deployment, version: str | None) -> Materialised:
+    outcome = assemble_dataset(assets.config, partition, deployment, version=version)
     manifest = outcome.manifest
-    uri = deployment.store.uri(frame.config.key("manifest", partition))
+    uri = deployment.store.uri(assets.config.key("manifest", partition))
     ours, others = manifest[list(MANIFEST_COLUMNS)], manifest.drop(columns=list(MANIFEST_COLUMNS))
     # Rows that want the same picture share it, and its cost.
     once = manifest.drop_duplicates("image_id")
@@ -103,13 +124,13 @@ def _assemble(frame: AssetFrame, partition: str, deployment: Deployment, version
             "dagster/row_count": row_count(manifest),
             "dagster/uri": uri,
             "dagster/column_schema": table_schema(MANIFEST_COLUMNS, others),
-            "dagster/column_lineage": column_lineage(manifest_lineage(map(str, others.columns)), frame.key),
+            "dagster/column_lineage": column_lineage(manifest_lineage(map(str, others.columns)), assets.key),
         },
         data_version=sha256(to_parquet(manifest.drop(columns=["code_version"]))).hexdigest(),
         checks=(
-            _check_final(frame, outcome),
-            _check_whole(frame, manifest, deployment),
-            *quality_results(frame, outcome, deployment.store),
+            _check_final(assets, outcome),
+            _check_whole(assets, manifest, deployment),
+            *quality_results(assets, outcome, deployment.store),
         ),
     )
 
@@ -126,16 +147,127 @@ def _cost_table(images: pd.DataFrame) -> str:
     return markdown_table(["model", "style", "images wanted", "stored", heading], rows)
 
 
-def _check_final(frame: AssetFrame, outcome: Outcome) -> dg.AssetCheckResult:
+def _check_final(assets: AssetContext, outcome: Outcome) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=ALL_FINAL,
-        asset_key=frame.key("dataset"),
+        asset_key=assets.key("dataset"),
         passed=outcome.is_final,
         description=", ".join(f"{count} {status}" for status, count in outcome.counts.items() if count) or "no images",
         metadata=dict(outcome.counts),
     )
 
 
-def _check_whole(frame: AssetFrame, manifest: pd.DataFrame, deployment: Deployment) -> dg.AssetCheckResult:
+def _check_whole(assets: AssetContext, manifest: pd.DataFrame, deployment: Deployment) -> dg.AssetCheckResult:
     found = verify_images(deployment.store, [manifest], most_read=IMAGES_READ, with_extra=False)
-    return verification_result(frame, ALL_WHOLE, found)
+    return verification_result(assets, ALL_WHOLE, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """One export, made and opened; `refused` says why it could not be made."""
+
+    report: ExportReport | None
+    opening: Opening | None
+    refused: str | None = None
+
+
+def _export_check_name(name: str) -> str:
+    """The check of one export."""
+    return f"export_{name}_opens"
+
+
+def _export_checks(assets: AssetContext) -> list[dg.AssetCheckSpec]:
+    """A check for every declared export that a consumer's library opens; the gallery is a page for people.
+
+    An export is of the whole dataset, and so is its check: it belongs to no partition.
+    """
+    return [
+        dg.AssetCheckSpec(
+            _export_check_name(choice.name),
+            asset=assets.key("dataset"),
+            description=f"The {choice.name} export opens with {' and '.join(LIBRARIES[choice.name])}: rows counted, a "
+            "sample decoded and held against the manifest's hashes.",
+        )
+        for choice in assets.config.exports
+        if choice.name in LIBRARIES
+    ]
+
+
+def _with_exports(
+    assets: AssetContext, done: Materialised, store: ObjectStore, log: dg.DagsterLogManager
+) -> Materialised:
+    """What a partition came to, with the dataset's exports made: their metadata and their checks."""
+    metadata: dict[str, Any] = dict(done.metadata)
+    checks = [*done.checks]
+    source = source_of(assets.config, store)
+    for choice in assets.config.exports:
+        made = make_export(source, choice)
+        metadata |= _export_metadata(choice.name, made)
+        if choice.name in LIBRARIES:
+            checks.append(_export_check(assets, choice, made))
+        message = made.refused or (made.opening.told if made.opening else "written")
+        log.info("export %s: %s", choice.name, message)
+    return replace(done, metadata=metadata, checks=tuple(checks))
+
+
+def source_of(config: DatasetConfig, store: ObjectStore) -> ExportSource:
+    """A declared dataset as exports see it."""
+    return ExportSource(dataset=config.name, store=store, card=config.card)
+
+
+def make_export(source: ExportSource, choice: ExportChoice) -> Exported:
+    """Write one export to its place in the store and open it.
+
+    Raises:
+        StoreError: The store failed.
+    """
+    target = default_target(source, choice.name)
+    try:
+        report = find_export(choice.name).write(source, target, choice)
+    except ExportError as error:
+        return Exported(None, None, refused=str(error))
+    opening = open_export(source, target, choice) if choice.name in LIBRARIES else None
+    return Exported(report, opening)
+
+
+def _export_metadata(name: str, made: Exported) -> Mapping[str, Any]:
+    if made.report is None:
+        return {f"export_{name}": f"not made: {made.refused}"}
+    report = made.report
+    return {
+        f"export_{name}": report.uri,
+        f"export_{name}_rows": report.rows,
+        f"export_{name}_bytes": report.size_bytes,
+    }
+
+
+def _export_check(assets: AssetContext, choice: ExportChoice, made: Exported) -> dg.AssetCheckResult:
+    opening, report = made.opening, made.report
+    broken = made.refused is not None or bool(opening and opening.problems)
+    metadata: dict[str, Any] = {}
+    if report is not None and opening is not None:
+        metadata = {
+            "stored_at": report.uri,
+            "rows": report.rows,
+            "rows_by_split": _counted(report.rows_by_split),
+            "bytes": report.size_bytes,
+            "files_written": report.written,
+            "files_kept": report.kept,
+            "files_removed": report.removed,
+            "images_left_out": _counted(report.left_out),
+            "rows_counted": opening.rows,
+            "images_decoded": opening.sampled,
+            "how_to_load": dg.MetadataValue.md(f"```python\n{how_to_load(report)}\n```"),
+        }
+    return dg.AssetCheckResult(
+        check_name=_export_check_name(choice.name),
+        asset_key=assets.key("dataset"),
+        passed=bool(opening and opening.passed),
+        severity=dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN,
+        description=made.refused or (opening.told if opening else ""),
+        metadata=metadata,
+    )
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

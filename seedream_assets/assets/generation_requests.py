@@ -1,4 +1,8 @@
-"""The asset `generation_requests`: what is owned, what is to buy, what it will cost. Materialising it is the quote."""
+"""The asset `generation_requests`: what is owned, what is to buy, what it will cost. Materialising it is the quote.
+
+Its two checks stand between the quote and the first credit: both block `images`. How a plan is made, and what it costs,
+is decided in `seedream_assets.planning` and `seedream_assets.budget`, not here.
+"""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -9,20 +13,21 @@ import dagster as dg
 
 from seedream_assets.approval.gate import gate_of
 from seedream_assets.approval.rules import Gate
-from seedream_assets.assets.failures import as_dagster_failures
-from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.lineage import materialise_stage
-from seedream_assets.assets.partition_walk import Materialised
-from seedream_assets.assets.quote_checks import QuoteChecks
-from seedream_assets.assets.tables import column_lineage, markdown_table, preview, row_count, table_schema
-from seedream_assets.assets.versions import PLAN, SNAPSHOT, versions_in_run
+from seedream_assets.assets.asset_context import AssetContext, Materialised
+from seedream_assets.assets.partition_report import PLAN, SNAPSHOT, as_dagster_failures, materialise, versions_in_run
+from seedream_assets.assets.ui_metadata import column_lineage, markdown_table, preview, row_count, table_schema
+from seedream_assets.budget.log import BudgetState, read_budget
+from seedream_assets.budget.rules import NO_CAP, Budget
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import LimitError
+from seedream_assets.ledger.state import OpenRequests, RequestState
 from seedream_assets.manifest.column_lineage import PLAN_LINEAGE
 from seedream_assets.planning.plan import PLAN_COLUMNS
+from seedream_assets.planning.plan_rows import outside_limits
 from seedream_assets.planning.quote import Quote
 from seedream_assets.planning.quote_table import Outlook, approval_rows, dollars_for, quote_rows
-from seedream_assets.planning.stage import make_plan, write_plan
+from seedream_assets.planning.stage import Plan, make_plan, write_plan
 from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.purchase.balance import AccountReading, look_ahead, read_account
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -31,37 +36,173 @@ from seedream_assets.storage.parquet import to_parquet
 # What a request was already bought for changes no picture: buying the plan must not make the plan look new.
 NOT_CONTENT = ["standing", "attempt", "wanted", "credits", "bought_for"]
 SHOWN = ["row_number", "prompt", "model", "width", "height", "style", "seed", "count", "credits", "standing"]
+WITHIN_LIMITS = "requests_within_limits"
+WITHIN_BUDGET = "quote_within_budget"
+LISTED = 20
 
 
-def build_generation_requests(frame: AssetFrame) -> dg.AssetsDefinition:
+class QuoteChecks:
+    """The checks of one step. A range of partitions is one run and one budget, so the quotes are added up."""
+
+    def __init__(self, key: dg.AssetKey, config: DatasetConfig, deployment: Deployment) -> None:
+        self._key = key
+        self._config = config
+        self._deployment = deployment
+        self._credits = 0
+
+    @property
+    def credits_so_far(self) -> int:
+        """What the partitions come to that were checked before."""
+        return self._credits
+
+    @staticmethod
+    def specs(assets: AssetContext) -> list[dg.AssetCheckSpec]:
+        """What the asset is declared with."""
+        return [
+            assets.check_spec(
+                "generation_requests",
+                WITHIN_LIMITS,
+                description="Every request to buy is within the limits of its model and of this deployment.",
+                blocking=True,
+            ),
+            assets.check_spec(
+                "generation_requests",
+                WITHIN_BUDGET,
+                description="What is to buy is within the budget of one run, of this day, and of the dataset over all of its runs; "
+                "and there is a budget, or the YAML says that it is unlimited.",
+                blocking=True,
+            ),
+        ]
+
+    def of(self, plan: Plan) -> tuple[dg.AssetCheckResult, ...]:
+        """Both checks of one partition's plan."""
+        return (self._within_limits(plan), self._within_budget(plan))
+
+    def outside_limits(self, message: str) -> dg.AssetCheckResult:
+        """The failed check of a plan that could not be made."""
+        return self._result(WITHIN_LIMITS, passed=False, description=message, metadata={})
+
+    def _within_limits(self, plan: Plan) -> dg.AssetCheckResult:
+        free = plan.requests[plan.requests["standing"] == RequestState.FREE.value]
+        refused = outside_limits(free, self._deployment.models)
+        outside = [f"{free['request_id'].iloc[at]}: {error}" for at, error in refused.items()]
+        return self._result(
+            WITHIN_LIMITS,
+            passed=not outside,
+            description="; ".join(outside[:LISTED]) or f"all {len(free)} requests to buy are within the limits",
+            metadata={"requests_to_buy": len(free), "requests_outside": len(outside)},
+        )
+
+    def _within_budget(self, plan: Plan) -> dg.AssetCheckResult:
+        budget = self._config.budget
+        asked, still_open = plan.quote.credits_to_buy, plan.quote.open
+        self._credits += asked
+        facts: dict[str, int] = {"credits_to_buy": asked}
+        if still_open.requests:
+            facts |= {
+                "open_requests": still_open.requests,
+                "credits_held_back": still_open.credits_held,
+                "credits_if_unbought": still_open.credits_again,
+            }
+        crossed: list[str] = []
+        if self._credits != asked:
+            facts["credits_to_buy_in_this_run"] = self._credits
+        if budget.is_missing:
+            message = f"{self._credits} credits to buy; {NO_CAP}: nothing was bought"
+            return self._result(WITHIN_BUDGET, passed=not self._credits, description=message, metadata=facts)
+        if budget.max_credits_per_run is not None:
+            facts["max_credits_per_run"] = budget.max_credits_per_run
+            if self._credits > budget.max_credits_per_run:
+                crossed.append(f"max_credits_per_run is {budget.max_credits_per_run}")
+        by_day = budget.max_credits_per_day is not None
+        entry = BudgetState(committed=0, committed_today=0)
+        if by_day or budget.max_credits_total is not None:
+            entry = read_budget(self._deployment.store, self._config.name, today=by_day)
+        if budget.max_credits_total is not None:
+            facts |= {"max_credits_total": budget.max_credits_total, "credits_committed": entry.committed}
+            if self._credits and entry.committed + self._credits > budget.max_credits_total:
+                crossed.append(
+                    f"max_credits_total is {budget.max_credits_total}, of which {entry.committed} are committed"
+                )
+        left_today = None
+        if budget.max_credits_per_day is not None:
+            today = entry.committed_today
+            facts |= {"max_credits_per_day": budget.max_credits_per_day, "credits_committed_today": today}
+            if self._credits and today + self._credits > budget.max_credits_per_day:
+                left_today = max(0, budget.max_credits_per_day - today)
+        return self._judged(crossed, left_today, facts, still_open)
+
+    def _judged(
+        self, crossed: list[str], left_today: int | None, facts: dict[str, int], still_open: OpenRequests
+    ) -> dg.AssetCheckResult:
+        """A cap of a run or of all runs blocks. A day's cap lets through what is left of the day: it is a rate."""
+        if left_today is not None:
+            crossed.append(
+                f"max_credits_per_day is {facts['max_credits_per_day']}, of which {left_today} are left today"
+            )
+        message = f"{self._credits} credits to buy; " + (" and ".join(crossed) or _within(self._config.budget))
+        in_part = bool(left_today) and len(crossed) == 1
+        if in_part:
+            message += "; what fits is bought, the rest by a run on another day (UTC)"
+        elif crossed:
+            message += "; raise the budget or want less: nothing was bought"
+        if still_open.requests:
+            message += f"; {still_open}"
+        severity = dg.AssetCheckSeverity.WARN if in_part else dg.AssetCheckSeverity.ERROR
+        return self._result(WITHIN_BUDGET, passed=not crossed, description=message, metadata=facts, severity=severity)
+
+    def _result(
+        self,
+        name: str,
+        *,
+        passed: bool,
+        description: str,
+        metadata: dict[str, int],
+        severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    ) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            check_name=name,
+            asset_key=self._key,
+            passed=passed,
+            description=description,
+            metadata=metadata,
+            severity=severity,
+        )
+
+
+def _within(budget: Budget) -> str:
+    return "the budget is unlimited" if budget.unlimited else "within the budget"
+
+
+def build_generation_requests(assets: AssetContext) -> dg.AssetsDefinition:
     """The second asset of a dataset."""
-    key = frame.key("generation_requests")
+    key = assets.key("generation_requests")
 
     @dg.asset(
-        **frame.options(
+        **assets.options(
             "generation_requests",
             kinds={"parquet"},
             description="The plan: which requests are owned, which are to buy, and what they will cost. Spends nothing.",
             after=("prompts",),
         ),
-        check_specs=QuoteChecks.specs(frame),
+        check_specs=QuoteChecks.specs(assets),
     )
     def generation_requests(
         context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
     ) -> Iterator[Any]:
         with as_dagster_failures():
-            deployment = frame.deployment(leonardo, image_store)
-            checks = QuoteChecks(key, frame.config, deployment)
+            deployment = assets.deployment(leonardo, image_store)
+            checks = QuoteChecks(key, assets.config, deployment)
             # Once for all partitions, and only where there is something to buy.
             account = cache(lambda: read_account(deployment.leonardo))
-            snapshots = versions_in_run(context, frame.key("prompts"), SNAPSHOT)
-            yield from materialise_stage(
+            snapshots = versions_in_run(context, assets.key("prompts"), SNAPSHOT)
+            yield from materialise(
                 context,
-                frame,
+                assets,
                 "generation_requests",
-                deployment,
-                lambda partition: _plan(
-                    context, frame, partition, deployment, checks, account, snapshots.get(partition)
+                store_url=deployment.store.url,
+                work=lambda partition: _plan(
+                    context, assets, partition, deployment, checks, account, snapshots.get(partition)
                 ),
             )
 
@@ -70,20 +211,20 @@ def build_generation_requests(frame: AssetFrame) -> dg.AssetsDefinition:
 
 def _plan(
     context: dg.AssetExecutionContext,
-    frame: AssetFrame,
+    assets: AssetContext,
     partition: str,
     deployment: Deployment,
     checks: QuoteChecks,
     account: Callable[[], AccountReading],
     snapshot_version: str | None,
 ) -> Materialised:
-    config = frame.config
+    config = assets.config
     snapshot = load_snapshot(deployment.store, config, partition, snapshot_version)
     try:
         plan = make_plan(config, partition, snapshot, deployment, credits_beside=checks.credits_so_far)
     except LimitError as error:
-        told = f"{error}; the limits are tighter than when the prompts were checked: materialise prompts again"
-        return Materialised(incomplete=told, checks=(checks.outside_limits(told),))
+        message = f"{error}; the limits are tighter than when the prompts were checked: materialise prompts again"
+        return Materialised(incomplete=message, checks=(checks.outside_limits(message),))
     version = write_plan(deployment.store, config, partition, plan)
     quote = plan.quote
     gate = gate_of(config, partition, plan.requests, deployment.store)
@@ -108,7 +249,7 @@ def _plan(
             "dagster/row_count": row_count(plan.requests),
             "dagster/uri": uri,
             "dagster/column_schema": table_schema(PLAN_COLUMNS),
-            "dagster/column_lineage": column_lineage(PLAN_LINEAGE, frame.key),
+            "dagster/column_lineage": column_lineage(PLAN_LINEAGE, assets.key),
         },
         data_version=sha256(to_parquet(plan.requests.drop(columns=NOT_CONTENT))).hexdigest(),
         checks=checks.of(plan),

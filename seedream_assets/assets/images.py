@@ -1,59 +1,81 @@
-"""The asset `images`: the only one that spends. A plain function around the engine, which has its own event loop."""
+"""The asset `images`: the only one that spends. A plain function around the engine, which has its own event loop.
 
-from collections.abc import Iterator
+With it: the check between a preview and the rest, and the progress that a person sees while a run buys. How an image is
+bought is decided in `seedream_assets.purchase`, who may approve what in `seedream_assets.approval`, not here.
+"""
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
 import dagster as dg
 
-from seedream_assets.assets.approval_check import CONFIG_SCHEMA, PLAN_APPROVED, ApprovalCheck, approval_spec
-from seedream_assets.assets.failures import INTERRUPTED, as_dagster_failures
-from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.lineage import Lineage, told_lineage
-from seedream_assets.assets.live_progress import LiveProgress
-from seedream_assets.assets.partition_walk import Materialised, Walk
-from seedream_assets.assets.tables import column_lineage, markdown_table, table_schema
-from seedream_assets.assets.versions import PLAN, versions_in_run
+from seedream_assets.approval.gate import approve, open_gate
+from seedream_assets.approval.preview import SampleFindings, assess_sample
+from seedream_assets.assets.asset_context import AssetContext, Materialised
+from seedream_assets.assets.partition_report import (
+    INTERRUPTED,
+    PLAN,
+    PartitionReport,
+    as_dagster_failures,
+    open_report,
+    versions_in_run,
+)
+from seedream_assets.assets.ui_metadata import column_lineage, contact_sheet, markdown_table, table_schema
 from seedream_assets.budget.costs import describe_costs, in_one_unit
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import SeedreamError
 from seedream_assets.manifest.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
 from seedream_assets.planning.stage import pin_plans
 from seedream_assets.purchase.partition_stream import Endings
-from seedream_assets.purchase.report import RunReport
+from seedream_assets.purchase.report import Progress, RunReport
 from seedream_assets.purchase.stage import buy_partitions
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 # Any number of runs shares the account: its limit is set in dagster.yaml or with `dagster instance concurrency set`.
 POOL = "leonardo"
+PLAN_APPROVED = "plan_is_approved"
+# Run configuration of `images`, for a dataset that asks for approvals.
+CONFIG_SCHEMA = {
+    "approve": dg.Field(
+        str,
+        is_required=False,
+        description="The hash of the plan that you approve, as the check plan_is_approved shows it.",
+    ),
+    "approved_by": dg.Field(str, is_required=False, description="Who approves. Default: this run."),
+}
+# One takes about 20 ms of Dagster's database.
+SECONDS_BETWEEN_OBSERVATIONS = 30.0
 
 
-def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
+def build_images(assets: AssetContext) -> dg.AssetsDefinition:
     """The third asset of a dataset. It carries no RetryPolicy: retries are the engine's, and Dagster's would spend."""
-    asks_for_approval = frame.config.approval is not None
+    asks_for_approval = assets.config.approval is not None
 
     @dg.asset(
-        **frame.options(
+        **assets.options(
             "images",
             kinds={"s3", "image"},
             description="Buys what the plan wants and nobody owns, and stores every image. The only asset that spends.",
             after=("generation_requests",),
         ),
         pool=POOL,
-        check_specs=[approval_spec(frame)] if asks_for_approval else None,
+        check_specs=[approval_spec(assets)] if asks_for_approval else None,
         config_schema=CONFIG_SCHEMA if asks_for_approval else {},
     )
     def images(
         context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
     ) -> Iterator[Any]:
         with as_dagster_failures():
-            deployment = frame.deployment(leonardo, image_store)
-            walk = Walk(context, frame, "images")
-            with told_lineage(context, frame, "images", store_url=deployment.store.url) as lineage:
-                _Purchase(context, frame, deployment).buy(walk, lineage)
-                yield from walk.end()
+            deployment = assets.deployment(leonardo, image_store)
+            with open_report(context, assets, "images", store_url=deployment.store.url) as report:
+                _Purchase(context, assets, deployment).buy(report)
+                yield from report.end()
 
     return images
 
@@ -61,55 +83,51 @@ def build_images(frame: AssetFrame) -> dg.AssetsDefinition:
 class _Purchase:
     """One step's buying: over a range of partitions one run and one stream, with one budget for all of them."""
 
-    def __init__(self, context: dg.AssetExecutionContext, frame: AssetFrame, deployment: Deployment) -> None:
+    def __init__(self, context: dg.AssetExecutionContext, assets: AssetContext, deployment: Deployment) -> None:
         self._context = context
-        self._frame = frame
-        self._config = frame.config
+        self._assets = assets
+        self._config = assets.config
         self._deployment = deployment
         self._booked = 0
         self._versions: dict[str, str] = {}
         self._approval: ApprovalCheck | None = None
 
-    def buy(self, walk: Walk, lineage: Lineage) -> None:
-        """Bring every partition as far as it can be brought, and tell of each as it ends."""
-        made = versions_in_run(self._context, self._frame.key("generation_requests"), PLAN)
-        self._versions = pin_plans(self._deployment.store, self._config, walk.to_do, made)
+    def buy(self, report: PartitionReport) -> None:
+        """Bring every partition as far as it can be brought, and report each as it ends."""
+        made = versions_in_run(self._context, self._assets.key("generation_requests"), PLAN)
+        self._versions = pin_plans(self._deployment.store, self._config, report.to_do, made)
         if self._config.approval is not None:
             self._approval = ApprovalCheck(self._context, self._config, self._versions, self._deployment)
-        with lineage.of_several(walk.to_do) as told:
+        for partition in report.to_do:
+            report.begin(partition)
 
-            def tell(partition: str, report: RunReport, endings: Endings) -> None:
-                try:
-                    done = self._outcome(partition, report, endings)
-                except SeedreamError as error:
-                    refuse(partition, error)
-                else:
-                    told.end(partition, done)
-                    walk.tell(partition, done)
+        def end(partition: str, run: RunReport, endings: Endings) -> None:
+            try:
+                done = self._outcome(partition, run, endings)
+            except SeedreamError as error:
+                report.refuse(partition, error)
+            else:
+                report.add(partition, done)
 
-            def refuse(partition: str, error: SeedreamError) -> None:
-                told.fail(partition, str(error))
-                walk.refuse(partition, error)
-
-            bought = buy_partitions(
-                self._config,
-                walk.to_do,
-                self._deployment,
-                on_partition=tell,
-                on_progress=LiveProgress(self._context, self._frame.key("images"), partition=self._only_partition()),
-                dagster_run_id=self._context.run.run_id,
-                watch_parent=True,
-                gate=self._approval.gate if self._approval else None,
-                versions=self._versions,
-            )
-            for partition, error in bought.unplanned.items():
-                refuse(partition, error)
-            if bought.error is not None:
-                walk.stop(str(bought.error), bought.error)
-            elif bought.not_begun:
-                walk.stop(_why_stopped(bought.report) or "the run was ended")
-            for partition in bought.not_begun:
-                told.fail(partition, walk.stopped or "not begun")
+        bought = buy_partitions(
+            self._config,
+            report.to_do,
+            self._deployment,
+            on_partition=end,
+            on_progress=LiveProgress(self._context, self._assets.key("images"), partition=self._only_partition()),
+            dagster_run_id=self._context.run.run_id,
+            watch_parent=True,
+            gate=self._approval.gate if self._approval else None,
+            versions=self._versions,
+        )
+        for partition, error in bought.unplanned.items():
+            report.refuse(partition, error)
+        if bought.error is not None:
+            report.stop(str(bought.error), bought.error)
+        elif bought.not_begun:
+            report.stop(_why_stopped(bought.report) or "the run was ended")
+        for partition in bought.not_begun:
+            report.leave_out(partition)
         for partition in bought.not_begun[:1]:
             # The manifest says what is there, whatever stopped the run before it came to this.
             with suppress(SeedreamError):
@@ -141,7 +159,7 @@ class _Purchase:
         if incomplete:
             log.warning("%s", incomplete)
         return Materialised(
-            metadata={**_metadata(report, outcome, self._deployment, self._frame), PLAN: version},
+            metadata={**_metadata(report, outcome, self._deployment, self._assets), PLAN: version},
             data_version=_data_version(outcome),
             checks=(self._approval.of(partition, outcome),) if self._approval else (),
             incomplete=incomplete,
@@ -159,7 +177,7 @@ def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
     waiting = {
         status: outcome.counts[status] for status in ("uncertain", "over_budget", "awaiting_approval", "pending")
     }
-    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in waiting.items() if count)
+    counted = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in waiting.items() if count)
     why = f" ({report.stop_reason})" if report.stop_reason else ""
     others = (
         f"; this run's other partitions had booked {booked_before} credits before"
@@ -168,14 +186,14 @@ def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
     )
     stored = f"{outcome.counts['stored']} of {len(outcome.manifest)} images are stored"
     then = (
-        f"the check {PLAN_APPROVED} shows the sample and how to approve the plan"
+        f"the check {PLAN_APPROVED} shows the preview and how to approve the plan"
         if waiting["awaiting_approval"]
         else "the next run goes on from here"
     )
-    return f"not every image is final: {told}{why}{others}; {stored}, and {then}"
+    return f"not every image is final: {counted}{why}{others}; {stored}, and {then}"
 
 
-def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, frame: AssetFrame) -> dict[str, Any]:
+def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, assets: AssetContext) -> dict[str, Any]:
     amount, unit = in_one_unit(report.costs)
     counts = outcome.counts
     uri = f"{deployment.store.url}/images/"
@@ -200,7 +218,7 @@ def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, frame
         "dagster/uri": uri,
         "models": ", ".join(sorted(outcome.manifest["model"].unique())),
         "dagster/column_schema": table_schema(IMAGE_COLUMNS),
-        "dagster/column_lineage": column_lineage(IMAGES_LINEAGE, frame.key),
+        "dagster/column_lineage": column_lineage(IMAGES_LINEAGE, assets.key),
         "dagster/size_bytes": int(outcome.manifest.drop_duplicates("image_id")["size_bytes"].fillna(0).sum()),
     }
 
@@ -213,3 +231,168 @@ def _reasons(report: RunReport) -> dg.MarkdownMetadataValue:
 def _data_version(outcome: Outcome) -> str:
     stored = outcome.manifest[["image_id", "sha256", "status"]].fillna("").astype(str)
     return sha256("\n".join(stored.agg(" ".join, axis="columns")).encode()).hexdigest()
+
+
+def approval_spec(assets: AssetContext) -> dg.AssetCheckSpec:
+    """What `images` is declared with."""
+    return assets.check_spec(
+        "images",
+        PLAN_APPROVED,
+        description="What is bought beyond the preview was approved, or is below what needs an approval.",
+        blocking=True,
+    )
+
+
+class ApprovalCheck:
+    """The approval of one step, over all its partitions, by the versions of their plans.
+
+    Raises:
+        ApprovalError: The run was launched to approve another plan than the one that is there; nothing was bought.
+    """
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        config: DatasetConfig,
+        versions: Mapping[str, str],
+        deployment: Deployment,
+    ) -> None:
+        self._key = context.asset_key
+        self._op_name = context.op_execution_context.op.name
+        self._deployment = deployment
+        self.gate = open_gate(config, versions, deployment.store, versions)
+        given: dict[str, str] = context.op_execution_context.op_config or {}
+        asked = given.get("approve")
+        if asked and self.gate.plans and not self.gate.is_shut:
+            self.gate.refuse_unless_named(asked)
+        elif asked and self.gate.is_shut:
+            by = given.get("approved_by") or f"whoever launched run {context.run.run_id}"
+            approve(self.gate, asked, config, deployment.store, by=by, dagster_run_id=context.run.run_id)
+            self.gate = open_gate(config, versions, deployment.store, versions)
+
+    def of(self, partition: str, outcome: Outcome) -> dg.AssetCheckResult:
+        """The check of one partition, after what may be bought of it was bought."""
+        gate = self.gate
+        plan = gate.plans.get(partition)
+        held_back = gate.held_back(partition)
+        if held_back is None:
+            allowed = f"at most {gate.approval.above_credits} need no approval" if gate.approval else ""
+            reason = f"approved by {plan.approved_by}" if plan and plan.approved_by else allowed
+            return self._result(passed=True, description=reason, metadata={"plan_hash": plan.hash} if plan else {})
+        sample = gate.sample_of(partition) | (plan.sample_bought if plan else frozenset())
+        findings = assess_sample(outcome.manifest, sample)
+        return self._result(
+            passed=False,
+            description=f"plan {gate.hash} awaits approval: {findings}",
+            metadata={
+                "contact_sheet": dg.MetadataValue.md(self._contact_sheet(outcome, sample)),
+                "how_to_approve": dg.MetadataValue.md(self._how_to_approve()),
+                "plan_hash": gate.hash,
+                "credits_to_approve": gate.credits,
+                **_numbers(findings),
+            },
+        )
+
+    def _contact_sheet(self, outcome: Outcome, sample: frozenset[str]) -> str:
+        drawn = outcome.manifest[outcome.manifest["request_id"].isin(list(sample))]
+        return contact_sheet(self._deployment.store, drawn)
+
+    def _how_to_approve(self) -> str:
+        if len(self.gate.plans) > 1:
+            return self._how_to_approve_several()
+        lines = [
+            "ops:",
+            f"  {self._op_name}:",
+            "    config:",
+            f"      approve: {self.gate.hash}",
+            "      approved_by: your name",
+        ]
+        run_config = "\n".join(lines)
+        return (
+            "Materialize this asset again with this in the launchpad (in the menu beside Materialize):\n\n"
+            f"```yaml\n{run_config}\n```\n\nor run `seedream approve` with the dataset's YAML, and materialize it again."
+        )
+
+    def _how_to_approve_several(self) -> str:
+        """Dagster's launchpad takes one partition, not a range (1.13)."""
+        partitions = [f"--partition {shlex.quote(partition)}" for partition in self.gate.plans]
+        command = " \\\n    ".join([f"seedream approve dataset.yaml --plan {self.gate.hash}", *partitions])
+        return (
+            "The launchpad takes one partition, and this plan is of several. With the dataset's YAML and this store, run\n\n"
+            f"```shell\n{command}\n```\n\nand materialize the same partitions again."
+        )
+
+    def _result(self, *, passed: bool, description: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            check_name=PLAN_APPROVED, asset_key=self._key, passed=passed, description=description, metadata=metadata
+        )
+
+
+def _numbers(findings: SampleFindings) -> dict[str, Any]:
+    total, unit = findings.projected_total
+    measured = findings.cost_per_image
+    share = findings.failure_share
+    return {
+        "sample_wanted": findings.wanted,
+        "sample_stored": findings.stored,
+        "sample_without_image": findings.lost,
+        **({} if share is None else {"failure_share": round(share, 4)}),
+        "sample_cost": round(findings.cost, 4),
+        **({} if measured is None else {"cost_per_image": round(measured, 4)}),
+        "cost_unit": unit,
+        "images_left": findings.left,
+        "projected_total": round(total, 4),
+    }
+
+
+class LiveProgress:
+    """What the engine calls with its progress: a line in the log, and now and then an observation with numbers as charts.
+
+    One object per run of it; short runs appear in the log only.
+
+    Args:
+        context: Of the step.
+        key: The asset that is observed.
+        partition: None where it has none, or where the run is over several.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        key: dg.AssetKey,
+        partition: str | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._context = context
+        self._key = key
+        self._partition = partition
+        self._clock = clock
+        self._observed_at = clock()
+
+    def __call__(self, progress: Progress) -> None:
+        """Report how far the run is."""
+        log = self._context.log.warning if progress.outage or progress.stopping else self._context.log.info
+        log("%s", progress)
+        if self._clock() - self._observed_at < SECONDS_BETWEEN_OBSERVATIONS:
+            return
+        self._observed_at = self._clock()
+        self._context.log_event(
+            dg.AssetObservation(
+                asset_key=self._key,
+                partition=self._partition,
+                description=str(progress),
+                metadata={
+                    "requests_done": progress.done,
+                    "requests_in_flight": progress.in_flight,
+                    "requests_queued": progress.queued,
+                    "requests_failed": sum(progress.failed.values()),
+                    "images_stored": progress.images_stored,
+                    "images_per_minute": round(progress.images_per_minute, 1),
+                    "credits_spent": progress.credits_spent,
+                    "credits_projected": progress.credits_projected,
+                    **({"seconds_left": round(progress.seconds_left)} if progress.seconds_left is not None else {}),
+                },
+            )
+        )

@@ -1,4 +1,7 @@
-"""The asset `prompts`: the table read, checked, and kept as a snapshot. Costs nothing."""
+"""The asset `prompts`: the table read, checked, and kept as a snapshot. Costs nothing.
+
+What a row must be is decided in `seedream_assets.prompts`, not here.
+"""
 
 from collections.abc import Iterator
 from hashlib import sha256
@@ -7,12 +10,9 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from seedream_assets.assets.failures import as_dagster_failures
-from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.lineage import materialise_stage
-from seedream_assets.assets.partition_walk import Materialised
-from seedream_assets.assets.tables import preview, row_count, table_schema
-from seedream_assets.assets.versions import SNAPSHOT
+from seedream_assets.assets.asset_context import AssetContext, Materialised
+from seedream_assets.assets.partition_report import SNAPSHOT, as_dagster_failures, materialise
+from seedream_assets.assets.ui_metadata import preview, row_count, table_schema
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.prompts.stage import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -23,17 +23,17 @@ REJECTED_ROWS_SHOWN = 50
 SHOWN = ["row_number", "prompt_id", "prompt", "model", "width", "height", "quantity", "style", "seed", "references"]
 
 
-def build_prompts(frame: AssetFrame) -> dg.AssetsDefinition:
+def build_prompts(assets: AssetContext) -> dg.AssetsDefinition:
     """The first asset of a dataset."""
 
     @dg.asset(
-        **frame.options(
+        **assets.options(
             "prompts",
             kinds={"csv", "parquet"},
             description="The prompt table, read and checked: accepted rows, and rejected ones with what to do about them.",
         ),
         check_specs=[
-            frame.check_spec(
+            assets.check_spec(
                 "prompts",
                 NO_REJECTED_ROWS,
                 description="Every row of the table is within the limits.",
@@ -44,22 +44,26 @@ def build_prompts(frame: AssetFrame) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, leonardo: LeonardoResource, image_store: ImageStoreResource
     ) -> Iterator[Any]:
         with as_dagster_failures():
-            deployment = frame.deployment(leonardo, image_store)
-            reader = PromptReader(frame.config, deployment)
-            yield from materialise_stage(
-                context, frame, "prompts", deployment, lambda key: _read(context, frame, key, reader, deployment)
+            deployment = assets.deployment(leonardo, image_store)
+            reader = PromptReader(assets.config, deployment)
+            yield from materialise(
+                context,
+                assets,
+                "prompts",
+                store_url=deployment.store.url,
+                work=lambda partition: _read(context, assets, partition, reader, deployment),
             )
 
     return prompts
 
 
 def _read(
-    context: dg.AssetExecutionContext, frame: AssetFrame, key: str, reader: PromptReader, deployment: Deployment
+    context: dg.AssetExecutionContext, assets: AssetContext, key: str, reader: PromptReader, deployment: Deployment
 ) -> Materialised:
     snapshot = reader.read(key)
-    snapshot = write_snapshot(deployment.store, frame.config, key, snapshot)
+    snapshot = write_snapshot(deployment.store, assets.config, key, snapshot)
     checked = snapshot.checked
-    uri = deployment.store.uri(frame.config.key("prompts", key))
+    uri = deployment.store.uri(assets.config.key("prompts", key))
     context.log.info(
         "%s prompts accepted, %s rows rejected, %s warnings; %s images wanted",
         len(checked.prompts),
@@ -84,7 +88,7 @@ def _read(
             "dagster/column_schema": table_schema(PROMPT_DTYPES, checked.extra_columns),
         },
         data_version=sha256(to_parquet(checked.prompts) + to_parquet(checked.extra_columns)).hexdigest(),
-        checks=(_check(frame, snapshot),),
+        checks=(_check(assets, snapshot),),
     )
 
 
@@ -103,10 +107,10 @@ def _remarks(rows: pd.DataFrame) -> dg.MarkdownMetadataValue:
     return preview(shown, rows=REJECTED_ROWS_SHOWN)
 
 
-def _check(frame: AssetFrame, snapshot: PromptSnapshot) -> dg.AssetCheckResult:
+def _check(assets: AssetContext, snapshot: PromptSnapshot) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=NO_REJECTED_ROWS,
-        asset_key=frame.key("prompts"),
+        asset_key=assets.key("prompts"),
         passed=snapshot.rejected_rows == 0,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{snapshot.rejected_rows} rows were quarantined; the others go on"

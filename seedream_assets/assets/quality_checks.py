@@ -1,6 +1,7 @@
 """The quality checks of the asset `dataset`: what was found on the stored images, shown.
 
-Which of them a dataset has, how loud they are and what they reject is its own: `quality` in the YAML.
+Which of them a dataset has, how severe they are and what they reject is its own: `quality` in the YAML. What is found is
+decided in `seedream_assets.quality`, not here.
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from collections.abc import Iterator
 import dagster as dg
 import pandas as pd
 
-from seedream_assets.assets.contact_sheet import Captioned, picture_grid
-from seedream_assets.assets.frame import AssetFrame
-from seedream_assets.assets.tables import markdown_table, preview
+from seedream_assets.assets.asset_context import AssetContext
+from seedream_assets.assets.ui_metadata import Captioned, markdown_table, picture_grid, preview
 from seedream_assets.config.quality import QualityRules, Rule, Severity
 from seedream_assets.quality.assemble import Outcome
 from seedream_assets.quality.judge import WITHHELD_STATUSES, Judgement, withheld_shares
@@ -37,14 +37,14 @@ MEANINGS = {
 # A check's pictures: metadata is kept twice in Dagster's database, and there are several checks.
 PICTURES = 12
 PICTURES_BYTES = 25_000
-TOLD = 50
+LISTED = 50
 
 
-def quality_check_specs(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
+def quality_check_specs(assets: AssetContext) -> list[dg.AssetCheckSpec]:
     """What the asset is declared with."""
-    rules = frame.config.quality
+    rules = assets.config.quality
     specs = [
-        frame.check_spec(
+        assets.check_spec(
             "dataset",
             check_name(name),
             description=MEANINGS.get(name, f"The team's own scorer {name} passes every stored image.")
@@ -54,7 +54,7 @@ def quality_check_specs(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
     ]
     if rules.withheld.severity != "ignore":
         specs.append(
-            frame.check_spec(
+            assets.check_spec(
                 "dataset",
                 WITHHELD,
                 description=f"At most {rules.withheld.max_share:.0%} of the images were withheld, blocked or failed.",
@@ -63,13 +63,13 @@ def quality_check_specs(frame: AssetFrame) -> list[dg.AssetCheckSpec]:
     return specs
 
 
-def quality_results(frame: AssetFrame, outcome: Outcome, store: ObjectStore) -> Iterator[dg.AssetCheckResult]:
+def quality_results(assets: AssetContext, outcome: Outcome, store: ObjectStore) -> Iterator[dg.AssetCheckResult]:
     """The results of all of them for one partition."""
-    rules = frame.config.quality
+    rules = assets.config.quality
     for name, rule in rules.rules().items():
-        yield _result(frame, name, rule, outcome, store)
+        yield _result(assets, name, rule, outcome, store)
     if rules.withheld.severity != "ignore":
-        yield _withheld(frame, rules, outcome.manifest)
+        yield _withheld(assets, rules, outcome.manifest)
 
 
 def check_name(rule: str) -> str:
@@ -82,22 +82,22 @@ def _consequence(rule: Rule) -> str:
     return allowed + (" What is found is rejected." if rule.reject else "")
 
 
-def _result(frame: AssetFrame, name: str, rule: Rule, outcome: Outcome, store: ObjectStore) -> dg.AssetCheckResult:
+def _result(assets: AssetContext, name: str, rule: Rule, outcome: Outcome, store: ObjectStore) -> dg.AssetCheckResult:
     judged = outcome.quality
     found, unmeasured = judged.found_by(name), judged.unmeasured_by(name)
     if name in ("wrong_size", "nsfw", "exact_duplicates"):
         unmeasured = unmeasured.iloc[:0]  # these need no pixels
     share = len(found) / judged.images if judged.images else 0.0
-    told = f"{len(found)} of {judged.images} images ({share:.1%})"
+    counted = f"{len(found)} of {judged.images} images ({share:.1%})"
     if unmeasured.empty:
-        description = f"found on {told}"
+        description = f"found on {counted}"
     else:
-        description = f"found on {told}; {len(unmeasured)} could not be judged: {unmeasured['reason'].iloc[0]}"
+        description = f"found on {counted}; {len(unmeasured)} could not be judged: {unmeasured['reason'].iloc[0]}"
     shown = _with_rows(found, outcome.manifest)
     pictures = picture_grid(store, _pictures(shown, outcome.manifest), largest_bytes=PICTURES_BYTES)
     return dg.AssetCheckResult(
         check_name=check_name(name),
-        asset_key=frame.key("dataset"),
+        asset_key=assets.key("dataset"),
         passed=share <= rule.max_share and unmeasured.empty,
         severity=_severity(rule.severity),
         description=description,
@@ -107,8 +107,8 @@ def _result(frame: AssetFrame, name: str, rule: Rule, outcome: Outcome, store: O
             "share": round(share, 6),
             "rejected": len(found) if rule.reject else 0,
             **({"pictures": dg.MetadataValue.md(pictures)} if pictures else {}),
-            "list": preview(shown[["row_number", "sample", "reason", "prompt", "image_id"]], rows=TOLD),
-            **({} if unmeasured.empty else {"not_judged": preview(unmeasured[["image_id", "reason"]], rows=TOLD)}),
+            "list": preview(shown[["row_number", "sample", "reason", "prompt", "image_id"]], rows=LISTED),
+            **({} if unmeasured.empty else {"not_judged": preview(unmeasured[["image_id", "reason"]], rows=LISTED)}),
         },
     )
 
@@ -127,35 +127,35 @@ def _pictures(shown: pd.DataFrame, manifest: pd.DataFrame) -> Iterator[Captioned
     """The pictures found; of duplicates, each beside the one that it is a duplicate of."""
     first = manifest.drop_duplicates("image_id").set_index("image_id")
     for row in shown.head(PICTURES).itertuples():
-        told = str(row.reason).split(" image ")[0]
+        finding = str(row.reason).split(" image ")[0]
         arrow = " →" if isinstance(row.original, str) else ""
-        yield Captioned(str(row.image_id), str(row.object_key), f"row {row.row_number}, {row.sample}: {told}{arrow}")
+        yield Captioned(str(row.image_id), str(row.object_key), f"row {row.row_number}, {row.sample}: {finding}{arrow}")
         if isinstance(row.original, str):
             original = first.loc[row.original]
             kept = f"row {original['row_number']}, {original['sample']}: is kept"
             yield Captioned(row.original, str(original["object_key"]), kept)
 
 
-def _withheld(frame: AssetFrame, rules: QualityRules, manifest: pd.DataFrame) -> dg.AssetCheckResult:
+def _withheld(assets: AssetContext, rules: QualityRules, manifest: pd.DataFrame) -> dg.AssetCheckResult:
     rule = rules.withheld
     shares = withheld_shares(manifest, rule)
     whole = shares.iloc[0]
     above = shares[shares["above"].astype(bool)]
     is_unknown = rule.column is not None and rule.column not in manifest.columns
-    told = (
+    message = (
         f"{whole['share']:.1%} of {whole['images']} images were not delivered; at most {rule.max_share:.1%} is allowed"
     )
     if is_unknown:
-        told += f"; the manifest has no column {rule.column} to group by"
+        message += f"; the manifest has no column {rule.column} to group by"
     groups = above["group"].dropna()
     if len(groups):
-        told += f"; above it: {', '.join(groups.head(TOLD))}"
+        message += f"; above it: {', '.join(groups.head(LISTED))}"
     return dg.AssetCheckResult(
         check_name=WITHHELD,
-        asset_key=frame.key("dataset"),
+        asset_key=assets.key("dataset"),
         passed=above.empty and not is_unknown,
         severity=_severity(rule.severity),
-        description=told,
+        description=message,
         metadata={
             "images": int(whole["images"]),
             "share": round(float(whole["share"]), 6),
@@ -183,7 +183,7 @@ def _share_table(shares: pd.DataFrame, column: str) -> str:
 def _reason_table(manifest: pd.DataFrame) -> str:
     lost = manifest[manifest["status"].isin(WITHHELD_STATUSES)].drop_duplicates("image_id")
     counted = lost.groupby(["status", "reason"], dropna=False).size().sort_values(ascending=False)
-    rows = counted.head(TOLD).reset_index(name="images")[["images", "status", "reason"]].values.tolist()
+    rows = counted.head(LISTED).reset_index(name="images")[["images", "status", "reason"]].values.tolist()
     return markdown_table(["images", "status", "reason"], rows) if rows else "none"
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import dagster as dg
 
 from seedream_assets.approval.rules import Approval
-from seedream_assets.assets.build import build_assets, build_automation, build_checks
+from seedream_assets.assets import build_assets, build_automation, build_checks
 from seedream_assets.budget.rules import Budget
 from seedream_assets.components.checks_schema import (
     QualityModel,

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from seedream_assets.assets.build import build_assets
+from seedream_assets.assets import build_assets
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 from seedream_assets.emulator.server import RunningEmulator, running_emulator

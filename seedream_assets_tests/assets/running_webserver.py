@@ -29,7 +29,7 @@ DEFINITIONS = """\
 import json
 from pathlib import Path
 import dagster as dg
-from seedream_assets.assets.build import build_assets, build_automation
+from seedream_assets.assets import build_assets, build_automation
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 

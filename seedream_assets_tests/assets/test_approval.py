@@ -26,7 +26,7 @@ def test_the_sample_is_bought_and_shown_and_the_rest_after_an_approval_in_the_ru
     first = world.run(assets)
     assert not first.success
     assert "awaiting approval" in failure_of(first)
-    assert "the check plan_is_approved shows the sample and how to approve the plan" in failure_of(first)
+    assert "the check plan_is_approved shows the preview and how to approve the plan" in failure_of(first)
     check = checks_of(first)["plan_is_approved"]
     assert not check.passed
     told = {name: value.value for name, value in check.metadata.items()}

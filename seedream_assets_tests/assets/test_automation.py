@@ -10,8 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from seedream_assets.assets import automation
-from seedream_assets.assets.build import build_assets, build_automation
+from seedream_assets.assets import automation, build_assets, build_automation
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 from seedream_assets.config.dataset import DatasetConfig

@@ -1,4 +1,4 @@
-"""Claims about OpenLineage: what is told of a run, to a file, and that a server that is away harms nothing."""
+"""Claims about OpenLineage: what is reported of a run, to a file, and that a server that is away harms nothing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import dagster as dg
 import jsonschema
 import pytest
 
-from seedream_assets.assets.lineage import MOST_WAITING, Outlet, is_asked_for
+from seedream_assets.assets.partition_report import lineage_is_configured
 from seedream_assets_tests.assets.conftest import STAGES, World, failure_of
 
-openlineage = pytest.importorskip("openlineage.client", reason="seedream-assets[openlineage] is not installed")
+lineage = pytest.importorskip("seedream_assets.assets.lineage", exc_type=ImportError)
 ROWS = [
     {"prompt_id": "red", "prompt": "a red shoe", "category": "shoes"},
     {"prompt_id": "blue", "prompt": "a blue shoe", "category": "shoes"},
@@ -24,7 +24,7 @@ ROWS = [
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """OpenLineage's own client, configured by its own variables to write to a file; and what it wrote."""
     file = tmp_path / "lineage.jsonl"
     monkeypatch.setenv(
@@ -41,9 +41,9 @@ def by_job(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def test_every_stage_is_a_run_that_starts_and_completes(world: World, told: Any) -> None:
+def test_every_stage_is_a_run_that_starts_and_completes(world: World, written: Any) -> None:
     assert world.run(world.assets(ROWS)).success
-    jobs = by_job(told())
+    jobs = by_job(written())
     assert list(jobs) == [
         "shoes.prompts",
         "shoes.prompts.checks",
@@ -58,24 +58,24 @@ def test_every_stage_is_a_run_that_starts_and_completes(world: World, told: Any)
         assert len({event["run"]["runId"] for event in events}) == 1
         parent = events[0]["run"]["facets"]["parent"]
         assert parent["run"]["runId"] != events[0]["run"]["runId"]
-    assert len({event["run"]["runId"] for event in told()}) == len(jobs)
+    assert len({event["run"]["runId"] for event in written()}) == len(jobs)
 
 
-def test_datasets_are_named_by_where_they_lie_and_lead_into_each_other(world: World, told: Any) -> None:
+def test_datasets_are_named_by_where_they_lie_and_lead_into_each_other(world: World, written: Any) -> None:
     world.run(world.assets(ROWS))
-    ends = {name: events[-1] for name, events in by_job(told()).items()}
+    ends = {name: events[-1] for name, events in by_job(written()).items()}
     store = str(world.folder / "store")
     assert ends["shoes.prompts"]["inputs"][0]["name"] == str(world.folder / "prompts.csv")
     assert {one["namespace"] for event in ends.values() for one in event["inputs"] + event["outputs"]} == {"file"}
     assert ends["shoes.images"]["outputs"][0]["name"] == f"{store}/images"
-    written = {event["outputs"][0]["name"] for event in ends.values() if event["outputs"]}
+    outputs = {event["outputs"][0]["name"] for event in ends.values() if event["outputs"]}
     for name in STAGES[1:]:
-        assert {one["name"] for one in ends[f"shoes.{name}"]["inputs"]} <= written
+        assert {one["name"] for one in ends[f"shoes.{name}"]["inputs"]} <= outputs
 
 
-def test_the_manifest_is_told_with_schema_version_counts_and_columns(world: World, told: Any) -> None:
+def test_the_manifest_is_reported_with_schema_version_counts_and_columns(world: World, written: Any) -> None:
     result = world.run(world.assets(ROWS))
-    output = by_job(told())["shoes.dataset"][-1]["outputs"][0]
+    output = by_job(written())["shoes.dataset"][-1]["outputs"][0]
     facets = output["facets"]
     fields = {one["name"]: one for one in facets["schema"]["fields"]}
     assert fields["source_sha256"]["type"] == "string"
@@ -91,49 +91,51 @@ def test_the_manifest_is_told_with_schema_version_counts_and_columns(world: Worl
     assert (origin["name"], origin["field"]) == (f"{world.folder}/store/datasets/shoes/prompts", "prompt")
 
 
-def test_what_was_bought_is_told_in_a_facet_of_its_own(world: World, told: Any) -> None:
+def test_what_was_bought_is_reported_in_a_facet_of_its_own(world: World, written: Any) -> None:
     world.run(world.assets(ROWS))
-    facet = by_job(told())["shoes.images"][-1]["run"]["facets"]["seedream_generation"]
+    facet = by_job(written())["shoes.images"][-1]["run"]["facets"]["seedream_generation"]
     jsonschema.validate(facet, json.loads((files("seedream_assets.assets") / "generation_facet.json").read_text()))
     assert (facet["model"], facet["imagesStored"], facet["creditsBooked"]) == ("seedream-4.0", 2, 56)
     assert (facet["costAmount"], facet["costUnit"]) == (56.0, "CREDITS")
 
 
-def test_checks_are_assertions_on_what_was_written(world: World, told: Any) -> None:
+def test_checks_are_assertions_on_what_was_written(world: World, written: Any) -> None:
     bad = [*ROWS, {"prompt_id": "bad", "prompt": "a shoe", "width": "5"}]
     assert world.run(world.assets(bad)).success
-    (_, end) = by_job(told())["shoes.prompts.checks"]
+    (_, end) = by_job(written())["shoes.prompts.checks"]
     (assertion,) = end["inputs"][0]["inputFacets"]["dataQualityAssertions"]["assertions"]
     assert (assertion["assertion"], assertion["success"], assertion["severity"]) == ("no_rejected_rows", False, "warn")
     assert end["eventType"] == "COMPLETE"
 
 
-def test_a_run_that_fails_says_so_with_its_reason(world: World, told: Any) -> None:
+def test_a_run_that_fails_says_so_with_its_reason(world: World, written: Any) -> None:
     assets = world.assets(ROWS, budget={"max_credits_per_run": 30})
     world.run(assets, "prompts", "generation_requests")
     assert not world.run(assets, "images").success
-    end = by_job(told())["shoes.images"][-1]
+    end = by_job(written())["shoes.images"][-1]
     assert end["eventType"] == "FAIL"
     assert "1 over budget" in end["run"]["facets"]["errorMessage"]["message"]
     assert end["run"]["facets"]["seedream_generation"]["imagesStored"] == 1
     (world.folder / "prompts.csv").unlink()
     world.run(assets, "prompts")
-    assert "there is no file" in by_job(told())["shoes.prompts"][-1]["run"]["facets"]["errorMessage"]["message"]
+    assert "there is no file" in by_job(written())["shoes.prompts"][-1]["run"]["facets"]["errorMessage"]["message"]
 
 
-def test_a_day_has_its_nominal_time(world: World, told: Any) -> None:
+def test_a_day_has_its_nominal_time(world: World, written: Any) -> None:
     rows = [row | {"day": "2026-11-02"} for row in ROWS]
     assets = world.assets(rows, partitions={"by": "daily", "column": "day", "start": "2026-11-01"})
     world.run(assets, "prompts", partition="2026-11-02")
-    window = by_job(told())["shoes.prompts"][0]["run"]["facets"]["nominalTime"]
+    window = by_job(written())["shoes.prompts"][0]["run"]["facets"]["nominalTime"]
     assert window["nominalStartTime"].startswith("2026-11-02T00:00:00")
     assert window["nominalEndTime"].startswith("2026-11-03T00:00:00")
 
 
-def test_nothing_is_told_where_nothing_is_configured(world: World, told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_reported_where_nothing_is_configured(
+    world: World, written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
     assert world.run(world.assets(ROWS), "prompts").success
-    assert told() == []
+    assert written() == []
 
 
 @pytest.mark.parametrize(
@@ -164,9 +166,9 @@ def test_a_server_that_is_away_fails_nothing(
 def test_it_is_asked_for_as_the_client_is_configured(
     environment: dict[str, str], asked_for: bool, tmp_path: Path
 ) -> None:
-    assert is_asked_for(environment, (tmp_path,)) is asked_for
+    assert lineage_is_configured(environment, (tmp_path,)) is asked_for
     (tmp_path / "openlineage.yml").write_text("transport: {type: console}")
-    assert is_asked_for(environment, (tmp_path,)) is ("OPENLINEAGE_DISABLED" not in environment)
+    assert lineage_is_configured(environment, (tmp_path,)) is ("OPENLINEAGE_DISABLED" not in environment)
 
 
 def test_a_server_that_never_answers_is_not_waited_for() -> None:
@@ -176,9 +178,9 @@ def test_a_server_that_never_answers_is_not_waited_for() -> None:
         released.wait(30)
         taken.append(event)
 
-    outlet = Outlet(hang)
+    outlet = lineage.Outlet(hang)
     began = time.monotonic()
-    for number in range(MOST_WAITING + 50):
+    for number in range(lineage.MOST_WAITING + 50):
         outlet.add(number)
     outlet.close(seconds=0.05)
     assert time.monotonic() - began < 10  # a hang of 30 s per event would be minutes
@@ -194,7 +196,7 @@ def test_an_event_that_fails_does_not_stop_the_next(caplog: pytest.LogCaptureFix
             raise ConnectionError("away")
         sent.append(event)
 
-    outlet = Outlet(emit)
+    outlet = lineage.Outlet(emit)
     for number in range(5):
         outlet.add(number)
     outlet.close(seconds=10)

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from seedream_assets.assets.live_progress import LiveProgress
+from seedream_assets.assets.images import LiveProgress
 from seedream_assets.purchase.report import RunStats
 
 
@@ -15,12 +15,12 @@ def observations_of(seconds: list[float], partition: str | None = None) -> tuple
 
     @dg.asset(key=key, partitions_def=dg.StaticPartitionsDefinition([partition]) if partition else None)
     def images(context: dg.AssetExecutionContext) -> None:
-        tell = LiveProgress(context, key, partition, clock=lambda: now[0])
+        report = LiveProgress(context, key, partition, clock=lambda: now[0])
         stats = RunStats(total=100, credits_to_buy=2800)
         for moment in seconds:
             now[0] = moment
             stats.count("completed", images=1)
-            tell(stats.progress(seconds=moment, credits_spent=28))
+            report(stats.progress(seconds=moment, credits_spent=28))
 
     with dg.DagsterInstance.ephemeral() as instance:
         done = dg.materialize([images], instance=instance, partition_key=partition)

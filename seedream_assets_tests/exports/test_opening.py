@@ -145,7 +145,7 @@ def test_nobody_waits_for_the_consumers_libraries_before_an_export_is_opened() -
         [
             sys.executable,
             "-c",
-            "import sys, seedream_assets.assets.build, seedream_assets.cli.export; print(*sys.modules)",
+            "import sys, seedream_assets.assets, seedream_assets.cli.export; print(*sys.modules)",
         ],
         capture_output=True,
         text=True,

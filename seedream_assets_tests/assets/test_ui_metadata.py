@@ -10,9 +10,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from seedream_assets.assets.columns import COLUMN_MEANINGS
-from seedream_assets.assets.contact_sheet import COLUMNS, IMAGES, SHEET_BYTES, choose_images, contact_sheet
-from seedream_assets.assets.tables import LONGEST_CELL, markdown_table, preview, table_schema
+from seedream_assets.assets.ui_metadata import (
+    COLUMN_MEANINGS,
+    COLUMNS,
+    IMAGES,
+    LONGEST_CELL,
+    SHEET_BYTES,
+    choose_images,
+    contact_sheet,
+    markdown_table,
+    preview,
+    table_schema,
+)
 from seedream_assets.manifest.build import ENDING_COLUMNS, MANIFEST_COLUMNS
 from seedream_assets.planning.plan import PLAN_COLUMNS
 from seedream_assets.prompts.stage import PROMPT_DTYPES

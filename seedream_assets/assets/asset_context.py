@@ -1,14 +1,17 @@
-"""What the four assets of a dataset have in common: keys, partitions, descriptions, resources."""
+"""What the four assets of a dataset share: keys, options, partitions, resources; and what a stage gives back.
+
+What belongs here: values that every stage needs. What one stage alone does, or reports, does not.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import dagster as dg
 
-from seedream_assets.assets.partitions import backfill_policy, partitions_def
 from seedream_assets.config.account import host_of
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment, code_version
@@ -19,7 +22,7 @@ STAGES = ("prompts", "generation_requests", "images", "dataset")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssetFrame:
+class AssetContext:
     """A dataset as its assets see it."""
 
     config: DatasetConfig
@@ -28,8 +31,8 @@ class AssetFrame:
     description: str | None
 
     @classmethod
-    def of(cls, config: DatasetConfig, *, owners: list[str], description: str | None) -> AssetFrame:
-        """The frame of a declared dataset."""
+    def of(cls, config: DatasetConfig, *, owners: list[str], description: str | None) -> AssetContext:
+        """The context of a declared dataset."""
         return cls(
             config=config,
             partitions_def=partitions_def(config),
@@ -62,7 +65,7 @@ class AssetFrame:
         }
 
     def check_spec(self, stage: str, name: str, *, description: str, blocking: bool = False) -> dg.AssetCheckSpec:
-        """A check of one partition at a time: what it found stands until that partition is looked at again."""
+        """A check of one partition at a time: its result holds until that partition is checked again."""
         return dg.AssetCheckSpec(
             name,
             asset=self.key(stage),
@@ -77,7 +80,7 @@ class AssetFrame:
             return code_version()
         declared = self.config
         rules = declared.rules
-        told = (
+        content = (
             declared.tables,
             dict(rules.columns),
             rules.template,
@@ -86,7 +89,7 @@ class AssetFrame:
             declared.partitions,
             *([declared.max_rejected] if declared.max_rejected else ()),
         )
-        return f"{code_version()}+{sha256(repr(told).encode()).hexdigest()[:8]}"
+        return f"{code_version()}+{sha256(repr(content).encode()).hexdigest()[:8]}"
 
     def deployment(self, leonardo: LeonardoResource, image_store: ImageStoreResource) -> Deployment:
         """The resources as plain objects, under the dataset's own settings."""
@@ -99,3 +102,59 @@ class AssetFrame:
             engine=leonardo.engine({**declared.leonardo, **declared.engine}),
             s3=image_store.options(),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Materialised:
+    """What one partition of one asset comes to.
+
+    Attributes:
+        metadata: For the UI; numbers become plots.
+        data_version: Changes exactly when the content does.
+        checks: Results of the asset's checks for this partition.
+        incomplete: Why the partition is not whole yet; None when it is.
+        stopped: Why no further partition may be begun; None where one may.
+    """
+
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    data_version: str = ""
+    checks: tuple[dg.AssetCheckResult, ...] = ()
+    incomplete: str | None = None
+    stopped: str | None = None
+
+
+def partitions_def(config: DatasetConfig) -> dg.PartitionsDefinition[str] | None:
+    """Dagster's partitions of a declared dataset; None where it has none.
+
+    The values of a column and the names of tables are known only when they are read: their keys are added to the
+    dynamic partitions that have the dataset's name, by the dataset's sensor or by hand.
+    """
+    windows = config.partitions.windows
+    if windows is None:
+        return dg.DynamicPartitionsDefinition(name=config.name) if config.partitions.is_dynamic else None
+    timed: dict[str, Any] = {
+        "start_date": windows.start,
+        "timezone": windows.timezone,
+        "fmt": windows.format,
+        "minute_offset": windows.minute,
+        "end_offset": windows.end_offset,
+    }
+    match windows.unit:
+        case "hourly":
+            return dg.HourlyPartitionsDefinition(**timed)
+        case "daily":
+            return dg.DailyPartitionsDefinition(**timed, hour_offset=windows.hour)
+        case "weekly":
+            return dg.WeeklyPartitionsDefinition(**timed, hour_offset=windows.hour, day_offset=windows.day)
+        case "monthly":
+            return dg.MonthlyPartitionsDefinition(**timed, hour_offset=windows.hour, day_offset=windows.day)
+
+
+def backfill_policy(config: DatasetConfig) -> dg.BackfillPolicy | None:
+    """One run for a range, or one for each partition; None where there are no partitions."""
+    partitions = config.partitions
+    if partitions.by == "none":
+        return None
+    if partitions.backfill == "per_partition":
+        return dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+    return dg.BackfillPolicy.single_run()

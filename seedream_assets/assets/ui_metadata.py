@@ -1,0 +1,235 @@
+"""What people see in Dagster's UI, as its metadata: schemas, tables with a few rows, and pictures.
+
+Dagster shows Markdown images with data addresses, and strips raw HTML. What is in metadata is stored twice in Dagster's
+own database (200 kB of Markdown took 760 kB), so a thumbnail has 1–3 kB and a whole contact sheet at most 50 kB. What a
+table means, and which rows are shown, is for the stage to say, not for this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import dagster as dg
+import pandas as pd
+
+from seedream_assets.errors import DownloadError, ObjectNotFound
+from seedream_assets.images.inspect import make_thumbnail
+from seedream_assets.manifest.column_lineage import Lineage
+from seedream_assets.storage.object_store import ObjectStore
+
+LONGEST_CELL = 120
+# A contact sheet: thumbnails under a row of captions.
+SIDE_PX = 128
+THUMBNAIL_BYTES = 2_600
+SHEET_BYTES = 50_000
+MARKDOWN_BYTES = 500
+COLUMNS = 4
+IMAGES = 12
+LONGEST_CAPTION = 70
+# What has a meaning in Markdown, and stands in prompts.
+_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*[]|#~"} | {"<": "&lt;", ">": "&gt;"})
+
+# What the columns of the prompts, the plan and the manifest mean.
+COLUMN_MEANINGS: Mapping[str, str] = {
+    "sample_rank": "Place in the sample that is bought before the plan is approved; empty for the rest.",
+    "row_number": "Row of the prompt table, from 1, the header not counted.",
+    "prompt_id": "The row's own id, or one derived from its content.",
+    "prompt": "The final text, after the template.",
+    "prompt_sha256": "Of the final text.",
+    "model": "Model asked for.",
+    "width": "Asked for, in pixels.",
+    "height": "Asked for, in pixels.",
+    "quantity": "Images wanted of this row.",
+    "seed": "As sent to the model; empty in a prompt where none is given.",
+    "row_seed": "The seed that the table gives, if any; part of the spec.",
+    "style": "Preset's name; None is the neutral one.",
+    "prompt_enhance": "OFF, ON or AUTO.",
+    "references": "Reference images with their strengths, as JSON.",
+    "reference_strength": "For references that name none of their own.",
+    "public": "Whether the images show in Leonardo's community feed.",
+    "table": "The prompt table that the row comes from.",
+    "request_id": "The paid request; a hash of the spec and its first sample.",
+    "spec_id": "Hash of all that changes the picture.",
+    "start": "First sample that the request buys.",
+    "count": "Images that the request buys.",
+    "wanted": "Images of the request that this dataset wants.",
+    "credits": "Price of the whole request.",
+    "standing": "What the ledger says: free, open, submitted, completed, blocked or failed.",
+    "attempt": "Number of the latest try to buy it.",
+    "image_id": "Name of the image in the store; a hash, never a prompt's words.",
+    "position": "Number of the image within its request, from 0.",
+    "sample": "Number of the image among those of its spec, from 0.",
+    "dataset": "This dataset.",
+    "partition": "The partition; all where there are none.",
+    "status": "stored; withheld, blocked or failed (final, with a reason); uncertain, over_budget, awaiting_approval or pending.",
+    "reason": "Why the image is not stored.",
+    "rejected": "True where a quality check that rejects found something; exports leave the image out.",
+    "reject_reasons": "What was found, checks separated by semicolons.",
+    "nsfw": "Leonardo's own flag.",
+    "generation_id": "Leonardo's id of the generation.",
+    "provider_image_id": "Leonardo's id of the image.",
+    "source_url": "Where the bytes came from.",
+    "object_key": "Where the bytes are in the store.",
+    "format": "JPEG, PNG or WEBP, or what else came; measured on the bytes.",
+    "width_px": "Measured on the bytes.",
+    "height_px": "Measured on the bytes.",
+    "size_bytes": "Of the file.",
+    "sha256": "Of the file.",
+    "source_sha256": "Of the bytes as Leonardo served them, before metadata was embedded.",
+    "marks": "What the file says about itself: xmp, c2pa, or both joined by +.",
+    "unmarked": "Why the file does not carry all the metadata that was asked for.",
+    "credits_quoted": "This image's share of the quote.",
+    "cost_amount": "This image's share of what the API charged; 0 where it was owned already.",
+    "cost_unit": "CREDITS or DOLLARS.",
+    "reused": "True where this dataset did not have to buy the image.",
+    "submitted_at": "When the request was accepted.",
+    "completed_at": "When the request came to its end in the ledger.",
+    "dagster_run_id": "The Dagster run that bought it.",
+    "run_id": "The engine's run that bought it.",
+    "bought_for": "The dataset that it was bought for.",
+    "request_start": "First sample of the request.",
+    "request_count": "Images of the request.",
+    "code_version": "Version of seedream-assets that wrote the row.",
+    "table_uri": "Address of the prompt table.",
+    "table_sha256": "Of the prompt table as it was read.",
+}
+
+
+def table_schema(dtypes: Mapping[str, str], others: pd.DataFrame | None = None) -> dg.TableSchema:
+    """The columns of a table: ours with their dtypes, then the extra columns."""
+    columns = [dg.TableColumn(name, dtype, COLUMN_MEANINGS.get(name)) for name, dtype in dtypes.items()]
+    if others is not None:
+        columns += [
+            dg.TableColumn(str(name), _dtype(others[name]), description="An extra column of the prompt table.")
+            for name in others.columns
+        ]
+    return dg.TableSchema(columns=columns)
+
+
+def _dtype(column: pd.Series[Any]) -> str:
+    """Pandas has two dtypes of text, `string` and `str`; one word for both."""
+    return "string" if isinstance(column.dtype, pd.StringDtype) else str(column.dtype)
+
+
+def row_count(table: pd.DataFrame) -> dg.IntMetadataValue:
+    """Number of rows, for `dagster/row_count`."""
+    return dg.MetadataValue.int(len(table))
+
+
+def spread(table: pd.DataFrame, rows: int) -> pd.DataFrame:
+    """At most so many rows, evenly over all of them, in their order."""
+    if len(table) <= rows:
+        return table
+    return table.iloc[[place * len(table) // rows for place in range(rows)]]
+
+
+def preview(table: pd.DataFrame, *, rows: int, evenly: bool = False) -> dg.MarkdownMetadataValue:
+    """Some rows as a Markdown table; long cells are cut, and how many rows were left out is said.
+
+    Args:
+        table: The table; columns without a value in the rows shown are left out.
+        rows: How many are shown.
+        evenly: Spread over the table, for one whose neighbours are alike; else the first.
+    """
+    if table.empty:
+        return dg.MetadataValue.md("none")
+    note = f"{rows} of {len(table)} rows, evenly spread" if evenly else f"… and {len(table) - rows} more"
+    left = f"\n\n{note}" if len(table) > rows else ""
+    shown = (spread(table, rows) if evenly else table.head(rows)).dropna(axis="columns", how="all")
+    return dg.MetadataValue.md(markdown_table(shown.columns, shown.itertuples(index=False, name=None)) + left)
+
+
+def markdown_table(head: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, every cell as the plain text that it is."""
+    names = [_cell(name) for name in head]
+    lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---" for _ in names) + " |"]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def plain(text: str, longest: int) -> str:
+    """A text on one line, cut, with nothing in it that Markdown would read."""
+    line = " ".join(text.split())
+    cut = line if len(line) <= longest else line[: longest - 1] + "…"
+    # A _ between letters is one in Markdown too.
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", cut.translate(_SPECIAL))
+
+
+def _cell(value: object) -> str:
+    missing = value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and pd.isna(value))
+    return "" if missing else plain(str(value), LONGEST_CELL)
+
+
+def column_lineage(lineage: Lineage, key_of: Callable[[str], dg.AssetKey]) -> dg.TableColumnLineage:
+    """Which columns each column comes from.
+
+    Args:
+        lineage: By stage.
+        key_of: The asset of a stage.
+    """
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(asset_key=key_of(stage), column_name=column) for stage, column in sources]
+            for name, sources in lineage.items()
+        }
+    )
+
+
+def choose_images(manifest: pd.DataFrame, most: int = IMAGES) -> pd.DataFrame:
+    """A spread of the stored images: evenly over the table's order, each picture once."""
+    return spread(manifest[manifest["status"] == "stored"].drop_duplicates("image_id"), most)
+
+
+def contact_sheet(store: ObjectStore, manifest: pd.DataFrame) -> str:
+    """Markdown with thumbnails and prompts of some of the stored images; at most `SHEET_BYTES`."""
+    shown = choose_images(manifest).itertuples()
+    pictures = (Captioned(str(row.image_id), str(row.object_key), f"{row.row_number}: {row.prompt}") for row in shown)
+    return picture_grid(store, pictures) or "no image is stored yet"
+
+
+class Captioned(NamedTuple):
+    """A picture of the store with what is said about it."""
+
+    image_id: str
+    object_key: str
+    caption: str
+
+
+def picture_grid(store: ObjectStore, pictures: Iterable[Captioned], *, largest_bytes: int = SHEET_BYTES) -> str:
+    """Markdown with thumbnails over their captions, as many as fit; empty where there is none.
+
+    A picture that is gone or broken is left out.
+    """
+    cells: list[tuple[str, str]] = []
+    size = MARKDOWN_BYTES
+    for one in pictures:
+        thumbnail = _thumbnail(store, one.object_key)
+        if thumbnail is None:
+            continue
+        picture = f"![{one.image_id}](data:image/jpeg;base64,{base64.b64encode(thumbnail).decode()})"
+        caption = plain(one.caption, LONGEST_CAPTION)
+        size += len(picture.encode()) + len(caption.encode()) + len(" |  | ")
+        if size > largest_bytes:
+            break
+        cells.append((picture, caption))
+    return _grid(cells) if cells else ""
+
+
+def _thumbnail(store: ObjectStore, key: str) -> bytes | None:
+    """None where the image is gone or broken: the check says so, and the sheet goes on without it."""
+    try:
+        return make_thumbnail(store.read(key), longest_side_px=SIDE_PX, largest_bytes=THUMBNAIL_BYTES)
+    except (ObjectNotFound, DownloadError):
+        return None
+
+
+def _grid(cells: list[tuple[str, str]]) -> str:
+    """Captions under their pictures: a row of pictures, then a row of texts."""
+    lines = ["|" + " |" * COLUMNS, "|" + " --- |" * COLUMNS]
+    for at in range(0, len(cells), COLUMNS):
+        for texts in zip(*cells[at : at + COLUMNS], strict=True):
+            lines.append("| " + " | ".join([*texts, *[""] * (COLUMNS - len(texts))]) + " |")
+    return "\n".join(lines)
