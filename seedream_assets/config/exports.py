@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any
 
 from seedream_assets.errors import ConfigError
 
+EXPORT_ENTRY_POINTS = "seedream_assets.exports"
 # Option by option, what each format knows; `seedream export --option` and the YAML are held to the same table.
 FORMAT_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(sorted(entry_points(group=EXPORT_ENTRY_POINTS).names), ("split", "shard_bytes")),
     "imagefolder": ("split",),
     "webdataset": ("split", "shard_bytes"),
     "parquet": ("split", "shard_bytes", "row_group_bytes"),
@@ -65,7 +68,7 @@ class ExportChoice:
     @property
     def bytes_per_shard(self) -> int:
         """Bytes of images after which a new file is begun."""
-        return self.shard_bytes or DEFAULT_SHARD_BYTES[self.name]
+        return self.shard_bytes or DEFAULT_SHARD_BYTES.get(self.name, 500_000_000)
 
     @property
     def bytes_per_row_group(self) -> int:

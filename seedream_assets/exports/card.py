@@ -249,9 +249,11 @@ def loading_snippet(name: str, *, folder: str, split: str, first: str) -> str:
 
 def how_to_load(report: ExportReport) -> str:
     """What to type to load an export where it is now: Python, after a copy where its readers cannot read from S3."""
-    if report.name == "gallery":
-        return f"# a page for people\n{folder_of(report.uri)}/index.html"
     folder = folder_of(report.uri)
+    if report.name == "gallery":
+        return f"# a page for people\n{folder}/index.html"
+    if report.name not in _LOCAL:
+        return f"# see the package that brings the format {report.name}\n{folder}"
     split = next(iter(report.rows_by_split))
     first = next((one.path for one in report.files if one.split == split), "")
     if not report.uri.startswith("s3://"):

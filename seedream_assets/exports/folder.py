@@ -22,17 +22,12 @@ from typing import Any
 from seedream_assets.errors import ExportError
 from seedream_assets.exports.formats import ExportedFile, ExportReport, ExportTarget
 from seedream_assets.exports.rows import ExportRow, ExportRows, StoredImage
+from seedream_assets.storage.folder import guess_content_type
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.read_ahead import read_ahead
 
 RECORD = "export.json"
 RECORD_VERSION = 1
-CONTENT_TYPES: Mapping[str, str] = {
-    "json": "application/json",
-    "md": "text/markdown",
-    "parquet": "application/vnd.apache.parquet",
-    "tar": "application/x-tar",
-}
 # Copies and reads at one time. A copy by S3 takes 20 to 50 ms whatever the image's size.
 THREADS = 16
 _IMAGE_NAME = re.compile(r"(?:train|validation|test)/[0-9a-f]{32}\.[a-z0-9]{2,6}")
@@ -96,7 +91,7 @@ class ExportFolder:
         A folder store gives the file a second name instead of copying it, so nobody may write to it any more.
         """
         size_bytes = local.stat().st_size
-        content_type = CONTENT_TYPES[path.rpartition(".")[2]]
+        content_type = guess_content_type(path)
         self._target.store.replace_from_file(self._target.key(path), local, content_type=content_type, sha256=sha256)
         local.unlink()
         self._files[path] = ExportedFile(
@@ -114,7 +109,7 @@ class ExportFolder:
         if same:
             self._kept += 1
             return
-        content_type = CONTENT_TYPES[path.rpartition(".")[2]]
+        content_type = guess_content_type(path)
         self._target.store.replace(self._target.key(path), body, content_type=content_type)
         self._written += 1
 
@@ -202,7 +197,7 @@ class ExportFolder:
             "files": [asdict(files[path]) for path in sorted(files)],
         }
         body = json.dumps(record, indent=1).encode()
-        self._target.store.replace(self._target.key(RECORD), body, content_type=CONTENT_TYPES["json"])
+        self._target.store.replace(self._target.key(RECORD), body, content_type=guess_content_type(RECORD))
 
 
 @contextmanager

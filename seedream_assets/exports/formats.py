@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol
 
 import pandas as pd
 
-from seedream_assets.config.exports import Card, ExportChoice
+from seedream_assets.config.exports import EXPORT_ENTRY_POINTS, FORMAT_OPTIONS, Card, ExportChoice
 from seedream_assets.errors import ConfigError, ExportError
 from seedream_assets.manifest.build import read_manifest
 from seedream_assets.storage.object_store import ObjectStore
@@ -79,7 +79,7 @@ class ExportedFile:
         size_bytes, sha256: Of the whole file.
         fingerprint: Hash of everything that the file was made from; None for files that are cheaper to write than to
             compare.
-        rows: Images that it tells of.
+        rows: Images that it describes.
         split: Whose images; None for files about the whole.
     """
 
@@ -121,7 +121,42 @@ class ExportReport:
 
 
 class Export(Protocol):
-    """One format."""
+    """One format.
+
+    `rows.read_rows` gives the images to hand over, `folder.ExportFolder` keeps the record that lets an interrupted
+    export be finished and an older one be cleaned up. Example, images with their captions in one JSON file, in
+    `my_package/captions.py`:
+
+        import json
+
+        from seedream_assets.exports.folder import ExportFolder
+        from seedream_assets.exports.rows import read_rows
+
+
+        class CaptionsExport:
+            name = "captions"
+
+            def write(self, source, target, choice):
+                rows = read_rows(source, choice.split)
+                folder = ExportFolder(target, kind=self.name, dataset=source.dataset)
+                folder.begin()
+                for split in rows.counts:
+                    captions = {}
+                    for row in rows.iterate(split):
+                        captions[row.image.file_name] = row.values["prompt"]
+                    images = ((f"{split}/{row.image.file_name}", row.image) for row in rows.iterate(split))
+                    folder.copy_images(source.store, images)
+                    folder.put(f"{split}/captions.json", json.dumps(captions).encode())
+                return folder.finish(rows, name=self.name)
+
+    and in its package's pyproject.toml:
+
+        [project.entry-points."seedream_assets.exports"]
+        captions = "my_package.captions:CaptionsExport"
+
+    From then on a dataset may declare `exports: [captions]`, with the options `split` and `shard_bytes`, and
+    `seedream export --format captions` writes it. A check that opens it is made for this package's own formats only.
+    """
 
     @property
     def name(self) -> str:
@@ -147,25 +182,25 @@ def default_target(source: ExportSource, name: str) -> ExportTarget:
     return ExportTarget(store=source.store, prefix=f"datasets/{source.dataset}/exports/{folder}/")
 
 
-# Module in this package and the class in it. A format is offered in the YAML once it also stands in
-# `config.exports.FORMAT_OPTIONS`.
-FORMATS: Mapping[str, tuple[str, str]] = {
-    "imagefolder": ("imagefolder", "ImageFolderExport"),
-    "webdataset": ("webdataset", "WebDatasetExport"),
-    "parquet": ("parquet", "ParquetExport"),
-    "croissant": ("croissant", "CroissantExport"),
-    "gallery": ("gallery", "GalleryExport"),
+# The formats of this package, written as entry points are: module and class. Nothing is imported before it is asked
+# for. Their options in the YAML stand in `config.exports.FORMAT_OPTIONS`.
+FORMATS: Mapping[str, str] = {
+    "imagefolder": "seedream_assets.exports.imagefolder:ImageFolderExport",
+    "webdataset": "seedream_assets.exports.webdataset:WebDatasetExport",
+    "parquet": "seedream_assets.exports.parquet:ParquetExport",
+    "croissant": "seedream_assets.exports.croissant:CroissantExport",
+    "gallery": "seedream_assets.exports.gallery:GalleryExport",
 }
 
 
 def find_export(name: str) -> Export:
-    """The format of this name.
+    """The format of this name, of this package or of another one.
 
     Raises:
         ConfigError: There is none.
     """
-    if name not in FORMATS:
-        raise ConfigError(f"exports: got {name!r}, allowed is one of {', '.join(FORMATS)}")
-    module, made_by = FORMATS[name]
-    make: Callable[[], Export] = getattr(import_module(f"seedream_assets.exports.{module}"), made_by)
-    return make()
+    own = [EntryPoint(name=name, value=FORMATS[name], group=EXPORT_ENTRY_POINTS)] if name in FORMATS else []
+    for found in (*own, *entry_points(group=EXPORT_ENTRY_POINTS, name=name)):
+        make: Callable[[], Export] = found.load()
+        return make()
+    raise ConfigError(f"exports: got {name!r}, allowed is one of {', '.join(FORMAT_OPTIONS)}")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from seedream_assets.exports.formats import Export
 from seedream_assets_tests.cli.conftest import Desk
 from seedream_assets_tests.exports.conftest import consumers_at_home as consumers_at_home  # the fixture
 
@@ -95,3 +99,31 @@ def test_an_export_that_does_not_open_gives_exit_code_1(bought: Desk) -> None:
     done = bought.run("export", yaml, "--format", "imagefolder")
     assert done.exit_code == 1
     assert "NOT PROVEN" in done.stdout
+
+
+def test_another_package_s_format_is_found_by_its_entry_point(bought: Desk, tmp_path: Path) -> None:
+    """The example in the protocol's docstring, installed as a package of its own."""
+    example = re.search(r"( +import json\n.*name=self\.name\)\n)", str(Export.__doc__), re.DOTALL)
+    assert example
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "captions.py").write_text(textwrap.dedent(example[1]))
+    installed = tmp_path / "my_package-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(
+        "[seedream_assets.exports]\ncaptions = my_package.captions:CaptionsExport\n"
+    )
+    place = tmp_path / "handed over"
+    command = [sys.executable, "-c", "from seedream_assets.cli import main; main()", "export"]
+    written = subprocess.run(
+        [*command, str(bought.folder / "dataset.yaml"), "--format", "captions", "--to", str(place), "--json"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert written.returncode == 0, written.stderr
+    assert json.loads(written.stdout)["rows"] == 3
+    captions = json.loads((place / "train" / "captions.json").read_text())
+    assert sorted(captions) == sorted(path.name for path in (place / "train").glob("*.jpg"))
+    assert set(captions.values()) == {"A blue mug on pale stone", "A tea cup in morning light"}
