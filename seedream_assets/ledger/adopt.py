@@ -14,6 +14,7 @@ from typing import Literal
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.models import MODELS, credits_for
 from seedream_assets.config.redaction import shown
+from seedream_assets.config.retry import repeat
 from seedream_assets.errors import ConfigError, LeonardoRefused, ObjectUnreadable
 from seedream_assets.ledger.account import is_known_account
 from seedream_assets.ledger.by_hand import (
@@ -40,7 +41,6 @@ from seedream_assets.ledger.state import LedgerEntry, RequestState, in_force, ow
 from seedream_assets.ledger.store import Ledger, claim_generation, final_key, free_generation
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation
-from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -288,7 +288,7 @@ async def _refuse_if_known(leonardo: LeonardoSettings | None, request_id: str, s
 async def _is_right_account(leonardo: LeonardoSettings | None, store: AsyncStore) -> bool:
     """True where the store says that it is this key's account's; False where it is from before stores said so."""
     async with _client(leonardo) as client:
-        account = await repeat(client.read_account, policy=RetryPolicy(), sleep=asyncio.sleep)
+        account = await repeat(client.read_account, sleep=asyncio.sleep)
     return await is_known_account(store, account.user_id)
 
 
@@ -336,7 +336,7 @@ async def _look_up(leonardo: LeonardoSettings | None, generation_id: str) -> Gen
         return None
     async with _client(leonardo) as client:
         try:
-            found = await repeat(lambda: client.read_generation(asked), policy=RetryPolicy(), sleep=asyncio.sleep)
+            found = await repeat(lambda: client.read_generation(asked), sleep=asyncio.sleep)
         except LeonardoRefused as error:
             if type(error) is not LeonardoRefused:
                 raise  # the key

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from seedream_assets.config.retry import repeat
 from seedream_assets.config.waiting import Clock, Sleep
 from seedream_assets.errors import LeonardoError, ObjectUnreadable
 from seedream_assets.ledger.events import REQUESTS_FOLDER, EventKey, Intent, id_in_key
@@ -20,7 +21,6 @@ from seedream_assets.ledger.state import RequestState, fold_all, in_force, owner
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, HistoryPage
-from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectInfo
 
@@ -104,7 +104,6 @@ class AccountHistory:
     store: AsyncStore
     user_id: str
     pages: int
-    policy: RetryPolicy
     sleep: Sleep
     clock: Clock
 
@@ -133,7 +132,7 @@ class AccountHistory:
         async def read() -> HistoryPage:
             return await self.client.read_history(self.user_id, offset=offset, limit=HISTORY_PAGE)
 
-        return await repeat(read, policy=self.policy, sleep=self.sleep)
+        return await repeat(read, sleep=self.sleep)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

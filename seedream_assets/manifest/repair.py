@@ -21,6 +21,7 @@ from seedream_assets.budget.repair import mend_budget_log, reservation_of
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import credits_for
+from seedream_assets.config.retry import repeat
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import (
     DownloadError,
@@ -56,13 +57,11 @@ from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Generation, GenerationStatus, order_images
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.leonardo.retry import repeat
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import read_plan_object
 from seedream_assets.purchase.delivery import ByteBudget, Delivery
 from seedream_assets.purchase.embedding import open_embedding
-from seedream_assets.purchase.run import DOWNLOAD_POLICY, READ_POLICY
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import iterate_rows
@@ -168,14 +167,13 @@ async def _mend_all(
         if deployment.leonardo is not None:
             client = await stack.enter_async_context(LeonardoClient(deployment.leonardo))
             if found:
-                account = await repeat(client.read_account, policy=READ_POLICY, sleep=sleep)
+                account = await repeat(client.read_account, sleep=sleep)
                 await is_known_account(store, account.user_id)
             delivery = Delivery(
                 store=store,
                 downloads=await stack.enter_async_context(ImageDownloads(deployment.leonardo)),
                 embedding=open_embedding(config, dict.fromkeys(planned), deployment.store),
                 memory=ByteBudget(deployment.engine.image_bytes_in_memory),
-                policy=DOWNLOAD_POLICY,
                 largest_pixels=deployment.leonardo.largest_image_pixels,
                 run_id="repair",
                 sleep=sleep,
@@ -509,9 +507,7 @@ class Mending:
         if client is None:
             raise NotMended(f"request {self._request_id[:12]}: {_NO_KEY}")
         if self._seen is None:
-            self._seen = await repeat(
-                lambda: client.read_generation(generation_id), policy=READ_POLICY, sleep=self._sleep
-            )
+            self._seen = await repeat(lambda: client.read_generation(generation_id), sleep=self._sleep)
         return self._seen
 
     async def _written_at(self, key: str) -> datetime:

@@ -12,12 +12,12 @@ import json
 from collections import defaultdict
 
 from seedream_assets.config.image_formats import EXTENSIONS, OWN_FORMATS
+from seedream_assets.config.retry import repeat
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.images.inspect import ImageFacts, inspect_image
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.requests import GenerationSpec
-from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -108,9 +108,7 @@ class ReferenceUploads:
                 found="does not hold the bytes that its name is the hash of",
                 remedy="delete it and run again: the reference is then read anew from where the table names it",
             )
-        image_id = await repeat(
-            lambda: self._client.upload_reference(body, extension=extension), policy=RetryPolicy(), sleep=self._sleep
-        )
+        image_id = await repeat(lambda: self._client.upload_reference(body, extension=extension), sleep=self._sleep)
         # The id exists before the bytes do: it is remembered only now, after the upload was accepted.
         memo = json.dumps({"init_image_id": image_id, "sha256": sha256, "user_id": self._user_id}, indent=1).encode()
         await self._store.create(self._memo_key(sha256), memo)

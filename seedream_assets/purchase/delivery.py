@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from seedream_assets.config.retry import DOWNLOADS, repeat
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import DownloadError, ObjectUnreadable, StoreError
 from seedream_assets.images.embed import SOURCE_ENTRY, Embedding, PreparedImage, as_it_stands
@@ -17,7 +18,6 @@ from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import GeneratedImage, Generation, order_images
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.purchase.submit import AtStep
 from seedream_assets.storage.async_store import AsyncStore
 
@@ -86,7 +86,6 @@ class Delivery:
     downloads: ImageDownloads
     embedding: Embedding
     memory: ByteBudget
-    policy: RetryPolicy
     largest_pixels: int
     run_id: str
     sleep: Sleep
@@ -175,7 +174,7 @@ class Delivery:
             return latest, await self._inspect(latest)
 
         try:
-            return await repeat(fetch, policy=self.policy, sleep=self.sleep)
+            return await repeat(fetch, policy=DOWNLOADS, sleep=self.sleep)
         except DownloadError as error:
             if not latest or not error.may_retry:
                 raise

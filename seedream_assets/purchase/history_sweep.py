@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from seedream_assets.config.retry import POLLS
 from seedream_assets.config.waiting import Clock, Sleep
 from seedream_assets.errors import LeonardoError
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.leonardo.retry import RetryPolicy
 
 # The largest page is not documented; 50 is what recovery reads. Jobs beyond it are polled by themselves.
 PAGE = 50
@@ -75,7 +75,6 @@ class HistorySweep:
     Args:
         client: Of the account.
         user_id: Whose history.
-        policy: For sweeps that get no answer.
         enabled: False: the history is not read, and every job is polled by itself.
     """
 
@@ -84,14 +83,12 @@ class HistorySweep:
         *,
         client: LeonardoClient,
         user_id: str,
-        policy: RetryPolicy,
         enabled: bool,
         sleep: Sleep,
         clock: Clock,
     ) -> None:
         self._client = client
         self._user_id = user_id
-        self._policy = policy
         self._enabled = enabled
         self._sleep = sleep
         self._clock = clock
@@ -160,7 +157,7 @@ class HistorySweep:
             except LeonardoError as error:
                 # The jobs' own polls report what is wrong, if anything is.
                 failures += 1
-                wait = max(self.interval_seconds, self._policy.wait_seconds(failures, error, 0.5))
+                wait = max(self.interval_seconds, POLLS.wait_seconds(failures, error))
             else:
                 failures, wait = 0, self.interval_seconds
 

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from seedream_assets.config.retry import POLLS
 from seedream_assets.config.waiting import Clock, Sleep, format_seconds
 from seedream_assets.errors import LeonardoUnavailable, RateLimited
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.leonardo.retry import RetryPolicy
 from seedream_assets.purchase.history_sweep import HistorySweep, Job, is_whole
 
 # A fresh job can take a moment to be found; one that stays unknown was deleted.
@@ -39,7 +39,6 @@ class Polling:
 
     Attributes:
         sweep: Finds the ends of many jobs at once.
-        policy: For polls that get no answer.
         give_up_after_seconds: The longest wait for one job.
         settle_images_seconds: How long a job with missing images is polled again.
         pause: A wait that ends early when the run is to end.
@@ -49,7 +48,6 @@ class Polling:
 
     client: LeonardoClient
     sweep: HistorySweep
-    policy: RetryPolicy
     give_up_after_seconds: float
     clock: Clock
     settle_images_seconds: float
@@ -80,7 +78,7 @@ class Polling:
                     generation = await self.client.read_generation(generation_id)
                 except (LeonardoUnavailable, RateLimited) as error:
                     failures += 1
-                    job.poll_due_at = self.clock() + self.policy.wait_seconds(failures, error, 0.5)
+                    job.poll_due_at = self.clock() + POLLS.wait_seconds(failures, error)
                     continue
                 if generation is not None and generation.status is not GenerationStatus.PENDING:
                     self.sweep.note_end(job, by_sweep=False)
@@ -146,7 +144,7 @@ class Polling:
                 if now - began > self.give_up_after_seconds:
                     return f"its images are missing, and Leonardo does not answer: {error}"
                 failures += 1
-                wait = max(wait, self.policy.wait_seconds(failures, error, 0.5))
+                wait = max(wait, POLLS.wait_seconds(failures, error))
                 continue
             failures = 0
             if seen is not None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.engine import EngineSettings
+from seedream_assets.config.retry import repeat
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import ConfigError, DownloadError, LeonardoError, ObjectUnreadable, StoreError
 from seedream_assets.images.embed import C2PA, Embedding
@@ -41,7 +42,6 @@ from seedream_assets.ledger.store import Ledger, read_endings, read_events
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Generation
-from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.purchase.delivery import ByteBudget, Delivery
 from seedream_assets.purchase.embedding import open_embedding
 from seedream_assets.storage.async_store import AsyncStore
@@ -218,7 +218,7 @@ async def _recollect_all(
     ledger, places = Ledger(async_store), asyncio.Semaphore(AT_ONCE)
     try:
         async with LeonardoClient(leonardo) as client, ImageDownloads(leonardo) as downloads:
-            account = await repeat(client.read_account, policy=RetryPolicy(), sleep=sleep)
+            account = await repeat(client.read_account, sleep=sleep)
             await is_known_account(async_store, account.user_id)
             recollecting = _Recollecting(
                 ledger=ledger,
@@ -230,7 +230,6 @@ async def _recollect_all(
                     downloads=downloads,
                     embedding=embedding,
                     memory=ByteBudget(settings.image_bytes_in_memory),
-                    policy=RetryPolicy(),
                     largest_pixels=leonardo.largest_image_pixels,
                     run_id="by-hand",
                     sleep=sleep,
@@ -287,9 +286,7 @@ class _Recollecting:
     async def _fetch(self, short: ShortRequest) -> tuple[int, str | None]:
         ending = short.ending
         generation_id = str(ending.generation_id)
-        generation = await repeat(
-            lambda: self.client.read_generation(generation_id), policy=RetryPolicy(), sleep=self.sleep
-        )
+        generation = await repeat(lambda: self.client.read_generation(generation_id), sleep=self.sleep)
         if generation is None:
             return 0, f"Leonardo does not know generation {generation_id} any more"
         late = late_images(ending, generation.images)

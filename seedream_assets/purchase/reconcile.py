@@ -20,6 +20,7 @@ from seedream_assets.budget.dataset_budget import DatasetBudget, book_again, tol
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import ModelCatalog, credits_for
+from seedream_assets.config.retry import repeat
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import ConfigError, StoreError
 from seedream_assets.ledger.account import StoreAccount, is_known_account, refuse_another_account
@@ -34,9 +35,7 @@ from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.identity import derived_seed
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.leonardo.retry import repeat
 from seedream_assets.planning.plan import read_plan
-from seedream_assets.purchase.run import READ_POLICY
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 from seedream_assets.storage.parquet import iterate_rows
@@ -222,7 +221,7 @@ async def _reconcile(
 ) -> Reconciliation:
     store = deployment.store
     async with LeonardoClient(leonardo) as client:
-        account = await repeat(client.read_account, policy=READ_POLICY, sleep=sleep)
+        account = await repeat(client.read_account, sleep=sleep)
         await _refuse_another(store, account.user_id)
         history, whole = await _read_history(
             client, account.user_id, since=since, pages=deployment.engine.history_pages, sleep=sleep
@@ -269,7 +268,7 @@ async def _read_history(
         async def read(at: int = offset) -> tuple[Generation, ...]:
             return (await client.read_history(user_id, offset=at, limit=HISTORY_PAGE)).generations
 
-        batch = await repeat(read, policy=READ_POLICY, sleep=sleep)
+        batch = await repeat(read, sleep=sleep)
         found.update((generation.id, generation) for generation in batch)
         times = [generation.created_at for generation in batch if generation.created_at]
         # Newest first is not documented: only a page in that order tells that what comes after it is older.
@@ -303,7 +302,7 @@ async def _known_by_id(client: LeonardoClient, ids: Collection[str], sleep: Slee
 
     async def is_known(generation_id: str) -> bool:
         async with places:
-            found = await repeat(lambda: client.read_generation(generation_id), policy=READ_POLICY, sleep=sleep)
+            found = await repeat(lambda: client.read_generation(generation_id), sleep=sleep)
         return found is not None
 
     wanted = sorted(ids)

@@ -14,6 +14,7 @@ from seedream_assets.budget.rules import Budget, Spending, cost_in_credits
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog, credits_for
+from seedream_assets.config.retry import repeat
 from seedream_assets.config.waiting import Clock, Sleep, running_seconds
 from seedream_assets.images.embed import Embedding
 from seedream_assets.ledger.account import StoreAccount, refuse_another_account
@@ -25,7 +26,6 @@ from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Account, Cost
-from seedream_assets.leonardo.retry import RetryPolicy, repeat
 from seedream_assets.prompts.reference_images import ReferenceUploads
 from seedream_assets.purchase.delivery import ByteBudget, Delivery
 from seedream_assets.purchase.engine import Engine
@@ -40,12 +40,6 @@ from seedream_assets.purchase.task import Demand
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
-# A submit is tried about ten minutes against closed doors, and up to half an hour against 429s, each of which but the
-# first is looked up in the history before the next try; a download about two against a host that is away.
-SUBMIT_POLICY = RetryPolicy(attempts=24, first_wait_seconds=1.0)
-BUSY_POLICY = RetryPolicy(attempts=120, first_wait_seconds=1.0, longest_wait_seconds=2.0)
-DOWNLOAD_POLICY = RetryPolicy(attempts=9)
-READ_POLICY = RetryPolicy()
 MOST_REASONS = 20
 # Leonardo keeps 20 generations waiting or running for each slot (limits page, 2026-07-01); one more is refused.
 PENDING_FOR_EACH_SLOT = 20
@@ -122,7 +116,7 @@ async def _run(order: RunOrder) -> RunReport:
         stack.callback(lease_store.close)
         client = await stack.enter_async_context(LeonardoClient(order.leonardo))
         downloads = await stack.enter_async_context(ImageDownloads(order.leonardo))
-        account = await repeat(client.read_account, policy=READ_POLICY, sleep=order.sleep)
+        account = await repeat(client.read_account, sleep=order.sleep)
         lease = Lease(lease_store, seconds=order.settings.lease_seconds, sleep=order.sleep, clock=order.clock)
         mine = StoreAccount.of(account.user_id, order.leonardo.base_url)
         await refuse_another_account(store, client, mine, accepts_origin=order.accepts_origin)
@@ -213,8 +207,6 @@ def _build_engine(
                 run_id=order.run_id,
                 dagster_run_id=order.dagster_run_id,
             ),
-            policy=SUBMIT_POLICY,
-            busy_policy=BUSY_POLICY,
             interruption=stop.interruption,
             pause=lambda seconds: pause(seconds, stop=stop, sleep=order.sleep),
             stopping=lambda: stop.buys_no_more,
@@ -233,12 +225,10 @@ def _build_engine(
             sweep=HistorySweep(
                 client=client,
                 user_id=account.user_id,
-                policy=READ_POLICY,
                 enabled=settings.bulk_polling,
                 sleep=order.sleep,
                 clock=order.clock,
             ),
-            policy=READ_POLICY,
             give_up_after_seconds=settings.give_up_after_seconds,
             clock=order.clock,
             settle_images_seconds=settings.settle_images_seconds,
@@ -253,7 +243,6 @@ def _build_engine(
                 downloads=downloads,
                 embedding=order.embedding,
                 memory=ByteBudget(settings.image_bytes_in_memory),
-                policy=DOWNLOAD_POLICY,
                 largest_pixels=order.leonardo.largest_image_pixels,
                 run_id=order.run_id,
                 sleep=order.sleep,
@@ -305,7 +294,6 @@ def _build_recovery(
             store=store,
             user_id=account.user_id,
             pages=settings.history_pages,
-            policy=READ_POLICY,
             sleep=order.sleep,
             clock=order.clock,
         ),

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, Literal
 
 from seedream_assets.config.models import ModelCatalog, credits_for
+from seedream_assets.config.retry import BUSY_SUBMITS, SUBMITS
 from seedream_assets.config.waiting import Clock, format_seconds
 from seedream_assets.errors import (
     Interrupted,
@@ -29,7 +30,6 @@ from seedream_assets.ledger.recovery import Recovery
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.leonardo.retry import RetryPolicy
 from seedream_assets.prompts.reference_images import ReferenceUploads
 
 Kind = tuple[int | None, str | None]
@@ -185,8 +185,6 @@ class Submits:
 
     Args:
         buyer_of: For whom a request is bought.
-        policy: For closed doors.
-        busy_policy: For 429s: the client slows all creates down, so a request only has to come back.
         interruption: Ends when the run is asked to end.
         stopping: True once nothing more may be bought.
         pause: A wait between two tries.
@@ -207,8 +205,6 @@ class Submits:
         references: ReferenceUploads,
         models: ModelCatalog,
         buyer_of: Callable[[str], Buyer],
-        policy: RetryPolicy,
-        busy_policy: RetryPolicy,
         interruption: Callable[[], Awaitable[None]],
         pause: Callable[[float], Awaitable[None]],
         stopping: Callable[[], bool],
@@ -224,8 +220,6 @@ class Submits:
         self._references = references
         self._models = models
         self.buyer_of = buyer_of
-        self._policy = policy
-        self._busy_policy = busy_policy
         self._interruption = interruption
         self._pause = pause
         self._stopping = stopping
@@ -288,14 +282,14 @@ class Submits:
             try:
                 return await self._send_once(claim)
             except (RateLimited, LeonardoUnavailable) as error:
-                policy = self._busy_policy if isinstance(error, RateLimited) else self._policy
+                policy = SUBMITS
                 if isinstance(error, RateLimited):
+                    policy = BUSY_SUBMITS
                     await self._doubt_refusal_for_now(claim, error)
-                if tries >= policy.attempts:
+                wait = policy.wait_after(tries, error)
+                if wait is None:
                     return await self.release(claim, f"gave up after {tries} tries: {error}")
-                # The same spread for everyone: which half of the step a client gets is drawn from the request's id.
-                chance = int(claim.request.request_id[:4], 16) / 0x10000
-                await self._pause(policy.wait_seconds(tries, error, chance))
+                await self._pause(wait)
             except Interrupted as error:
                 return await self.release(claim, str(error))
             except LeaseLapsed as error:

@@ -1,4 +1,4 @@
-"""The object store for the engine: its blocking calls in a few threads, repeated while the store asks for patience."""
+"""The object store for the engine: its blocking calls in a few threads, repeated while it is unavailable."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
+from seedream_assets.config.retry import STORE, repeat
 from seedream_assets.config.waiting import Sleep
-from seedream_assets.errors import StoreUnavailable
 from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo, ObjectStore
 
 Result = TypeVar("Result")
 JSON = "application/json"
-# 0.5 + 1 + 2 + … + 16 s: about half a minute beyond the S3 client's own retries, then the run says that the store is away.
-WAITS_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class AsyncStore:
@@ -27,20 +25,15 @@ class AsyncStore:
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="store")
 
     def close(self) -> None:
-        """Let go of the threads; calls under way end by themselves."""
+        """End the threads; calls under way end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, call: Callable[[], Result]) -> Result:
         loop = asyncio.get_running_loop()
-        for wait in WAITS_SECONDS:
-            try:
-                return await loop.run_in_executor(self._threads, call)
-            except StoreUnavailable:
-                await self._sleep(wait)
-        return await loop.run_in_executor(self._threads, call)
+        return await repeat(lambda: loop.run_in_executor(self._threads, call), policy=STORE, sleep=self._sleep)
 
     async def call(self, reading: Callable[[ObjectStore], Result]) -> Result:
-        """Several reads in one thread; begun anew where the store asks for patience in between."""
+        """Several reads in one thread; begun anew where the store is unavailable in between."""
         return await self._call(lambda: reading(self.store))
 
     async def create(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +35,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from seedream_assets.config.redaction import HIDDEN, shown
+from seedream_assets.config.retry import repeat_blocking
 from seedream_assets.errors import ObjectNotFound, StoreError, StoreRefused, StoreUnavailable
 from seedream_assets.storage.object_store import (
     NO_METADATA,
@@ -195,8 +195,8 @@ def share_a_server(one: S3Client, other: S3Client) -> bool:
 _TAKEN_STATUSES = (409, 412)
 
 
-class _Unsettled(Exception):
-    """Only the store itself can tell what became of a write."""
+class _Unsettled(StoreUnavailable):
+    """A write and a look at what stands there have not shown what became of it."""
 
 
 class LargerThanAsked(StoreError):
@@ -217,7 +217,6 @@ class S3Store:
         client: A ready client instead of one made from `options`.
         creates: With a ready client: who writes new objects before it is asked.
         sleep: Waits that many seconds.
-        randomness: Between 0 and 1, spreads the waits of writers that met.
     """
 
     def __init__(
@@ -229,7 +228,6 @@ class S3Store:
         client: S3Client | None = None,
         creates: ObstoreCreates | None = None,
         sleep: Callable[[float], None] = time.sleep,
-        randomness: Callable[[], float] = random.random,
     ) -> None:
         self._options = options = options or S3Options()
         if client is None:
@@ -242,7 +240,6 @@ class S3Store:
         self._bucket = bucket
         self._folder = as_folder(prefix)
         self._sleep = sleep
-        self._randomness = randomness
 
     def __repr__(self) -> str:
         return f"S3Store({self.url})"
@@ -276,27 +273,12 @@ class S3Store:
             request["Key"], body, content_type=content_type, metadata=request["Metadata"]
         ):
             return True
-        last: BaseException | None = None
-        for attempt in range(self._options.rounds):
-            if attempt:
-                self._back_off(attempt)
-            try:
-                self._put_if_none_matches(request, key)
-            except _Unsettled as unsettled:
-                last = unsettled.__cause__
-            else:
-                return True
-            try:
-                same = self._same_content(key, body, sha256)
-            except StoreUnavailable as unavailable:
-                last = unavailable
-                continue
-            if same is not None:
-                return same
-        raise StoreUnavailable(
-            f"cannot create {self.uri(key)}: {self._options.rounds} rounds of writing and looking settled nothing. "
-            "Whether a write is still under way is not known; the same write may be made again"
-        ) from last
+        return repeat_blocking(
+            lambda: self._write_and_look(request, key, body, sha256),
+            policy=self._options.rounds,
+            sleep=self._sleep,
+            repeated=_Unsettled,
+        )
 
     def replace(self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str] = NO_METADATA) -> None:
         """See `ObjectStore.replace`."""
@@ -419,12 +401,12 @@ class S3Store:
         return self._folder + check_key(key)
 
     def _read_whole(self, key: str, most_bytes: int | None, **more: Any) -> bytes:
-        for attempt in range(1, self._options.rounds):
-            try:
-                return self._read_once(key, most_bytes, **more)
-            except _BodyBroke:
-                self._back_off(attempt)
-        return self._read_once(key, most_bytes, **more)
+        return repeat_blocking(
+            lambda: self._read_once(key, most_bytes, **more),
+            policy=self._options.rounds,
+            sleep=self._sleep,
+            repeated=_BodyBroke,
+        )
 
     def _read_once(self, key: str, most_bytes: int | None, **more: Any) -> bytes:
         with self._translated("read", key):
@@ -455,16 +437,28 @@ class S3Store:
             request["ChecksumSHA256"] = base64.b64encode(bytes.fromhex(sha256)).decode()
         return request
 
-    def _put_if_none_matches(self, request: dict[str, Any], key: str) -> None:
-        """Write; raises `_Unsettled` when the answer, or its absence, leaves open what stands there now."""
+    def _write_and_look(self, request: dict[str, Any], key: str, body: bytes, sha256: str) -> bool:
+        """Write; where the answer, or its absence, leaves open what stands there now, look."""
+        cause: Exception
         try:
             self._client.put_object(**request, IfNoneMatch="*")
+            return True
         except (ClientError, BotoCoreError) as error:
             taken = isinstance(error, ClientError) and status_of(error) in _TAKEN_STATUSES
             raised = s3_error(error, doing="create", uri=self.uri(key))
-            if taken or isinstance(raised, StoreUnavailable):
-                raise _Unsettled from error
-            raise raised from error
+            if not taken and not isinstance(raised, StoreUnavailable):
+                raise raised from error
+            cause = error
+        try:
+            same = self._same_content(key, body, sha256)
+        except StoreUnavailable as error:
+            same, cause = None, error
+        if same is None:
+            raise _Unsettled(
+                f"cannot create {self.uri(key)}: writing and looking what stands there settled nothing. Whether a write "
+                "is still under way is not known; the same write may be made again"
+            ) from cause
+        return same
 
     def _same_content(self, key: str, body: bytes, sha256: str) -> bool | None:
         """Whether the object under `key` is this one; None when there is none."""
@@ -479,10 +473,6 @@ class S3Store:
             return hashlib.sha256(self.read(key)).hexdigest() == sha256
         except ObjectNotFound:
             return None
-
-    def _back_off(self, attempt: int) -> None:
-        longest = min(self._options.longest_wait_seconds, self._options.first_wait_seconds * 2 ** (attempt - 1))
-        self._sleep(longest * (0.5 + self._randomness() / 2))
 
     def _pages(self, prefix: str, **more: Any) -> Iterator[Mapping[str, Any]]:
         paginator = self._client.get_paginator("list_objects_v2")

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.utils import parse_timestamp
 
 from seedream_assets.config.redaction import shown
+from seedream_assets.config.retry import STORE_ROUNDS, RetryPolicy
 from seedream_assets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ class S3Options:
         addressing_style: `path` for servers without wildcard DNS; None leaves it to boto3 and its profile.
         max_connections: Connections kept open; the number of threads that use the store.
         attempts: Sends of one request by boto3 itself, on transport errors, 5xx and 429.
-        rounds: Of write, look and back off that one create may take on top of that, or of reading a body that breaks.
-        first_wait_seconds: Before the second round; doubles with every further one.
-        longest_wait_seconds: Between two rounds.
+        rounds: Of write, look and wait that one create may take on top of that, or of reading a body that breaks off.
         connect_timeout_seconds: Per connection.
         read_timeout_seconds: Between two bytes of an answer.
         part_bytes: A larger file is sent in parts of this size, one at a time in memory; S3 wants 5 MiB at least.
@@ -53,9 +52,7 @@ class S3Options:
     addressing_style: Literal["auto", "path", "virtual"] | None = None
     max_connections: int = 32
     attempts: int = 4
-    rounds: int = 6
-    first_wait_seconds: float = 0.2
-    longest_wait_seconds: float = 5.0
+    rounds: RetryPolicy = STORE_ROUNDS
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
     # S3 allows 10,000 parts, so 640 GB in one file.
@@ -64,17 +61,12 @@ class S3Options:
     creates: Literal["obstore", "boto3"] = "obstore"
 
     def __post_init__(self) -> None:
-        for name in ("max_connections", "attempts", "rounds", "part_bytes"):
+        for name in ("max_connections", "attempts", "part_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"S3 option {name}: got {getattr(self, name)}, allowed is 1 or more")
         for name in ("connect_timeout_seconds", "read_timeout_seconds"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"S3 option {name}: got {getattr(self, name)}, allowed is more than 0")
-        if not 0 <= self.first_wait_seconds <= self.longest_wait_seconds:
-            raise ConfigError(
-                f"S3 options: waits must grow from 0 or more, got first_wait_seconds={self.first_wait_seconds} and "
-                f"longest_wait_seconds={self.longest_wait_seconds}"
-            )
         if self.addressing_style not in (None, "auto", "path", "virtual"):
             raise ConfigError(
                 f"S3 option addressing_style: got {self.addressing_style!r}, allowed are auto, path and virtual"

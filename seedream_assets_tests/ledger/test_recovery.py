@@ -16,7 +16,6 @@ from seedream_assets.ledger.recovery import MOST_LOOKED_UP, Recovery
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.generations import HistoryPage
-from seedream_assets.leonardo.retry import RetryPolicy
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets_tests.support.builders import make_generation, make_intent, make_paid_request
 
@@ -106,7 +105,6 @@ def settle(folder_store, history, intents, *, settle_seconds=0.2, **options):
                 store=store,
                 user_id="user",
                 pages=options.get("pages", 10),
-                policy=RetryPolicy(attempts=1),
                 sleep=sleep,
                 clock=time.monotonic,
             ),

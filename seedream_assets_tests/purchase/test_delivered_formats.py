@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from seedream_assets.config.image_formats import CONTENT_TYPES, EXTENSIONS
+from seedream_assets.config.retry import DOWNLOADS
 from seedream_assets.errors import DownloadError
 from seedream_assets.images.embed import Embedding
 from seedream_assets.images.inspect import inspect_image
@@ -23,7 +24,6 @@ from seedream_assets.images.xmp import remove_metadata
 from seedream_assets.ledger.events import LedgerImage
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import GeneratedImage
-from seedream_assets.leonardo.retry import RetryPolicy
 from seedream_assets.manifest.trace import Trace, TracedImage
 from seedream_assets.manifest.trace_prov import trace_as_prov
 from seedream_assets.manifest.verify import LedgerImages, WantedImages, find_extra
@@ -36,7 +36,6 @@ from seedream_assets_tests.purchase.desk import make_paid_request, short_sleep
 from seedream_assets_tests.support.builders import make_generation, make_intent
 from seedream_assets_tests.support.pictures import PICTURES, make_picture, with_broken_note
 
-ATTEMPTS = 3
 REQUEST = make_paid_request("a cat")
 
 
@@ -60,7 +59,6 @@ def deliver(store: FolderStore, *served: bytes, embedding: Embedding | None = No
                 downloads=downloads,
                 embedding=embedding or Embedding(),
                 memory=ByteBudget(10**8),
-                policy=RetryPolicy(attempts=ATTEMPTS),
                 largest_pixels=10**7,
                 run_id="run-1",
                 sleep=short_sleep,
@@ -161,7 +159,7 @@ def test_a_file_without_its_end_is_fetched_again_and_kept_where_it_comes_no_bett
     assert remove_metadata(folder_store.read(str(told.object_key))) == whole
     folder_store.delete(str(told.object_key))
     told, asked = deliver(folder_store, cut)
-    assert asked == ATTEMPTS
+    assert asked == DOWNLOADS.attempts
     stored = folder_store.read(str(told.object_key))
     assert remove_metadata(stored) == cut
     with Image.open(io.BytesIO(stored)) as opened, Image.open(io.BytesIO(whole)) as expected:

@@ -25,7 +25,6 @@ from seedream_assets.ledger.state import RequestState
 from seedream_assets.ledger.store import final_key, read_event
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
-from seedream_assets.leonardo.retry import RetryPolicy
 from seedream_assets.purchase.history_sweep import HistorySweep
 from seedream_assets.purchase.polling import Polling
 from seedream_assets.purchase.run import run_generation
@@ -61,7 +60,6 @@ def waited(kind: str, *, settle: float = 120.0, poll_fault: dict[str, Any] | Non
             sweep = HistorySweep(
                 client=client,
                 user_id=account.settings.user_id,
-                policy=RetryPolicy(),
                 enabled=False,
                 sleep=asyncio.sleep,
                 clock=loop.time,
@@ -69,7 +67,6 @@ def waited(kind: str, *, settle: float = 120.0, poll_fault: dict[str, Any] | Non
             polling = Polling(
                 client=client,
                 sweep=sweep,
-                policy=RetryPolicy(),
                 give_up_after_seconds=600,
                 clock=loop.time,
                 settle_images_seconds=settle,

@@ -20,7 +20,6 @@ from seedream_assets.emulator.jobs import Order
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import GenerationStatus
-from seedream_assets.leonardo.retry import RetryPolicy
 from seedream_assets.purchase.history_sweep import HistorySweep
 from seedream_assets.purchase.polling import Polling
 from seedream_assets_tests.jumping_loop import JumpingLoop
@@ -79,7 +78,6 @@ def bill_after(
             sweep = HistorySweep(
                 client=client,
                 user_id=account.settings.user_id,
-                policy=RetryPolicy(),
                 enabled=bulk,
                 sleep=asyncio.sleep,
                 clock=loop.time,
@@ -87,7 +85,6 @@ def bill_after(
             polling = Polling(
                 client=client,
                 sweep=sweep,
-                policy=RetryPolicy(),
                 give_up_after_seconds=600,
                 clock=loop.time,
                 settle_images_seconds=120,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from seedream_assets.config.retry import RetryPolicy
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3 import S3Store
@@ -20,6 +21,8 @@ from seedream_assets_tests.storage.s3_server import S3Server, running_s3_server
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+
+QUICK = RetryPolicy(attempts=6, first_wait_seconds=0.01, longest_wait_seconds=0.05)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +35,7 @@ class Connection:
 
     def store_in(self, bucket: str, creates: str) -> S3Store:
         """A store under a prefix of a bucket, which waits little; `creates` as in `S3Options`."""
-        options = S3Options(endpoint_url=self.endpoint_url, first_wait_seconds=0.01, longest_wait_seconds=0.05)
+        options = S3Options(endpoint_url=self.endpoint_url, rounds=QUICK)
         writes = ObstoreCreates(bucket, session=self.session, options=options)
         return S3Store(
             bucket,

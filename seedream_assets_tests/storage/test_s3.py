@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto.s3.models import s3_backends
 
+from seedream_assets.config.retry import RetryPolicy
 from seedream_assets.errors import (
     ConfigError,
     ObjectNotFound,
@@ -84,7 +85,6 @@ def behind(bucket: str, proxy: FaultyProxy, impatient_client: S3Client) -> Troub
             options=S3Options(endpoint_url=proxy.endpoint_url, creates="boto3", **options),
             client=None if "attempts" in options else impatient_client,
             sleep=waits.append,
-            randomness=lambda: 1.0,
         )
         return Trouble(store=store, proxy=proxy, waits=waits)
 
@@ -136,7 +136,7 @@ def test_with_answers_lost_at_random_no_verdict_is_ever_wrong(behind: Troubled) 
             return None
         return Fault.LOSE_ANSWER if roll < 0.25 else Fault.LOSE_REQUEST
 
-    trouble = behind(lose_some, rounds=12)
+    trouble = behind(lose_some, rounds=RetryPolicy(attempts=12, longest_wait_seconds=5.0))
 
     def write(key: int, writer: int) -> bool:
         return create(trouble.store, f"writer {writer}".encode(), f"race/{key}")
@@ -152,10 +152,14 @@ def test_with_answers_lost_at_random_no_verdict_is_ever_wrong(behind: Troubled) 
 
 
 def test_waits_double_up_to_the_longest(behind: Troubled) -> None:
-    trouble = behind(always(SLOW_DOWN), first_wait_seconds=1.0, longest_wait_seconds=5.0)
+    trouble = behind(
+        always(SLOW_DOWN), rounds=RetryPolicy(attempts=6, first_wait_seconds=1.0, longest_wait_seconds=5.0)
+    )
     with pytest.raises(StoreUnavailable, match=r"e\.json.*may be made again"):
         create(trouble.store)
-    assert trouble.waits == [1.0, 2.0, 4.0, 5.0, 5.0]
+    longest = [1.0, 2.0, 4.0, 5.0, 5.0]
+    assert len(trouble.waits) == len(longest)
+    assert all(most / 2 <= wait <= most for wait, most in zip(trouble.waits, longest, strict=True))
 
 
 def test_a_server_that_ignores_the_condition_is_refused_and_left_clean(behind: Troubled) -> None:
@@ -202,7 +206,7 @@ def test_a_body_that_breaks_off_is_read_again(behind: Troubled) -> None:
 
 
 def test_a_body_that_always_breaks_off_is_unavailable(behind: Troubled) -> None:
-    trouble = behind(always(Fault.CUT_ANSWER, method="GET"), rounds=3)
+    trouble = behind(always(Fault.CUT_ANSWER, method="GET"), rounds=RetryPolicy(attempts=3))
     create(trouble.store, b"0123456789" * 1000)
     with pytest.raises(StoreUnavailable, match="broke off"):
         trouble.store.read("e.json")
@@ -336,10 +340,7 @@ def test_a_store_sees_nothing_outside_its_prefix(s3_store: S3Store, s3_server: S
     [
         {"max_connections": 0},
         {"attempts": 0},
-        {"rounds": 0},
         {"read_timeout_seconds": 0},
-        {"first_wait_seconds": -1},
-        {"first_wait_seconds": 9},
         {"addressing_style": "guess"},
     ],
 )

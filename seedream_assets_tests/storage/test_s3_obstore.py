@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from seedream_assets.config.retry import RetryPolicy
 from seedream_assets.errors import ConfigError, StoreRefused, StoreUnavailable
 from seedream_assets.storage.s3 import S3Store
 from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
@@ -166,7 +167,7 @@ def test_a_store_goes_where_its_option_says_whatever_the_environment_says(
 
 @pytest.mark.usefixtures("s3_environment")
 def test_without_credentials_or_server_the_errors_are_the_usual_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = S3Options(endpoint_url="http://127.0.0.1:9", attempts=1, rounds=1)
+    options = S3Options(endpoint_url="http://127.0.0.1:9", attempts=1, rounds=RetryPolicy(attempts=1))
     with pytest.raises(StoreUnavailable, match=r"e\.json"):
         create(S3Store("bucket", options=options))
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")

@@ -16,15 +16,14 @@ from typing import Literal, TypeVar
 import httpx
 
 from seedream_assets.config.redaction import without_credentials
+from seedream_assets.config.retry import SOURCES, repeat_blocking
 from seedream_assets.errors import DownloadError, PromptTableError
-from seedream_assets.leonardo.retry import RetryPolicy
 from seedream_assets.prompts.sources import SourceAccess, SourceFile, most_unpacked, too_large, too_packed
 
 MAX_REDIRECTS = 5
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 WHOLE_SECONDS = 1800.0
-RETRIES = RetryPolicy(attempts=3, first_wait_seconds=1.0)
 
 # Of a file whose server gives no version.
 LARGEST_HASHED_BYTES = 2 * 1024**3
@@ -79,16 +78,14 @@ class WebSource:
         _hide_queries_from_logs()
         timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         with httpx.Client(transport=self._access.transport, timeout=timeout, follow_redirects=False) as client:
-            for attempt in range(1, RETRIES.attempts + 1):
-                try:
-                    return _follow(client, method, url, take)
-                except DownloadError as failure:
-                    if attempt == RETRIES.attempts:
-                        raise PromptTableError(
-                            f"cannot fetch {_shown(url)} in {RETRIES.attempts} attempts: {failure}"
-                        ) from failure
-                    self._access.sleep(RETRIES.wait_seconds(attempt, failure, chance=1.0))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            try:
+                return repeat_blocking(
+                    lambda: _follow(client, method, url, take), policy=SOURCES, sleep=self._access.sleep
+                )
+            except DownloadError as failure:
+                raise PromptTableError(
+                    f"cannot fetch {_shown(url)} in {SOURCES.attempts} attempts: {failure}"
+                ) from failure
 
 
 def _follow(client: httpx.Client, method: str, url: httpx.URL, take: Callable[[httpx.Response], Taken]) -> Taken:
