@@ -6,14 +6,12 @@ text means (`prompts.settings`).
 
 from __future__ import annotations
 
-import binascii
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from hashlib import sha256
 from typing import Any, cast
 
 import numpy as np
@@ -116,75 +114,8 @@ class Cells:
         return Cells(column=self.column, texts=[*self.texts, default], codes=codes)
 
 
-Digests = npt.NDArray[np.uint8]
-_DIGEST_BYTES = 32
-_ROWS_AT_ONCE = 1 << 11
-
-
-def digests(row_count: int, texts: Callable[[slice], Any]) -> Digests:
-    """The digest of every row's text in UTF-8; a row of 32 bytes each.
-
-    Args:
-        row_count: How many there are.
-        texts: Some consecutive rows' texts as a large_string array, none of them null; asked for as they are hashed.
-    """
-    found = np.empty((row_count, _DIGEST_BYTES), dtype=np.uint8)
-    for start in range(0, row_count, _ROWS_AT_ONCE):
-        rows = slice(start, min(start + _ROWS_AT_ONCE, row_count))
-        bodies = texts(rows).cast(pa.large_binary()).to_numpy(zero_copy_only=False)
-        joined = b"".join([sha256(body).digest() for body in bodies])
-        found[rows] = np.frombuffer(joined, dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
-    return found
-
-
-def hexadecimal(found: Digests) -> Any:
-    """Each row of digests in hexadecimal, as a large_string array; written as one text."""
-    rows, digits = len(found), 2 * found.shape[1]
-    text = pa.py_buffer(binascii.hexlify(cast("Any", np.ascontiguousarray(found))))
-    offsets = pa.py_buffer(cast("Any", np.arange(0, (rows + 1) * digits, digits, dtype=np.int64)))
-    return pa.LargeStringArray.from_buffers(rows, offsets, text)
-
-
-def read_hexadecimal(texts: Any) -> Digests:
-    """The digests that stand in a large_string array as `hexadecimal` writes them, none of them null."""
-    first, end = text_bounds(texts)
-    written = memoryview(texts.buffers()[2])[first:end] if end > first else b""
-    return np.frombuffer(binascii.unhexlify(written), dtype=np.uint8).reshape(-1, _DIGEST_BYTES)
-
-
-def distinct_digests(found: Digests) -> tuple[IntArray, IntArray]:
-    """Which of the distinct digests each row has, numbered as they first appear, and where each of them first stands.
-
-    Told by eight bytes of each, a number, in a quarter of the time that their texts take; then held against the rest.
-    """
-    numbers = np.ascontiguousarray(found).view(np.uint64)
-    codes, firsts = numbered(numbers[:, 0].copy())
-    if np.array_equal(numbers, numbers[firsts[codes]]):
-        return codes, firsts
-    return numbered(np.unique(numbers, axis=0, return_inverse=True)[1].reshape(-1))
-
-
-def numbered(values: npt.NDArray[Any]) -> tuple[IntArray, IntArray]:
-    """Which of the distinct values each is, numbered as they first appear, and where each of them first stands."""
-    codes = pd.factorize(values)[0].astype(np.int64)
-    return codes, np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1)).astype(np.int64)
-
-
-def text_bounds(array: Any) -> tuple[int, int]:
-    """Where a large_string array's texts begin and end in their buffer."""
-    offsets = np.frombuffer(array.buffers()[1], dtype=np.int64) if len(array) else np.zeros(1, dtype=np.int64)
-    return int(offsets[array.offset if len(array) else 0]), int(offsets[array.offset + len(array) if len(array) else 0])
-
-
-def part(array: Any, rows: slice) -> Any:
-    """Some consecutive rows of an array, without a copy."""
-    return array.slice(rows.start, rows.stop - rows.start)
-
-
 LARGEST_EXACT_FLOAT = 2**53
 _ITERATED_ROWS = 1 << 15
-_BYTES_AT_ONCE = 1 << 20
-_NO_BYTES = np.empty(0, dtype=np.uint8)
 _KERNELS: Any = pc  # for those that the published types lack
 _NULL = pa.scalar(None, pa.large_string())
 
@@ -211,24 +142,13 @@ class Texts:
 
     def normalised(self) -> Texts:
         """Line ends as one newline, Unicode NFC, outer whitespace trimmed, and null for what is then empty."""
-        texts = self._array
-        if self.any_byte(lambda byte: byte == 0x0D):
-            texts = pc.replace_substring_regex(texts, "\r\n?", "\n")
-        # Below U+0300, which begins with the byte CC, every text is its own NFC; the kernel takes 3 µs a text to see it.
-        if self.any_byte(lambda byte: byte >= 0xCC):
-            beyond = pc.fill_null(pc.match_substring_regex(texts, r"[^\x00-\x{2ff}]"), False)
-            normal = _KERNELS.utf8_normalize(texts.filter(beyond), "NFC")
-            texts = _KERNELS.replace_with_mask(texts, beyond, normal)
-        return Texts(texts).trimmed()
+        with_newlines = pc.replace_substring_regex(self._array, "\r\n?", "\n")
+        return Texts(_KERNELS.utf8_normalize(with_newlines, "NFC")).trimmed()
 
     def trimmed(self) -> Texts:
         """Without outer whitespace, and null for what is then empty."""
-        slices = (self._array.slice(start, _ITERATED_ROWS) for start in range(0, len(self), _ITERATED_ROWS))
-        if not any(_is_untrimmed(texts) for texts in slices):
-            return self  # most columns are: a look in pieces takes a tenth of the time of a second copy
         trimmed = pc.utf8_trim_whitespace(self._array)
-        is_empty = pc.equal(trimmed, pa.scalar("", trimmed.type))
-        return Texts(pc.if_else(is_empty, _NULL, trimmed) if pc.any(is_empty).as_py() else trimmed)
+        return Texts(pc.if_else(pc.equal(trimmed, pa.scalar("", trimmed.type)), _NULL, trimmed))
 
     def without(self, rows: IntArray) -> Texts:
         """The same column with these rows empty."""
@@ -244,39 +164,13 @@ class Texts:
         mask[rows] = True
         return Texts(_KERNELS.replace_with_mask(self._array, pa.array(mask), texts._array)) if len(rows) else self
 
-    def digests_with(self, others: Sequence[Cells], separator: str) -> Digests:
-        """The SHA-256 of each row's texts, one after the other: this column's, which has no nulls, and the others'.
-
-        Empty cells are left out. The joined texts are never held at once.
-        """
-        between = pa.scalar(separator, pa.large_string())
-        columns: list[Any] = [(Texts.of([*cells.texts, None])._array, _codes_from_0(cells)) for cells in others]
-
-        def joined(rows: slice) -> Any:
-            parts = [part(self._array, rows), *(texts.take(pa.array(codes[rows])) for texts, codes in columns)]
-            return _KERNELS.binary_join_element_wise(*parts, between, null_handling="skip")
-
-        return digests(len(self), joined)
-
     def filled(self) -> BoolArray:
         """True where there is a text."""
         return cast("BoolArray", self._array.is_valid().to_numpy(zero_copy_only=False))
 
-    def any_byte(self, is_asked: Callable[[npt.NDArray[np.uint8]], BoolArray]) -> bool:
-        """True when any byte of the column in UTF-8 is as asked; 0.03 s for 200 MB, where a pattern takes ten times that."""
-        first, end = text_bounds(self._array)
-        _, _, text = self._array.buffers()
-        held = np.frombuffer(text, dtype=np.uint8)[first:end] if text is not None and end > first else _NO_BYTES
-        pieces = (held[start : start + _BYTES_AT_ONCE] for start in range(0, len(held), _BYTES_AT_ONCE))
-        return any(bool(is_asked(piece).any()) for piece in pieces)
-
     def matching(self, pattern: str) -> IntArray:
         """The rows in whose text the regular expression (RE2) is found."""
         return _positions(pc.match_substring_regex(self._array, pattern))
-
-    def containing(self, part: str) -> IntArray:
-        """The rows in whose text `part` is found."""
-        return _positions(pc.match_substring(self._array, part))
 
     def lengths(self) -> IntArray:
         """Characters (Unicode code points) per row; 0 for null."""
@@ -373,19 +267,6 @@ def _paired(text: str) -> str:
     if text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _codes_from_0(cells: Cells) -> IntArray:
-    """Which text each row holds; the one after the last in an empty cell."""
-    return np.where(cells.codes < 0, len(cells.texts), cells.codes)
-
-
-def _is_untrimmed(texts: Any) -> bool:
-    """True where a text has outer whitespace or is empty."""
-    lengths: Any = pc.binary_length(texts)
-    trimmed_lengths = pc.binary_length(pc.utf8_trim_whitespace(texts))
-    changed = pc.or_(pc.not_equal(lengths, trimmed_lengths), pc.equal(lengths, pa.scalar(0, lengths.type)))
-    return bool(pc.any(changed).as_py())
 
 
 def _positions(flags: Any) -> IntArray:

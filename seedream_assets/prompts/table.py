@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
@@ -32,8 +33,6 @@ from seedream_assets.prompts.cells import (
     Texts,
     as_text,
     check_header,
-    distinct_digests,
-    hexadecimal,
     listed,
     taken,
 )
@@ -168,20 +167,12 @@ def check_texts(column: str, prompts: Texts, unrendered: IntArray, row_errors: R
     empty = np.setdiff1d(np.flatnonzero(~prompts.filled()), unrendered)
     nothing = RowError("prompt_empty", "a text that is not empty", "write a prompt, or take the row out")
     row_errors.reject(empty, column, [""] * len(empty), nothing)
-    rows = controlled(prompts)
+    rows = prompts.matching(CONTROL)
     texts = prompts.take(rows).strings()
     row_errors.reject(rows, column, _shown(texts), [control_fault("prompt", text) for text in texts])
-    may_be_lost = prompts.any_byte(lambda byte: byte == _LOST_CHARACTER.encode()[0])
-    rows = prompts.containing(_LOST_CHARACTER) if may_be_lost else np.empty(0, dtype=np.int64)
+    rows = prompts.matching(_LOST_CHARACTER)
     lost = RowError("replacement_character", "text without U+FFFD", "a letter was lost on the way here; type it again")
     row_errors.warn(rows, column, _shown(prompts.take(rows).strings()), lost)
-
-
-def controlled(texts: Texts) -> IntArray:
-    """The rows in whose text there is a control character. U+0080 to U+009F begin with the byte C2."""
-    if texts.any_byte(lambda byte: (byte < 0x20) | (byte == 0x7F) | (byte == 0xC2)):
-        return texts.matching(CONTROL)
-    return np.empty(0, dtype=np.int64)
 
 
 def check_lengths(column: str, prompts: Texts, rows: IntArray, model: ModelSpec, row_errors: RowErrorLog) -> None:
@@ -261,11 +252,9 @@ def prompt_ids(prompts: Texts, settings: Mapping[str, Cells], extra_columns: pd.
     missing = np.flatnonzero(~given.filled())
     if not len(missing):
         return given
-    named = [_named(name, cells, missing) for name, cells in sorted(settings.items())]
-    found = prompts.take(missing).digests_with(named, _SEPARATOR)[:, : DERIVED_DIGITS // 2]
-    hashes = Texts(hexadecimal(found))
+    hashes = _hashes(prompts.take(missing), settings, missing)
     taken = {name for name in given if name is not None} if len(missing) < len(given) else set()
-    codes, _ = distinct_digests(found)
+    codes = hashes.distinct("prompt_id").codes
     repeated = np.flatnonzero(np.bincount(codes)[codes] > 1)
     given_already = [at for at, name in enumerate(hashes) if name in taken] if taken else []
     shared = np.union1d(repeated, np.array(given_already, dtype=np.int64))
@@ -273,8 +262,14 @@ def prompt_ids(prompts: Texts, settings: Mapping[str, Cells], extra_columns: pd.
     return given.with_texts(missing, hashes.with_texts(shared, Texts.of(apart)))
 
 
-def _named(name: str, cells: Cells, rows: IntArray) -> Cells:
-    return Cells(column=name, texts=[f"{name}={text}" for text in cells.texts], codes=cells.codes[rows])
+def _hashes(prompts: Texts, settings: Mapping[str, Cells], rows: IntArray) -> Texts:
+    """The hash of each row's prompt and of its own settings as `name=text`, by name; an empty cell is left out."""
+    columns: list[Iterable[str | None]] = [prompts]
+    for name, cells in sorted(settings.items()):
+        named = np.array([*(f"{name}={text}" for text in cells.texts), None], dtype=object)
+        columns.append(named[cells.codes[rows]])  # an empty cell's code is -1, the last
+    joined = (_SEPARATOR.join(filter(None, texts)) for texts in zip(*columns, strict=True))
+    return Texts.of([sha256(text.encode()).hexdigest()[:DERIVED_DIGITS] for text in joined])
 
 
 def _numbered_apart(hashes: Sequence[str], extra_columns: pd.DataFrame, taken: set[str]) -> list[str]:
