@@ -33,11 +33,23 @@ def check_header(names: Iterable[str], where: str) -> None:
     """Refuse a header in which a name stands twice.
 
     Raises:
-        PromptTableError: A name occurs more than once; its cells could not be told apart.
+        PromptTableError: A name occurs more than once; its cells could not be kept apart.
     """
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise PromptTableError(f"{where}: {listed(twice)} stands more than once in the header; rename one of them")
+
+
+def row_places(frame: pd.DataFrame, label: str | None = None) -> pd.DataFrame:
+    """`row_number` and `table` of every row of a parsed or joined table.
+
+    Args:
+        frame: The table.
+        label: The table of every row, where the frame does not say it; None for none.
+    """
+    numbers = frame[ROW_NUMBER] if ROW_NUMBER in frame.columns else pd.RangeIndex(1, len(frame) + 1)
+    tables = frame[TABLE] if TABLE in frame.columns else Texts.repeated(label, len(frame)).to_series()
+    return pd.DataFrame({"row_number": np.asarray(numbers, dtype=np.int64), "table": pd.Series(tables, dtype=TEXT)})
 
 
 def listed(names: Sequence[str], most: int = 30) -> str:

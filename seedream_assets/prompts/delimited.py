@@ -2,7 +2,7 @@
 
 A reader of our own, because those of pandas, Arrow and Python's `csv` lose a whole file to one quote that is never
 closed, or take the quotes of a cell like `"G O" painted` away without a word. Here a row with a stray quote in a CSV is
-marked as broken, since its cells cannot be told apart, and the rows after it are read; in a TSV, where quoting is rare,
+marked as broken, since it is not known where its cells end, and the rows after it are read; in a TSV, where quoting is rare,
 a quote that does not wrap a whole cell is part of the text.
 
 Not here: decoding to UTF-8, and what all formats have in common (`prompts.formats`).

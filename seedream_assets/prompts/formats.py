@@ -163,7 +163,7 @@ def parse_parquet(body: bytes, name: str) -> Parsed:
     del table
     columns = {}
     for at in kept:
-        # In one piece, so that what looks at a column later need not copy it; what it was made of is let go at once.
+        # In one piece, so that what looks at a column later need not copy it; what it was made of is released at once.
         column, pieces[at] = _spread(pieces[at]).combine_chunks(), None
         columns[at] = _arrow_column(column)
     return pd.DataFrame(columns).set_axis([names[at] for at in kept], axis="columns"), []
@@ -358,7 +358,7 @@ _UNNAMED = re.compile(r"\s*|Unnamed: \d+")
 def parse_prompt_file(body: bytes, name: str, *, may_be_empty: bool = False) -> pd.DataFrame:
     """Read a prompt table from the bytes of a file.
 
-    The format is told by the name's suffix; by the content where the suffix says nothing. Text formats give every
+    The format follows from the name's suffix, or from the content where the suffix says nothing. Text formats give every
     cell as text, NA only for an empty one: "NA", "null" and "None" are words, and "007" keeps its zeros. JSON Lines,
     Parquet and Excel keep numbers, truths and dates; nested values become JSON text.
 
@@ -444,7 +444,7 @@ def _parsed(body: bytes, label: str, suffix: str) -> Parsed:
 
 
 def _utf8(body: bytes, label: str) -> bytes:
-    """The text in UTF-8 without its byte order mark; nothing is guessed, since a wrong guess would be painted."""
+    """The text in UTF-8 without its byte order mark; nothing is guessed, since a wrong guess would be bought."""
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if body.startswith(mark):
             try:

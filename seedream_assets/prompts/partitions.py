@@ -25,7 +25,7 @@ from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.partitions import MOST_PARTITIONS, Partitions, error_of_key, normal_key
 from seedream_assets.config.time_windows import TimeWindows, parse_moment
 from seedream_assets.errors import PromptTableError
-from seedream_assets.prompts.cells import BROKEN_ROW, ROW_NUMBER, TABLE, TEXT, Cells, IntArray, Texts, as_text
+from seedream_assets.prompts.cells import BROKEN_ROW, ROW_NUMBER, TABLE, Cells, IntArray, Texts, as_text, row_places
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.row_errors import RowError, RowErrorLog, describe_rows
 from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
@@ -53,7 +53,7 @@ def rows_of_partition(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of one partition, with their row numbers as they were, and the rows that can belong to none.
 
-    The latter are told in every partition of the table: they are in nobody's dataset, and somebody has to hear of it.
+    The latter are reported in every partition of the table: they are in no dataset, and somebody has to know.
 
     Args:
         frame, partitions, partition: The table, how it is cut, and which part of it.
@@ -84,7 +84,7 @@ def rows_of_partition(
 
 
 def partition_rows(frame: pd.DataFrame, partitions: Partitions) -> PartitionedRows:
-    """Every row's partition, by the declared column. Rows before the first window belong to none, and are no fault.
+    """Every row's partition, by the declared column. Rows before the first window belong to none, and are no error.
 
     Raises:
         PromptTableError: The table does not have the column, or the column has more values than partitions may be.
@@ -92,15 +92,15 @@ def partition_rows(frame: pd.DataFrame, partitions: Partitions) -> PartitionedRo
     column = _column(frame, partitions.column or "")
     broken = as_text(frame[BROKEN_ROW]) if BROKEN_ROW in frame.columns else Texts.of([None] * len(frame))
     broken_rows = np.flatnonzero(broken.filled())
-    faults_log = RowErrorLog(len(frame))
-    faults_log.settle(broken_rows, broken.take(broken_rows).strings())
+    log = RowErrorLog(len(frame))
+    log.settle(broken_rows, broken.take(broken_rows).strings())
     cells = as_text(frame[column]).without(broken_rows).distinct(column)
     windows = partitions.windows
     keys, row_errors = _keys_of_values(cells) if windows is None else _keys_of_moments(cells, windows)
-    faults_log.reject_cells(np.arange(len(frame)), cells, row_errors)
-    empty = np.flatnonzero((cells.codes < 0) & ~faults_log.rejected)
+    log.reject_cells(np.arange(len(frame)), cells, row_errors)
+    empty = np.flatnonzero((cells.codes < 0) & ~log.rejected)
     if (nothing := error_of_key("")) is not None:
-        faults_log.reject(empty, column, [""] * len(empty), nothing)
+        log.reject(empty, column, [""] * len(empty), nothing)
     names = list(dict.fromkeys(key for key in keys if key is not None))
     if windows is not None:
         found = windows.find
@@ -114,13 +114,12 @@ def partition_rows(frame: pd.DataFrame, partitions: Partitions) -> PartitionedRo
     # One more at the end: an empty cell's code is -1.
     of_text = np.array([NO_PARTITION if key is None else numbers[key] for key in [*keys, None]], dtype=np.int64)
     codes = of_text[cells.codes]
-    return PartitionedRows(keys=tuple(names), codes=codes, rejected=faults_log.rejections(_places(frame)))
+    return PartitionedRows(keys=tuple(names), codes=codes, rejected=log.rejections(row_places(frame)))
 
 
 def row_hashes(frame: pd.DataFrame) -> IntArray:
-    """A hash of each row's cells, without its place: equal where the row says the same."""
-    places = [name for name in (ROW_NUMBER, TABLE) if name in frame.columns]
-    texts = {name: as_text(frame[name]).to_series() for name in frame.columns if name not in places}
+    """A hash of each row's cells, without its number and table: equal where the cells are."""
+    texts = {name: as_text(frame[name]).to_series() for name in frame.columns if name not in (ROW_NUMBER, TABLE)}
     hashes = pd.util.hash_pandas_object(pd.DataFrame(texts, index=frame.index), index=False)
     return hashes.to_numpy().astype(np.uint64).view(np.int64)
 
@@ -166,18 +165,9 @@ def _keys_of_moments(cells: Cells, windows: TimeWindows) -> tuple[list[str | Non
     return keys, row_errors
 
 
-def _places(frame: pd.DataFrame) -> pd.DataFrame:
-    numbers = frame[ROW_NUMBER] if ROW_NUMBER in frame.columns else pd.RangeIndex(1, len(frame) + 1)
-    tables = frame[TABLE] if TABLE in frame.columns else [None] * len(frame)
-    return pd.DataFrame(
-        {"row_number": np.asarray(numbers, dtype=np.int64), "table": pd.Series(list(tables), dtype=TEXT)}
-    )
-
-
 def no_rejections() -> pd.DataFrame:
     """No row, with the columns of `CheckedPrompts.rejected`."""
-    places = pd.DataFrame({"row_number": np.empty(0, dtype=np.int64), "table": pd.Series([], dtype=TEXT)})
-    return RowErrorLog(0).rejections(places)
+    return RowErrorLog(0).rejections(row_places(pd.DataFrame()))
 
 
 PLACEHOLDER = "{partition}"
@@ -212,7 +202,7 @@ def find_partitions(config: DatasetConfig, deployment: Deployment, *, now: datet
 
     Args:
         config, deployment: Whose, and how S3 is reached.
-        now: Aware; time partitions that are not complete by then are told apart.
+        now: Aware; time partitions that are not complete by then are listed apart.
 
     Raises:
         PromptTableError: A table is missing or broken, or has no such column; or an address cannot be listed.
@@ -228,7 +218,7 @@ def find_partitions(config: DatasetConfig, deployment: Deployment, *, now: datet
 
 
 def find_tables(config: DatasetConfig, deployment: Deployment) -> list[SourceFile]:
-    """The files that a declaration without `{partition}` in its paths names."""
+    """The files of a dataset without `{partition}` in its paths."""
     return find_sources(config.tables, base=Path(config.base), options=deployment.s3)
 
 
@@ -245,7 +235,7 @@ def by_rows(
 
 
 def table_labels(sources: Sequence[SourceFile]) -> dict[str, SourceFile]:
-    """The files by the name that a row tells: the file's own, or its address where that name is taken."""
+    """The files by the name that stands in a row: the file's own, or its address where that name is taken."""
     labels: dict[str, SourceFile] = {}
     for source in sources:
         labels[source.uri if source.name in labels else source.name] = source
@@ -295,7 +285,7 @@ def _and(sources: Sequence[SourceFile]) -> str:
 
 
 def _by_path(config: DatasetConfig, deployment: Deployment, now: datetime) -> FoundPartitions:
-    """Time partitions, by the place of `{partition}` in the path; tables whose path has none belong to all of them."""
+    """Time partitions, by what stands for `{partition}` in the path; tables whose path has none belong to all of them."""
     windows = config.partitions.windows
     if windows is None:
         raise AssertionError("only time partitions stand in a path")
@@ -428,7 +418,7 @@ def _are_settled(sources: Iterable[SourceFile], now: datetime) -> bool:
 def _remarks(found: FoundPartitions) -> tuple[str, ...]:
     remarks = [f"{name} cannot be a partition: {why}" for name, why in found.unusable.items()]
     if found.rows is not None and len(found.rows.rejected):
-        remarks.append(f"{found.rows.rejected['row_number'].size} rows have no partition; `prompts` tells which")
+        remarks.append(f"{found.rows.rejected['row_number'].size} rows have no partition; `prompts` says which")
     return tuple(remarks)
 
 
@@ -442,8 +432,8 @@ class SeenTables:
     """The state of the tables when runs were last asked for.
 
     Attributes:
-        number: How often runs were asked for; part of every run key, so that a table that goes back to what it was is a
-            change too.
+        number: How often runs were asked for; part of every run key, so that a table that goes back to what it was is
+            a change too.
         tables: Digest of the versions of all files; equal means that nothing need be read.
         partitions: Digest of each partition's content, by the digest of its key.
     """
@@ -456,33 +446,33 @@ class SeenTables:
     def from_cursor(cls, cursor: str | None) -> SeenTables:
         """What a cursor says; nothing seen where there is none, or one that another version wrote."""
         try:
-            told = json.loads(cursor or "")
-            if told["version"] != CURSOR_VERSION:
+            state = json.loads(cursor or "")
+            if state["version"] != CURSOR_VERSION:
                 return cls()
-            packed = base64.b64decode(told["partitions"], validate=True)
+            packed = base64.b64decode(state["partitions"], validate=True)
             pairs = [packed[at : at + 2 * DIGEST_BYTES] for at in range(0, len(packed), 2 * DIGEST_BYTES)]
             partitions = {pair[:DIGEST_BYTES]: pair[DIGEST_BYTES:] for pair in pairs}
-            return cls(number=int(told["number"]), tables=str(told["tables"]), partitions=partitions)
+            return cls(number=int(state["number"]), tables=str(state["tables"]), partitions=partitions)
         except (ValueError, KeyError, TypeError, binascii.Error):
             return cls()
 
     def to_cursor(self) -> str:
         """The cursor: about 16 bytes for each partition."""
         packed = b"".join(key + content for key, content in sorted(self.partitions.items()))
-        told = {
+        state = {
             "version": CURSOR_VERSION,
             "number": self.number,
             "tables": self.tables,
             "partitions": base64.b64encode(packed).decode(),
         }
-        return json.dumps(told)
+        return json.dumps(state)
 
     def changed(self, found: Mapping[str, bytes]) -> list[str]:
         """The partitions that are new or differ, in their order."""
         return [key for key, content in found.items() if self.partitions.get(digest(key)) != content]
 
     def emptied(self, known: Iterable[str], found: Mapping[str, bytes]) -> dict[str, bytes]:
-        """The known partitions that had rows once, or were told to be empty, and have none now."""
+        """The known partitions that had rows once, or were reported as empty, and have none now."""
         return {key: EMPTY for key in known if key not in found and digest(key) in self.partitions}
 
     def after(self, found: Mapping[str, bytes], *, asked: Iterable[str], tables: str) -> SeenTables:
@@ -498,7 +488,7 @@ class SeenTables:
 
 
 def digest(*parts: str | bytes) -> bytes:
-    """A short hash of these parts, told apart."""
+    """A short hash of these parts, with the length of each: `ab, c` and `a, bc` differ."""
     hashed = sha256()
     for part in parts:
         body = part.encode() if isinstance(part, str) else part

@@ -31,7 +31,7 @@ class RowError:
 
 
 class RowErrorLog:
-    """Collects the faults of one table. A row is a position in the checked frame, from 0."""
+    """Collects the row errors of one table. A row is a position in the checked frame, from 0."""
 
     def __init__(self, row_count: int) -> None:
         self.rejected: BoolArray = np.zeros(row_count, dtype=np.bool_)
@@ -41,7 +41,7 @@ class RowErrorLog:
         self._warnings: list[pd.DataFrame] = []
 
     def settle(self, rows: IntArray, reasons: Sequence[str]) -> None:
-        """Reject rows whose cells cannot be told apart; nothing else about them is worth telling."""
+        """Reject rows whose cells cannot be kept apart; nothing else about them is reported."""
         found = [RowError("broken_row", "a row that fits the header", reason) for reason in reasons]
         self.rejected[rows] = self._settled[rows] = True
         self._settlements.append(_entries(rows, "", [""] * len(rows), found))
@@ -55,7 +55,7 @@ class RowErrorLog:
             self._rejections.append(_entries(rows, column, values, row_errors))
 
     def reject_cells(self, rows: IntArray, cells: Cells, row_errors: Mapping[int, RowError]) -> None:
-        """Note a violation in each of `rows` whose text (by its position in `cells.texts`) has a fault."""
+        """Note a violation in each of `rows` whose text (by its position in `cells.texts`) has an error."""
         self.reject(*_hit(rows, cells, row_errors))
 
     def warn(
@@ -66,7 +66,7 @@ class RowErrorLog:
             self._warnings.append(_entries(rows, column, values, row_errors))
 
     def warn_cells(self, rows: IntArray, cells: Cells, row_errors: Mapping[int, RowError]) -> None:
-        """Note something unusual in each of `rows` whose text has a fault; see `reject_cells`."""
+        """Note something unusual in each of `rows` whose text has an error; see `reject_cells`."""
         self.warn(*_hit(rows, cells, row_errors))
 
     def rejections(self, places: pd.DataFrame) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def _framed(noted: list[pd.DataFrame], places: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([where[["row_number"]], entries.drop(columns="position"), where[["table"]]], axis="columns")
 
 
-REASONS_TOLD = 5
+MOST_REASONS = 5
 _PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,9})?)\s*%\s*", re.ASCII)
 _ALLOWED = "allowed is a number of rows, as 20, or a share of them, as 0.05 or 5%"
 
@@ -183,7 +183,7 @@ def refuse_unless_enough(
 ) -> None:
     """Refuse a table, or a partition's share of it, of which too little is left.
 
-    Rows that can belong to no partition are told in each, and are nobody's: they are measured against the whole table.
+    Rows that can belong to no partition are reported in each, and are in none: they are measured against the whole table.
 
     Args:
         rows: Rows that are this partition's.
@@ -191,16 +191,18 @@ def refuse_unless_enough(
         rejected: Every violation, columns as `CheckedPrompts.rejected`.
         misfits: Rows of the whole table that can belong to no partition.
         table_rows: Rows of the whole table.
-        with_table: Whether a row's table is told, where there are several.
-        limit: What the dataset bears; None where it bears everything but to lose all rows.
+        with_table: Whether a row's table is named, where there are several.
+        limit: What the dataset allows; None where it allows everything but to lose all rows.
 
     Raises:
         PromptTableError: There are rows and none is accepted, or more are rejected than the limit allows.
     """
     lost = rows - accepted
     if rows and not accepted:
-        told = "the only row is" if rows == 1 else f"all {rows} rows are"
-        raise PromptTableError(f"{told} rejected, and nothing would be left{_reasons(rejected, with_table=with_table)}")
+        lost_rows = "the only row is" if rows == 1 else f"all {rows} rows are"
+        raise PromptTableError(
+            f"{lost_rows} rejected, and nothing would be left{_reasons(rejected, with_table=with_table)}"
+        )
     if limit is None:
         return
     for found, among, whose in (
@@ -208,12 +210,12 @@ def refuse_unless_enough(
         (misfits, table_rows, "rows of the table, which fit no partition,"),
     ):
         if not limit.allows(found, of=among):
-            told = f"{found} of {among} {whose} are rejected, and prompts.max_rejected allows {limit}"
-            raise PromptTableError(f"{told}{_reasons(rejected, with_table=with_table)}")
+            summary = f"{found} of {among} {whose} are rejected, and prompts.max_rejected allows {limit}"
+            raise PromptTableError(f"{summary}{_reasons(rejected, with_table=with_table)}")
 
 
 def _reasons(rejected: pd.DataFrame, *, with_table: bool) -> str:
-    lines = describe_rows(rejected, most=REASONS_TOLD, with_table=with_table)
+    lines = describe_rows(rejected, most=MOST_REASONS, with_table=with_table)
     return "".join(f"\n  {line}" for line in lines) + "\nNothing was written; mend the table and read it again"
 
 
@@ -223,7 +225,7 @@ def describe_rows(rows: pd.DataFrame, *, most: int, with_table: bool) -> Iterato
     Args:
         rows: Columns as `CheckedPrompts.rejected`.
         most: So many lines at most, before the last one.
-        with_table: Tell the table that each row is of.
+        with_table: Name the table that each row is of.
     """
     for row in rows.head(most).itertuples():
         where = f"{row.table!s}, row {row.row_number}" if with_table else f"row {row.row_number}"

@@ -33,7 +33,7 @@ NOT_A_NUMBER = -1
 
 
 def whole_numbers(name: str, texts: list[str]) -> tuple[IntArray, dict[int, RowError]]:
-    """Each text as a whole number: `NOT_A_NUMBER` and a fault where it is none.
+    """Each text as a whole number: `NOT_A_NUMBER` and a row error where it is none.
 
     "512", "512.0" and "-1" are numbers; "1,024", "5e2", "512px", "12.5" and "true" are not. A number of more than 18
     digits counts as the largest one there is, which is out of every range.
@@ -234,7 +234,7 @@ def read_settings(
 
     Returns:
         Values are int64 for width, height, quantity and seed (`NOT_A_NUMBER` for no seed), bool for public, str for the
-        others. Where a row has a fault its value means nothing.
+        others. Where a cell has an error, its value means nothing.
     """
     settings: dict[str, Setting] = {}
     for name, read in _READERS.items():
@@ -317,8 +317,8 @@ def _quantity(source: Source) -> Limit:
 def _references(cells: Cells, strengths: Setting, rows: IntArray, model: ModelSpec, row_errors: RowErrorLog) -> Setting:
     """Each distinct pair of a cell and a strength is read once."""
     words = [*model.reference_strengths, ""]
-    places = np.array([words.index(word) for word in strengths.values], dtype=np.int64)
-    codes, distinct = pd.factorize(cells.codes * len(words) + places[strengths.codes])
+    positions = np.array([words.index(word) for word in strengths.values], dtype=np.int64)
+    codes, distinct = pd.factorize(cells.codes * len(words) + positions[strengths.codes])
     texts = [cells.texts[pair // len(words)] for pair in distinct.tolist()]
     # A row whose strength is wrong is rejected for that; its references are still read, with the first strength.
     read = [
@@ -338,7 +338,7 @@ def _check_size(
     size_policy: SizePolicy,
     row_errors: RowErrorLog,
 ) -> None:
-    """Sizes that the hard limits allow and the provider does not serve well: a warning, or a fault if so wished."""
+    """Sizes that the hard limits allow and the provider does not serve well: a warning, or an error where the size policy is `provider`."""
     width, height = settings["width"].of_rows(), settings["height"].of_rows()
     legal = np.flatnonzero(_within(width, model.width_px) & _within(height, model.height_px))
     base = int(model.height_px.high) + 1

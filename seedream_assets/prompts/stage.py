@@ -213,7 +213,7 @@ def _with_rejected(checked: CheckedPrompts, rejected: pd.DataFrame) -> CheckedPr
 
 
 def _count_rows(remarks: pd.DataFrame) -> int:
-    """The rows that are told of, each once."""
+    """The rows that are named, each once."""
     return len(remarks[["table", "row_number"]].drop_duplicates())
 
 

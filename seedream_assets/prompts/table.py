@@ -24,9 +24,6 @@ from seedream_assets.errors import LimitError, PromptTableError
 from seedream_assets.prompts.cells import (
     BROKEN_ROW,
     RESERVED,
-    ROW_NUMBER,
-    TABLE,
-    TEXT,
     BoolArray,
     Cells,
     IntArray,
@@ -34,6 +31,7 @@ from seedream_assets.prompts.cells import (
     as_text,
     check_header,
     listed,
+    row_places,
     taken,
 )
 from seedream_assets.prompts.row_errors import RowError, RowErrorLog, shown
@@ -77,9 +75,9 @@ def match_columns(names: Sequence[str], mapping: Mapping[str, str], *, needs_pro
     if unknown:
         raise PromptTableError(
             f"columns: {listed(unknown)} means nothing here; allowed is {', '.join(RECOGNISED)}"
-            f"{_hint(unknown[0], RECOGNISED)}. Other columns of the table ride along by themselves"
+            f"{_hint(unknown[0], RECOGNISED)}. Other columns of the table are kept as they are"
         )
-    given = {name: _demanded(name, wanted, names) for name, wanted in mapping.items()}
+    given = {name: _required(name, wanted, names) for name, wanted in mapping.items()}
     claimed = Counter(given.values())
     shared = [column for column, count in claimed.items() if count > 1]
     if shared:
@@ -96,7 +94,7 @@ def match_columns(names: Sequence[str], mapping: Mapping[str, str], *, needs_pro
     return found
 
 
-def _demanded(recognised: str, wanted: str, names: Sequence[str]) -> str:
+def _required(recognised: str, wanted: str, names: Sequence[str]) -> str:
     column = _find(recognised, wanted, names)
     if column is None:
         raise PromptTableError(
@@ -169,7 +167,7 @@ def check_texts(column: str, prompts: Texts, unrendered: IntArray, row_errors: R
     row_errors.reject(empty, column, [""] * len(empty), nothing)
     rows = prompts.matching(CONTROL)
     texts = prompts.take(rows).strings()
-    row_errors.reject(rows, column, _shown(texts), [control_fault("prompt", text) for text in texts])
+    row_errors.reject(rows, column, _shown(texts), [control_error("prompt", text) for text in texts])
     rows = prompts.matching(_LOST_CHARACTER)
     lost = RowError("replacement_character", "text without U+FFFD", "a letter was lost on the way here; type it again")
     row_errors.warn(rows, column, _shown(prompts.take(rows).strings()), lost)
@@ -187,8 +185,8 @@ def check_lengths(column: str, prompts: Texts, rows: IntArray, model: ModelSpec,
     row_errors.reject(rows[over], column, _shown(prompts.take(rows[over]).strings()), found)
 
 
-def control_fault(name: str, text: str) -> RowError:
-    """The fault of a text with a control character in it, with the place of the first one."""
+def control_error(name: str, text: str) -> RowError:
+    """The error of a text with a control character in it, with the position of the first one."""
     found = _CONTROL.search(text)
     place = f"U+{ord(found[0]):04X} at character {found.start() + 1}" if found else "it"
     return RowError(f"{name}_control_character", "text without control characters", f"take {place} out")
@@ -216,7 +214,7 @@ def check_given_ids(column: str, ids: Texts, places: pd.DataFrame, row_errors: R
         return
     rows = ids.matching(f"{CONTROL}|[\\t\\n]")
     texts = ids.take(rows).strings()
-    row_errors.reject(rows, column, texts, [control_fault("prompt_id", text) for text in texts])
+    row_errors.reject(rows, column, texts, [control_error("prompt_id", text) for text in texts])
     rows = np.flatnonzero(ids.lengths() > LONGEST_PROMPT_ID)
     too_long = RowError("prompt_id_length", f"1–{LONGEST_PROMPT_ID} characters", "shorten it")
     row_errors.reject(rows, column, ids.take(rows).strings(), too_long)
@@ -341,7 +339,7 @@ class TableRules:
         columns: Recognised name → the table's name, where they differ by more than case and outer spaces.
         template: Jinja over the row's cells, under the table's names and the recognised ones (which win); None to
             take the prompt as it stands.
-        size_policy: Whether a size that the provider does not serve well is a warning or a fault.
+        size_policy: Whether a size that the provider does not serve well is a warning or an error.
     """
 
     columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -389,7 +387,7 @@ def check_prompt_table(
 ) -> CheckedPrompts:
     """Check every row of a table against the recipe and the models' limits.
 
-    Same table, same rules: same result. A row without a prompt_id gets one that does not depend on its place.
+    Same table, same rules: same result. A row without a prompt_id gets one that does not depend on where it stands.
 
     Args:
         frame: As `parse_prompt_file` or `join_prompt_tables` give it, or any frame with a header of its own.
@@ -409,7 +407,7 @@ def check_prompt_table(
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """A table whose header is understood: the cells, the place of every row, and what is broken."""
+    """A table whose header is understood: the cells, the number and table of every row, and what is broken."""
 
     cells: pd.DataFrame
     places: pd.DataFrame
@@ -427,7 +425,7 @@ class _Table:
         needs_prompt = template is None or "prompt" in template.names
         columns = match_columns(list(cells.columns), rules.columns, needs_prompt=needs_prompt)
         broken = as_text(frame[BROKEN_ROW]) if BROKEN_ROW in names else Texts.repeated(None, len(frame))
-        return cls(cells, _places(frame, label), columns, template, broken)
+        return cls(cells, row_places(frame, label), columns, template, broken)
 
     def name(self, recognised: str) -> str:
         """The table's own name of a column; the recognised one where the table does not have it."""
@@ -437,12 +435,6 @@ class _Table:
         """A recognised column, all null where the table does not have it."""
         column = self.columns.get(recognised)
         return Texts.repeated(None, len(self.cells)) if column is None else as_text(self.cells[column])
-
-
-def _places(frame: pd.DataFrame, label: str | None) -> pd.DataFrame:
-    numbers = frame[ROW_NUMBER] if ROW_NUMBER in frame.columns else pd.RangeIndex(1, len(frame) + 1)
-    tables = frame[TABLE] if TABLE in frame.columns else Texts.repeated(label, len(frame)).to_series()
-    return pd.DataFrame({"row_number": np.asarray(numbers, dtype=np.int64), "table": pd.Series(tables, dtype=TEXT)})
 
 
 def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedPrompts:
@@ -483,7 +475,9 @@ def _prompts(table: _Table, row_errors: RowErrorLog) -> Texts:
         cells = {name: as_text(table.cells[of]) for name, of in used.items()}
         rendered = table.template.render(cells, len(texts))
         wrong = {row: text for row, text in enumerate(rendered) if isinstance(text, RowError)}
-        if "prompt" in table.template.names:  # an empty prompt is told as such, not as a cell that the template misses
+        if (
+            "prompt" in table.template.names
+        ):  # an empty prompt is reported as such, not as a cell that the template misses
             filled = texts.filled()
             wrong = {row: row_error for row, row_error in wrong.items() if filled[row]}
         unrendered = np.array(list(wrong), dtype=np.int64)

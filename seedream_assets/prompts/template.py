@@ -348,14 +348,14 @@ class PromptTemplate:
             self._environment.begin_row()
             return _bounded(self._template.render(row))
         except (TooMuch, RecursionError, MemoryError) as error:
-            told = (
+            reason = (
                 str(error) if isinstance(error, TooMuch) else "it calls itself without end, or asks for too much memory"
             )
             return RowError(
                 "template",
                 f"a prompt of at most {LONGEST_RENDERED} characters, texts of {MOST_CHARACTERS} on the way, {MOST_WORK} "
                 "steps for a row",
-                f"{told}; shorten what the template makes of this row",
+                f"{reason}; shorten what the template makes of this row",
             )
         except UndefinedError as error:
             return RowError(
