@@ -88,13 +88,13 @@ def _load(folder: str) -> tuple[Any, Any]:
 
 def _plan(folder: str) -> None:
     from seedream_assets.config.partitions import UNPARTITIONED
-    from seedream_assets.planning.stage import make_plan, write_plan
     from seedream_assets.prompts.stage import read_prompts, write_snapshot
+    from seedream_assets.quality.replanning import keep_plan, plan_partition
 
     config, deployment = _load(folder)
     snapshot = read_prompts(config, UNPARTITIONED, deployment)
     write_snapshot(deployment.store, config, UNPARTITIONED, snapshot)
-    write_plan(deployment.store, config, UNPARTITIONED, make_plan(config, UNPARTITIONED, snapshot, deployment))
+    keep_plan(deployment.store, config, UNPARTITIONED, plan_partition(config, UNPARTITIONED, snapshot, deployment))
 
 
 class _SlowStore:

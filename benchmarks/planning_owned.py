@@ -33,8 +33,8 @@ def _fill(requests: int, root: Path, store: Any, put: Callable[[str, bytes], obj
     from seedream_assets.config.deployment import Deployment
     from seedream_assets.ledger.events import Submitted, encode_event, event_key
     from seedream_assets.planning.plan import read_plan
-    from seedream_assets.planning.stage import make_plan
     from seedream_assets.prompts.stage import read_prompts
+    from seedream_assets.quality.replanning import plan_partition
     from seedream_assets.storage.parquet import iterate_rows, to_parquet
     from seedream_assets_tests.support.builders import NOON, WRITER, make_intent
     from seedream_assets_tests.support.manifest_builders import make_completed
@@ -43,7 +43,7 @@ def _fill(requests: int, root: Path, store: Any, put: Callable[[str, bytes], obj
     table = root / "prompts.parquet"
     make_table(str(requests), str(table), again=0)
     config, deployment = declare(table), Deployment(store=store)
-    plan = make_plan(config, UNPARTITIONED, read_prompts(config, UNPARTITIONED, deployment), deployment)
+    plan = plan_partition(config, UNPARTITIONED, read_prompts(config, UNPARTITIONED, deployment), deployment)
     for number, (request, _) in enumerate(read_plan(iterate_rows(to_parquet(plan.requests)))):
         generation_id = f"{number:08x}-0000-4000-8000-{number:012x}"
         submitted = Submitted(
@@ -75,10 +75,10 @@ def run_stages(root: str) -> dict[str, Any]:
     """The same stage by stage, as Dagster runs them: each knows only what stands in the store."""
     from seedream_assets.config.dataset import UNPARTITIONED
     from seedream_assets.config.deployment import Deployment
-    from seedream_assets.planning.stage import make_plan, write_plan
     from seedream_assets.prompts.stage import load_snapshot, read_prompts, write_snapshot
     from seedream_assets.purchase.stage import buy_images
     from seedream_assets.quality.assemble import assemble_dataset
+    from seedream_assets.quality.replanning import keep_plan, plan_partition
     from seedream_assets.storage.folder import FolderStore
     from seedream_assets_tests.purchase.counted_store import CountedStore
 
@@ -87,7 +87,7 @@ def run_stages(root: str) -> dict[str, Any]:
     write_snapshot(store, config, UNPARTITIONED, read_prompts(config, UNPARTITIONED, deployment))
     laps.lap("prompts")
     snapshot = load_snapshot(store, config, UNPARTITIONED)
-    write_plan(store, config, UNPARTITIONED, make_plan(config, UNPARTITIONED, snapshot, deployment))
+    keep_plan(store, config, UNPARTITIONED, plan_partition(config, UNPARTITIONED, snapshot, deployment))
     del snapshot
     laps.lap("generation_requests")
     buy_images(config, UNPARTITIONED, deployment)

@@ -131,8 +131,8 @@ def plan_table(path: str) -> dict[str, Any]:
     """What `seedream plan` does on an empty store."""
     from seedream_assets.config.dataset import UNPARTITIONED
     from seedream_assets.config.deployment import Deployment
-    from seedream_assets.planning.stage import make_plan
     from seedream_assets.prompts.stage import read_prompts
+    from seedream_assets.quality.replanning import plan_partition
     from seedream_assets.storage.folder import FolderStore
 
     with tempfile.TemporaryDirectory() as folder:
@@ -141,6 +141,6 @@ def plan_table(path: str) -> dict[str, Any]:
         laps = Laps()
         snapshot = read_prompts(config, UNPARTITIONED, deployment)
         laps.lap("read and check")
-        plan = make_plan(config, UNPARTITIONED, snapshot, deployment)
+        plan = plan_partition(config, UNPARTITIONED, snapshot, deployment)
         laps.lap("plan")
     return laps.found(rows=len(snapshot.checked.prompts), requests=len(plan.requests))

@@ -1,4 +1,4 @@
-"""Sample → approve → run: which plans have to be approved, by what name, and what may be bought before they are.
+"""Preview → approve → run: which plans have to be approved, by what name, and what may be bought before they are.
 
 A plan's hash is over what it wants and what that costs: every picture, how many of it, at which price. Buying a part of
 it, a crash and a new run leave the hash as it is; a row that is added, removed or edited, another quantity or another
@@ -13,12 +13,12 @@ from hashlib import sha256
 
 import pandas as pd
 
+from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.errors import ApprovalError, ConfigError
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.planning.preview import choose_spread
 
 HASH_DIGITS = 16
-LARGEST_SAMPLE = 100
+LARGEST_PREVIEW = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,8 @@ class Approval:
     def __post_init__(self) -> None:
         if self.above_credits < 0:
             raise ConfigError(f"approval.above_credits: got {self.above_credits}, allowed is 0 or more credits")
-        if not 1 <= self.sample <= LARGEST_SAMPLE:
-            raise ConfigError(f"approval.sample: got {self.sample}, allowed is 1–{LARGEST_SAMPLE} images")
+        if not 1 <= self.sample <= LARGEST_PREVIEW:
+            raise ConfigError(f"approval.sample: got {self.sample}, allowed is 1–{LARGEST_PREVIEW} images")
 
 
 def plan_hash(plan: pd.DataFrame) -> str:
@@ -54,6 +54,16 @@ def plan_hash(plan: pd.DataFrame) -> str:
     return digest.hexdigest()[:HASH_DIGITS]
 
 
+def choose_spread(total: int, most: int) -> list[int]:
+    """At most `most` of the places 0 … total - 1, evenly spread; ordered so that its first few are spread as well."""
+    chosen = min(total, most)
+    if not chosen:
+        return []
+    bits = max(1, (chosen - 1).bit_length())
+    turned = sorted(range(chosen), key=lambda place: int(f"{place:0{bits}b}"[::-1], 2))
+    return [place * total // chosen for place in turned]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanToApprove:
     """One partition's plan, as far as an approval is concerned.
@@ -61,24 +71,24 @@ class PlanToApprove:
     Attributes:
         hash: See `plan_hash`.
         credits_to_buy: Price of what nobody has bought.
-        credits_sampled: Price of what was bought as a sample, and has not been approved since.
-        sample: Request ids with their images, in the order in which they are taken into a smaller sample.
-        sample_bought: Those of them that are bought already.
+        credits_previewed: Price of what was bought as a preview, and has not been approved since.
+        preview: Request ids with their images, in the order in which they are taken into a smaller preview.
+        preview_bought: Those of them that are bought already.
         approved_by: Who approved it; None where nobody has.
     """
 
     partition: str
     hash: str
     credits_to_buy: int
-    credits_sampled: int
-    sample: tuple[tuple[str, int], ...]
-    sample_bought: frozenset[str]
+    credits_previewed: int
+    preview: tuple[tuple[str, int], ...]
+    preview_bought: frozenset[str]
     approved_by: str | None = None
 
     @property
     def credits(self) -> int:
-        """What an approval would allow: the whole, with the sample."""
-        return self.credits_to_buy + self.credits_sampled
+        """What an approval would allow: the whole, with the preview."""
+        return self.credits_to_buy + self.credits_previewed
 
     @property
     def is_open(self) -> bool:
@@ -91,22 +101,22 @@ def plan_to_approve(partition: str, plan: pd.DataFrame, *, approved_by: str | No
 
     Args:
         partition: Whose.
-        plan: Columns as `PLAN_COLUMNS`; those with a `sample_rank` are its sample. Where none has, whole requests are,
+        plan: Columns as `PLAN_COLUMNS`; those with a `sample_rank` are its preview. Where none has, whole requests are,
             spread over the plan.
         approved_by: Who approved it.
     """
     free = plan["standing"] == RequestState.FREE.value
     ranked = plan[plan["sample_rank"].notna()].sort_values("sample_rank")
     firsts = plan[free].drop_duplicates("spec_id")
-    sample = ranked if len(ranked) else firsts.iloc[choose_spread(len(firsts), LARGEST_SAMPLE)]
+    preview = ranked if len(ranked) else firsts.iloc[choose_spread(len(firsts), LARGEST_PREVIEW)]
     bought = ranked[ranked["standing"] != RequestState.FREE.value]
     return PlanToApprove(
         partition=partition,
         hash=plan_hash(plan),
         credits_to_buy=int(plan.loc[free, "credits"].sum()),
-        credits_sampled=int(bought["credits"].sum()),
-        sample=tuple(zip(sample["request_id"].astype(str), sample["count"].astype(int), strict=True)),
-        sample_bought=frozenset(bought["request_id"].astype(str)),
+        credits_previewed=int(bought["credits"].sum()),
+        preview=tuple(zip(preview["request_id"].astype(str), preview["count"].astype(int), strict=True)),
+        preview_bought=frozenset(bought["request_id"].astype(str)),
         approved_by=approved_by,
     )
 
@@ -115,7 +125,7 @@ def plan_to_approve(partition: str, plan: pd.DataFrame, *, approved_by: str | No
 class Gate:
     """What one run may buy of its partitions' plans.
 
-    A range of partitions is one run: its plans are added up before they are compared with `above_credits`, its sample
+    A range of partitions is one run: its plans are added up before they are compared with `above_credits`, its preview
     is spread over them, and one hash approves them all.
     """
 
@@ -127,8 +137,8 @@ class Gate:
         """The name of what is to be approved: the plan's own, or that of all the run's plans together."""
         if len(self.plans) == 1:
             return next(iter(self.plans.values())).hash
-        told = "".join(f"{partition} {plan.hash}\n" for partition, plan in sorted(self.plans.items()))
-        return sha256(told.encode()).hexdigest()[:HASH_DIGITS]
+        hashes = "".join(f"{partition} {plan.hash}\n" for partition, plan in sorted(self.plans.items()))
+        return sha256(hashes.encode()).hexdigest()[:HASH_DIGITS]
 
     @property
     def open_plans(self) -> Sequence[PlanToApprove]:
@@ -146,16 +156,16 @@ class Gate:
         return self.approval is not None and self.credits > self.approval.above_credits
 
     def held_back(self, partition: str) -> str | None:
-        """Why a partition's plan may not be bought beyond its sample; None where it may."""
+        """Why a partition's plan may not be bought beyond its preview; None where it may."""
         plan = self.plans.get(partition)
         if self.approval is None or plan is None or not plan.is_open or not self.is_shut:
             return None
         return (
             f"plan {self.hash} comes to {self.credits} credits, above {self.approval.above_credits} that need no "
-            "approval; only its sample is bought until somebody approves it"
+            "approval; only its preview is bought until somebody approves it"
         )
 
-    def sample_of(self, partition: str) -> frozenset[str]:
+    def preview_of(self, partition: str) -> frozenset[str]:
         """The requests that may be bought of a partition's plan as long as it is not approved."""
         if self.held_back(partition) is None or self.approval is None:
             return frozenset()
@@ -165,20 +175,20 @@ class Gate:
         share, odd = divmod(self.approval.sample, len(open_plans))
         left = share + (place < odd)
         taken = []
-        for request_id, images in open_plans[place].sample:
+        for request_id, images in open_plans[place].preview:
             if images <= left:
                 taken.append(request_id)
                 left -= images
         return frozenset(taken)
 
     @property
-    def sample_images(self) -> int:
+    def preview_images(self) -> int:
         """Images that may be bought before the approval, over all plans."""
-        drawn = {partition: self.sample_of(partition) for partition in self.plans}
+        drawn = {partition: self.preview_of(partition) for partition in self.plans}
         return sum(
             images
             for partition, plan in self.plans.items()
-            for request, images in plan.sample
+            for request, images in plan.preview
             if request in drawn[partition]
         )
 
@@ -196,3 +206,19 @@ class Gate:
 
 
 NO_GATE = Gate(plans={})
+
+
+def approval_rows(gate: Gate) -> list[tuple[str, str, str]]:
+    """Whether what a run over these plans wants has to be approved; nothing where the dataset asks for no approvals."""
+    if gate.approval is None or not gate.plans:
+        return []
+    plans = list(gate.plans.values())
+    if not gate.open_plans and all(plan.approved_by for plan in plans):
+        what = f"plan {plans[0].hash}: {plans[0].approved_by}" if len(plans) == 1 else f"all {len(plans)} plans"
+        return [("approval", "given", what)]
+    if not gate.is_shut:
+        alone = ", several partitions together" if UNPARTITIONED not in gate.plans else ""
+        return [("approval", "not needed", f"up to {gate.approval.above_credits} credits a run{alone}")]
+    images = f"{gate.preview_images} image{'' if gate.preview_images == 1 else 's'}"
+    why = f"plan {gate.hash} comes to {gate.credits} credits; a preview of {images} is bought first"
+    return [("approval", "needed", why)]

@@ -11,8 +11,8 @@ from typing import Any
 
 import dagster as dg
 
-from seedream_assets.approval.gate import gate_of
-from seedream_assets.approval.rules import Gate
+from seedream_assets.approval.rules import Gate, approval_rows
+from seedream_assets.approval.store import gate_of
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import PLAN, SNAPSHOT, as_dagster_failures, materialise, versions_in_run
 from seedream_assets.assets.ui_metadata import column_lineage, markdown_table, preview, row_count, table_schema
@@ -23,13 +23,12 @@ from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import LimitError
 from seedream_assets.ledger.state import OpenRequests, RequestState
 from seedream_assets.manifest.column_lineage import PLAN_LINEAGE
-from seedream_assets.planning.plan import PLAN_COLUMNS
-from seedream_assets.planning.plan_rows import outside_limits
-from seedream_assets.planning.quote import Quote
-from seedream_assets.planning.quote_table import Outlook, approval_rows, dollars_for, quote_rows
-from seedream_assets.planning.stage import Plan, make_plan, write_plan
+from seedream_assets.planning.plan import PLAN_COLUMNS, outside_limits
+from seedream_assets.planning.quote import Outlook, Quote, dollars_for, quote_rows
+from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.purchase.balance import AccountReading, look_ahead, read_account
+from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.parquet import to_parquet
 
@@ -221,11 +220,11 @@ def _plan(
     config = assets.config
     snapshot = load_snapshot(deployment.store, config, partition, snapshot_version)
     try:
-        plan = make_plan(config, partition, snapshot, deployment, credits_beside=checks.credits_so_far)
+        plan = plan_partition(config, partition, snapshot, deployment, credits_beside=checks.credits_so_far)
     except LimitError as error:
         message = f"{error}; the limits are tighter than when the prompts were checked: materialise prompts again"
         return Materialised(incomplete=message, checks=(checks.outside_limits(message),))
-    version = write_plan(deployment.store, config, partition, plan)
+    version = keep_plan(deployment.store, config, partition, plan)
     quote = plan.quote
     gate = gate_of(config, partition, plan.requests, deployment.store)
     outlook = look_ahead(plan, deployment, account)

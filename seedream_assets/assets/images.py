@@ -13,8 +13,8 @@ from typing import Any
 
 import dagster as dg
 
-from seedream_assets.approval.gate import approve, open_gate
-from seedream_assets.approval.preview import SampleFindings, assess_sample
+from seedream_assets.approval.preview import PreviewFindings, assess_preview
+from seedream_assets.approval.store import approve, open_gate
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import (
     INTERRUPTED,
@@ -279,13 +279,13 @@ class ApprovalCheck:
             allowed = f"at most {gate.approval.above_credits} need no approval" if gate.approval else ""
             reason = f"approved by {plan.approved_by}" if plan and plan.approved_by else allowed
             return self._result(passed=True, description=reason, metadata={"plan_hash": plan.hash} if plan else {})
-        sample = gate.sample_of(partition) | (plan.sample_bought if plan else frozenset())
-        findings = assess_sample(outcome.manifest, sample)
+        preview = gate.preview_of(partition) | (plan.preview_bought if plan else frozenset())
+        findings = assess_preview(outcome.manifest, preview)
         return self._result(
             passed=False,
             description=f"plan {gate.hash} awaits approval: {findings}",
             metadata={
-                "contact_sheet": dg.MetadataValue.md(self._contact_sheet(outcome, sample)),
+                "contact_sheet": dg.MetadataValue.md(self._contact_sheet(outcome, preview)),
                 "how_to_approve": dg.MetadataValue.md(self._how_to_approve()),
                 "plan_hash": gate.hash,
                 "credits_to_approve": gate.credits,
@@ -293,8 +293,8 @@ class ApprovalCheck:
             },
         )
 
-    def _contact_sheet(self, outcome: Outcome, sample: frozenset[str]) -> str:
-        drawn = outcome.manifest[outcome.manifest["request_id"].isin(list(sample))]
+    def _contact_sheet(self, outcome: Outcome, preview: frozenset[str]) -> str:
+        drawn = outcome.manifest[outcome.manifest["request_id"].isin(list(preview))]
         return contact_sheet(self._deployment.store, drawn)
 
     def _how_to_approve(self) -> str:
@@ -328,16 +328,16 @@ class ApprovalCheck:
         )
 
 
-def _numbers(findings: SampleFindings) -> dict[str, Any]:
+def _numbers(findings: PreviewFindings) -> dict[str, Any]:
     total, unit = findings.projected_total
     measured = findings.cost_per_image
     share = findings.failure_share
     return {
-        "sample_wanted": findings.wanted,
-        "sample_stored": findings.stored,
-        "sample_without_image": findings.lost,
+        "preview_wanted": findings.wanted,
+        "preview_stored": findings.stored,
+        "preview_without_image": findings.lost,
         **({} if share is None else {"failure_share": round(share, 4)}),
-        "sample_cost": round(findings.cost, 4),
+        "preview_cost": round(findings.cost, 4),
         **({} if measured is None else {"cost_per_image": round(measured, 4)}),
         "cost_unit": unit,
         "images_left": findings.left,

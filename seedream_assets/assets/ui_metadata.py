@@ -34,7 +34,7 @@ _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*[]|#
 
 # What the columns of the prompts, the plan and the manifest mean.
 COLUMN_MEANINGS: Mapping[str, str] = {
-    "sample_rank": "Place in the sample that is bought before the plan is approved; empty for the rest.",
+    "sample_rank": "Place in the preview that is bought before the plan is approved; empty for the rest.",
     "row_number": "Row of the prompt table, from 1, the header not counted.",
     "prompt_id": "The row's own id, or one derived from its content.",
     "prompt": "The final text, after the template.",

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from seedream_assets.approval.gate import approve, open_gate
-from seedream_assets.approval.preview import assess_sample
+from seedream_assets.approval.preview import assess_preview
+from seedream_assets.approval.store import approve, open_gate
 from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
 from seedream_assets.components.yaml_files import load_config
-from seedream_assets.planning.stage import load_manifest, load_plan
+from seedream_assets.manifest.stage import load_manifest
+from seedream_assets.planning.stage import load_plan
 
 
 def approve_plan(dataset: Path, partition: tuple[str, ...], asked: str | None, by: str | None, as_json: bool) -> None:
@@ -32,8 +33,8 @@ def approve_plan(dataset: Path, partition: tuple[str, ...], asked: str | None, b
             click.echo(f"{key}: plan {plan.hash} has nothing to buy; no approval is needed", err=True)
         else:
             # Those of the plan that are bought by now, whether or not it was made before they were.
-            sample = gate.sample_of(key) | plan.sample_bought
-            findings = assess_sample(load_manifest(store, config, key), sample)
+            preview = gate.preview_of(key) | plan.preview_bought
+            findings = assess_preview(load_manifest(store, config, key), preview)
             click.echo(f"{key}: {findings}", err=True)
     who = by or this_person()
     records = approve(gate, asked or gate.hash, config, store, by=who, dagster_run_id=None)

@@ -21,8 +21,9 @@ from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 from seedream_assets.errors import ConfigError, SeedreamError
+from seedream_assets.manifest.stage import load_manifest
 from seedream_assets.planning.quote import quote_plan
-from seedream_assets.planning.stage import load_manifest, load_plan
+from seedream_assets.planning.stage import load_plan
 from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.purchase.report import describe, summarise
 from seedream_assets.purchase.stage import load_report

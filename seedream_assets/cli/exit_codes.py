@@ -21,7 +21,7 @@ MEANINGS: Mapping[int, str] = {
     WRONG_USAGE: "wrong usage",
     NOT_ALL_FINAL: "some images are not final (over a cap or the balance, uncertain, pending, interrupted), or a partition "
     "could not be planned; run it again once that is mended",
-    AWAITING_APPROVAL: "only a sample was bought, and the rest waits for an approval",
+    AWAITING_APPROVAL: "only a preview was bought, and the rest waits for an approval",
     NOTHING_STORED: "all is final and no image was stored: every request was refused, blocked, failed or withheld",
 }
 

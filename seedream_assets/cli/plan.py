@@ -13,8 +13,8 @@ from typing import Any
 import click
 import pandas as pd
 
-from seedream_assets.approval.gate import gate_of
-from seedream_assets.approval.rules import Gate
+from seedream_assets.approval.rules import Gate, approval_rows
+from seedream_assets.approval.store import gate_of
 from seedream_assets.budget.log import read_budget
 from seedream_assets.budget.rules import NO_CAP
 from seedream_assets.cli.declared import deployment_of, partitions_of
@@ -24,16 +24,17 @@ from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import PromptTableError, StoreError
 from seedream_assets.ledger.account import describe_another_account
+from seedream_assets.manifest.build import extra_column_name, table_rows
 from seedream_assets.manifest.stage import PREVIOUS, read_earlier
 from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.plan_diff import CHANGES, PlanDiff, diff_plan
-from seedream_assets.planning.quote import Quote
-from seedream_assets.planning.quote_table import approval_rows, quote_rows
-from seedream_assets.planning.stage import Plan, make_plan
+from seedream_assets.planning.quote import Quote, quote_rows
+from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.row_errors import describe_rows
 from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
 from seedream_assets.purchase.balance import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
 from seedream_assets.purchase.report import add_up, summarise
+from seedream_assets.quality.replanning import plan_partition
 
 ROW_ERRORS_SHOWN = 10
 CHANGES_SHOWN = 20
@@ -62,7 +63,7 @@ def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json
         try:
             snapshot = reader.read(key)
             beside = sum(summary["credits_to_buy"] for summary in summaries)
-            plan = make_plan(config, key, snapshot, deployment, credits_beside=beside)
+            plan = plan_partition(config, key, snapshot, deployment, credits_beside=beside)
             compared = _compare(against, config, key, deployment, snapshot, plan) if against else None
         except (PromptTableError, StoreError) as error:
             if len(keys) == 1:
@@ -131,13 +132,14 @@ def _compare(
 ) -> tuple[str, PlanDiff]:
     uri, earlier = read_earlier(against, config, partition, deployment, base=Path.cwd())
     checked = snapshot.checked
+    old, old_extra_columns = table_rows(earlier, deployment.models)
     return uri, diff_plan(
-        earlier,
+        old,
+        old_extra_columns,
         prompts=checked.prompts,
-        extra_columns=checked.extra_columns,
+        extra_columns=checked.extra_columns.rename(columns=extra_column_name),
         specs=specs_of(checked.prompts, snapshot.reference_hashes),
         plan=plan.requests,
-        models=deployment.models,
     )
 
 
@@ -184,7 +186,7 @@ def _together(gates: Collection[Gate]) -> Gate:
 
 
 def _approval(gate: Gate) -> dict[str, Any]:
-    """Where the dataset asks for approvals: whether this plan needs one, and how many images its sample has."""
+    """Where the dataset asks for approvals: whether this plan needs one, and how many images its preview has."""
     if gate.approval is None or not gate.plans:
         return {}
     plans = gate.plans.values()
@@ -193,7 +195,7 @@ def _approval(gate: Gate) -> dict[str, Any]:
         "credits": sum(plan.credits for plan in plans),
         "needed": gate.is_shut,
         "approved_by": ", ".join(sorted({plan.approved_by for plan in plans if plan.approved_by})) or None,
-        "sample": gate.sample_images,
+        "preview": gate.preview_images,
     }
     return {"approval": facts}
 

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from seedream_assets.approval.gate import approve, open_gate
-from seedream_assets.approval.preview import assess_sample
+from seedream_assets.approval.preview import assess_preview
+from seedream_assets.approval.store import approve, open_gate
 from seedream_assets.budget.rules import NO_CAP, Budget
 from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
 from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINAL, NOTHING_STORED
@@ -31,16 +31,15 @@ from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import ConfigError, NoCapError, PartitionKeyError, SeedreamError, StoreRefused
 from seedream_assets.ledger.state import OpenRequests
-from seedream_assets.planning.open_requests import open_in_manifest
-from seedream_assets.planning.quote import Quote
-from seedream_assets.planning.quote_table import place_rows
-from seedream_assets.planning.stage import make_plan, write_plan
+from seedream_assets.planning.quote import Quote, place_rows
+from seedream_assets.planning.stage import open_in_manifest
 from seedream_assets.prompts.stage import PromptReader, load_snapshot, write_snapshot
 from seedream_assets.purchase.balance import NOT_ASKED, place_of, read_account
 from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import Progress, RunReport, add_up, describe, join_reports, summarise
 from seedream_assets.purchase.stage import buy_partitions
 from seedream_assets.quality.assemble import Outcome, assemble_dataset, count_reused, measure_dataset
+from seedream_assets.quality.replanning import keep_plan, plan_partition
 
 # What stands against one partition stands against all of them.
 HOPELESS = (ConfigError, StoreRefused)
@@ -246,8 +245,8 @@ def plan_partitions(
             snapshot = reader.read(partition)
             snapshot = write_snapshot(store, config, partition, snapshot)
             beside = sum(one.quote.credits_to_buy for one in planned.values())
-            plan = make_plan(config, partition, snapshot, deployment, credits_beside=beside)
-            version = write_plan(store, config, partition, plan)
+            plan = plan_partition(config, partition, snapshot, deployment, credits_beside=beside)
+            version = keep_plan(store, config, partition, plan)
         except SeedreamError as error:
             is_hopeless = isinstance(error, HOPELESS) and not isinstance(error, PartitionKeyError)
             if len(partitions) == 1 or is_hopeless:
@@ -280,9 +279,9 @@ def plan_replacements(
         snapshot = load_snapshot(store, config, partition, before.snapshot)
         beside = sum(one.quote.credits_to_buy for one in again.values())
         manifest = bought.outcomes[partition].manifest
-        plan = make_plan(config, partition, snapshot, deployment, credits_beside=beside, earlier=manifest)
+        plan = plan_partition(config, partition, snapshot, deployment, credits_beside=beside, earlier=manifest)
         if plan.quote.replacements > before.quote.replacements:
-            version = write_plan(store, config, partition, plan)
+            version = keep_plan(store, config, partition, plan)
             again[partition] = replace(before, quote=plan.quote, version=version)
     if again:
         _print_quotes(again)
@@ -380,7 +379,7 @@ def buy_planned(
     for partition, bought_here in reports.items():
         outcomes[partition] = measure_dataset(config, partition, deployment, outcomes[partition])
         if bought_here is not None and bought_here.stopped == "awaiting_approval":
-            click.echo(str(assess_sample(outcomes[partition].manifest, gate.sample_of(partition))), err=True)
+            click.echo(str(assess_preview(outcomes[partition].manifest, gate.preview_of(partition))), err=True)
             if report.stopped is None:
                 report = replace(report, stopped=bought_here.stopped, stop_reason=bought_here.stop_reason)
     return Bought(

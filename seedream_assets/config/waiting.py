@@ -1,4 +1,4 @@
-"""Time as a dependency: what the engine takes to sleep and to know how long something took."""
+"""Time as a dependency, and in words: how the engine sleeps and measures, and how a duration is written."""
 
 from __future__ import annotations
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from seedream_assets.config.models import ModelCatalog
 from seedream_assets.config.redaction import address_to_keep
 from seedream_assets.ledger.events import Blocked as BlockedEvent
 from seedream_assets.ledger.events import Completed, Failed, LedgerImage
-from seedream_assets.leonardo.identity import image_id_for
+from seedream_assets.leonardo.identity import derived_seed, image_id_for
 from seedream_assets.planning.replacements import NONE_REPLACED, Replacements
 from seedream_assets.storage.parquet import from_parquet, naming
 
@@ -266,6 +267,28 @@ def extra_column_name(name: str) -> str:
     while bare.startswith(EXTRA_COLUMN_PREFIX):
         bare = bare.removeprefix(EXTRA_COLUMN_PREFIX)
     return f"{EXTRA_COLUMN_PREFIX}{name}" if bare in MANIFEST_COLUMNS else name
+
+
+def table_rows(manifest: pd.DataFrame, models: ModelCatalog) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of the table that a manifest was made of, in its order, and their extra columns.
+
+    Args:
+        manifest: Of one partition.
+        models: To tell a seed that the row gave from one that was derived.
+    """
+    quantity = manifest.groupby("prompt_id").size()
+    firsts = manifest.drop_duplicates("prompt_id").reset_index(drop=True)
+    seeds = [
+        None if models.get(model) is None or derived_seed(request_id, models[model]) == seed else seed - start
+        for model, request_id, seed, start in firsts[["model", "request_id", "seed", "request_start"]].itertuples(
+            index=False, name=None
+        )
+    ]
+    rows = firsts.assign(
+        quantity=firsts["prompt_id"].map(quantity).astype("int64"),
+        seed=pd.Series(seeds, dtype="Int64", index=firsts.index),
+    )
+    return rows, firsts[[name for name in firsts.columns if name not in MANIFEST_COLUMNS]]
 
 
 def _wanted_images(

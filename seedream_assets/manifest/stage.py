@@ -7,6 +7,7 @@ datasets/<dataset>/manifest/<partition>.parquet    one row per wanted image
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from seedream_assets.ledger.events import EventKey, FinalEvent
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import last_release, read_endings
 from seedream_assets.manifest.build import (
+    MANIFEST_COLUMNS,
     build_manifest,
     endings_in,
     endings_of,
     read_manifest,
 )
 from seedream_assets.planning.plan import specs_of
-from seedream_assets.planning.stage import load_kept_plan, load_manifest
+from seedream_assets.planning.stage import load_kept_plan
 from seedream_assets.prompts.sources import fetch, find_sources
 from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.purchase.report import RunReport
@@ -34,6 +36,7 @@ from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET, to_parquet
 
 PREVIOUS = "previous"
+_LOG = logging.getLogger(__name__)
 
 
 def gather_manifest(
@@ -164,6 +167,21 @@ def _never_bought(
     if report is not None and report.stopped == "over_budget":
         return "over_budget", report.stop_reason or "over budget"
     return "pending", note or (report.stop_reason if report else None) or "not bought yet"
+
+
+def load_manifest(store: ObjectStore, config: DatasetConfig, partition: str) -> pd.DataFrame:
+    """The manifest as it was last written; empty where there is none, or none that can be read.
+
+    Everything in it stands elsewhere as well, so one that is torn or another's counts as none, and is built anew.
+    """
+    key = config.key("manifest", partition)
+    try:
+        return read_manifest(store.read(key), key=key)
+    except ObjectNotFound:
+        pass
+    except ObjectUnreadable as error:
+        _LOG.warning("%s", error)
+    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in MANIFEST_COLUMNS.items()})
 
 
 def read_earlier(

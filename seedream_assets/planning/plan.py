@@ -6,7 +6,7 @@ Planning spends nothing and asks the paid API nothing. The ledger's entries say 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,12 @@ import pandas as pd
 
 from seedream_assets.budget.rules import DearPrices, dearest, kind_in
 from seedream_assets.config.models import ModelCatalog, ModelSpec, credits_for
-from seedream_assets.errors import PromptTableError
+from seedream_assets.errors import LimitError, PromptTableError
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.leonardo.identity import request_id_for, seed_for, spec_id_for
-from seedream_assets.leonardo.requests import GenerationRequest, Reference
-from seedream_assets.planning.plan_cuts import BegunRequests, Cuts, EntriesOf, ExistingOf, cuts_around
-from seedream_assets.planning.plan_rows import outside_limits, request_in
-from seedream_assets.prompts.cells import TEXT, IntArray, taken
+from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, Reference, refuse_outside_limits
+from seedream_assets.planning.cuts import BegunRequests, EntriesOf, ExistingOf, cut_around_owned
+from seedream_assets.prompts.cells import TEXT
 
 PLAN_COLUMNS: Mapping[str, str] = {
     "request_id": "string",
@@ -47,8 +46,15 @@ PLAN_COLUMNS: Mapping[str, str] = {
 }
 # Columns that came later, with what a plan that was written before them is read as.
 LATER_PLAN_COLUMNS: Mapping[str, Any] = {"bought_for": None, "sample_rank": None}
-# How many samples of each row's spec give its quantity: of the specs and the quantities, row by row.
-SamplesOf = Callable[[pd.DataFrame, IntArray], IntArray]
+# What a spec's id is the hash of, besides its references.
+_HASHED = ["model", "prompt", "width", "height", "style", "prompt_enhance", "seed"]
+_SPEC_IN_PLAN = ["model", "prompt", "width", "height", "style", "prompt_enhance", "references"]
+_ROWS_AT_ONCE = 1 << 15
+_NOTHING = (np.zeros(0, dtype=np.int64),) * 3
+# What of a request has limits.
+_NUMBERS = ("width", "height", "count", "seed")
+_WORDS = ("style", "prompt_enhance", "references")
+_REQUEST = ["model", "prompt", "row_seed", "start", "public", *_NUMBERS, *_WORDS]
 
 
 def specs_of(prompts: pd.DataFrame, reference_hashes: Mapping[str, str]) -> pd.DataFrame:
@@ -84,28 +90,18 @@ def read_references(cell: Any, hashes: Mapping[str, str]) -> tuple[Reference, ..
     )
 
 
-def gather_wanted(
-    prompts: pd.DataFrame,
-    reference_hashes: Mapping[str, str],
-    samples_of: SamplesOf = lambda _specs, quantities: quantities,
-) -> pd.DataFrame:
+def gather_wanted(specs: pd.DataFrame, prompts: pd.DataFrame) -> pd.DataFrame:
     """Every spec that a row wants, once, in order of the first such row. Rows that want the same picture share it.
 
     Columns: those of `specs_of`; `quantity` and `public`, the most that any row wants of it; `row_number` of the first.
 
     Args:
-        prompts: As `check_prompt_table` gives them.
-        reference_hashes: As `specs_of` takes them.
-        samples_of: How many samples a row's quantity takes, where some are rejected.
+        specs: As `specs_of` gives them.
+        prompts: The same rows, with `quantity`, `public` and `row_number`.
     """
-    specs = specs_of(prompts, reference_hashes)
-    codes, _ = pd.factorize(specs["spec_id"])
-    firsts = np.flatnonzero(~specs["spec_id"].duplicated())
-    quantity, public = np.zeros(len(firsts), dtype=np.int64), np.zeros(len(firsts), dtype=np.bool_)
-    np.maximum.at(quantity, codes, samples_of(specs, prompts["quantity"].to_numpy()))
-    np.logical_or.at(public, codes, prompts["public"].to_numpy(dtype=np.bool_))
-    row_number = prompts["row_number"].to_numpy()[firsts]
-    return taken(specs, firsts).assign(quantity=quantity, public=public, row_number=row_number)
+    wishes = prompts[["quantity", "public", "row_number"]].groupby(specs["spec_id"], sort=False)
+    most = wishes.agg({"quantity": "max", "public": "max", "row_number": "first"})
+    return specs.drop_duplicates("spec_id").reset_index(drop=True).assign(**most.reset_index(drop=True))
 
 
 def plan_requests(
@@ -126,45 +122,40 @@ def plan_requests(
         BudgetError: A model's price is not known.
         LimitError: Something lies outside the limits.
     """
-    quantity, models_of = wanted["quantity"].to_numpy(), _ModelColumn(wanted["model"], models)
-    largest = models_of.numbers(lambda model: int(model.quantity.high))
-    cuts = Cuts.evenly(quantity, largest)
-    specs = taken(wanted, cuts.spec)
-    ids = _request_ids(specs, cuts)
+    model_of = {name: models.find(name) for name in wanted["model"].unique()}
+    prices = {name: credits_for(model, 1) for name, model in model_of.items()}
+    largest = wanted["model"].map({name: int(model.quantity.high) for name, model in model_of.items()})
     begun = BegunRequests(entries_of, existing_of)
-    begun.ask_for(ids)
-    around_owned = cuts_around(begun, wanted["spec_id"], quantity, largest, cuts, ids)
-    if around_owned:
-        cuts = cuts.replaced(around_owned)
-        specs = taken(wanted, cuts.spec)
-        ids = _request_ids(specs, cuts)
+    cuts = cut_around_owned(wanted["spec_id"].tolist(), wanted["quantity"].tolist(), largest.tolist(), begun)
+    spec, start, count = (np.array(column, dtype=np.int64) for column in zip(*cuts, strict=True)) if cuts else _NOTHING
+    specs = wanted.take(spec).reset_index(drop=True)
+    ids = [request_id_for(spec_id, at) for spec_id, at in zip(specs["spec_id"], start.tolist(), strict=True)]
     seeds = [
-        seed_for(request_id, start, None if row_seed is pd.NA else row_seed, models.find(model))
-        for request_id, start, row_seed, model in zip(
-            ids, cuts.start.tolist(), specs["seed"].tolist(), specs["model"], strict=True
+        seed_for(request_id, at, row_seed, model_of[model])
+        for request_id, at, row_seed, model in zip(
+            ids, start.tolist(), _plain(specs["seed"]), specs["model"], strict=True
         )
     ]
-    prices = models_of.numbers(lambda model: credits_for(model, 1))[cuts.spec]
     plan = pd.DataFrame(
         {
-            "request_id": ids,
+            "request_id": pd.Series(ids, dtype=TEXT),
             "spec_id": specs["spec_id"],
-            "start": cuts.start,
-            "count": cuts.count,
-            "seed": np.array(seeds, dtype=np.int64),
+            "start": start,
+            "count": count,
+            "seed": seeds,
             "row_seed": specs["seed"],
             **{name: specs[name] for name in _SPEC_IN_PLAN},
             "public": specs["public"],
-            "wanted": np.minimum(cuts.count, quantity[cuts.spec] - cuts.start),
-            "credits": prices * cuts.count,
+            "wanted": np.minimum(count, specs["quantity"] - start),
+            "credits": specs["model"].map(prices) * count,
             **begun.columns(ids),
             "row_number": specs["row_number"],
-            "sample_rank": pd.arrays.IntegerArray(np.zeros_like(cuts.start), np.ones(len(cuts.start), dtype=np.bool_)),
+            "sample_rank": pd.Series(pd.NA, index=specs.index, dtype="Int64"),
         }
-    )
+    ).astype(dict(PLAN_COLUMNS))
     for error in outside_limits(plan, models).values():
         raise error
-    return plan.astype({name: dtype for name, dtype in PLAN_COLUMNS.items() if str(plan[name].dtype) != dtype})
+    return plan
 
 
 def reckon_with(prices: DearPrices, plan: pd.DataFrame) -> pd.DataFrame:
@@ -177,37 +168,6 @@ def reckon_with(prices: DearPrices, plan: pd.DataFrame) -> pd.DataFrame:
         )
         credits = np.where(rows, np.maximum(credits, dearest(prices, kind) * plan["count"].to_numpy()), credits)
     return plan.assign(credits=credits) if prices else plan
-
-
-_HASHED = ["model", "prompt", "width", "height", "style", "prompt_enhance", "seed"]
-_SPEC_IN_PLAN = ("model", "prompt", "width", "height", "style", "prompt_enhance", "references")
-_ROWS_AT_ONCE = 1 << 15
-
-
-def _plain_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The rows as Python's own values, None where there is none; few at a time, so that few are in memory twice."""
-    for start in range(0, len(frame), _ROWS_AT_ONCE):
-        part = frame.iloc[start : start + _ROWS_AT_ONCE]
-        columns = [part[name].astype(object).where(part[name].notna(), None).tolist() for name in frame.columns]
-        for values in zip(*columns, strict=True):
-            yield dict(zip(frame.columns, values, strict=True))
-
-
-def _request_ids(specs: pd.DataFrame, cuts: Cuts) -> pd.Series[str]:
-    pairs = zip(specs["spec_id"], cuts.start.tolist(), strict=True)
-    return pd.Series([request_id_for(spec_id, start) for spec_id, start in pairs], dtype=TEXT)
-
-
-class _ModelColumn:
-    """A column of models' names; each model is looked up once."""
-
-    def __init__(self, names: pd.Series[str], models: ModelCatalog) -> None:
-        self._codes, found = pd.factorize(names)
-        self._models = [models.find(name) for name in found]
-
-    def numbers(self, of: Callable[[ModelSpec], int]) -> IntArray:
-        """One number of each row's model."""
-        return np.array([of(model) for model in self._models], dtype=np.int64)[self._codes]
 
 
 def read_plan(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[GenerationRequest, LedgerEntry]]:
@@ -223,3 +183,69 @@ def read_plan(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[GenerationReq
                 f"the plan's row for request {row['request_id']} does not belong to it; plan the dataset again"
             )
         yield request, LedgerEntry(state=RequestState(row["standing"]), attempt=row["attempt"])
+
+
+def outside_limits(plan: pd.DataFrame, models: ModelCatalog) -> dict[int, LimitError]:
+    """What the models refuse, by position in the plan, in its order; empty where all is well.
+
+    The size of a request that somebody has begun was allowed when it was bought: a limit tightened since then takes
+    nothing away.
+    """
+    free = plan["standing"] == RequestState.FREE.value
+    asked = plan[_REQUEST].assign(count=plan["count"].where(free, 1)).reset_index(drop=True)
+    refused: dict[int, LimitError] = {}
+    for name, rows in asked.groupby("model", sort=False):
+        model = models.find(str(name))
+        if _refused(_extremes(rows), model):
+            refused |= _refused(rows, model)
+    return dict(sorted(refused.items()))
+
+
+def request_in(row: Mapping[str, Any]) -> GenerationRequest:
+    """The request that a plan's row stands for; its ids are those of what the row holds, not those that it claims."""
+    spec = GenerationSpec(
+        model=row["model"],
+        prompt=row["prompt"],
+        width=row["width"],
+        height=row["height"],
+        style=row["style"],
+        prompt_enhance=row["prompt_enhance"],
+        seed=None if pd.isna(row["row_seed"]) else row["row_seed"],
+        references=tuple(Reference.from_identity(item) for item in json.loads(row["references"])),
+    )
+    return GenerationRequest(spec=spec, start=row["start"], count=row["count"], seed=row["seed"], public=row["public"])
+
+
+def _extremes(rows: pd.DataFrame) -> pd.DataFrame:
+    """A few rows that stand for all: every limit is a range, or a choice of one column's words.
+
+    They are those with the smallest and the largest of every number, and with every word's first appearance.
+    """
+    numbers = [rows["prompt"].str.len(), *(rows[name] for name in _NUMBERS)]
+    extremes = [int(at) for column in numbers for at in (column.argmin(), column.argmax())]
+    firsts = [np.flatnonzero(~rows[name].duplicated()) for name in _WORDS]
+    return rows.iloc[np.unique(np.concatenate([extremes, *firsts]))]
+
+
+def _refused(rows: pd.DataFrame, model: ModelSpec) -> dict[int, LimitError]:
+    """What the model refuses of these rows, by their index."""
+    refused: dict[int, LimitError] = {}
+    for at, row in zip(rows.index, _plain_rows(rows), strict=True):
+        try:
+            refuse_outside_limits(request_in(row), model)
+        except LimitError as error:
+            refused[int(at)] = error
+    return refused
+
+
+def _plain(column: pd.Series[Any]) -> list[Any]:
+    """The values as Python's own, None where there is none."""
+    return column.astype(object).where(column.notna(), None).tolist()
+
+
+def _plain_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The rows as Python's own values; few at a time, so that few are in memory twice."""
+    for start in range(0, len(frame), _ROWS_AT_ONCE):
+        part = frame.iloc[start : start + _ROWS_AT_ONCE]
+        for values in zip(*(_plain(part[name]) for name in frame.columns), strict=True):
+            yield dict(zip(frame.columns, values, strict=True))

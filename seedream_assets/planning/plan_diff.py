@@ -1,6 +1,8 @@
-"""What changed between a manifest and a table as it is now: rows added, removed and changed, and what that costs.
+"""What changed between an earlier table and the table as it is now: rows added, removed and changed, and their price.
 
-Which row is which is `row_matching`'s. Pure; tables in, table out.
+Which row is which is decided by `prompt_id`, first. A derived id is a hash of the row's content, so an edited row has
+another one: those are matched by a prompt that only one row has on either side, then by extra columns, then by their
+place between the same neighbours. Pure; tables in, table out.
 """
 
 from __future__ import annotations
@@ -11,12 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from seedream_assets.config.models import ModelCatalog
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.leonardo.identity import derived_seed
-from seedream_assets.manifest.build import MANIFEST_COLUMNS, extra_column_name
-from seedream_assets.planning.row_matching import match_rows
 from seedream_assets.prompts.cells import IntArray, as_text
+from seedream_assets.prompts.table import is_derived
 
 CHANGES = ("added", "removed", "changed", "unchanged")
 DIFF_COLUMNS: Mapping[str, str] = {
@@ -37,11 +36,12 @@ SETTINGS = ("prompt", "model", "width", "height", "style", "prompt_enhance", "re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanDiff:
-    """The way from a manifest to a table.
+    """The way from an earlier table to the present one.
 
     Attributes:
         rows: One row per row of either table, the new one's first, in their orders; columns and dtypes as
-            `DIFF_COLUMNS`. `columns` is a tuple of names; `credits` is the price of what is to buy for the row: of a picture that several rows want, for the first.
+            `DIFF_COLUMNS`. `columns` is a tuple of names; `credits` is the price of what is to buy for the row. A
+            picture that several rows want is priced at the first of them.
         columns_added, columns_removed: Of the table's other columns.
         columns_renamed: New name by old name: same cells in every row that is in both.
     """
@@ -61,26 +61,24 @@ class PlanDiff:
 
 
 def diff_plan(
-    earlier: pd.DataFrame,
+    old: pd.DataFrame,
+    old_extra_columns: pd.DataFrame,
     *,
     prompts: pd.DataFrame,
     extra_columns: pd.DataFrame,
     specs: pd.DataFrame,
     plan: pd.DataFrame,
-    models: ModelCatalog,
 ) -> PlanDiff:
-    """Compare a manifest with a checked table and its plan.
+    """Compare an earlier table with a checked one and its plan.
 
     Args:
-        earlier: A manifest of one partition.
-        prompts, extra_columns: The accepted rows.
+        old, old_extra_columns: The rows of the earlier table, as a manifest remembers them.
+        prompts, extra_columns: The accepted rows; extra columns under the same names as the earlier ones.
         specs: As `specs_of` gives them for the same rows.
         plan: As `plan_requests` makes it of them.
-        models: For telling a row's own seed from a derived one.
     """
-    old, old_extra_columns = _rows_of_manifest(earlier, models)
     new = prompts.assign(references=specs["references"], spec_id=specs["spec_id"]).reset_index(drop=True)
-    new_extra_columns = extra_columns.rename(columns=extra_column_name).reset_index(drop=True)
+    new_extra_columns = extra_columns.reset_index(drop=True)
     partners = match_rows(old, new, old_extra_columns, new_extra_columns)
     kept = np.flatnonzero(partners >= 0)
     before, after = old.iloc[partners[kept]].reset_index(drop=True), new.iloc[kept].reset_index(drop=True)
@@ -88,15 +86,15 @@ def diff_plan(
     extra_columns_after = new_extra_columns.iloc[kept].reset_index(drop=True)
     renamed = _renamed(extra_columns_before, extra_columns_after)
     both = [str(name) for name in new_extra_columns if name in old_extra_columns]
-    changed = _changed_columns(before, after, SETTINGS)
-    _add(changed, _changed_columns(extra_columns_before, extra_columns_after, both))
-    told: list[tuple[str, ...]] = [()] * len(new)
-    for at, names in zip(kept.tolist(), changed, strict=True):
-        told[at] = tuple(names)
+    settings = _changed_columns(before, after, SETTINGS)
+    others = _changed_columns(extra_columns_before, extra_columns_after, both)
+    changed: list[tuple[str, ...]] = [()] * len(new)
+    for at, names, more in zip(kept.tolist(), settings, others, strict=True):
+        changed[at] = (*names, *more)
     gone = np.setdiff1d(np.arange(len(old)), partners)
     return PlanDiff(
         rows=pd.concat(
-            [_new_rows(new, old, partners, told, plan), _gone_rows(old.iloc[gone])], ignore_index=True
+            [_new_rows(new, old, partners, changed, plan), _gone_rows(old.iloc[gone])], ignore_index=True
         ).astype(dict(DIFF_COLUMNS)),
         columns_added=tuple(
             str(name) for name in new_extra_columns if name not in both and name not in renamed.values()
@@ -104,23 +102,6 @@ def diff_plan(
         columns_removed=tuple(str(name) for name in old_extra_columns if name not in both and name not in renamed),
         columns_renamed=renamed,
     )
-
-
-def _rows_of_manifest(manifest: pd.DataFrame, models: ModelCatalog) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of the table that a manifest was made of, in its order, and their passengers."""
-    quantity = manifest.groupby("prompt_id").size()
-    firsts = manifest.drop_duplicates("prompt_id").reset_index(drop=True)
-    seeds = [
-        None if models.get(model) is None or derived_seed(request_id, models[model]) == seed else seed - start
-        for model, request_id, seed, start in firsts[["model", "request_id", "seed", "request_start"]].itertuples(
-            index=False, name=None
-        )
-    ]
-    rows = firsts.assign(
-        quantity=firsts["prompt_id"].map(quantity).astype("int64"),
-        seed=pd.Series(seeds, dtype="Int64", index=firsts.index),
-    )
-    return rows, firsts[[name for name in firsts.columns if name not in MANIFEST_COLUMNS]]
 
 
 def _changed_columns(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[str]) -> list[list[str]]:
@@ -132,11 +113,6 @@ def _changed_columns(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[
             if old != new:
                 changed[at].append(name)
     return changed
-
-
-def _add(lists: list[list[str]], further: list[list[str]]) -> None:
-    for names, more in zip(lists, further, strict=True):
-        names += more
 
 
 def _renamed(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, str]:
@@ -160,20 +136,20 @@ def _new_rows(
     new: pd.DataFrame,
     old: pd.DataFrame,
     partners: IntArray,
-    told: list[tuple[str, ...]],
+    changed: list[tuple[str, ...]],
     plan: pd.DataFrame,
 ) -> pd.DataFrame:
     known = partners >= 0
     earlier = old.iloc[np.where(known, partners, 0)].reset_index(drop=True) if len(old) else old.reindex(new.index)
     return pd.DataFrame(
         {
-            "change": np.where(~known, "added", np.where([bool(names) for names in told], "changed", "unchanged")),
+            "change": np.where(~known, "added", np.where([bool(names) for names in changed], "changed", "unchanged")),
             "prompt_id": new["prompt_id"],
             "earlier_prompt_id": earlier["prompt_id"].where(known),
             "row_number": new["row_number"],
             "earlier_row_number": earlier["row_number"].astype("Int64").where(known),
             "prompt": new["prompt"],
-            "columns": pd.Series(told, dtype=object),
+            "columns": pd.Series(changed, dtype=object),
             "images": new["quantity"],
             "earlier_images": earlier["quantity"].where(known, 0).fillna(0),
             "credits": _credits_of_rows(new, plan),
@@ -205,3 +181,79 @@ def _credits_of_rows(rows: pd.DataFrame, plan: pd.DataFrame) -> pd.Series[int]:
     pairs = wanting.merge(free, on="spec_id")
     pairs = pairs[pairs["quantity"] > pairs["start"]].sort_values("row").drop_duplicates("request_id")
     return pairs.groupby("row")["credits"].sum().reindex(rows.index, fill_value=0)
+
+
+def match_rows(
+    old: pd.DataFrame, new: pd.DataFrame, old_extra_columns: pd.DataFrame, new_extra_columns: pd.DataFrame
+) -> IntArray:
+    """The position of each new row's earlier self; -1 where it has none.
+
+    Args:
+        old, new: With `prompt_id` and `prompt`, each in its table's order; ids are unique.
+        old_extra_columns, new_extra_columns: Their other columns.
+    """
+    places = pd.Series(np.arange(len(old)), index=old["prompt_id"].astype(str))
+    partners: IntArray = new["prompt_id"].astype(str).map(places).fillna(-1).to_numpy(dtype=np.int64)
+    left_old = _derived(old, np.setdiff1d(np.arange(len(old)), partners))
+    left_new = _derived(new, np.flatnonzero(partners < 0))
+    both = [name for name in new_extra_columns if name in old_extra_columns]
+    by_prompt = (old["prompt"].tolist(), new["prompt"].tolist())
+    by_extra_columns = (_texts(old_extra_columns[both]), _texts(new_extra_columns[both]))
+    for of_old, of_new in (by_prompt, by_extra_columns) if both else (by_prompt,):
+        _match_unique(left_old, left_new, of_old, of_new, partners)
+    _match_gaps(left_old, left_new, partners)
+    return partners
+
+
+def _derived(rows: pd.DataFrame, positions: IntArray) -> list[int]:
+    names = rows["prompt_id"].take(positions).astype(str)
+    return [at for at, name in zip(positions.tolist(), names, strict=True) if is_derived(name)]
+
+
+def _texts(frame: pd.DataFrame) -> list[tuple[str | None, ...] | None]:
+    """Each row's cells as text; None for a row without any."""
+    columns = [as_text(frame[name]).to_list() for name in frame.columns]
+    return [row if any(cell is not None for cell in row) else None for row in zip(*columns, strict=True)]
+
+
+def _match_unique(
+    left_old: list[int],
+    left_new: list[int],
+    of_old: Sequence[object],
+    of_new: Sequence[object],
+    partners: IntArray,
+) -> None:
+    """Match rows that alone on each side have the same value; they leave the lists."""
+    olds, news = _unique(left_old, of_old), _unique(left_new, of_new)
+    for value, at in news.items():
+        if value in olds:
+            partners[at] = olds[value]
+            left_new.remove(at)
+            left_old.remove(olds[value])
+
+
+def _unique(positions: Sequence[int], values: Sequence[object]) -> dict[object, int]:
+    found: dict[object, list[int]] = {}
+    for at in positions:
+        found.setdefault(values[at], []).append(at)
+    return {value: places[0] for value, places in found.items() if value is not None and len(places) == 1}
+
+
+def _match_gaps(left_old: Sequence[int], left_new: Sequence[int], partners: IntArray) -> None:
+    """Match what is left between the same two neighbours, in order, where both sides have as many rows there."""
+    matched = set(partners[partners >= 0].tolist())
+    old_gaps: dict[int, list[int]] = {}
+    for at in left_old:
+        neighbour = at - 1
+        while neighbour >= 0 and neighbour not in matched:
+            neighbour -= 1
+        old_gaps.setdefault(neighbour, []).append(at)
+    new_gaps: dict[int, list[int]] = {}
+    for at in left_new:
+        neighbour = at - 1
+        while neighbour >= 0 and partners[neighbour] < 0:
+            neighbour -= 1
+        new_gaps.setdefault(int(partners[neighbour]) if neighbour >= 0 else -1, []).append(at)
+    for gap, rows in new_gaps.items():
+        if len(old_gaps.get(gap, ())) == len(rows):
+            partners[rows] = old_gaps[gap]

@@ -9,37 +9,35 @@ It reads the ledger and spends nothing; materialising it is the quote.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from seedream_assets.approval.store import keep_planned_sample, with_sample
 from seedream_assets.budget.rules import DearPrices
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import LARGEST_REQUEST, ModelCatalog
 from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
-from seedream_assets.ledger.events import Blocked, Completed, Failed, Intent, LedgerEvent, request_folder
-from seedream_assets.ledger.state import LedgerEntry, RequestState
+from seedream_assets.ledger.events import Blocked, Completed, Failed, Intent, request_folder
+from seedream_assets.ledger.state import NONE_OPEN, LedgerEntry, OpenRequests, RequestState
 from seedream_assets.ledger.store import final_key, read_event
-from seedream_assets.manifest.build import MANIFEST_COLUMNS, endings_in, read_manifest
-from seedream_assets.planning.open_requests import open_in_plan
+from seedream_assets.planning.cuts import Existing
 from seedream_assets.planning.plan import (
     LATER_PLAN_COLUMNS,
     PLAN_COLUMNS,
     gather_wanted,
     plan_requests,
     reckon_with,
+    specs_of,
 )
-from seedream_assets.planning.plan_cuts import Existing
 from seedream_assets.planning.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
 from seedream_assets.planning.replacements import NONE_REPLACED, Replacements
 from seedream_assets.prompts.cells import IntArray
 from seedream_assets.prompts.stage import PromptSnapshot
-from seedream_assets.quality.stage import judge_partition
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import from_parquet, naming, read_facts, to_parquet
 from seedream_assets.storage.versions import (
@@ -86,64 +84,46 @@ class KeptPlan:
 
 def make_plan(
     config: DatasetConfig,
-    partition: str,
     snapshot: PromptSnapshot,
     deployment: Deployment,
     *,
-    credits_beside: int = 0,
     earlier: pd.DataFrame | None = None,
+    replacements: Replacements = NONE_REPLACED,
+    draw_preview: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> Plan:
     """Plan the snapshot's images against what the ledger shows as owned. Writes nothing.
 
     Args:
-        config, partition, snapshot, deployment: What is wanted, and on what.
-        credits_beside: What the same run wants to buy in its other partitions; counts for the approval.
-        earlier: The manifest whose rejects are to be replaced; None for the latest one.
+        config, snapshot, deployment: What is wanted, and on what.
+        earlier: The latest manifest of the partition: requests in it need not be read from the ledger, and their times
+            say how long the next ones take.
+        replacements: The rejects that are to be replaced.
+        draw_preview: Gives the plan with its preview cut out, where an approval is asked for.
 
     Raises:
         BudgetError: A model's price is not known.
         LimitError: A row lies outside the limits of this deployment, tightened since it was checked.
         StoreError: The ledger cannot be read.
     """
-    prompts = snapshot.checked.prompts
-    if earlier is None:
-        earlier = load_manifest(deployment.store, config, partition)
-    replacements = _replacements(config, partition, deployment.store, earlier)
-    extra = 0
-
-    def samples_of(specs: pd.DataFrame, quantities: IntArray) -> IntArray:
-        nonlocal extra
-        samples = replacements.of_rows(specs["spec_id"], quantities, _most_samples(specs, deployment.models))
-        extra = int((samples - quantities).sum())
-        return samples
-
-    wanted = gather_wanted(prompts, snapshot.reference_hashes, samples_of)
-    known = _existing_in(earlier)
+    prompts, models = snapshot.checked.prompts, deployment.models
+    specs = specs_of(prompts, snapshot.reference_hashes)
+    samples = replacements.of_rows(specs["spec_id"], prompts["quantity"].to_numpy(), _most_samples(specs, models))
+    extra = int(samples.sum() - prompts["quantity"].sum())
+    known = {} if earlier is None else _existing_in(earlier)
 
     def existing_of(request_id: str, entry: LedgerEntry) -> Existing | None:
-        if request_id not in known:
-            key = f"{request_folder(request_id)}{entry.attempt:02d}-intent.json"
-            try:
-                known[request_id] = _existing_by(read_event(deployment.store, key), key)
-            except (ObjectNotFound, ObjectUnreadable) as error:
-                if entry.state is RequestState.UNKNOWN and isinstance(error, ObjectNotFound):
-                    return None  # a later version's, all of it
-                _LOG.warning("%s", error)
-                ended = _existing_by_end(deployment.store, request_id, entry)
-                # As large as can be: whatever it bought is then not bought again, and the rest waits for its mending.
-                known[request_id] = ended or Existing(count=LARGEST_REQUEST, bought_for=config.name)
-        return known[request_id]
+        return known.get(request_id) or _existing_in_ledger(deployment.store, request_id, entry, config.name)
 
     requests = plan_requests(
-        wanted, models=deployment.models, entries_of=deployment.entries.begun, existing_of=existing_of
+        gather_wanted(specs, prompts.assign(quantity=samples)),
+        models=models,
+        entries_of=deployment.entries.begun,
+        existing_of=existing_of,
     )
     prices = _prices_for(requests, config.name, deployment)
     requests = reckon_with(prices, requests)
-    if config.approval is not None:
-        requests = with_sample(
-            requests, config, partition, deployment.store, deployment.models, credits_beside=credits_beside
-        )
-        requests = reckon_with(prices, requests)  # a sample is cut anew
+    if draw_preview is not None:
+        requests = reckon_with(prices, draw_preview(requests))
     quote = quote_plan(
         requests,
         wanted=snapshot.wanted + extra,
@@ -152,8 +132,14 @@ def make_plan(
         prices=prices,
         open_requests=open_in_plan(deployment.store, requests),
     )
-    pace = learn_pace(earlier) or DOCUMENTED_PACE
-    return Plan(requests=requests, quote=quote, pace=pace, replacements=replacements, snapshot=snapshot.version)
+    pace = None if earlier is None else learn_pace(earlier)
+    return Plan(
+        requests=requests,
+        quote=quote,
+        pace=pace or DOCUMENTED_PACE,
+        replacements=replacements,
+        snapshot=snapshot.version,
+    )
 
 
 def _prices_for(requests: pd.DataFrame, dataset: str, deployment: Deployment) -> DearPrices:
@@ -162,32 +148,33 @@ def _prices_for(requests: pd.DataFrame, dataset: str, deployment: Deployment) ->
     return deployment.prices.of(dataset) if may_be_bought.any() else {}
 
 
-def _replacements(config: DatasetConfig, partition: str, store: ObjectStore, earlier: pd.DataFrame) -> Replacements:
-    """The rejects among the images of the latest manifest, by the rules as they are declared now. Reads no image."""
-    rounds = config.regenerate.max_rounds
-    if not rounds or not config.quality.rejects:
-        return NONE_REPLACED
-    judged = judge_partition(config, partition, store, earlier, measure=False)
-    rejected = earlier[earlier["image_id"].isin(list(judged.reject_reasons))]
-    return Replacements.of(zip(rejected["spec_id"], rejected["sample"], strict=True), max_rounds=rounds)
-
-
 def _most_samples(specs: pd.DataFrame, models: ModelCatalog) -> IntArray:
     """How many samples each spec can have: a seed that the row gives counts up to its model's last one."""
-    codes, names = pd.factorize(specs["model"])
-    last = np.array([int(models.find(name).seed.high) for name in names], dtype=np.int64)[codes]
-    seeds: IntArray = specs["seed"].to_numpy(dtype=np.int64, na_value=0)
-    return last + 1 - seeds
+    last = specs["model"].map({name: int(models.find(name).seed.high) for name in specs["model"].unique()})
+    most: IntArray = (last + 1 - specs["seed"].fillna(0)).to_numpy(dtype=np.int64)
+    return most
 
 
-def _existing_by(intent: LedgerEvent, key: str) -> Existing:
+def _existing_in_ledger(store: ObjectStore, request_id: str, entry: LedgerEntry, dataset: str) -> Existing | None:
+    """A request by its intent; where that cannot be read, by its end.
+
+    Where neither can, it counts as large as can be: whatever it bought is then not bought again, and the rest waits
+    until the object is mended.
+    """
+    key = f"{request_folder(request_id)}{entry.attempt:02d}-intent.json"
+    try:
+        intent = read_event(store, key)
+    except (ObjectNotFound, ObjectUnreadable) as error:
+        if entry.state is RequestState.UNKNOWN and isinstance(error, ObjectNotFound):
+            return None  # all of it was written by a later version
+        _LOG.warning("%s", error)
+        return _existing_by_end(store, request_id, entry) or Existing(count=LARGEST_REQUEST, bought_for=dataset)
     if not isinstance(intent, Intent):
         raise StoreError(f"{key} holds another event: {intent.event}")
     return Existing(count=intent.count, bought_for=intent.dataset)
 
 
 def _existing_by_end(store: ObjectStore, request_id: str, entry: LedgerEntry) -> Existing | None:
-    """What a request holds whose intent cannot be read, where its end tells it."""
     if entry.is_final:
         with suppress(ObjectUnreadable):
             ending = read_event(store, final_key(request_id, entry))
@@ -198,35 +185,71 @@ def _existing_by_end(store: ObjectStore, request_id: str, entry: LedgerEntry) ->
 
 def _existing_in(manifest: pd.DataFrame) -> dict[str, Existing]:
     """Requests that an earlier manifest of this partition knows, so that their intents need not be read."""
-    told = (
-        endings_in(manifest).groupby("request_id").agg(count=("position", "size"), bought_for=("bought_for", "first"))
-    )
-    rows = told.itertuples(name=None)
-    return {str(request_id): Existing(count=int(count), bought_for=str(dataset)) for request_id, count, dataset in rows}
+    ended = manifest[manifest["completed_at"].notna()].drop_duplicates("request_id")
+    rows = ended[["request_id", "request_count", "bought_for"]].itertuples(index=False, name=None)
+    return {request_id: Existing(count=int(count), bought_for=str(dataset)) for request_id, count, dataset in rows}
 
 
-def load_manifest(store: ObjectStore, config: DatasetConfig, partition: str) -> pd.DataFrame:
-    """The manifest as it was last written; empty where there is none, or none that can be read.
+def open_in_plan(store: ObjectStore, plan: pd.DataFrame) -> OpenRequests:
+    """The open requests among a plan's.
 
-    Everything in it stands elsewhere as well, so one that is torn or another's counts as none, and is built anew.
+    Args:
+        store: Where their intents are.
+        plan: Columns as `PLAN_COLUMNS`; `credits` is what each would cost anew.
     """
-    key = config.key("manifest", partition)
+    rows = plan[plan["standing"] == RequestState.OPEN.value]
+    keys = {
+        f"{request_folder(row['request_id'])}{row['attempt']:02d}-intent.json": int(row["credits"])
+        for row in rows[["request_id", "attempt", "credits"]].to_dict("records")
+    }
+    return _read_open(store, keys)
+
+
+def open_in_manifest(deployment: Deployment, manifest: pd.DataFrame) -> OpenRequests:
+    """The requests that are uncertain in a manifest and still open in the ledger."""
+    rows = manifest[manifest["status"] == "uncertain"].drop_duplicates("request_id")
+    entries = deployment.entries.of(rows["request_id"])
+    keys = {
+        f"{request_folder(row['request_id'])}{entries[row['request_id']].attempt:02d}-intent.json": round(
+            row["credits_quoted"] * row["request_count"]
+        )
+        for row in rows[["request_id", "credits_quoted", "request_count"]].to_dict("records")
+        if entries[row["request_id"]].state is RequestState.OPEN
+    }
+    return _read_open(deployment.store, keys)
+
+
+def _read_open(store: ObjectStore, prices: Mapping[str, int]) -> OpenRequests:
+    """What the intents under these keys say; of one that cannot be read, its price is all that is known."""
+    if not prices:
+        return NONE_OPEN
+    with ThreadPoolExecutor(max_workers=16) as threads:
+        intents = list(threads.map(lambda key: _intent_at(store, key), prices))
+    return OpenRequests.together(
+        OpenRequests(
+            requests=1,
+            since=intent.at if intent else None,
+            credits_held=intent.credits_reserved if intent else price,
+            credits_again=price,
+        )
+        for intent, price in zip(intents, prices.values(), strict=True)
+    )
+
+
+def _intent_at(store: ObjectStore, key: str) -> Intent | None:
     try:
-        return read_manifest(store.read(key), key=key)
-    except ObjectNotFound:
-        pass
-    except ObjectUnreadable as error:
-        _LOG.warning("%s", error)
-    return pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in MANIFEST_COLUMNS.items()})
+        event = read_event(store, key)
+    except (ObjectNotFound, ObjectUnreadable):
+        return None
+    return event if isinstance(event, Intent) else None
 
 
 def write_plan(store: ObjectStore, config: DatasetConfig, partition: str, plan: Plan) -> str:
-    """Keep a plan, and which requests are its sample; the latest plan stands. Versions of long ago are deleted.
+    """Keep a plan; the latest plan stands. Versions of long ago are deleted.
 
     Returns:
         Its version: what a run goes by that is to buy, count and report this plan and no other.
     """
-    keep_planned_sample(store, config, partition, plan.requests)
     made_from = {} if plan.snapshot is None else {SNAPSHOT: plan.snapshot}
     facts = {"wanted": plan.quote.wanted, **plan.replacements.to_facts(), **made_from}
     version = write_version(store, config, "requests", partition, to_parquet(plan.requests, facts))

@@ -12,7 +12,7 @@ from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import LeonardoError
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Account, Cost
-from seedream_assets.planning.quote_table import Outlook, Place
+from seedream_assets.planning.quote import Outlook, Place
 from seedream_assets.planning.stage import Plan
 
 # Leonardo's published limit, 2026-07-01; for a plan without an account.

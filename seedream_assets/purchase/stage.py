@@ -15,8 +15,8 @@ from decimal import Decimal
 
 from pydantic import TypeAdapter
 
-from seedream_assets.approval.gate import keep_samples, open_gate
 from seedream_assets.approval.rules import Gate
+from seedream_assets.approval.store import keep_previews, open_gate
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.waiting import Sleep
@@ -159,7 +159,7 @@ def buy_partitions(
 
     to_buy = {key for ids in wanted.values() for key in ids if entries[key].state is RequestState.FREE}
     config.budget.refuse_if_missing(sum(prices[key] for key in to_buy))
-    keep_samples(gate, config, store)
+    keep_previews(gate, config, store)
 
     def told(partition: str, report: RunReport, endings: Endings) -> None:
         if report.stopped is None and len(wanted[partition]) < len(unfinished[partition]):
@@ -238,11 +238,11 @@ def _read_plans(
 
 
 def _let_through(gate: Gate, partition: str, unfinished: list[str], entries: Mapping[str, LedgerEntry]) -> list[str]:
-    """What a run may bring to its end: all of it, or what is paid for already and the sample."""
+    """What a run may bring to its end: all of it, or what is paid for already and the preview."""
     if gate.held_back(partition) is None:
         return unfinished
-    sample = gate.sample_of(partition)
-    return [key for key in unfinished if entries[key].state is not RequestState.FREE or key in sample]
+    preview = gate.preview_of(partition)
+    return [key for key in unfinished if entries[key].state is not RequestState.FREE or key in preview]
 
 
 def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:

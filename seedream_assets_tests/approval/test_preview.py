@@ -1,8 +1,8 @@
-"""Claims about what a sample showed: measured cost, what did not come, and what the rest would cost at that."""
+"""Claims about what a preview showed: measured cost, what did not come, and what the rest would cost at that."""
 
 import pandas as pd
 
-from seedream_assets.approval.preview import SampleFindings, assess_sample
+from seedream_assets.approval.preview import PreviewFindings, assess_preview
 
 
 def make_rows(*rows: tuple[str, str, float | None, str | None]) -> pd.DataFrame:
@@ -18,35 +18,37 @@ def test_the_projection_is_the_measured_cost_over_what_is_left():
         ("c", "blocked", None, None),
         *[("rest", "awaiting_approval", None, None)] * 10,
     )
-    findings = assess_sample(manifest, {"a", "b", "c"})
-    assert findings == SampleFindings(wanted=3, stored=2, lost=1, cost=60, unit="CREDITS", left=10, quoted_left=280)
+    findings = assess_preview(manifest, {"a", "b", "c"})
+    assert findings == PreviewFindings(wanted=3, stored=2, lost=1, cost=60, unit="CREDITS", left=10, quoted_left=280)
     assert (findings.cost_per_image, findings.projected_total) == (20, (260, "CREDITS"))
     assert "2 of 3 images stored (33% without an image), measured 20 credits an image" in str(findings)
     assert "10 images are left, about 260 credits in all" in str(findings)
 
 
-def test_dollars_are_told_as_dollars():
-    findings = assess_sample(make_rows(("a", "stored", 0.05, "DOLLARS"), ("r", "awaiting_approval", None, None)), {"a"})
+def test_dollars_are_reported_as_dollars():
+    findings = assess_preview(
+        make_rows(("a", "stored", 0.05, "DOLLARS"), ("r", "awaiting_approval", None, None)), {"a"}
+    )
     assert findings.projected_total == (0.1, "DOLLARS")
 
 
-def test_costs_in_several_units_are_told_in_credits_and_an_untold_one_counts_as_quoted():
+def test_costs_in_several_units_are_in_credits_and_an_unknown_one_counts_as_quoted():
     manifest = make_rows(
         ("a", "stored", 0.04186, "DOLLARS"), ("a", "stored", 28, "CREDITS"), ("b", "stored", None, None)
     )
-    findings = assess_sample(manifest, {"a", "b"})
+    findings = assess_preview(manifest, {"a", "b"})
     assert (findings.cost, findings.unit, findings.cost_per_image) == (84, "CREDITS", 28)
 
 
 def test_an_image_that_several_rows_want_counts_once():
     manifest = make_rows(("a", "stored", 28, "CREDITS"), ("a", "stored", 0, "CREDITS")).assign(image_id="one")
-    assert (assess_sample(manifest, {"a"}).wanted, assess_sample(manifest, {"a"}).cost) == (1, 28)
+    assert (assess_preview(manifest, {"a"}).wanted, assess_preview(manifest, {"a"}).cost) == (1, 28)
 
 
-def test_without_a_sample_or_a_cost_the_price_list_stands():
+def test_without_a_preview_or_a_cost_the_price_list_stands():
     waiting = make_rows(*[("r", "awaiting_approval", None, None)] * 2)
-    none = assess_sample(waiting, set())
+    none = assess_preview(waiting, set())
     assert (none.failure_share, none.cost_per_image, none.projected_total) == (None, None, (56, "CREDITS"))
-    assert str(none) == "no sample was drawn; 2 images for 56 credits by the price list"
-    untold = assess_sample(make_rows(("a", "stored", None, None), ("b", "pending", None, None)), {"a", "b"})
-    assert "1 of 2 images stored (0% without an image), no cost told" in str(untold)
+    assert str(none) == "no preview was drawn; 2 images for 56 credits by the price list"
+    unpriced = assess_preview(make_rows(("a", "stored", None, None), ("b", "pending", None, None)), {"a", "b"})
+    assert "1 of 2 images stored (0% without an image), no cost reported" in str(unpriced)

@@ -2,16 +2,16 @@
 
 import pytest
 
-from seedream_assets.approval.rules import NO_GATE, Approval, Gate, plan_hash, plan_to_approve
+from seedream_assets.approval.preview import draw_preview
+from seedream_assets.approval.rules import NO_GATE, Approval, Gate, choose_spread, plan_hash, plan_to_approve
 from seedream_assets.errors import ApprovalError, ConfigError
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.planning.plan import read_plan
-from seedream_assets.planning.preview import choose_spread, draw_sample
 from seedream_assets_tests.support.builders import MODELS, OwnedRequests, make_plan, make_prompts
 from seedream_assets_tests.support.manifest_builders import requests_of
 
 ROWS = [{"prompt": f"chair {number}", "width": 64, "height": 48, "quantity": 8} for number in range(10)]
-SAMPLE = 4
+PREVIEW = 4
 
 
 def plan_of(rows=ROWS, owned=None):
@@ -27,11 +27,11 @@ def bought(plan, *, only=None) -> OwnedRequests:
     return owned
 
 
-def sampled(plan, images=SAMPLE, **kwargs):
-    return draw_sample(plan, images=images, models=MODELS, **kwargs)
+def with_preview(plan, images=PREVIEW, **kwargs):
+    return draw_preview(plan, images=images, models=MODELS, **kwargs)
 
 
-def sample_ids(plan) -> set[str]:
+def preview_ids(plan) -> set[str]:
     return set(plan.loc[plan["sample_rank"].notna(), "request_id"])
 
 
@@ -48,17 +48,17 @@ def test_the_first_few_of_a_spread_are_spread_too():
     assert choose_spread(100, 8)[:4] == [0, 50, 25, 75]
 
 
-def test_a_sample_is_single_images_of_different_prompts_spread_over_the_plan():
-    plan = sampled(plan_of())
+def test_a_preview_is_single_images_of_different_prompts_spread_over_the_plan():
+    plan = with_preview(plan_of())
     drawn = plan[plan["sample_rank"].notna()]
-    assert list(drawn["count"]) == [1] * SAMPLE
+    assert list(drawn["count"]) == [1] * PREVIEW
     assert sorted(drawn["row_number"]) == [1, 3, 6, 8]
     assert plan["wanted"].sum() == 80
     assert plan["credits"].sum() == 80 * 28
 
 
-def test_a_plan_that_is_cut_for_its_sample_is_a_plan():
-    plan = sampled(plan_of([row | {"seed": 5} for row in ROWS]))
+def test_a_plan_that_is_cut_for_its_preview_is_a_plan():
+    plan = with_preview(plan_of([row | {"seed": 5} for row in ROWS]))
     assert len(list(read_plan(plan.to_dict("records")))) == len(plan)  # every row belongs to its ids
     for _, requests in plan.groupby("spec_id", sort=False):
         assert list(requests["start"]) == sorted(requests["start"])
@@ -72,41 +72,41 @@ def test_a_plan_that_is_cut_for_its_sample_is_a_plan():
 
 
 def test_a_small_plan_gives_more_images_of_each_prompt():
-    plan = sampled(plan_of(ROWS[:2]), images=5)
+    plan = with_preview(plan_of(ROWS[:2]), images=5)
     assert list(plan.loc[plan["sample_rank"].notna(), "count"]) == [3, 2]
     tiny = [ROWS[0] | {"quantity": 2}]
-    assert sample_ids(sampled(plan_of(tiny), images=5)) == set(plan_of(tiny)["request_id"])
+    assert preview_ids(with_preview(plan_of(tiny), images=5)) == set(plan_of(tiny)["request_id"])
 
 
-def test_a_sample_is_drawn_of_what_is_to_buy():
+def test_a_preview_is_drawn_of_what_is_to_buy():
     first = plan_of()
     owned = bought(first, only=set(first["request_id"][:8]))
-    plan = sampled(plan_of(owned=owned))
+    plan = with_preview(plan_of(owned=owned))
     assert set(plan.loc[plan["sample_rank"].notna(), "row_number"]) == {9, 10}
 
 
-def test_a_sample_stays_when_it_is_bought_and_when_the_plan_is_made_again():
-    plan = sampled(plan_of())
+def test_a_preview_stays_when_it_is_bought_and_when_the_plan_is_made_again():
+    plan = with_preview(plan_of())
     kept = dict(zip(*(plan.loc[plan["sample_rank"].notna(), name] for name in ("request_id", "count")), strict=True))
-    unbought = sampled(plan_of(), kept=kept, top_up=False)
-    after = sampled(plan_of(owned=bought(plan, only=set(kept))), kept=kept, top_up=False)
-    assert sample_ids(unbought) == sample_ids(after) == set(kept)
+    unbought = with_preview(plan_of(), kept=kept, top_up=False)
+    after = with_preview(plan_of(owned=bought(plan, only=set(kept))), kept=kept, top_up=False)
+    assert preview_ids(unbought) == preview_ids(after) == set(kept)
     assert list(after["count"]) == list(unbought["count"]) == list(plan["count"])
 
 
-def test_a_sample_of_a_changed_plan_keeps_what_is_still_wanted_and_is_filled_up():
-    plan = sampled(plan_of())
-    kept = dict.fromkeys(sample_ids(plan), 1)
-    changed = sampled(plan_of([*ROWS[1:], {**ROWS[0], "prompt": "another"}]), kept=kept)
-    assert len(sample_ids(changed) & set(kept)) == SAMPLE - 1
-    assert len(sample_ids(changed)) == SAMPLE
+def test_a_preview_of_a_changed_plan_keeps_what_is_still_wanted_and_is_filled_up():
+    plan = with_preview(plan_of())
+    kept = dict.fromkeys(preview_ids(plan), 1)
+    changed = with_preview(plan_of([*ROWS[1:], {**ROWS[0], "prompt": "another"}]), kept=kept)
+    assert len(preview_ids(changed) & set(kept)) == PREVIEW - 1
+    assert len(preview_ids(changed)) == PREVIEW
 
 
-def test_a_plan_keeps_its_name_through_sample_purchase_and_order():
+def test_a_plan_keeps_its_name_through_preview_purchase_and_order():
     plan = plan_of()
     name = plan_hash(plan)
-    half = bought(sampled(plan), only=sample_ids(sampled(plan)))
-    same = [sampled(plan), plan_of(owned=half), plan_of(owned=bought(plan)), plan_of(ROWS[::-1]), plan.iloc[::-1]]
+    half = bought(with_preview(plan), only=preview_ids(with_preview(plan)))
+    same = [with_preview(plan), plan_of(owned=half), plan_of(owned=bought(plan)), plan_of(ROWS[::-1]), plan.iloc[::-1]]
     same.append(plan_of([row | {"prompt_id": f"id {number}", "colour": "red"} for number, row in enumerate(ROWS)]))
     assert {plan_hash(one) for one in same} == {name}
     assert len(name) == 16
@@ -132,21 +132,21 @@ def test_another_price_is_another_plan():
     assert plan_hash(plan.assign(credits=plan["credits"] * 2)) != plan_hash(plan)
 
 
-def make_gate(*plans, above_credits=1000, sample=SAMPLE, approved=()) -> Gate:
+def make_gate(*plans, above_credits=1000, preview=PREVIEW, approved=()) -> Gate:
     named = {f"p{number}": plan for number, plan in enumerate(plans)}
     told = {
         name: plan_to_approve(name, plan, approved_by="ann" if name in approved else None)
         for name, plan in named.items()
     }
-    return Gate(approval=Approval(above_credits=above_credits, sample=sample), plans=told)
+    return Gate(approval=Approval(above_credits=above_credits, sample=preview), plans=told)
 
 
-def test_a_plan_above_the_threshold_is_held_back_but_for_its_sample():
-    plan = sampled(plan_of())
+def test_a_plan_above_the_threshold_is_held_back_but_for_its_preview():
+    plan = with_preview(plan_of())
     gate = make_gate(plan)
     assert (gate.is_shut, gate.credits, gate.hash) == (True, 80 * 28, plan_hash(plan))
     assert "2240 credits, above 1000" in str(gate.held_back("p0"))
-    assert gate.sample_of("p0") == sample_ids(plan)
+    assert gate.preview_of("p0") == preview_ids(plan)
 
 
 @pytest.mark.parametrize(
@@ -155,17 +155,17 @@ def test_a_plan_above_the_threshold_is_held_back_but_for_its_sample():
 def test_what_is_approved_or_small_or_asks_for_nothing_is_let_through(gate):
     assert not gate.is_shut
     assert gate.held_back("p0") is None
-    assert gate.sample_of("p0") == frozenset()
+    assert gate.preview_of("p0") == frozenset()
 
 
-def test_what_the_sample_has_cost_counts_until_the_plan_is_approved():
-    plan = sampled(plan_of())
-    owned = bought(plan, only=sample_ids(plan))
-    kept = dict.fromkeys(sample_ids(plan), 1)
-    gate = make_gate(sampled(plan_of(owned=owned), kept=kept, top_up=False), above_credits=80 * 28 - 1)
+def test_what_the_preview_has_cost_counts_until_the_plan_is_approved():
+    plan = with_preview(plan_of())
+    owned = bought(plan, only=preview_ids(plan))
+    kept = dict.fromkeys(preview_ids(plan), 1)
+    gate = make_gate(with_preview(plan_of(owned=owned), kept=kept, top_up=False), above_credits=80 * 28 - 1)
     assert gate.is_shut
     assert (gate.plans["p0"].credits_to_buy, gate.credits) == (76 * 28, 80 * 28)
-    assert gate.plans["p0"].sample_bought == sample_ids(plan)
+    assert gate.plans["p0"].preview_bought == preview_ids(plan)
 
 
 def test_a_plan_of_which_nothing_is_to_buy_needs_no_approval():
@@ -173,13 +173,13 @@ def test_a_plan_of_which_nothing_is_to_buy_needs_no_approval():
     assert not make_gate(plan_of(owned=bought(plan)), above_credits=0).is_shut
 
 
-def test_a_range_is_added_up_and_shares_one_sample_and_one_name():
+def test_a_range_is_added_up_and_shares_one_preview_and_one_name():
     other = plan_of([row | {"prompt": row["prompt"] + ", again"} for row in ROWS])
     small = plan_of([ROWS[0] | {"prompt": "small", "quantity": 1}])
-    plans = [sampled(plan_of()), sampled(other), small]
-    gate = make_gate(*plans, above_credits=160 * 28, sample=4)
+    plans = [with_preview(plan_of()), with_preview(other), small]
+    gate = make_gate(*plans, above_credits=160 * 28, preview=4)
     assert (gate.is_shut, gate.credits) == (True, 161 * 28)
-    sizes = [len(gate.sample_of(f"p{number}")) for number in range(3)]
+    sizes = [len(gate.preview_of(f"p{number}")) for number in range(3)]
     assert sizes == [2, 1, 1]
     assert gate.hash not in {plan.hash for plan in gate.plans.values()}
     assert gate.hash == Gate(approval=gate.approval, plans=dict(reversed(gate.plans.items()))).hash
@@ -188,10 +188,10 @@ def test_a_range_is_added_up_and_shares_one_sample_and_one_name():
     assert partly.hash == gate.hash
 
 
-def test_without_a_drawn_sample_whole_requests_serve_that_fit():
-    gate = make_gate(plan_of([row | {"quantity": 3} for row in ROWS]), above_credits=0, sample=7)
-    assert len(gate.sample_of("p0")) == 2
-    assert make_gate(plan_of(), above_credits=0, sample=7).sample_of("p0") == frozenset()
+def test_without_a_drawn_preview_whole_requests_serve_that_fit():
+    gate = make_gate(plan_of([row | {"quantity": 3} for row in ROWS]), above_credits=0, preview=7)
+    assert len(gate.preview_of("p0")) == 2
+    assert make_gate(plan_of(), above_credits=0, preview=7).preview_of("p0") == frozenset()
 
 
 def test_only_the_plan_that_is_there_can_be_approved():

@@ -1,4 +1,4 @@
-"""Sample, approve, run, as Dagster's records tell it."""
+"""Preview, approve, run, as Dagster's records tell it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def approving(plan: object, by: str = "ann", name: str = "shoes") -> dict[str, A
     return {"ops": {f"{name}__images": {"config": {"approve": plan, "approved_by": by}}}}
 
 
-def test_the_sample_is_bought_and_shown_and_the_rest_after_an_approval_in_the_run_configuration(world: World) -> None:
+def test_the_preview_is_bought_and_shown_and_the_rest_after_an_approval_in_the_run_configuration(world: World) -> None:
     assets = world.assets(ROWS, approval=APPROVAL)
     first = world.run(assets)
     assert not first.success
@@ -30,8 +30,8 @@ def test_the_sample_is_bought_and_shown_and_the_rest_after_an_approval_in_the_ru
     check = checks_of(first)["plan_is_approved"]
     assert not check.passed
     told = {name: value.value for name, value in check.metadata.items()}
-    assert (told["sample_wanted"], told["sample_stored"], told["sample_without_image"]) == (4, 3, 1)
-    assert (told["failure_share"], told["sample_cost"], told["images_left"]) == (0.25, 84, 8)
+    assert (told["preview_wanted"], told["preview_stored"], told["preview_without_image"]) == (4, 3, 1)
+    assert (told["failure_share"], told["preview_cost"], told["images_left"]) == (0.25, 84, 8)
     # What is blocked costs nothing, and of the rest a quarter may be.
     assert (told["cost_per_image"], told["projected_total"], told["credits_to_approve"]) == (21, 84 + 8 * 21, WHOLE)
     assert told["contact_sheet"].count("data:image/jpeg;base64,") == 3
@@ -89,7 +89,7 @@ def test_only_datasets_that_ask_for_approvals_have_the_check_and_the_configurati
         world.run(world.assets(ROWS), run_config=approving("0123456789abcdef"))
 
 
-def test_a_range_is_added_up_sampled_as_one_and_approved_with_one_hash(world: World) -> None:
+def test_a_range_is_added_up_previewed_as_one_and_approved_with_one_hash(world: World) -> None:
     rows = [*ROWS[2:], *({**row, "prompt": f"{row['prompt']}, again", "day": "2026-11-04"} for row in ROWS[2:])]
     assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 300, "sample": 4})
     span = ("2026-11-03", "2026-11-04")
@@ -111,9 +111,9 @@ def test_a_range_is_added_up_sampled_as_one_and_approved_with_one_hash(world: Wo
     assert alone.success, failure_of(alone)
 
 
-def test_a_range_that_nobody_approves_is_sampled_once_however_often_it_runs(world: World) -> None:
+def test_a_range_that_nobody_approves_has_one_preview_however_often_it_runs(world: World) -> None:
     rows = [*ROWS[2:], *({**row, "prompt": f"{row['prompt']}, again", "day": "2026-11-04"} for row in ROWS[2:])]
-    # What the whole range costs less one image: the sample is no way below it.
+    # What the whole range costs less one image: the preview is no way below it.
     assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 16 * 28 - 1, "sample": 4})
     for _ in range(3):
         result = world.run(assets, partition_range=("2026-11-03", "2026-11-04"))

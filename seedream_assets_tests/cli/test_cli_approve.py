@@ -1,4 +1,4 @@
-"""Sample, approve, run: as a data team types it."""
+"""Preview, approve, run: as a data team types it."""
 
 import json
 
@@ -9,7 +9,7 @@ from seedream_assets_tests.cli.conftest import Desk
 
 # 20 prompts of two images: 40 images, 1,120 credits.
 TABLE = "prompt_id,prompt,quantity\n" + "".join(f"p{number},a tea cup {number},2\n" for number in range(20))
-SAMPLE, PRICE, WHOLE = 5, 28, 1120
+PREVIEW, PRICE, WHOLE = 5, 28, 1120
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def dataset(desk: Desk) -> str:
 
 def declare(desk: Desk, *, above_credits: int):
     text = "name: tableware\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\nbudget: unlimited\n"
-    return desk.write("dataset.yaml", f"{text}approval: {{above_credits: {above_credits}, sample: {SAMPLE}}}\n")
+    return desk.write("dataset.yaml", f"{text}approval: {{above_credits: {above_credits}, sample: {PREVIEW}}}\n")
 
 
 def spent(desk: Desk) -> int:
@@ -28,22 +28,22 @@ def spent(desk: Desk) -> int:
     return credits
 
 
-def test_first_the_sample_then_after_the_approval_the_rest(desk: Desk, dataset: str) -> None:
+def test_first_the_preview_then_after_the_approval_the_rest(desk: Desk, dataset: str) -> None:
     first = desk.run_json("run", dataset, exit_code=4)
-    assert (first["wanted"], first["stored"], first["awaiting_approval"], first["pending"]) == (40, SAMPLE, 35, 0)
-    assert spent(desk) == first["cost"]["amount"] == SAMPLE * PRICE
+    assert (first["wanted"], first["stored"], first["awaiting_approval"], first["pending"]) == (40, PREVIEW, 35, 0)
+    assert spent(desk) == first["cost"]["amount"] == PREVIEW * PRICE
     again = desk.run("run", dataset)
-    assert (again.exit_code, spent(desk)) == (4, SAMPLE * PRICE)
+    assert (again.exit_code, spent(desk)) == (4, PREVIEW * PRICE)
     assert f"seedream approve {dataset} --plan {first['plan_hash']}" in again.stderr
     assert (
-        "sample: 5 of 5 images stored (0% without an image), measured 28 credits an image; 35 images are left"
+        "preview: 5 of 5 images stored (0% without an image), measured 28 credits an image; 35 images are left"
         in again.stderr
     )
     assert "about 1120 credits in all" in again.stderr
     told = desk.run("approve", dataset, "--plan", first["plan_hash"], "--by", "ann")
     assert told.exit_code == 0, told.output
     assert told.stdout == f"approved: plan {first['plan_hash']}, {WHOLE} credits, by ann\n"
-    assert "all: sample: 5 of 5 images stored (0% without an image), measured 28 credits an image" in told.stderr
+    assert "all: preview: 5 of 5 images stored (0% without an image), measured 28 credits an image" in told.stderr
     rest = desk.run_json("run", dataset)
     assert (rest["stored"], rest["awaiting_approval"], rest["plan_hash"]) == (40, 0, first["plan_hash"])
     assert spent(desk) == WHOLE
@@ -62,13 +62,13 @@ def test_an_approval_says_who_when_what_and_how_much_and_is_written_once(desk: D
     assert json.loads(path.read_text()) == record
 
 
-def test_an_approval_right_after_the_first_run_tells_what_the_sample_showed(desk: Desk, dataset: str) -> None:
+def test_an_approval_right_after_the_first_run_says_what_the_preview_showed(desk: Desk, dataset: str) -> None:
     desk.run("run", dataset)
     told = desk.run("approve", dataset)
-    assert "all: sample: 5 of 5 images stored (0% without an image), measured 28 credits an image" in told.stderr
+    assert "all: preview: 5 of 5 images stored (0% without an image), measured 28 credits an image" in told.stderr
 
 
-def test_a_script_approves_with_the_run_and_needs_no_sample(desk: Desk, dataset: str) -> None:
+def test_a_script_approves_with_the_run_and_needs_no_preview(desk: Desk, dataset: str) -> None:
     plan = desk.run_json("plan", dataset)["plan_hash"]
     assert desk.run_json("run", dataset, "--approve", plan)["stored"] == 40
     assert spent(desk) == WHOLE
@@ -80,23 +80,23 @@ def test_the_hash_of_another_plan_approves_nothing(desk: Desk, dataset: str) -> 
     result = desk.run("run", dataset, "--approve", plan)
     assert isinstance(result.exception, ApprovalError)
     assert f"plan {plan} was approved, but the plan is " in str(result.exception)
-    assert spent(desk) == SAMPLE * PRICE
+    assert spent(desk) == PREVIEW * PRICE
     wrong = desk.run("approve", dataset, "--plan", "0123456789abcdef")
     assert isinstance(wrong.exception, ApprovalError)
 
 
-def test_added_rows_need_a_new_approval_and_hold_on_to_the_sample(desk: Desk, dataset: str) -> None:
+def test_added_rows_need_a_new_approval_and_hold_on_to_the_preview(desk: Desk, dataset: str) -> None:
     before = desk.run_json("run", dataset, exit_code=4)["plan_hash"]
     desk.run("approve", dataset)
     desk.write("prompts.csv", "prompt,quantity\n" + "".join(f"a tea pot {number},2\n" for number in range(20)))
     after = desk.run_json("run", dataset, exit_code=4)
     assert after["plan_hash"] != before
-    assert (after["stored"], spent(desk)) == (SAMPLE, 2 * SAMPLE * PRICE)
+    assert (after["stored"], spent(desk)) == (PREVIEW, 2 * PREVIEW * PRICE)
     desk.write("prompts.csv", "prompt,quantity\n" + "".join(f"a tea pot {number},2\n" for number in range(1, 22)))
     edited = desk.run_json("run", dataset, exit_code=4)
     assert edited["plan_hash"] not in (before, after["plan_hash"])
-    assert edited["stored"] == SAMPLE
-    assert spent(desk) <= (2 * SAMPLE + 1) * PRICE
+    assert edited["stored"] == PREVIEW
+    assert spent(desk) <= (2 * PREVIEW + 1) * PRICE
 
 
 def test_what_does_not_change_what_is_bought_needs_no_new_approval(desk: Desk, dataset: str) -> None:
@@ -117,12 +117,12 @@ def test_below_the_threshold_nothing_is_asked(desk: Desk, dataset: str) -> None:
     assert not (desk.store / "datasets" / "tableware" / "samples").exists()
 
 
-def test_the_sample_is_not_a_way_around_the_threshold(desk: Desk, dataset: str) -> None:
-    """What is left after the sample is below the threshold; what the sample cost counts all the same."""
+def test_the_preview_is_not_a_way_around_the_threshold(desk: Desk, dataset: str) -> None:
+    """What is left after the preview is below the threshold; what the preview cost counts all the same."""
     declare(desk, above_credits=WHOLE - 1)
     for _ in range(2):
-        assert desk.run_json("run", dataset, exit_code=4)["stored"] == SAMPLE
-    assert spent(desk) == SAMPLE * PRICE
+        assert desk.run_json("run", dataset, exit_code=4)["stored"] == PREVIEW
+    assert spent(desk) == PREVIEW * PRICE
 
 
 def test_a_dataset_without_approvals_has_nothing_to_approve(desk: Desk) -> None:
@@ -138,9 +138,9 @@ def test_a_plan_says_whether_an_approval_is_needed(desk: Desk, dataset: str) -> 
         "credits": WHOLE,
         "needed": True,
         "approved_by": None,
-        "sample": 5,
+        "preview": 5,
     }
-    assert f"plan {plan['plan_hash']} comes to 1120 credits; a sample of 5 images is bought first" in told
+    assert f"plan {plan['plan_hash']} comes to 1120 credits; a preview of 5 images is bought first" in told
     assert not (desk.store / "datasets").exists()
 
 
@@ -157,7 +157,7 @@ def test_partitions_are_approved_together_with_the_hash_that_their_run_told(desk
     first = desk.run("run", dataset)
     assert first.exit_code == 4
     # The first of them was planned before the sum was above the threshold: of it, whole requests serve that fit.
-    assert spent(desk) == (2 + 2) * PRICE <= SAMPLE * PRICE
+    assert spent(desk) == (2 + 2) * PRICE <= PREVIEW * PRICE
     plan = first.stderr.split("--plan ")[1].split()[0]
     told = desk.run("approve", dataset, "--plan", plan)
     assert told.exit_code == 0, told.output

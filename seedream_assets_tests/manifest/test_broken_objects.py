@@ -260,7 +260,7 @@ def test_broken_leases_of_others_stop_nobody(desk, damage):
 def test_an_approval_and_a_sample_that_cannot_be_read_are_none_and_can_be_given_again(dataset, damage):
     from datetime import UTC, datetime
 
-    from seedream_assets.approval.store import ApprovalRecord, keep_approval, keep_sample, load_approval
+    from seedream_assets.approval.store import ApprovalRecord, keep_approval, keep_preview, load_approval
 
     store, config = dataset.desk.store, dataset.config
     record = ApprovalRecord(
@@ -276,10 +276,10 @@ def test_an_approval_and_a_sample_that_cannot_be_read_are_none_and_can_be_given_
     damage(store, config.key("approvals", "all", "/p.json"))
     assert load_approval(store, config, "all", "p") is None
     assert keep_approval(store, config, record) == load_approval(store, config, "all", "p") == record
-    keep_sample(store, config, "all", "p", [("r", 1)])
+    keep_preview(store, config, "all", "p", [("r", 1)])
     key = config.key("samples", "all", "/p.json")
     damage(store, key)
-    keep_sample(store, config, "all", "p", [("s", 2)])
+    keep_preview(store, config, "all", "p", [("s", 2)])
     assert json.loads(store.read(key))["requests"] == [["s", 2]]
 
 

@@ -14,8 +14,8 @@ from seedream_assets.ledger.events import Completed, Intent
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.ledger.store import LedgerEntries, read_event
 from seedream_assets.manifest.repair import Repair, repair_dataset
+from seedream_assets.manifest.stage import load_manifest
 from seedream_assets.manifest.verify import load_manifests, verify_images
-from seedream_assets.planning.stage import load_manifest
 from seedream_assets.quality.assemble import assemble_dataset
 from seedream_assets_tests.manifest.test_broken_objects import CUP, JUG, MUG, damage, dataset, keys_of
 from seedream_assets_tests.purchase.desk import short_sleep

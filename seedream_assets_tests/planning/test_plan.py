@@ -12,15 +12,17 @@ from seedream_assets.config.models import SEEDREAM_4_0, ModelCatalog, TighterLim
 from seedream_assets.errors import BudgetError, LimitError, PromptTableError
 from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.leonardo.requests import GenerationRequest, Reference
+from seedream_assets.planning.cuts import Existing
 from seedream_assets.planning.plan import (
     PLAN_COLUMNS,
     gather_wanted,
     plan_requests,
     read_plan,
     read_references,
+    specs_of,
 )
-from seedream_assets.planning.plan_cuts import Existing
 from seedream_assets.prompts.settings import reference_sources
+from seedream_assets.prompts.table import CheckedPrompts
 from seedream_assets_tests.support.builders import (
     MODELS,
     OwnedRequests,
@@ -46,6 +48,10 @@ def owning(*requests: tuple[int, int], entry: LedgerEntry = DONE, prompt: str = 
 
 def plan_of(quantity: int, owned: OwnedRequests | None = None, **kwargs) -> pd.DataFrame:
     return make_plan(make_prompts([ROW | {"quantity": quantity}]), owned, **kwargs)
+
+
+def wanted_by(checked: CheckedPrompts) -> pd.DataFrame:
+    return gather_wanted(specs_of(checked.prompts, {}), checked.prompts)
 
 
 def cut(plan: pd.DataFrame) -> list[tuple[int, int, str]]:
@@ -128,7 +134,7 @@ def test_no_sample_is_bought_twice_and_none_is_missing_whatever_was_wanted_and_b
     bought = [0]
     for quantity, largest, buys in steps:
         plan = plan_requests(
-            gather_wanted(make_prompts([ROW | {"quantity": quantity}]).prompts, {}),
+            wanted_by(make_prompts([ROW | {"quantity": quantity}])),
             models=ModelCatalog(TighterLimits(largest_quantity=largest)),
             entries_of=owned.entries_of,
             existing_of=owned.existing_of,
@@ -170,7 +176,7 @@ def test_rows_that_want_the_same_picture_share_its_requests():
 )
 def test_a_shared_picture_is_wanted_as_often_and_as_publicly_as_any_row_wants_it(rows, quantity, public):
     checked = make_prompts([ROW | {"quantity": quantity, "public": public} for quantity, public in rows])
-    (wanted,) = gather_wanted(checked.prompts, {}).to_dict("records")
+    (wanted,) = wanted_by(checked).to_dict("records")
     assert wanted["spec_id"] == make_spec().spec_id
     assert (wanted["quantity"], wanted["public"], wanted["row_number"]) == (quantity, public, 1)
 
@@ -258,7 +264,7 @@ def test_the_ledger_is_asked_for_many_requests_at_a_time():
 
     checked = make_prompts([ROW | {"prompt": f"chair {number}", "quantity": 16} for number in range(50)])
     plan = plan_requests(
-        gather_wanted(checked.prompts, {}),
+        wanted_by(checked),
         models=MODELS,
         entries_of=entries_of,
         existing_of=lambda *_: Existing(count=SEEDREAM_4_0.default_quantity, bought_for="scenes"),

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from seedream_assets.manifest.build import extra_column_name, table_rows
 from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.plan_diff import DIFF_COLUMNS, PlanDiff, diff_plan
 from seedream_assets_tests.support.builders import MODELS, make_plan, make_prompts
@@ -22,12 +23,11 @@ def compare(before, after, **recipe) -> PlanDiff:
     manifest = make_manifest(old, make_plan(old, owned), [make_completed(request) for request in requests])
     new = make_prompts(after, **recipe)
     return diff_plan(
-        manifest,
+        *table_rows(manifest, MODELS),
         prompts=new.prompts,
-        extra_columns=new.extra_columns,
+        extra_columns=new.extra_columns.rename(columns=extra_column_name),
         specs=specs_of(new.prompts, {}),
         plan=make_plan(new, owned),
-        models=MODELS,
     )
 
 

@@ -5,12 +5,20 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from seedream_assets.approval.rules import NO_GATE, Approval, Gate, plan_to_approve
+from seedream_assets.approval.rules import NO_GATE, Approval, Gate, approval_rows, plan_to_approve
 from seedream_assets.budget.rules import DearPrice
 from seedream_assets.ledger.state import NONE_OPEN, LedgerEntry, OpenRequests, RequestState
 from seedream_assets.planning.plan import reckon_with
-from seedream_assets.planning.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
-from seedream_assets.planning.quote_table import Outlook, approval_rows, dollars_for, quote_rows
+from seedream_assets.planning.quote import (
+    DOCUMENTED_PACE,
+    Outlook,
+    Pace,
+    Quote,
+    dollars_for,
+    learn_pace,
+    quote_plan,
+    quote_rows,
+)
 from seedream_assets_tests.support.builders import NOON, OwnedRequests, make_paid_request, make_plan, make_prompts
 
 ROW = {"prompt": "a red chair", "width": 2048, "height": 1024}
@@ -205,7 +213,7 @@ def test_nothing_is_learned_from_too_few_requests_or_from_other_datasets(history
     [
         (55, "ann", ("approval", "given", "plan {hash}: ann")),
         (56, None, ("approval", "not needed", "up to 56 credits a run")),
-        (55, None, ("approval", "needed", "plan {hash} comes to 56 credits; a sample of 2 images is bought first")),
+        (55, None, ("approval", "needed", "plan {hash} comes to 56 credits; a preview of 2 images is bought first")),
     ],
 )
 def test_the_table_says_whether_an_approval_is_needed(above_credits, approved_by, told):

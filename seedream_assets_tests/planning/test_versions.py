@@ -9,10 +9,12 @@ import pytest
 from seedream_assets.budget.rules import Budget
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.errors import StoreError
-from seedream_assets.planning.stage import load_manifest, load_plan, make_plan, write_plan
+from seedream_assets.manifest.stage import load_manifest
+from seedream_assets.planning.stage import load_plan
 from seedream_assets.prompts.stage import load_snapshot, read_prompts, write_snapshot
 from seedream_assets.purchase.stage import buy_images, load_report
 from seedream_assets.quality.assemble import assemble_dataset
+from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets.storage.versions import KEPT_DAYS, read_version, version_of
 from seedream_assets_tests.purchase.desk import short_sleep
 from seedream_assets_tests.purchase.living_dataset import LivingDataset
@@ -33,8 +35,8 @@ def plan(dataset, rows):
     config, deployment = dataset.config, dataset.deployment
     snapshot = read_prompts(config, UNPARTITIONED, deployment)
     snapshot = write_snapshot(deployment.store, config, UNPARTITIONED, snapshot)
-    made = make_plan(config, UNPARTITIONED, snapshot, deployment)
-    return write_plan(deployment.store, config, UNPARTITIONED, made)
+    made = plan_partition(config, UNPARTITIONED, snapshot, deployment)
+    return keep_plan(deployment.store, config, UNPARTITIONED, made)
 
 
 def buy(dataset, version=None):

@@ -16,13 +16,14 @@ from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.emulator.server import RunningEmulator
-from seedream_assets.planning.stage import Plan, make_plan, write_plan
+from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
 from seedream_assets.prompts.table import Recipe, TableRules
 from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.stage import buy_images
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
+from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 
 CALLS = ("create", "replace", "read", "head", "list", "delete", "now")
@@ -87,8 +88,8 @@ class DeclaredDataset:
         deployment = replace(self.deployment)
         snapshot = read_prompts(self.config, UNPARTITIONED, deployment)
         write_snapshot(deployment.store, self.config, UNPARTITIONED, snapshot)
-        plan = make_plan(self.config, UNPARTITIONED, snapshot, deployment)
-        write_plan(deployment.store, self.config, UNPARTITIONED, plan)
+        plan = plan_partition(self.config, UNPARTITIONED, snapshot, deployment)
+        keep_plan(deployment.store, self.config, UNPARTITIONED, plan)
         with Endings() as endings:
             report = buy_images(self.config, UNPARTITIONED, deployment, on_ending=endings.add)
             return plan, report, assemble_dataset(self.config, UNPARTITIONED, deployment, fresh=endings)

@@ -17,11 +17,11 @@ from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.partitions import UNPARTITIONED, Partitions
 from seedream_assets.planning.quote import Quote
-from seedream_assets.planning.stage import make_plan, write_plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
 from seedream_assets.prompts.table import Recipe, TableRules
 from seedream_assets.purchase.stage import buy_images
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
+from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets_tests.purchase.desk import CREDITS, Desk, short_sleep
 
 Row = Mapping[str, object]
@@ -100,8 +100,8 @@ class LivingDataset:
         before = self.desk.bill["credits"]
         snapshot = read_prompts(config, partition, deployment)
         write_snapshot(deployment.store, config, partition, snapshot)
-        plan = make_plan(config, partition, snapshot, deployment)
-        write_plan(deployment.store, config, partition, plan)
+        plan = plan_partition(config, partition, snapshot, deployment)
+        keep_plan(deployment.store, config, partition, plan)
         buy_images(config, partition, deployment, sleep=short_sleep)
         outcome = assemble_dataset(config, partition, deployment)
         bought = (self.desk.bill["credits"] - before) // CREDITS

@@ -8,10 +8,10 @@ from seedream_assets.budget.rules import Budget
 from seedream_assets.config.dataset import Partitions
 from seedream_assets.errors import AuthenticationFailed
 from seedream_assets.ledger.store import read_events
-from seedream_assets.planning.stage import make_plan, write_plan
 from seedream_assets.prompts.stage import PromptReader, write_snapshot
 from seedream_assets.purchase.stage import buy_partitions, load_report
 from seedream_assets.quality.assemble import assemble_dataset
+from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets_tests.purchase.counted_store import declare
 from seedream_assets_tests.purchase.desk import CREDITS
 
@@ -33,11 +33,11 @@ class Cut:
         for colour in self.colours:
             snapshot = reader.read(colour)
             write_snapshot(self.deployment.store, self.config, colour, snapshot)
-            write_plan(
+            keep_plan(
                 self.deployment.store,
                 self.config,
                 colour,
-                make_plan(self.config, colour, snapshot, self.deployment),
+                plan_partition(self.config, colour, snapshot, self.deployment),
             )
         return self
 

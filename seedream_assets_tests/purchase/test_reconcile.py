@@ -15,9 +15,10 @@ from seedream_assets.errors import AnotherAccount, ConfigError
 from seedream_assets.ledger.events import Intent, Submitted
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.ledger.store import LedgerEntries, read_event
-from seedream_assets.planning.stage import load_plan, make_plan, write_plan
+from seedream_assets.planning.stage import load_plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
 from seedream_assets.purchase.reconcile import Reconciliation, adopt_planned, reconcile
+from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets_tests.purchase.desk import CREDITS, short_sleep
 from seedream_assets_tests.purchase.living_dataset import LivingDataset
 
@@ -43,8 +44,8 @@ def plan(dataset: LivingDataset, rows: list[dict[str, Any]]):
     dataset.write(rows)
     snapshot = read_prompts(dataset.config, UNPARTITIONED, dataset.deployment)
     write_snapshot(dataset.desk.store, dataset.config, UNPARTITIONED, snapshot)
-    made = make_plan(dataset.config, UNPARTITIONED, snapshot, dataset.deployment)
-    write_plan(dataset.desk.store, dataset.config, UNPARTITIONED, made)
+    made = plan_partition(dataset.config, UNPARTITIONED, snapshot, dataset.deployment)
+    keep_plan(dataset.desk.store, dataset.config, UNPARTITIONED, made)
     return load_plan(dataset.desk.store, dataset.config, UNPARTITIONED)
 
 

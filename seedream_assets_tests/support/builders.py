@@ -13,8 +13,8 @@ from seedream_assets.ledger.events import Intent, Writer
 from seedream_assets.ledger.state import LedgerEntry
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
-from seedream_assets.planning.plan import gather_wanted, plan_requests
-from seedream_assets.planning.plan_cuts import Existing
+from seedream_assets.planning.cuts import Existing
+from seedream_assets.planning.plan import gather_wanted, plan_requests, specs_of
 from seedream_assets.prompts.table import CheckedPrompts, Recipe, TableRules, check_prompt_table
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -120,5 +120,5 @@ def make_plan(
     hashes: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     owned = owned or OwnedRequests()
-    wanted = gather_wanted(checked.prompts, hashes or {})
+    wanted = gather_wanted(specs_of(checked.prompts, hashes or {}), checked.prompts)
     return plan_requests(wanted, models=models, entries_of=owned.entries_of, existing_of=owned.existing_of)
