@@ -15,7 +15,10 @@ import click
 import dagster as dg
 
 import seedream_assets
+from seedream_assets.assets import build_assets, build_checks
+from seedream_assets.assets.asset_context import STAGES
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
+from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.emulator.server import running_emulator
@@ -32,7 +35,7 @@ from seedream_assets.quality.stage import judge_partition
 from seedream_assets.storage.open_store import open_store
 
 DATASET = "product_scenes"
-STAGES = ("prompts", "generation_requests", "images", "dataset")
+DECLARED = Path(seedream_assets.__file__).parent / "defs" / DATASET / "defs.yaml"
 # Quick enough to watch; a real account takes longer.
 LATENCY_SECONDS = 1.0
 
@@ -91,11 +94,15 @@ def demo(folder: Path | None) -> None:
 
 def _materialise() -> bool:
     """Run the four assets in this process, on a Dagster instance that the UI can open later."""
-    from seedream_assets.definitions import defs  # reads the environment that was just set
-
+    config = load_config(DECLARED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
-        definitions = dg.Definitions.merge(defs(), dg.Definitions(loggers={"plain": _plain_lines}))
+        definitions = dg.Definitions(
+            assets=build_assets(config, owners=[], description=None),
+            asset_checks=build_checks(config)[0],
+            resources=DEFAULT_RESOURCES,
+            loggers={"plain": _plain_lines},
+        )
         job = definitions.resolve_implicit_global_asset_job_def()
         with dg.DagsterInstance.get() as instance:
             result = job.execute_in_process(
@@ -131,7 +138,7 @@ def _plain_lines(_context: dg.InitLoggerContext) -> logging.Logger:
 def _summary(store_folder: Path) -> str:
     """What lies in the store after the run."""
     store = open_store(store_folder.as_uri())
-    config = load_config(project_folder() / "seedream_assets" / "defs" / DATASET / "defs.yaml")
+    config = load_config(DECLARED)
     try:
         snapshot = load_snapshot(store, config, UNPARTITIONED)
         quote = quote_plan(load_plan(store, config, UNPARTITIONED), wanted=snapshot.wanted, dataset=DATASET)
