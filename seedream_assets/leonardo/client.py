@@ -1,6 +1,6 @@
 """The calls of Leonardo's API: create on v2, everything else on v1.
 
-Each call is made once and raises one typed error; repeating is the caller's choice (`retries`), except that nobody may
+Each call is made once and raises one typed error; repeating is the caller's choice (`config.retry`), except that nobody may
 repeat a `SubmitUncertain`. The key goes to the API's host only; uploads use a connection that knows none.
 """
 
@@ -11,6 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -31,7 +32,6 @@ from seedream_assets.leonardo import answers, wire
 from seedream_assets.leonardo.answers import PROVES_REFUSAL, read_answer, shown
 from seedream_assets.leonardo.downloads import read_at_most, tls_context
 from seedream_assets.leonardo.generations import Account, Generation, HistoryPage, Submission
-from seedream_assets.leonardo.outage import Reachability
 from seedream_assets.leonardo.rates import Pace
 from seedream_assets.leonardo.requests import GenerationRequest
 
@@ -42,6 +42,8 @@ NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx
 LARGEST_ANSWER_BYTES = 16 * MEBIBYTE
 UPLOAD_SECONDS = 100.0  # the presigned address lives two minutes (documented)
 BODY_IS_NEXT = "http11.send_request_body.started"
+# One lost answer is no outage.
+FAILURES_IN_A_ROW = 3
 _S3_CODE = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
 
 
@@ -76,7 +78,7 @@ class LeonardoClient:
         keyed: dict[str, Any] = {"base_url": base, "auth": _KeyForOneHost(base, settings.api_key)}
         self._reads = httpx.AsyncClient(**common, **keyed)
         # A create gets a connection of its own: on a kept one, a server that closes it for idleness just as the
-        # request leaves makes an answer that cannot be told from a lost one.
+        # request leaves leaves an answer that looks like a lost one.
         self._creates = httpx.AsyncClient(**common, **keyed, limits=httpx.Limits(max_keepalive_connections=0))
         self._keyless = httpx.AsyncClient(**common)
         # A server that drips its answer never runs into a time-out per read. TCP and TLS may each take their time.
@@ -158,7 +160,7 @@ class LeonardoClient:
         found = await self._read("GET", f"/v1/generations/{_in_path(generation_id)}", wire.read_generation)
         if found is not None and found.id and found.id.casefold() != generation_id.casefold():
             raise LeonardoUnavailable(
-                f"asked for generation {generation_id}, Leonardo told another: {self._shown(found.id)}"
+                f"asked for generation {generation_id}, Leonardo sent another: {self._shown(found.id)}"
             )
         return found
 
@@ -172,10 +174,6 @@ class LeonardoClient:
     async def read_account(self) -> Account:
         """Whose key this is, its balance and its slots."""
         return await self._read("GET", "/v1/me", wire.read_account)
-
-    async def delete_generation(self, generation_id: str) -> None:
-        """Delete a generation from the account; whether that stops or refunds a running one is not documented."""
-        await self._read("DELETE", f"/v1/generations/{_in_path(generation_id)}", lambda _reply: None)
 
     async def upload_reference(self, body: bytes, *, extension: str) -> str:
         """Upload a reference image in two steps and return its id.
@@ -304,6 +302,32 @@ class LeonardoClient:
     def _describe(self, error: Exception) -> str:
         words = self._shown(str(error))
         return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+class Reachability:
+    """Since when no call was answered. Any answer of the API counts, but for those of a server that failed."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._since: datetime | None = None
+        self._reason = ""
+
+    def answered(self) -> None:
+        """A call was answered."""
+        self._failures, self._since = 0, None
+
+    def failed(self, reason: str) -> None:
+        """A call got no answer."""
+        self._failures += 1
+        self._since = self._since or datetime.now(UTC)
+        self._reason = reason
+
+    @property
+    def outage(self) -> str | None:
+        """In words, with the time it began; None while Leonardo answers."""
+        if self._since is None or self._failures < FAILURES_IN_A_ROW:
+            return None
+        return f"Leonardo cannot be reached since {self._since:%H:%M:%S} UTC ({self._reason})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the paid API tells about a generation, as values: an accepted submit, the state of a job, the account.
+"""What the paid API says of a generation, as values: an accepted submit, the state of a job, the account.
 
 Belongs here: the words and the meaning. Not here: how they are spelled on the wire (`leonardo/wire`).
 """
@@ -80,7 +80,7 @@ class Generation:
     model: str | None = None
 
     def may_still_bring(self, count: int) -> bool:
-        """True where an end is not believed at once: images lack of so many asked for, or it failed and says nothing.
+        """True where an end is not believed at once: fewer images than were asked for, or it failed and says nothing.
 
         A job was seen to be COMPLETE before all of its images were listed with their addresses, and FAILED before it was
         COMPLETE. What moderation refused stays refused.

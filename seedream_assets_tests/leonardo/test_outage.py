@@ -10,8 +10,8 @@ from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets_tests.leonardo.making import KEY, make_settings, run
 
 
-def told_after(answers: list[int | None]) -> str | None:
-    """What is told after these answers to as many reads: a status, or None for no answer."""
+def outage_after(answers: list[int | None]) -> str | None:
+    """What is reported after these answers to as many reads: a status, or None for no answer."""
     left = iter(answers)
 
     def respond(request: httpx.Request) -> httpx.Response:
@@ -48,12 +48,12 @@ def told_after(answers: list[int | None]) -> str | None:
 def test_three_calls_without_an_answer_are_an_outage_and_any_answer_ends_it(
     answers: list[int | None], is_away: bool
 ) -> None:
-    assert (told_after(answers) is not None) is is_away
+    assert (outage_after(answers) is not None) is is_away
 
 
-def test_an_outage_tells_since_when_and_why_and_no_secret() -> None:
-    told = told_after([None] * 4)
-    assert told is not None
-    assert told.startswith("Leonardo cannot be reached since ")
-    assert "ConnectError: no route" in told
-    assert KEY not in told
+def test_an_outage_is_reported_with_its_time_and_reason_and_no_secret() -> None:
+    outage = outage_after([None] * 4)
+    assert outage is not None
+    assert outage.startswith("Leonardo cannot be reached since ")
+    assert "ConnectError: no route" in outage
+    assert KEY not in outage
