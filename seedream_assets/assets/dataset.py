@@ -205,7 +205,7 @@ def _with_exports(
         metadata |= _export_metadata(choice.name, made)
         if choice.name in LIBRARIES:
             checks.append(_export_check(assets, choice, made))
-        message = made.refused or (made.opening.told if made.opening else "written")
+        message = made.refused or (made.opening.message if made.opening else "written")
         log.info("export %s: %s", choice.name, message)
     return replace(done, metadata=metadata, checks=tuple(checks))
 
@@ -264,7 +264,7 @@ def _export_check(assets: AssetContext, choice: ExportChoice, made: Exported) ->
         asset_key=assets.key("dataset"),
         passed=bool(opening and opening.passed),
         severity=dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN,
-        description=made.refused or (opening.told if opening else ""),
+        description=made.refused or (opening.message if opening else ""),
         metadata=metadata,
     )
 

@@ -82,8 +82,8 @@ def _describe(report: ExportReport, opening: Opening | None) -> str:
         + (f"; images left out: {left_out}" if left_out else ""),
     ]
     if opening is not None:
-        mark = "proven" if opening.passed else "NOT PROVEN" if opening.problems or not opening.ran else "incomplete"
-        lines.append(f"{mark}: {opening.told}")
+        verdict = "proven" if opening.passed else "NOT PROVEN" if opening.problems or not opening.ran else "incomplete"
+        lines.append(f"{verdict}: {opening.message}")
     return "\n".join([*lines, "", how_to_load(report), ""])
 
 

@@ -94,24 +94,24 @@ def _info(config: CardConfig, *, named: bool) -> dict[str, Any]:
     # With the counts here, the loader itself refuses an export of which a part is missing. It wants a num_bytes, and
     # compares it with nothing (datasets 5.2.0).
     splits = [{"name": split, "num_bytes": 0, "num_examples": count} for split, count in config.counts.items()]
-    told: dict[str, Any] = {"config_name": config.name} if named else {}
-    return told | {"features": [dict(feature) for feature in config.features], "splits": splits}
+    named_config: dict[str, Any] = {"config_name": config.name} if named else {}
+    return named_config | {"features": [dict(feature) for feature in config.features], "splits": splits}
 
 
 def _one_or_all(infos: list[dict[str, Any]]) -> Any:
     return infos[0] if len(infos) == 1 else infos
 
 
-def _licence_in_front_matter(told: str | None) -> dict[str, Any]:
-    if told is None:
+def _licence_in_front_matter(licence: str | None) -> dict[str, Any]:
+    if licence is None:
         return {}
-    if "://" in told:
-        return {"license": "other", "license_name": "see-link", "license_link": told}
-    return {"license": told.lower()}
+    if "://" in licence:
+        return {"license": "other", "license_name": "see-link", "license_link": licence}
+    return {"license": licence.lower()}
 
 
-def _licence(told: str | None) -> str:
-    return told or _missing("license")
+def _licence(licence: str | None) -> str:
+    return licence or _missing("license")
 
 
 def _missing(field: str) -> str:
@@ -169,8 +169,8 @@ def _columns(columns: Sequence[ExportColumn]) -> str:
 
 
 def _counted(counted: Mapping[str, int]) -> str:
-    told = [f"{name} {count}" for name, count in list(counted.items())[:LONGEST_LIST]]
-    return ", ".join([*told, "…"] if len(counted) > LONGEST_LIST else told)
+    parts = [f"{name} {count}" for name, count in list(counted.items())[:LONGEST_LIST]]
+    return ", ".join([*parts, "…"] if len(counted) > LONGEST_LIST else parts)
 
 
 def _names(counted: Mapping[str, int]) -> list[str]:

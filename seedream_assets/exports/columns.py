@@ -27,7 +27,7 @@ ARROW_TYPES: Mapping[Kind, pa.DataType] = {
     "bool": pa.bool_(),
     "time": pa.timestamp("us", tz="UTC"),
 }
-# What tells a stranger what an image is and where it comes from. The rest of the manifest is the owner's business:
+# What says to a stranger what an image is and where it comes from. The rest of the manifest is the owner's business:
 # addresses, runs, which dataset paid. It is found again by `image_id`.
 HANDED_OVER = (
     "image_id",

@@ -60,8 +60,8 @@ class CroissantExport:
         rows = read_rows(source, choice.split)
         folder = ExportFolder(target, kind=ParquetExport.name, dataset=source.dataset)
         shards = [folder.file(path) for path in write_shards(folder, rows, choice)]
-        told = describe(rows, shards, uri=target.uri)
-        folder.put(CROISSANT, json.dumps(told, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n")
+        description = describe(rows, shards, uri=target.uri)
+        folder.put(CROISSANT, json.dumps(description, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n")
         return folder.finish(rows, name=self.name)
 
 
@@ -74,7 +74,7 @@ def describe(rows: ExportRows, shards: Sequence[ExportedFile], *, uri: str) -> d
         uri: Where they lie; in S3, the dataset's `url` where its card names none.
     """
     card, facts = rows.source.card, rows.facts
-    told: dict[str, Any] = {
+    description: dict[str, Any] = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": [CONFORMS_TO, RAI_CONFORMS_TO],
@@ -93,7 +93,7 @@ def describe(rows: ExportRows, shards: Sequence[ExportedFile], *, uri: str) -> d
         "distribution": [*(_file_object(shard) for shard in shards), *(_file_set(split) for split in rows.counts)],
         "recordSet": [_record_set(rows, split) for split in rows.counts],
     }
-    return {name: value for name, value in told.items() if value not in (None, "", [])}
+    return {name: value for name, value in description.items() if value not in (None, "", [])}
 
 
 def _provenance(rows: ExportRows) -> dict[str, Any]:
@@ -190,8 +190,8 @@ def _record_set(rows: ExportRows, split: str) -> dict[str, Any]:
     return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
 
 
-def _license(told: str | None) -> str | None:
-    return told if told is None or "://" in told else f"https://spdx.org/licenses/{told}"
+def _license(given: str | None) -> str | None:
+    return given if given is None or "://" in given else f"https://spdx.org/licenses/{given}"
 
 
 def _day(moment: datetime | None) -> str | None:
@@ -211,29 +211,29 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
-def missing_in_croissant(told: Mapping[str, Any]) -> list[str]:
+def missing_in_croissant(description: Mapping[str, Any]) -> list[str]:
     """What a Croissant 1.1 file lacks or has wrong, each a sentence; empty for one that is complete."""
-    return [*_in_dataset(told), *_in_distribution(told), *_in_records(told)]
+    return [*_in_dataset(description), *_in_distribution(description), *_in_records(description)]
 
 
-def _in_dataset(told: Mapping[str, Any]) -> Iterator[str]:
-    if not told.get("@context"):
+def _in_dataset(description: Mapping[str, Any]) -> Iterator[str]:
+    if not description.get("@context"):
         yield "@context is missing"
-    if told.get("@type") not in ("sc:Dataset", "Dataset", "https://schema.org/Dataset"):
-        yield f"@type is {told.get('@type')!r}, not sc:Dataset"
-    conforms = told.get("conformsTo", told.get("dct:conformsTo"))
+    if description.get("@type") not in ("sc:Dataset", "Dataset", "https://schema.org/Dataset"):
+        yield f"@type is {description.get('@type')!r}, not sc:Dataset"
+    conforms = description.get("conformsTo", description.get("dct:conformsTo"))
     if CONFORMS_TO not in (conforms if isinstance(conforms, list) else [conforms]):
         yield f"conformsTo does not name {CONFORMS_TO}"
     for name in REQUIRED:
-        if not told.get(name):
+        if not description.get(name):
             yield f"{name} is missing"
-    version = told.get("version")
+    version = description.get("version")
     if version is not None and not _VERSION.fullmatch(str(version)):
         yield f"version is {version!r}, not MAJOR.MINOR.PATCH"
 
 
-def _in_distribution(told: Mapping[str, Any]) -> Iterator[str]:
-    files = told.get("distribution") or []
+def _in_distribution(description: Mapping[str, Any]) -> Iterator[str]:
+    files = description.get("distribution") or []
     if not files:
         yield "distribution is missing"
     for one in files:
@@ -252,9 +252,9 @@ def _in_distribution(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: sha256 is missing"
 
 
-def _in_records(told: Mapping[str, Any]) -> Iterator[str]:
-    known = {one.get("@id") for one in told.get("distribution") or []}
-    for records in told.get("recordSet") or []:
+def _in_records(description: Mapping[str, Any]) -> Iterator[str]:
+    known = {one.get("@id") for one in description.get("distribution") or []}
+    for records in description.get("recordSet") or []:
         for field in records.get("field") or []:
             source = field.get("source") or {}
             named = source.get("fileSet") or source.get("fileObject") or {}

@@ -116,7 +116,7 @@ class ExportFolder:
     def copy_images(self, source: ObjectStore, images: Iterable[tuple[str, StoredImage]]) -> None:
         """Copy stored images to these paths; those that stand there already are left alone.
 
-        A copy appears whole or not at all, under a name that stands for its content: name and size tell that it is
+        A copy appears whole or not at all, under a name that stands for its content: name and size say that it is
         there. `seedream verify` compares bytes.
         """
 

@@ -74,7 +74,7 @@ class GalleryExport:
             store=source.store.url,
             images="" if choice.images else link_to_store(source.store.url, target.store.url, target.prefix),
             thumbnails=FOLDER,
-            facts=tell_facts(rows),
+            facts=describe_facts(rows),
         )
         target.store.replace(target.key(PAGE), page, content_type=HTML)
         stale = [info.key for image_id, info in there.items() if image_id not in keys]
@@ -185,14 +185,14 @@ def link_to_store(source: str, target: str, prefix: str) -> str | None:
     return "" if way == "." else f"{way}/"
 
 
-def tell_facts(rows: Sequence[Row]) -> str:
+def describe_facts(rows: Sequence[Row]) -> str:
     """One line for the page's foot: images by status, and what they cost, each image once."""
     counts = Counter(str(row["status"]) for row in rows)
     costs: dict[str, float] = {}
     for row in {str(row["image_id"]): row for row in reversed(rows)}.values():
         unit, amount = plain_value(row.get("cost_unit")), plain_value(row.get("cost_amount"))
         if not unit and row["status"] == "stored" and not row.get("reused"):
-            unit, amount = QUOTED, plain_value(row.get("credits_quoted"))  # no answer told a cost
+            unit, amount = QUOTED, plain_value(row.get("credits_quoted"))  # no answer stated a cost
         if unit and amount:
             costs[unit.lower()] = costs.get(unit.lower(), 0.0) + amount
     parts = [f"{count:,} {status.replace('_', ' ')}" for status, count in counts.items()]
@@ -243,7 +243,7 @@ def render_page(
     Args:
         packed: The rows.
         title: The dataset's name.
-        store: Address of the store that the images are in, told where one cannot be opened.
+        store: Address of the store that the images are in, shown where one cannot be opened.
         images: What an image's `object_key` is appended to for a link to it, relative to the page: "", "../" and so on;
             None where no link leads there.
         thumbnails: Folder of the thumbnails, relative to the page, without a "/" at its end.

@@ -76,7 +76,7 @@ def pack_rows(rows: Iterable[Row], *, thumbnails: Collection[str]) -> PackedRows
     `{"cells": […]}`; a column without any value is left out. Equal rows give equal values.
 
     Args:
-        rows: As in the manifest, with the columns that ride along; columns may be missing.
+        rows: As in the manifest, with the extra columns; columns may be missing.
         thumbnails: Ids of the images of which there is a thumbnail.
     """
     table = [dict(row) for row in rows]
@@ -115,7 +115,7 @@ def plain_value(value: Any) -> Any:
 
 
 def _plain_time(value: datetime) -> str:
-    # A time without a zone is told as it stands: nobody knows whose it is.
+    # A time without a zone is shown as it stands: nobody knows whose it is.
     return value.isoformat() if value.tzinfo is None else value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -172,12 +172,12 @@ def find_facets(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def _is_category(cells: Sequence[str | None], prompt_rows: int) -> bool:
     values = set(cells)
-    told = values - {None}
+    known = values - {None}
     return (
         len(values) > 1
-        and len(told) <= MOST_FACET_VALUES
-        and len(told) < prompt_rows
-        and all(len(value) <= LONGEST_FACET_VALUE for value in told if value is not None)
+        and len(known) <= MOST_FACET_VALUES
+        and len(known) < prompt_rows
+        and all(len(value) <= LONGEST_FACET_VALUE for value in known if value is not None)
     )
 
 
@@ -201,19 +201,19 @@ def _check_facet(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any] | None:
     reasons = columns.get("reject_reasons") or [None] * len(rejected)
     stored = [cell == "stored" for cell in columns.get("status", [])]
     cells = [
-        ("rejected", *(f"rejected: {reason}" for reason in split_reasons(told)))
+        ("rejected", *(f"rejected: {reason}" for reason in split_reasons(reasons_cell)))
         if verdict
         else "passed"
         if verdict is not None and is_stored
         else None
-        for verdict, told, is_stored in zip(rejected, reasons, stored, strict=True)
+        for verdict, reasons_cell, is_stored in zip(rejected, reasons, stored, strict=True)
     ]
     return _facet("check", "check", cells)
 
 
-def split_reasons(told: Any) -> list[str]:
+def split_reasons(reasons_cell: Any) -> list[str]:
     """The reasons in a manifest's cell, each once and in order; what a reason says after a colon is left away."""
-    parts = [part.strip() for part in str(told or "").replace("\n", ";").split(";")]
+    parts = [part.strip() for part in str(reasons_cell or "").replace("\n", ";").split(";")]
     return list(dict.fromkeys(part.split(":", 1)[0].strip()[:LONGEST_FACET_VALUE] for part in parts if part))
 
 

@@ -61,8 +61,8 @@ def _write_metadata(folder: ExportFolder, rows: ExportRows, split: str, count: i
         return
     with pq.ParquetWriter(local, schema, compression="zstd") as writer:
         for group in _batched(rows.iterate(split)):
-            told = [{FILE_NAME: row.image.file_name, **row.values} for row in group]
-            writer.write_table(pa.Table.from_pylist(told, schema=schema))
+            records = [{FILE_NAME: row.image.file_name, **row.values} for row in group]
+            writer.write_table(pa.Table.from_pylist(records, schema=schema))
     folder.put_file(path, local, sha256=sha256_of(local), fingerprint=shard.fingerprint, rows=count, split=split)
 
 

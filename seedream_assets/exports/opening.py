@@ -37,7 +37,7 @@ from seedream_assets.exports.imagefolder import METADATA
 from seedream_assets.exports.rows import ExportRows, read_rows
 from seedream_assets.storage.object_store import ObjectStore
 
-PROBLEMS_TOLD = 10
+MOST_PROBLEMS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Opening:
         incomplete: What a complete export would have and only the owner can say.
         rows: Images that the libraries counted, those of a sample where only one was fetched.
         sampled: Of these, decoded and hashed.
-        told: One sentence.
+        message: One sentence.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Opening:
     incomplete: tuple[str, ...] = ()
     rows: int = 0
     sampled: int = 0
-    told: str = ""
+    message: str = ""
 
     @property
     def passed(self) -> bool:
@@ -77,11 +77,11 @@ def open_export(source: ExportSource, target: ExportTarget, choice: ExportChoice
     """
     missing = missing_libraries(choice.name)
     if missing:
-        told = (
+        message = (
             f"not run: {', '.join(missing)} is not installed; `pip install 'seedream-assets[exports]'` brings what opens "
             "an export"
         )
-        return Opening(name=choice.name, uri=target.uri, ran=False, told=told)
+        return Opening(name=choice.name, uri=target.uri, ran=False, message=message)
     rows = read_rows(source, choice.split)
     try:
         record = json.loads(target.store.read(target.key(RECORD)))
@@ -102,23 +102,23 @@ def open_export(source: ExportSource, target: ExportTarget, choice: ExportChoice
             problems += _wrong_checksums(local.folder)
     problems += found
     counted = sum(local.counts.values())
-    told = f"opened with {' and '.join(LIBRARIES[choice.name])}: {seen} rows counted, {sampled} decoded and hashed"
+    message = f"opened with {' and '.join(LIBRARIES[choice.name])}: {seen} rows counted, {sampled} decoded and hashed"
     if not local.whole:
-        told += f"; a sample of {counted} of {sum(rows.counts.values())}, every file looked up"
+        message += f"; a sample of {counted} of {sum(rows.counts.values())}, every file looked up"
     return Opening(
         name=choice.name,
         uri=target.uri,
         ran=True,
-        problems=tuple(problems[:PROBLEMS_TOLD]),
+        problems=tuple(problems[:MOST_PROBLEMS]),
         incomplete=tuple(incomplete),
         rows=seen,
         sampled=sampled,
-        told="; ".join([*problems[:PROBLEMS_TOLD], *incomplete, told]),
+        message="; ".join([*problems[:MOST_PROBLEMS], *incomplete, message]),
     )
 
 
 def _failed(choice: ExportChoice, target: ExportTarget, problem: str) -> Opening:
-    return Opening(name=choice.name, uri=target.uri, ran=True, problems=(problem,), told=problem)
+    return Opening(name=choice.name, uri=target.uri, ran=True, problems=(problem,), message=problem)
 
 
 def _look(rows: ExportRows, choice: ExportChoice, local: LocalCopy, scratch: Path) -> tuple[int, int, list[str]]:
@@ -287,12 +287,12 @@ def _fetch_shards(
     for one in smallest.values():
         _fetch(target, one.path, folder)
     if choice.name == "croissant":
-        told = json.loads(target.store.read(target.key(CROISSANT)))
+        description = json.loads(target.store.read(target.key(CROISSANT)))
         here = {one.path for one in smallest.values()}
-        told["distribution"] = [
-            one for one in told["distribution"] if one["@type"] != "cr:FileObject" or one["@id"] in here
+        description["distribution"] = [
+            one for one in description["distribution"] if one["@type"] != "cr:FileObject" or one["@id"] in here
         ]
-        (folder / CROISSANT).write_text(json.dumps(told), encoding="utf-8")
+        (folder / CROISSANT).write_text(json.dumps(description), encoding="utf-8")
     return LocalCopy(
         folder=folder,
         whole=False,
@@ -409,11 +409,11 @@ def open_with_datasets(
                 column = next(key for key, kind in images.features.items() if isinstance(kind, datasets.Image))
                 for example in images.cast_column(column, datasets.Image(decode=False)):
                     # A column of the table may be called json, but not __key__.
-                    told = example["json"] if "__key__" in example else example
+                    fields = example["json"] if "__key__" in example else example
                     yield Seen(
                         library="datasets",
                         split=str(split),
-                        image_id=told["image_id"],
+                        image_id=fields["image_id"],
                         decode=partial(_decode_with_datasets, datasets, example[column]),
                     )
 

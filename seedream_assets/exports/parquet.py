@@ -28,7 +28,7 @@ LOADING = "`load_dataset` takes this folder by its path; from S3, name the files
 
 
 class ParquetExport:
-    """See `Export`. Every image is read and held against the manifest's hash."""
+    """See `Export`. Every image is read, and its hash compared with the manifest's."""
 
     name = "parquet"
 
@@ -86,8 +86,8 @@ def _write_shard(
         write_statistics=rows.schema.names,
     ) as writer:
         for group in _row_groups(read_images(rows.source.store, ours), choice.bytes_per_row_group):
-            told = [{"image": {"bytes": body, "path": row.image.file_name}, **row.values} for row, body in group]
-            writer.write_table(pa.Table.from_pylist(told, schema=schema), row_group_size=len(told))
+            records = [{"image": {"bytes": body, "path": row.image.file_name}, **row.values} for row, body in group]
+            writer.write_table(pa.Table.from_pylist(records, schema=schema), row_group_size=len(records))
     folder.put_file(path, local, sha256=sha256_of(local), fingerprint=shard.fingerprint, rows=shard.rows, split=split)
 
 

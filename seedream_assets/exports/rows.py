@@ -59,7 +59,7 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRow:
-    """One image and what is told of it: plain values by the columns' exported names."""
+    """One image and what is said of it: plain values by the columns' exported names."""
 
     image: StoredImage
     values: Mapping[str, Any]
@@ -83,7 +83,7 @@ class ExportRows:
         counts: Images by split; only splits that have any, train, validation, test in this order.
         formats: Images by suffix, sorted.
         left_out: Images that are not exported, by why.
-        facts: What the card tells.
+        facts: What the card states.
     """
 
     source: ExportSource
@@ -123,9 +123,9 @@ class ExportRows:
         return pq.read_table(io.BytesIO(body))
 
     def _rows_of(self, table: pa.Table) -> Iterator[ExportRow]:
-        told = pa.table([_column(table, column) for column in self.columns], schema=self.schema).to_pylist()
+        described = pa.table([_column(table, column) for column in self.columns], schema=self.schema).to_pylist()
         images = table.select(_IMAGE).to_pylist()
-        for values, image in zip(told, images, strict=True):
+        for values, image in zip(described, images, strict=True):
             yield ExportRow(image=StoredImage(**image, suffix=_suffix(image["object_key"])), values=values)
 
 
@@ -306,7 +306,7 @@ class FactsCollector:
             if unit is not None:
                 self._costs[unit] += amount or 0
             elif not reused:
-                self._costs[QUOTED] += quoted or 0  # no answer told a cost
+                self._costs[QUOTED] += quoted or 0  # no answer stated a cost
 
     def facts(self) -> DatasetFacts:
         """What was added up."""

@@ -29,7 +29,7 @@ LOADING = 'A sample is an image and `json`, which holds the columns; text that i
 
 
 class WebDatasetExport:
-    """See `Export`. Every image is read and held against the manifest's hash."""
+    """See `Export`. Every image is read, and its hash compared with the manifest's."""
 
     name = "webdataset"
 
@@ -75,8 +75,8 @@ def json_columns(columns: Sequence[ExportColumn]) -> tuple[ExportColumn, ...]:
 
 def json_of(values: Mapping[str, Any], columns: Sequence[ExportColumn]) -> bytes:
     """A sample's JSON."""
-    told = {column.name: _plain(values[column.name], column) for column in columns}
-    return json.dumps(told, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
+    plain = {column.name: _plain(values[column.name], column) for column in columns}
+    return json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
 
 
 def _plain(value: Any, column: ExportColumn) -> Any:

@@ -3,8 +3,7 @@
 Here belongs what is asserted and how the library is called. The private key is read when a run starts, stands in no
 repr, log or error, and is handed to the library alone.
 
-Measured 2026-11-24 (c2pa-python 0.38.1, 2048 x 2048): 3.8 kB and 2 to 16 ms an image with thumbnails off, which would
-add 43 kB to 1.5 MB.
+Thumbnails are left out: they would make a manifest of 4 kB ten to four hundred times larger.
 """
 
 from __future__ import annotations

@@ -50,14 +50,14 @@ class JpegFile:
     Attributes:
         picture_at: Where `rest` began in the file that was taken apart.
         index: Of the pictures in that file; None where it has none, or one that cannot be read.
-        index_fault: Why nothing can be put in or taken out without losing a picture; None where everything can.
+        index_problem: Why nothing can be put in or taken out without losing a picture; None where everything can.
     """
 
     segments: tuple[_Segment, ...]
     rest: memoryview
     picture_at: int
     index: PictureIndex | None
-    index_fault: str | None
+    index_problem: str | None
 
     @classmethod
     def parse(cls, body: bytes) -> JpegFile:
@@ -156,7 +156,7 @@ class JpegFile:
 
     def holds_the_pictures_of(self, other: JpegFile) -> bool:
         """True where all pictures of `other` are where the index says, and nothing was put behind the first one's head."""
-        if self.index is None or other.index is None or self.index_fault or other.index_fault:
+        if self.index is None or other.index is None or self.index_problem or other.index_problem:
             return False
         return self.rest == other.rest and self.index == other.index.moved(self.picture_at - other.picture_at)
 
@@ -166,7 +166,7 @@ class JpegFile:
         Raises:
             EmbedError: As `to_bytes`.
         """
-        self._refuse_fault()
+        self._refuse_problem()
         if self.index is None:
             return self
         at, theirs = _index_at(self.segments), _index_at(other.segments)
@@ -181,15 +181,15 @@ class JpegFile:
         at = _index_at(self.segments)
         if not grown:
             return self.segments
-        self._refuse_fault()
+        self._refuse_problem()
         if self.index is None or at is None:
             return self.segments
         segment = _with_index(self.segments[at], self.index.moved(grown), start=_start_of(self.segments, at))
         return (*self.segments[:at], segment, *self.segments[at + 1 :])
 
-    def _refuse_fault(self) -> None:
-        if self.index_fault is not None:
-            raise EmbedError(self.index_fault)
+    def _refuse_problem(self) -> None:
+        if self.index_problem is not None:
+            raise EmbedError(self.index_problem)
 
     def candidates(self) -> Iterator[bytes]:
         """What the file may have been before metadata was put into it."""

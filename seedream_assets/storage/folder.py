@@ -81,7 +81,7 @@ def guess_content_type(key: str) -> str:
 
 
 def is_implied(description: Description, key: str) -> bool:
-    """Whether the key and the bytes alone tell all of it, so that no file is needed."""
+    """Whether the key and the bytes alone imply all of it, so that no file is needed."""
     return set(description.metadata) <= {SHA256_ENTRY} and description.content_type == guess_content_type(key)
 
 
@@ -101,7 +101,7 @@ def write_description(description: Description, *, path: Path, temporary: Path) 
 
 
 def read_description(path: Path, *, key: str, body: bytes) -> Description:
-    """The description of these bytes: the written one if it is theirs, else what the key and the bytes tell.
+    """The description of these bytes: the written one if it is theirs, else what the key and the bytes imply.
 
     Raises:
         OSError: The file is there and cannot be read.
@@ -299,7 +299,7 @@ class FolderStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`; lazy by folder."""
         check_prefix(prefix)
-        return self._walk(prefix.rpartition("/")[0], prefix)
+        return self._list_below(prefix.rpartition("/")[0], prefix)
 
     def list_folders(self, prefix: str) -> Iterator[str]:
         """See `ObjectStore.list_folders`."""
@@ -307,7 +307,7 @@ class FolderStore:
         return (
             entry.name
             for entry in self._entries(folder_key)
-            if entry.is_dir() and any(self._walk(_join(folder_key, entry.name), ""))
+            if entry.is_dir() and any(self._list_below(_join(folder_key, entry.name), ""))
         )
 
     def delete(self, key: str) -> None:
@@ -386,12 +386,12 @@ class FolderStore:
             if _join(folder_key, entry.name).split("/", 1)[0] not in OWN_FOLDERS:
                 yield entry
 
-    def _walk(self, folder_key: str, prefix: str) -> Iterator[ObjectInfo]:
+    def _list_below(self, folder_key: str, prefix: str) -> Iterator[ObjectInfo]:
         for entry in self._entries(folder_key):
             key = _join(folder_key, entry.name)
             if entry.is_dir():
                 if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/"):
-                    yield from self._walk(key, prefix)
+                    yield from self._list_below(key, prefix)
             elif key.startswith(prefix):
                 try:
                     status = entry.stat()

@@ -41,8 +41,8 @@ def check_key(key: str) -> str:
     Raises:
         ConfigError: It cannot; says why and what is allowed.
     """
-    if fault := _fault_of(key):
-        raise ConfigError(f"object key {key!r} {fault}; {_RULE}")
+    if problem := _problem_of(key):
+        raise ConfigError(f"object key {key!r} {problem}; {_RULE}")
     if key.split("/", 1)[0] in (TEMPORARY_FOLDER, DESCRIPTION_FOLDER):
         raise ConfigError(f"object key {key!r} is in a folder that the store keeps for itself; choose another")
     return key
@@ -54,8 +54,8 @@ def check_prefix(prefix: str) -> str:
     Raises:
         ConfigError: No key could ever begin like this.
     """
-    if prefix and (fault := _fault_of(prefix.removesuffix("/"))):
-        raise ConfigError(f"prefix {prefix!r} {fault}; {_RULE}")
+    if prefix and (problem := _problem_of(prefix.removesuffix("/"))):
+        raise ConfigError(f"prefix {prefix!r} {problem}; {_RULE}")
     return prefix
 
 
@@ -65,7 +65,7 @@ def as_folder(prefix: str) -> str:
     return prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
 
 
-def _fault_of(key: str) -> str | None:
+def _problem_of(key: str) -> str | None:
     if not key:
         return "is empty"
     if _CONTROL_OR_SURROGATE.search(key):

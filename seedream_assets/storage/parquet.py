@@ -92,7 +92,7 @@ def iterate_rows(body: bytes, columns: Sequence[str] | None = None) -> Iterator[
         raise StoreError(f"the table has no column {', '.join(missing)}; it was not written by this version")
     batches = table.iter_batches(batch_size=ROWS_PER_BATCH, columns=list(columns) if columns else None)
     while True:
-        with _told_as_no_table():
+        with _as_no_table():
             batch = next(batches, None)
         if batch is None:
             return
@@ -100,18 +100,18 @@ def iterate_rows(body: bytes, columns: Sequence[str] | None = None) -> Iterator[
 
 
 def _read_whole(body: bytes) -> pa.Table:
-    with _told_as_no_table():
+    with _as_no_table():
         return _open(body).read()
 
 
 def _open(body: bytes) -> pq.ParquetFile:
-    with _told_as_no_table():
+    with _as_no_table():
         return pq.ParquetFile(io.BytesIO(body))
 
 
 @contextmanager
 def naming(key: str, *, remedy: str) -> Iterator[None]:
-    """Around the reading of a table: what cannot be read is told with its object and with what to do.
+    """Around the reading of a table: what cannot be read is reported with its object and with what to do.
 
     Raises:
         ObjectUnreadable: In place of a StoreError that knows neither.
@@ -125,7 +125,7 @@ def naming(key: str, *, remedy: str) -> Iterator[None]:
 
 
 @contextmanager
-def _told_as_no_table() -> Iterator[None]:
+def _as_no_table() -> Iterator[None]:
     """A table can be torn in its footer, or whole there and torn in its pages."""
     try:
         yield

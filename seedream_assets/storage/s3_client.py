@@ -6,16 +6,13 @@ option says otherwise; credentials are never an option.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
-from botocore.utils import parse_timestamp
 
 from seedream_assets.config.redaction import shown
 from seedream_assets.config.retry import STORE_ROUNDS, RetryPolicy
@@ -75,19 +72,6 @@ class S3Options:
             raise ConfigError(f"S3 option creates: got {self.creates!r}, allowed are obstore and boto3")
 
 
-def parse_time(value: Any) -> datetime:
-    """A time in an answer, aware. Lists have one for every object, all of one form: read so, a page takes 14 ms, not 57.
-
-    Raises:
-        ValueError: It is no time in any form that botocore knows.
-    """
-    with suppress(TypeError, ValueError):
-        time = datetime.fromisoformat(value)
-        if time.tzinfo is not None:
-            return time
-    return parse_timestamp(value)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Session:
     """What clients are made from. A session is no affair of several threads, so everyone who makes clients has one.
@@ -104,7 +88,6 @@ class S3Session:
     def open(cls) -> S3Session:
         """A new session; nothing is looked up before it is needed."""
         core = botocore.session.get_session()
-        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_time)
         return cls(boto3=boto3.session.Session(botocore_session=core), core=core)
 
 
@@ -117,7 +100,7 @@ def make_s3_client(options: S3Options, session: S3Session | None = None) -> S3Cl
     style: Any = {"addressing_style": options.addressing_style} if options.addressing_style else {}
     if options.checksums:
         # The SHA-256 that goes with every object is signed as a header; over https boto3 does not hash a body again
-        # for its signature either. 0.5 ms for a megabyte (2026-11-24).
+        # for its signature either.
         style["payload_signing_enabled"] = False
     config = Config(
         max_pool_connections=options.max_connections,

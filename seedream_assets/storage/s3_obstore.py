@@ -1,7 +1,7 @@
 """New objects through obstore, which needs a third of boto3's processor time for them.
 
 Here belongs how obstore is led to the same bucket as boto3, and what its answers are worth. It is believed when it says
-that an object was written, and about nothing else: whatever went wrong, boto3 writes and looks, and tells the error.
+that an object was written, and about nothing else: whatever went wrong, boto3 writes and looks, and its error is reported.
 So a lost answer, a server that obstore does not get on with, or credentials that it cannot use cost one request more,
 and change no verdict.
 """
@@ -65,7 +65,7 @@ class ObstoreCreates:
                 return False
         try:
             self._put(key, body, {"Content-Type": content_type, **metadata})
-        except Exception as error:  # noqa: BLE001 - whatever it is, boto3 is asked, and its error is the one that is told
+        except Exception as error:  # noqa: BLE001 - whatever it is, boto3 is asked, and its error is the one that is reported
             self._note(error)
             return False
         return True

@@ -18,9 +18,9 @@ from seedream_assets.exports.formats import ExportSource, ExportTarget, find_exp
 from seedream_assets.exports.gallery import (
     LONGEST_SIDE_PX,
     GalleryExport,
+    describe_facts,
     link_to_store,
     make_webp_thumbnail,
-    tell_facts,
     thumbnail_key,
 )
 from seedream_assets.storage.folder import FolderStore
@@ -263,4 +263,4 @@ def test_the_facts_count_each_image_once() -> None:
         make_row(2, cost_amount=28.0),
         make_unstored(4, "over_budget", "cap reached", cost_amount=float("nan"), cost_unit=None),
     ]
-    assert tell_facts(rows) == "3 stored · 1 over budget · 56 credits"
+    assert describe_facts(rows) == "3 stored · 1 over budget · 56 credits"

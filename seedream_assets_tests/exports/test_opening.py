@@ -49,7 +49,7 @@ def test_a_good_export_opens(scenes_anywhere: DatasetBuilder, name: str) -> None
         assert opened.rows == 20
     else:
         assert 0 < opened.rows < 20
-        assert "a sample of" in opened.told
+        assert "a sample of" in opened.message
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
@@ -75,7 +75,7 @@ def test_another_picture_under_a_right_name_is_found(scenes: DatasetBuilder, nam
     target = default_target(scenes.source, name)
     opened = open_export(scenes.source_with(**OWNED), target, choice_of(name))
     assert not opened.passed
-    assert "other bytes" in opened.told
+    assert "other bytes" in opened.message
 
 
 def test_a_dataset_that_has_grown_since_is_found(scenes: DatasetBuilder) -> None:
@@ -91,11 +91,11 @@ def test_a_dataset_that_has_grown_since_is_found(scenes: DatasetBuilder) -> None
 def test_what_is_not_exported_or_not_complete_is_said(scenes: DatasetBuilder) -> None:
     scenes.write(2, extra_columns={"part": "train"})
     target = default_target(scenes.source, "imagefolder")
-    assert "holds no complete export" in open_export(scenes.source, target, choice_of("imagefolder")).told
+    assert "holds no complete export" in open_export(scenes.source, target, choice_of("imagefolder")).message
     write_and_open(scenes, "imagefolder")
     record = folder_of(scenes, "imagefolder") / "export.json"
     record.write_text(record.read_text().replace('"complete": true', '"complete": false'))
-    assert "holds no complete export" in open_export(scenes.source, target, choice_of("imagefolder")).told
+    assert "holds no complete export" in open_export(scenes.source, target, choice_of("imagefolder")).message
 
 
 def test_a_croissant_file_without_an_owner_opens_and_is_not_passed(scenes: DatasetBuilder) -> None:
@@ -122,8 +122,8 @@ def test_without_the_library_it_says_that_it_was_not_run(
     opened = write_and_open(scenes, "imagefolder")
     assert not opened.ran
     assert not opened.passed
-    assert "not run: datasets is not installed" in opened.told
-    assert "seedream-assets[exports]" in opened.told
+    assert "not run: datasets is not installed" in opened.message
+    assert "seedream-assets[exports]" in opened.message
 
 
 def test_a_split_word_in_the_address_changes_nothing(scenes: DatasetBuilder, tmp_path: Path) -> None:
