@@ -80,7 +80,7 @@ def _measure(requests: int, image_bytes: int, store_seconds: float) -> dict[str,
 
 def _load(folder: str) -> tuple[Any, Any]:
     from seedream_assets.cli.declared import deployment_of
-    from seedream_assets.components.yaml_files import load_config
+    from seedream_assets.config.yaml import load_config
 
     config = load_config(Path(folder, "dataset.yaml"))
     return config, deployment_of(config)

@@ -30,7 +30,7 @@ def make_owned(requests: str, root: str) -> dict[str, Any]:
 
 def _fill(requests: int, root: Path, store: Any, put: Callable[[str, bytes], object]) -> None:
     from seedream_assets.config.dataset import UNPARTITIONED
-    from seedream_assets.config.deployment import Deployment
+    from seedream_assets.deployment import Deployment
     from seedream_assets.ledger.events import Submitted, encode_event, event_key
     from seedream_assets.planning.plan import read_plan
     from seedream_assets.prompts.stage import read_prompts
@@ -57,7 +57,7 @@ def run_owned(root: str) -> dict[str, Any]:
     """`seedream run` without a key: where anything were to be bought, it would fail."""
     from seedream_assets.cli.run import run_partitions
     from seedream_assets.config.dataset import UNPARTITIONED
-    from seedream_assets.config.deployment import Deployment
+    from seedream_assets.deployment import Deployment
     from seedream_assets.storage.folder import FolderStore
     from seedream_assets_tests.purchase.counted_store import CountedStore
 
@@ -74,7 +74,7 @@ def run_owned(root: str) -> dict[str, Any]:
 def run_stages(root: str) -> dict[str, Any]:
     """The same stage by stage, as Dagster runs them: each knows only what stands in the store."""
     from seedream_assets.config.dataset import UNPARTITIONED
-    from seedream_assets.config.deployment import Deployment
+    from seedream_assets.deployment import Deployment
     from seedream_assets.prompts.stage import load_snapshot, read_prompts, write_snapshot
     from seedream_assets.purchase.stage import buy_images
     from seedream_assets.quality.assemble import assemble_dataset
@@ -113,7 +113,7 @@ def run_owned_on_s3(requests: str, root: str) -> dict[str, Any]:
 
     from seedream_assets.cli.run import run_partitions
     from seedream_assets.config.dataset import UNPARTITIONED
-    from seedream_assets.config.deployment import Deployment
+    from seedream_assets.deployment import Deployment
     from seedream_assets.storage.s3 import S3Store
     from seedream_assets_tests.storage.s3_server import running_s3_server
 

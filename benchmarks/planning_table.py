@@ -59,10 +59,9 @@ DETAILS = [
 
 def declare(table: Path) -> Any:
     from seedream_assets.config.dataset import DatasetConfig
-    from seedream_assets.prompts.table import Recipe, TableRules
 
-    rules = TableRules(columns={"prompt": "Prompt"}, recipe=Recipe(width=2048, height=2048))
-    return DatasetConfig(name="scenes", base=table.parent, tables=(table.name,), rules=rules)
+    prompts = {"table": table.name, "columns": {"prompt": "Prompt"}}
+    return DatasetConfig(name="scenes", base=table.parent, prompts=prompts, recipe={"width": 2048, "height": 2048})
 
 
 def make_table(rows: str, path: str, again: int = 100) -> dict[str, Any]:
@@ -130,7 +129,7 @@ def pandas_reads_text(path: str) -> dict[str, Any]:
 def plan_table(path: str) -> dict[str, Any]:
     """What `seedream plan` does on an empty store."""
     from seedream_assets.config.dataset import UNPARTITIONED
-    from seedream_assets.config.deployment import Deployment
+    from seedream_assets.deployment import Deployment
     from seedream_assets.prompts.stage import read_prompts
     from seedream_assets.quality.replanning import plan_partition
     from seedream_assets.storage.folder import FolderStore

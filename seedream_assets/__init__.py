@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seedream_assets.components.image_dataset import ImageDataset
     from seedream_assets.components.seedream_resources import SeedreamResources
-    from seedream_assets.components.yaml_files import load_config, load_configs
     from seedream_assets.config.dataset import DatasetConfig
+    from seedream_assets.config.yaml import load_config, load_configs
     from seedream_assets.errors import ConfigError, SeedreamError
     from seedream_assets.resources import ImageStoreResource, LeonardoResource
 

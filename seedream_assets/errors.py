@@ -33,6 +33,8 @@ Each class says with `may_retry` whether the same call may be made again by a ma
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class SeedreamError(Exception):
     """Base of all errors that this project raises on purpose."""
@@ -208,3 +210,12 @@ class ExportError(SeedreamError):
 
 class Interrupted(SeedreamError):
     """A person or a supervisor asked the run to stop; what is owned is kept, and the next run goes on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why a cell is not accepted: a short word for machines, what is allowed and what to do for people."""
+
+    rule: str
+    allowed: str
+    fix: str

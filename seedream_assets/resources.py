@@ -9,19 +9,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any, Literal
 
 import dagster as dg
 from pydantic import ConfigDict, Field
 
-from seedream_assets.config.account import MEBIBYTE, PRODUCTION_IMAGE_HOSTS, PRODUCTION_URL, LeonardoSettings
+from seedream_assets.config.account import (
+    LARGEST_DECODED_PIXELS,
+    MEBIBYTE,
+    PRODUCTION_IMAGE_HOSTS,
+    PRODUCTION_URL,
+    LeonardoSettings,
+)
+from seedream_assets.config.base import Config
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog, TighterLimits
+from seedream_assets.config.store_address import is_unresolved, read_store_address
 from seedream_assets.errors import ConfigError
-from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS
 from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets.storage.open_store import open_store, read_store_address
+from seedream_assets.storage.open_store import open_store
 from seedream_assets.storage.s3_client import S3Options
 
 KEY_VARIABLE = "LEONARDO_API_KEY"
@@ -109,8 +115,8 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         Raises:
             ConfigError: A limit would loosen a model's.
         """
-        own = self._limits(vars(self))
-        return ModelCatalog(own, self._limits(overrides)) if overrides else ModelCatalog(own)
+        both = (vars(self), overrides or {})
+        return ModelCatalog(*(TighterLimits(**_known(TighterLimits, values)) for values in both))
 
     def settings(self, overrides: Mapping[str, Any] | None = None) -> LeonardoSettings | None:
         """How the account is reached and treated; None where there is no key, so that planning needs none.
@@ -130,25 +136,12 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
 
     def _settings(self, overrides: Mapping[str, Any], *, api_key: str, base_url: str) -> LeonardoSettings:
         asked = {**vars(self), **overrides, "api_key": api_key, "base_url": base_url}
-        known = {field.name for field in fields(LeonardoSettings)}
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()
-        }
-        return LeonardoSettings(**{name: value for name, value in values.items() if name in known})
+        return LeonardoSettings(**_known(LeonardoSettings, asked))
 
     def engine(self, overrides: Mapping[str, Any] | None = None) -> EngineSettings:
         """How a run of the engine behaves; `overrides` may hold `EngineSettings`' other fields too."""
         asked = {**vars(self), **(overrides or {})}
-        known = {field.name for field in fields(EngineSettings)}
-        return EngineSettings(**{name: value for name, value in asked.items() if name in known})
-
-    @staticmethod
-    def _limits(values: Mapping[str, Any]) -> TighterLimits:
-        asked = {field.name: values.get(field.name) for field in fields(TighterLimits)}
-        limits: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()
-        }
-        return TighterLimits(**limits)
+        return EngineSettings(**_known(EngineSettings, asked))
 
 
 class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # as above
@@ -219,6 +212,6 @@ def _naming(where: str) -> Iterator[None]:
         raise ConfigError(f"{where}: {error}" if where else str(error)) from error
 
 
-def is_unresolved(address: str) -> bool:
-    """True for a template in YAML whose variable was not set when the definitions were loaded."""
-    return "{{" in address
+def _known(model: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that are fields of this model."""
+    return {name: value for name, value in values.items() if name in model.model_fields}

@@ -24,7 +24,13 @@ def test_every_import_follows_the_contracts() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["seedream_assets", "seedream_assets.planning.plan", "seedream_assets.purchase.stage"]
+    "module",
+    [
+        "seedream_assets",
+        "seedream_assets.config.yaml",
+        "seedream_assets.planning.plan",
+        "seedream_assets.purchase.stage",
+    ],
 )
 def test_what_lies_below_the_resources_loads_without_dagster(module: str) -> None:
     """Seen from outside: an import that only runs inside a function would escape the contracts' graph too late."""

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from dataclasses import fields
 from typing import Any
 
 import dagster as dg
@@ -10,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from seedream_assets.components.seedream_resources import SeedreamResources
-from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings
+from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings, ResourcesConfig
 from seedream_assets.config.models import MODELS, TighterLimits
 from seedream_assets.errors import ConfigError
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -109,17 +108,15 @@ def test_everything_is_checked_without_a_key(wrong: dict[str, Any]) -> None:
 
 def test_every_setting_and_limit_can_be_configured() -> None:
     configurable = set(LeonardoResource.model_fields)
-    assert {field.name for field in fields(LeonardoSettings)} <= configurable
-    assert {field.name for field in fields(TighterLimits)} <= configurable
+    assert set(LeonardoSettings.model_fields) | set(TighterLimits.model_fields) <= configurable
 
 
 def test_the_defaults_are_those_of_the_plain_values() -> None:
     plain = LeonardoSettings(api_key=CANARY)
     resource = LeonardoResource()
-    for field in fields(LeonardoSettings):
-        if field.name not in ("api_key", "base_url"):
-            found = getattr(resource, field.name)
-            assert (tuple(found) if isinstance(found, list) else found) == getattr(plain, field.name), field.name
+    for name in set(LeonardoSettings.model_fields) - {"api_key", "base_url"}:
+        found = getattr(resource, name)
+        assert (tuple(found) if isinstance(found, list) else found) == getattr(plain, name), name
 
 
 def test_the_environment_is_read_when_a_run_starts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +190,7 @@ def test_no_entrance_takes_an_address_that_is_none(address: str, monkeypatch: py
         ImageStoreResource(url=address).open()
     if not address.startswith('"'):  # in YAML, Dagster's templates take quotes for a text's and leave the address
         with pytest.raises(ConfigError, match=r"^image_store\.url: store address"):
-            SeedreamResources.resolve_from_dict({"image_store": {"url": address}}).resources()
+            SeedreamResources(ResourcesConfig(image_store={"url": address})).resources()
     monkeypatch.setenv("SEEDREAM_STORE", address)
     with pytest.raises(ConfigError, match="SEEDREAM_STORE"):
         ImageStoreResource().open()
@@ -205,7 +202,7 @@ def test_a_store_of_the_deployment_whose_variable_is_not_set_is_not_taken_for_an
 ) -> None:
     monkeypatch.delenv("TEAM_STORE", raising=False)
     monkeypatch.setenv("SEEDREAM_STORE", "file:///tmp/the-deployments")
-    declared = SeedreamResources.resolve_from_dict({"image_store": {"url": url}}).resources()["image_store"]
+    declared = SeedreamResources(ResourcesConfig(image_store={"url": url})).resources()["image_store"]
     assert isinstance(declared, ImageStoreResource)
     with pytest.raises(ConfigError, match="gives nothing"):
         declared.open()

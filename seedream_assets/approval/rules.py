@@ -13,31 +13,13 @@ from hashlib import sha256
 
 import pandas as pd
 
+from seedream_assets.config.dataset import Approval
 from seedream_assets.config.partitions import UNPARTITIONED
-from seedream_assets.errors import ApprovalError, ConfigError
+from seedream_assets.errors import ApprovalError
 from seedream_assets.ledger.state import RequestState
 
 HASH_DIGITS = 16
 LARGEST_PREVIEW = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """What a dataset's owner asks for before much is spent.
-
-    Attributes:
-        above_credits: A run that wants to buy for more than this needs an approval.
-        sample: Images that are bought without one, so that somebody can see what is to be approved.
-    """
-
-    above_credits: int
-    sample: int = 12
-
-    def __post_init__(self) -> None:
-        if self.above_credits < 0:
-            raise ConfigError(f"approval.above_credits: got {self.above_credits}, allowed is 0 or more credits")
-        if not 1 <= self.sample <= LARGEST_PREVIEW:
-            raise ConfigError(f"approval.sample: got {self.sample}, allowed is 1–{LARGEST_PREVIEW} images")
 
 
 def plan_hash(plan: pd.DataFrame) -> str:
@@ -172,7 +154,7 @@ class Gate:
         open_plans = self.open_plans
         place = [plan.partition for plan in open_plans].index(partition)
         # Evenly, the first of the range the odd ones; never less because another partition is small.
-        share, odd = divmod(self.approval.sample, len(open_plans))
+        share, odd = divmod(self.approval.preview, len(open_plans))
         left = share + (place < odd)
         taken = []
         for request_id, images in open_plans[place].preview:

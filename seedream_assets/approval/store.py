@@ -18,8 +18,8 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from seedream_assets.approval.preview import draw_preview
-from seedream_assets.approval.rules import NO_GATE, Approval, Gate, PlanToApprove, plan_hash, plan_to_approve
-from seedream_assets.config.dataset import DatasetConfig
+from seedream_assets.approval.rules import NO_GATE, Gate, PlanToApprove, plan_hash, plan_to_approve
+from seedream_assets.config.dataset import Approval, DatasetConfig
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.errors import ObjectNotFound, StoreError
 from seedream_assets.planning.stage import load_plan
@@ -138,16 +138,16 @@ def with_preview(
         return plan
     own, earlier = _drawn_before(store, config, partition, name)
     if own is not None:
-        return draw_preview(plan, images=approval.sample, models=models, kept=own, top_up=False)
+        return draw_preview(plan, images=approval.preview, models=models, kept=own, top_up=False)
     if not _needs_approval(plan, earlier, approval, models, credits_beside):
         return plan
-    return draw_preview(plan, images=approval.sample, models=models, kept=earlier)
+    return draw_preview(plan, images=approval.preview, models=models, kept=earlier)
 
 
 def _needs_approval(
     plan: pd.DataFrame, earlier: Mapping[str, int], approval: Approval, models: ModelCatalog, credits_beside: int
 ) -> bool:
-    marked = draw_preview(plan, images=approval.sample, models=models, kept=earlier, top_up=False)
+    marked = draw_preview(plan, images=approval.preview, models=models, kept=earlier, top_up=False)
     asked = plan_to_approve("", marked, approved_by=None)
     return asked.is_open and credits_beside + asked.credits > approval.above_credits
 

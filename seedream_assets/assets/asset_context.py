@@ -14,7 +14,8 @@ import dagster as dg
 
 from seedream_assets.config.account import host_of
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment, code_version
+from seedream_assets.config.engine import code_version
+from seedream_assets.deployment import Deployment
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 # In the order of the flow.
@@ -96,10 +97,10 @@ class AssetContext:
         declared = self.config
         return Deployment(
             store=image_store.open(declared.store),
-            models=leonardo.models(declared.leonardo),
-            leonardo=leonardo.settings(declared.leonardo),
-            api=host_of(leonardo.address(declared.leonardo)),
-            engine=leonardo.engine({**declared.leonardo, **declared.engine}),
+            models=leonardo.models(declared.overrides),
+            leonardo=leonardo.settings(declared.overrides),
+            api=host_of(leonardo.address(declared.overrides)),
+            engine=leonardo.engine(declared.overrides),
             s3=image_store.options(),
         )
 

@@ -33,8 +33,8 @@ from seedream_assets.assets.ui_metadata import (
 )
 from seedream_assets.budget.costs import costs_of_images, describe_costs, in_one_unit
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.exports import ExportChoice
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ExportError
 from seedream_assets.exports.card import how_to_load
 from seedream_assets.exports.formats import ExportReport, ExportSource, default_target, find_export

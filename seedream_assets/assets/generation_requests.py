@@ -17,9 +17,8 @@ from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import PLAN, SNAPSHOT, as_dagster_failures, materialise, versions_in_run
 from seedream_assets.assets.ui_metadata import column_lineage, markdown_table, preview, row_count, table_schema
 from seedream_assets.budget.log import BudgetState, read_budget
-from seedream_assets.budget.rules import NO_CAP, Budget
-from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.config.dataset import NO_CAP, Budget, DatasetConfig
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import LimitError
 from seedream_assets.ledger.state import OpenRequests, RequestState
 from seedream_assets.manifest.column_lineage import PLAN_LINEAGE

@@ -27,7 +27,7 @@ from seedream_assets.assets.partition_report import (
 from seedream_assets.assets.ui_metadata import column_lineage, contact_sheet, markdown_table, table_schema
 from seedream_assets.budget.costs import describe_costs, in_one_unit
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import SeedreamError
 from seedream_assets.manifest.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
 from seedream_assets.planning.stage import pin_plans

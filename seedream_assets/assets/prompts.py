@@ -13,7 +13,7 @@ import pandas as pd
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import SNAPSHOT, as_dagster_failures, materialise
 from seedream_assets.assets.ui_metadata import preview, row_count, table_schema
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.deployment import Deployment
 from seedream_assets.prompts.stage import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.parquet import to_parquet

@@ -19,7 +19,6 @@ from seedream_assets.budget.log import (
     decode_entry,
     encode_entry,
 )
-from seedream_assets.config.deployment import Deployment
 from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.ledger.events import REQUESTS_FOLDER, EventKey, Intent, Writer
 from seedream_assets.ledger.lease import LEASES_FOLDER, look_at_lease
@@ -49,20 +48,22 @@ def reservation_of(store: ObjectStore, dataset: str, request_id: str) -> Reserva
     return None
 
 
-async def mend_budget_log(deployment: Deployment, dataset: str, mended: list[str], left: list[str]) -> None:
+async def mend_budget_log(
+    objects: ObjectStore, dataset: str, mended: list[str], left: list[str], *, lease_seconds: float
+) -> None:
     """Append to a dataset's log what follows from the last entry that can be read, where the newest cannot.
 
     Args:
-        deployment, dataset: Whose.
+        objects, dataset: Whose.
         mended, left: Told what was done, or why it was not.
     """
-    store = AsyncStore(deployment.store, threads=4, sleep=asyncio.sleep)
+    store = AsyncStore(objects, threads=4, sleep=asyncio.sleep)
     try:
         entries = await store.list(budget_folder(dataset))
         newest, place = await store.call(lambda plain: _newest_readable(plain, entries))
         if place == len(entries) - 1:
             return
-        if alive := await _living(store, lease_seconds=deployment.engine.lease_seconds):
+        if alive := await _living(store, lease_seconds=lease_seconds):
             left.append(
                 f"{entries[-1].key} cannot be read, and a run is at work ({alive}); stop it, or wait for its end"
             )

@@ -15,68 +15,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from seedream_assets.config.dataset import NO_CAP, Budget
 from seedream_assets.config.models import DOLLARS_PER_CREDIT
-from seedream_assets.errors import ConfigError, NoCapError
+from seedream_assets.errors import NoCapError
 from seedream_assets.leonardo.generations import Cost
 
 # The cap of a budget that nobody has written: 0 credits.
 MISSING = "missing"
-CAPS = ("max_credits_per_run", "max_credits_total", "max_credits_per_day")
-NO_CAP = (
-    "no cap; write budget: {max_credits_per_run: 280} (or max_credits_per_day, max_credits_total) into the dataset's YAML, "
-    "or budget: unlimited"
-)
 ANSWERS_REMEMBERED = 100
 # More is no price, and sums over a million images have to stay numbers that a table can hold.
 MOST_CREDITS_AN_IMAGE = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """What a dataset's owner allows, in credits. None: no cap of this kind.
-
-    A day is one in UTC by the store's clock. What is reserved and not settled counts on every day.
-
-    Attributes:
-        unlimited: The owner has said that there is no cap. Without it and without a cap nothing is bought.
-    """
-
-    max_credits_per_run: int | None = None
-    max_credits_total: int | None = None
-    max_credits_per_day: int | None = None
-    unlimited: bool = False
-
-    def __post_init__(self) -> None:
-        for name in CAPS:
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ConfigError(f"budget.{name}: got {value}, allowed is 0 or more credits")
-        if self.unlimited and self._has_cap:
-            raise ConfigError("budget.unlimited: there is a cap beside it; keep one of the two")
-
-    @property
-    def _has_cap(self) -> bool:
-        return any(getattr(self, name) is not None for name in CAPS)
-
-    @property
-    def is_missing(self) -> bool:
-        """True where nobody has said how much may be spent, nor that there is no limit."""
-        return not self.unlimited and not self._has_cap
-
-    def of_run(self) -> Spending:
-        """What one run may spend by its own cap. Where nobody has said how much, that is nothing."""
-        if self.is_missing:
-            return Spending(cap=MISSING, limit=0)
-        return Spending(cap="max_credits_per_run", limit=self.max_credits_per_run)
-
-    def refuse_if_missing(self, credits: int) -> None:
-        """Refuse to buy for so many credits where nobody has said how much may be spent.
-
-        Raises:
-            NoCapError: There is no cap; says what to write.
-        """
-        if self.is_missing and credits > 0:
-            raise NoCapError(f"{credits} credits to buy and {NO_CAP}: nothing was bought")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +92,23 @@ class Spending:
     def settle(self, *, reserved: int, booked: int) -> Spending:
         """The spending with a reservation turned into what was really charged; 0 where nothing was."""
         return replace(self, reserved=self.reserved - reserved, booked=self.booked + booked)
+
+
+def spending_of_run(budget: Budget) -> Spending:
+    """What one run may spend by its own cap. Where nobody has said how much, that is nothing."""
+    if budget.is_missing:
+        return Spending(cap=MISSING, limit=0)
+    return Spending(cap="max_credits_per_run", limit=budget.max_credits_per_run)
+
+
+def refuse_without_cap(budget: Budget, credits: int) -> None:
+    """Refuse to buy for so many credits where nobody has said how much may be spent.
+
+    Raises:
+        NoCapError: There is no cap; says what to write.
+    """
+    if budget.is_missing and credits > 0:
+        raise NoCapError(f"{credits} credits to buy and {NO_CAP}: nothing was bought")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import click
 from seedream_assets.approval.preview import assess_preview
 from seedream_assets.approval.store import approve, open_gate
 from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
-from seedream_assets.components.yaml_files import load_config
+from seedream_assets.config.yaml import load_config
 from seedream_assets.manifest.stage import load_manifest
 from seedream_assets.planning.stage import load_plan
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from seedream_assets.cli.exit_codes import DIFFERENT
-from seedream_assets.components.check import examine_yaml_files
+from seedream_assets.config.yaml import check_yaml_files
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -18,7 +18,7 @@ def check(paths: tuple[Path, ...]) -> None:
     files = list(_files(paths))
     if not files:
         raise click.UsageError(f"no YAML file in {', '.join(map(str, paths))}")
-    errors, remarks = examine_yaml_files(files)
+    errors, remarks = check_yaml_files(files)
     for found in (*errors, *remarks):
         click.echo(str(found))
     if errors:

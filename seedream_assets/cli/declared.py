@@ -11,7 +11,7 @@ import click
 
 from seedream_assets.config.account import host_of
 from seedream_assets.config.dataset import UNPARTITIONED, DatasetConfig
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import PartitionKeyError, PromptTableError
 from seedream_assets.prompts.partitions import find_partitions
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -26,10 +26,10 @@ def deployment_of(config: DatasetConfig) -> Deployment:
     leonardo, image_store = LeonardoResource(), ImageStoreResource()
     return Deployment(
         store=image_store.open(config.store),
-        models=leonardo.models(config.leonardo),
-        leonardo=leonardo.settings(config.leonardo),
-        api=host_of(leonardo.address(config.leonardo)),
-        engine=leonardo.engine({**config.leonardo, **config.engine}),
+        models=leonardo.models(config.overrides),
+        leonardo=leonardo.settings(config.overrides),
+        api=host_of(leonardo.address(config.overrides)),
+        engine=leonardo.engine(config.overrides),
         s3=image_store.options(),
     )
 

@@ -19,8 +19,8 @@ from seedream_assets.assets import build_assets, build_checks
 from seedream_assets.assets.asset_context import STAGES
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
-from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.dataset import UNPARTITIONED
+from seedream_assets.config.yaml import load_config
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 from seedream_assets.errors import ConfigError, SeedreamError

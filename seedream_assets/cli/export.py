@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from seedream_assets.cli.exit_codes import DIFFERENT
-from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.exports import ExportChoice
+from seedream_assets.config.yaml import load_config
 from seedream_assets.exports.card import how_to_load
 from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget, default_target, find_export
 from seedream_assets.exports.opening import LIBRARIES, Opening, open_export

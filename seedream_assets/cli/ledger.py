@@ -12,7 +12,7 @@ import click
 
 from seedream_assets.budget.dataset_budget import book_again
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN, NOT_ALL_FINAL
-from seedream_assets.components.yaml_files import load_config
+from seedream_assets.config.yaml import load_config
 from seedream_assets.ledger.adopt import ComparedField, adopt_generation, end_deleted, retract_adoption
 from seedream_assets.ledger.by_hand import (
     NotByHand,
@@ -140,7 +140,7 @@ def recollect(request_id: str | None, dataset: Path | None, store: str | None, a
     for problem in problems:
         click.echo(f"seedream: {problem}", err=True)
     leonardo = LeonardoResource()
-    overrides = config.leonardo if config else {}
+    overrides = config.overrides if config else {}
     found = recollect_images(
         opened,
         short,

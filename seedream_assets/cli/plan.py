@@ -16,12 +16,11 @@ import pandas as pd
 from seedream_assets.approval.rules import Gate, approval_rows
 from seedream_assets.approval.store import gate_of
 from seedream_assets.budget.log import read_budget
-from seedream_assets.budget.rules import NO_CAP
 from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.exit_codes import NOT_ALL_FINAL
-from seedream_assets.components.yaml_files import load_config
-from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.config.dataset import NO_CAP, DatasetConfig
+from seedream_assets.config.yaml import load_config
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import PromptTableError, StoreError
 from seedream_assets.ledger.account import describe_another_account
 from seedream_assets.manifest.build import extra_column_name, table_rows

@@ -11,8 +11,8 @@ import click
 
 from seedream_assets.cli.declared import deployment_of
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
-from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.redaction import shown
+from seedream_assets.config.yaml import load_config
 from seedream_assets.errors import SeedreamError
 from seedream_assets.purchase.reconcile import NotInLedger, Reconciliation, adopt_planned, reconcile
 

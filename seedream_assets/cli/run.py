@@ -22,13 +22,12 @@ from rich.progress import Progress as Bar
 
 from seedream_assets.approval.preview import assess_preview
 from seedream_assets.approval.store import approve, open_gate
-from seedream_assets.budget.rules import NO_CAP, Budget
 from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
 from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINAL, NOTHING_STORED
 from seedream_assets.cli.plan import ROW_ERRORS_SHOWN, print_row_errors
-from seedream_assets.components.yaml_files import load_config
-from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.config.dataset import NO_CAP, Budget, DatasetConfig
+from seedream_assets.config.yaml import load_config
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ConfigError, NoCapError, PartitionKeyError, SeedreamError, StoreRefused
 from seedream_assets.ledger.state import OpenRequests
 from seedream_assets.planning.quote import Quote, place_rows
@@ -405,14 +404,14 @@ def _with_cap(config: DatasetConfig, *, credits: int, images: int, yes: bool) ->
     if not config.budget.is_missing or not credits:
         return config
     if yes:
-        return replace(config, budget=Budget(unlimited=True))
+        return config.changed(budget=Budget(unlimited=True))
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise NoCapError(f"{credits} credits to buy and {NO_CAP}; or give --yes for this run: nothing was bought")
     question = f"{config.name} has no cap. Buy {images} images for {credits} credits, and no credit more?"
     if not click.confirm(question, default=False, err=True):
         raise NoCapError("nothing was bought")
     # What was agreed to is the quote: whatever it turns out to cost, the run ends there.
-    return replace(config, budget=Budget(max_credits_per_run=credits))
+    return config.changed(budget=Budget(max_credits_per_run=credits))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from seedream_assets.components.yaml_files import load_config
+from seedream_assets.config.yaml import load_config
 from seedream_assets.manifest.find import trace_bytes, trace_id, trace_row
 from seedream_assets.manifest.trace import Trace, trace_as_json, trace_as_text
 from seedream_assets.manifest.trace_prov import trace_as_prov

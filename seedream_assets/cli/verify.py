@@ -13,9 +13,9 @@ import click
 
 from seedream_assets.cli.declared import deployment_of, partitions_of
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
-from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.waiting import format_seconds
+from seedream_assets.config.yaml import load_config
 from seedream_assets.errors import ObjectUnreadable, SeedreamError
 from seedream_assets.manifest.repair import Repair, repair_dataset
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any, Self
 
 import dagster as dg
+from pydantic import BaseModel
 
-from seedream_assets.components.schema import ImageStoreModel, LeonardoModel
+from seedream_assets.components.attributes import attributes_model, read_attributes
+from seedream_assets.config.account import ResourcesConfig
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 LEONARDO_KEY = "leonardo"
 IMAGE_STORE_KEY = "image_store"
 
 
-class SeedreamResources(dg.Component, dg.Model, dg.Resolvable):
+class SeedreamResources(dg.Component):
     """The deployment's Leonardo account and image store; declare it once, and every ImageDataset uses it."""
 
-    leonardo: Annotated[
-        LeonardoModel | None, dg.Resolver.default(description="Rates, time-outs and limits below the models' own.")
-    ] = None
-    image_store: Annotated[
-        ImageStoreModel | None, dg.Resolver.default(description="Where datasets that name no store are kept.")
-    ] = None
+    def __init__(self, config: ResourcesConfig) -> None:
+        self.config = config
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -31,17 +29,30 @@ class SeedreamResources(dg.Component, dg.Model, dg.Resolvable):
             tags=["leonardo", "s3"],
         )
 
-    def resources(self) -> dict[str, LeonardoResource | ImageStoreResource]:
-        """The two resources by their keys.
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """The attributes in YAML, for Dagster and for editors."""
+        return attributes_model(ResourcesConfig)
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        """The component that a YAML declares.
 
         Raises:
-            ConfigError: A value is not allowed, or a limit would loosen a model's.
+            ConfigError: All that is wrong with it.
         """
-        leonardo = LeonardoResource(**(self.leonardo.given() if self.leonardo else {}))
-        leonardo.refuse_unless_allowed()
-        store = ImageStoreResource(**(self.image_store.given() if self.image_store else {}))
-        store.refuse_unless_allowed()
-        return {LEONARDO_KEY: leonardo, IMAGE_STORE_KEY: store}
+        return cls(ResourcesConfig(**read_attributes(attributes, context)))
+
+    def resources(self) -> dict[str, LeonardoResource | ImageStoreResource]:
+        """The two resources by their keys."""
+
+        def given(part: Any) -> dict[str, Any]:
+            return {name: list(value) if isinstance(value, tuple) else value for name, value in part.given().items()}
+
+        return {
+            LEONARDO_KEY: LeonardoResource(**given(self.config.leonardo)),
+            IMAGE_STORE_KEY: ImageStoreResource(**given(self.config.image_store)),
+        }
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002  # Dagster's signature
         """The two resources."""

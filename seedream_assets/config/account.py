@@ -1,88 +1,138 @@
-"""How this deployment talks to Leonardo: address, time-outs, rates, allowed hosts. Values only, checked where built."""
+"""How a Leonardo account is reached and treated: address, time-outs, rates, allowed hosts, limits below the models'."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from seedream_assets.config.base import Config
+from seedream_assets.config.engine import MEBIBYTE as MEBIBYTE
+from seedream_assets.config.engine import Pace
+from seedream_assets.config.models import ModelCatalog, TighterLimits
+from seedream_assets.config.store_address import check_store_address
 from seedream_assets.errors import ConfigError
-from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS
 
 PRODUCTION_URL = "https://cloud.leonardo.ai/api/rest"
 # Where production serves images from (documented and seen); add a host here when Leonardo moves.
 PRODUCTION_IMAGE_HOSTS = ("https://cdn.leonardo.ai",)
 PRODUCTION_DOMAIN = ".leonardo.ai"
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MEBIBYTE = 1024 * 1024
 BalanceUnit = Literal["CREDITS", "DOLLARS"]
-_ABOVE_ZERO = (
-    "connect_seconds",
-    "answer_seconds",
-    "download_seconds",
-    "slots",
-    "creates_per_minute",
-    "requests_per_minute",
-    "largest_image_bytes",
-    "largest_image_pixels",
-)
+# Pillow decodes nothing larger, whatever is asked: twice its own warning limit of 89 478 485. The provider's largest
+# picture has 16.8 million pixels.
+LARGEST_DECODED_PIXELS = 178_956_970
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeonardoSettings:
-    """One account and how it is treated.
+def _check_base_url(address: str) -> str:
+    _refuse_address(address, allowed="https://host[/path]")
+    if address.rstrip("/").endswith(("/v1", "/v2")):
+        raise ValueError(f"got {address!r}; leave the version out, both are used")
+    return address
 
-    Attributes:
-        api_key: Sent to `base_url`'s host and to no other; never shown.
-        base_url: Without `/v1` or `/v2`.
-        image_hosts: Origins that images may come from. Where `base_url` is not production, its own host is allowed too.
-        connect_seconds: Longest wait for a connection, and for its encryption.
-        answer_seconds: Longest wait for a whole answer of the API, and for the next bytes of an image.
-        download_seconds: Longest time for one whole image.
-        slots: Generations that the account runs at once (default of Leonardo's accounts, 2026-07-01).
-        queue_ahead: Generations kept waiting at Leonardo beyond the slots, so that no slot is ever empty.
-        creates_per_minute, requests_per_minute: Leonardo's published limits, 2026-07-01.
-        balance_unit: What the account's balance counts, CREDITS or DOLLARS. It was credits on the one pay-as-you-go
-            account that was seen; the documents do not say.
-        largest_image_bytes, largest_image_pixels: A larger image is refused (image bombs).
-    """
 
-    api_key: str = field(repr=False)
-    base_url: str = PRODUCTION_URL
-    image_hosts: tuple[str, ...] = PRODUCTION_IMAGE_HOSTS
-    connect_seconds: float = 10.0
-    answer_seconds: float = 60.0
-    download_seconds: float = 300.0
-    slots: int = 10
-    queue_ahead: int = 4
-    creates_per_minute: int = 100
-    requests_per_minute: int = 2000
-    balance_unit: BalanceUnit = "CREDITS"
-    largest_image_bytes: int = 100 * MEBIBYTE
-    largest_image_pixels: int = LARGEST_DECODED_PIXELS
+def _check_image_host(address: str) -> str:
+    _refuse_address(address, allowed="https://host")
+    if urlsplit(address).path.strip("/"):
+        raise ValueError("allowed is https://host, without a path")
+    return address
 
-    def __post_init__(self) -> None:
-        if not self.api_key.strip():
-            raise ConfigError("no Leonardo key: set LEONARDO_API_KEY (an API key of app.leonardo.ai, a UUID)")
-        if any(not 32 < ord(character) < 127 for character in self.api_key):
-            raise ConfigError("the Leonardo key holds a space or a character that no key has; copy it again")
-        for name in _ABOVE_ZERO:
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"leonardo.{name}: got {getattr(self, name)}, allowed is above 0, and an end")
-        if self.queue_ahead < 0:
-            raise ConfigError(f"leonardo.queue_ahead: got {self.queue_ahead}, allowed is 0 or more")
-        if self.balance_unit not in get_args(BalanceUnit):
-            allowed = " or ".join(get_args(BalanceUnit))
-            raise ConfigError(f"leonardo.balance_unit: got {self.balance_unit!r}, allowed is {allowed}")
-        _refuse_address("base_url", self.base_url, allowed="https://host[/path]")
-        if self.base_url.rstrip("/").endswith(("/v1", "/v2")):
-            raise ConfigError(f"leonardo.base_url: got {self.base_url!r}; leave the version out, both are used")
-        for host in self.image_hosts:
-            _refuse_address("image_hosts", host, allowed="https://host")
-            if urlsplit(host).path.strip("/"):
-                raise ConfigError(f"leonardo.image_hosts: got {host!r}, allowed is https://host, without a path")
+
+BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
+ImageHost = Annotated[str, AfterValidator(_check_image_host)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class AccountOptions(Pace):
+    """How an account is treated, as far as no address and no key is needed to say it."""
+
+    image_hosts: tuple[ImageHost, ...] = Field(
+        default=PRODUCTION_IMAGE_HOSTS,
+        description="Origins that images may be downloaded from; the key never goes there. Where base_url is not "
+        "production, its own host is allowed too.",
+    )
+    connect_seconds: Seconds = Field(default=10.0, description="Longest wait for a connection, and for its encryption.")
+    answer_seconds: Seconds = Field(
+        default=60.0, description="Longest wait for a whole answer of the API, and for the next bytes of an image."
+    )
+    download_seconds: Seconds = Field(default=300.0, description="Longest time for one whole image.")
+    creates_per_minute: Count = Field(default=100, description="Leonardo's published limit, 2026-07-01, is 100.")
+    requests_per_minute: Count = Field(default=2000, description="Leonardo's published limit, 2026-07-01, is 2000.")
+    balance_unit: BalanceUnit = Field(
+        default="CREDITS",
+        description="What the account's balance counts. It was credits on the one pay-as-you-go account that was seen; "
+        "the documents do not say.",
+    )
+    largest_image_bytes: Count = Field(default=100 * MEBIBYTE, description="A larger image is refused.")
+    largest_image_pixels: Count = Field(default=LARGEST_DECODED_PIXELS, description="A larger image is refused.")
+
+
+class LeonardoOptions(AccountOptions, TighterLimits):
+    """What a deployment or a dataset may say of the account: everything but the key, which stays in the environment."""
+
+    base_url: BaseUrl | None = Field(
+        default=None, description="Without /v1 or /v2. Default: LEONARDO_BASE_URL, else production."
+    )
+
+    @field_validator(*TighterLimits.model_fields)
+    @classmethod
+    def _only_tightens(cls, value: Any, field: ValidationInfo) -> Any:
+        try:
+            ModelCatalog(TighterLimits(**{str(field.field_name): value}))
+        except ConfigError as error:
+            raise ValueError(str(error).removeprefix(f"{field.field_name}: ")) from None
+        return value
+
+
+class ImageStoreOptions(Config):
+    """Where datasets that name no store of their own are kept, and how S3 is reached. Credentials: boto3's own way."""
+
+    url: str | None = Field(
+        default=None,
+        description="s3://bucket/prefix, file:///… or an absolute path. Default: SEEDREAM_STORE when a run starts.",
+    )
+    endpoint_url: str | None = Field(default=None, description="Default: boto3's AWS_ENDPOINT_URL_S3.")
+    region: str | None = Field(default=None, description="Default: boto3's AWS_DEFAULT_REGION.")
+    max_connections: Count = Field(default=32, description="Connections to S3 at one time.")
+    checksums: bool = Field(default=True, description="Send SHA-256 checksums; off only for servers that refuse them.")
+    creates: Literal["obstore", "boto3"] = Field(
+        default="obstore", description="Who writes new objects: obstore, or boto3 alone."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, address: str) -> str:
+        return check_store_address(address)
+
+
+class ResourcesConfig(Config):
+    """One Leonardo account and one image store for all image datasets of a deployment."""
+
+    leonardo: LeonardoOptions = Field(
+        default=LeonardoOptions(), description="Rates, time-outs and limits below the models' own."
+    )
+    image_store: ImageStoreOptions = Field(
+        default=ImageStoreOptions(), description="Where datasets that name no store are kept."
+    )
+
+
+class LeonardoSettings(AccountOptions):
+    """One account and how it is treated: what a client is made of."""
+
+    api_key: str = Field(repr=False, description="Sent to base_url's host and to no other; never shown.")
+    base_url: BaseUrl = Field(default=PRODUCTION_URL, description="Without /v1 or /v2.")
+
+    @field_validator("api_key")
+    @classmethod
+    def _check_key(cls, key: str) -> str:
+        if not key.strip():
+            raise ValueError("no Leonardo key: set LEONARDO_API_KEY (an API key of app.leonardo.ai, a UUID)")
+        if any(not 32 < ord(character) < 127 for character in key):
+            raise ValueError("the Leonardo key holds a space or a character that no key has; copy it again")
+        return key
 
     @property
     def is_production(self) -> bool:
@@ -121,15 +171,15 @@ def host_of(address: str) -> str:
     return host if port == DEFAULT_PORTS[scheme] else f"{host}:{port}"
 
 
-def _refuse_address(name: str, address: str, *, allowed: str) -> None:
+def _refuse_address(address: str, *, allowed: str) -> None:
     if "@" in address:
         # What stands before an @ is a password: it is not repeated here.
-        raise ConfigError(f"leonardo.{name}: the address holds a user or password; allowed is {allowed}")
+        raise ValueError(f"the address holds a user or password; allowed is {allowed}")
     origin = _origin(address)
     if origin is None or "?" in address or "#" in address:
-        raise ConfigError(f"leonardo.{name}: got {address!r}, allowed is {allowed}")
+        raise ValueError(f"allowed is {allowed}")
     if origin[0] == "http" and not _is_loopback(origin[1]):
-        raise ConfigError(f"leonardo.{name}: {address!r} is not encrypted; use https (http is for this machine only)")
+        raise ValueError(f"{address!r} is not encrypted; use https (http is for this machine only)")
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:

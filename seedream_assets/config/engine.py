@@ -1,61 +1,77 @@
-"""How a run of the engine behaves: patience, recovery, memory. Values only, checked where they are built."""
+"""How a run of the engine behaves: waiting, recovery, memory; and which version of this package runs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
-from seedream_assets.errors import ConfigError
+from pydantic import Field
+
+from seedream_assets.config.base import Config
 
 MEBIBYTE = 1024 * 1024
+AboveZero = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """One run's patience and bounds.
+class Pace(Config):
+    """How many generations an account has at once, and how they are waited for."""
 
-    Attributes:
-        slots: Generations that the account runs at once.
-        queue_ahead: Generations kept waiting at Leonardo beyond the slots, so that no slot idles while this machine
-            polls, downloads and stores.
-        bulk_polling: Ask for many jobs at once, with the account's history; each job's own poll stays the last word.
-        give_up_after_seconds: A job that has not ended by then stays `pending` with its id; the next run goes on.
-        drain_seconds: How long an interrupted run finishes what is in flight.
-        lease_seconds: How long a silent process keeps others from taking over its open intents. Renewed three times as
-            often; long enough to outlast a slow store, short enough that nobody waits long for a dead machine.
-        history_settle_seconds: How long a generation may take to show in the account's history. The real figure is
-            not documented; two minutes is twice the longest time that an unanswered submit can still be on its way
-            (`answer_seconds`, 60 s).
-        settle_images_seconds: How long a job that is COMPLETE is asked again while images lack, without a slot; one that
-            FAILED without a reason for as long, but no longer than 30 s. Not documented; seen to take seconds.
-        history_pages: The most pages of 50 generations that one look into the history reads.
-        image_bytes_in_memory: Images being downloaded, checked and stored at one time, in bytes together.
-        store_threads: Calls to the store at one time.
-        progress_seconds: Time between two reports.
-    """
+    slots: Count = Field(default=10, description="Generations at once. The account's own figure, where lower, wins.")
+    queue_ahead: int = Field(
+        default=4,
+        ge=0,
+        description="Generations kept waiting at Leonardo beyond the slots, so that no slot idles while this machine "
+        "polls, downloads and stores.",
+    )
+    bulk_polling: bool = Field(
+        default=True, description="Ask for many jobs at once with the account's history, instead of for each by itself."
+    )
+    give_up_after_seconds: AboveZero = Field(
+        default=1800.0, description="A job that has not ended by then stays pending with its id; the next run goes on."
+    )
 
-    slots: int = 10
-    queue_ahead: int = 4
-    bulk_polling: bool = True
-    give_up_after_seconds: float = 1800.0
-    drain_seconds: float = 30.0
-    lease_seconds: float = 60.0
-    history_settle_seconds: float = 120.0
-    settle_images_seconds: float = 120.0
-    history_pages: int = 100
-    image_bytes_in_memory: int = 256 * MEBIBYTE
-    store_threads: int = 16
-    progress_seconds: float = 5.0
 
-    def __post_init__(self) -> None:
-        may_be_zero = (
-            "queue_ahead",
-            "bulk_polling",
-            "history_settle_seconds",
-            "settle_images_seconds",
-            "drain_seconds",
-        )
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value < 0 or (value == 0 and field.name not in may_be_zero):
-                allowed = "0 or more" if field.name in may_be_zero else "above 0"
-                raise ConfigError(f"{field.name}: got {value}, allowed is {allowed}")
+class Recovery(Config):
+    """What happens to a request whose process died between the intent and the answer, and to images that come late."""
+
+    lease_seconds: AboveZero = Field(
+        default=60.0,
+        description="How long a silent process keeps others from taking over its open intents. Renewed three times as "
+        "often; longer than a slow store, shorter than anybody wants to wait for a dead machine.",
+    )
+    # Not documented by Leonardo; two minutes is twice the longest time that an unanswered submit can be on its way.
+    history_settle_seconds: NotNegative = Field(
+        default=120.0, description="How long a generation may take to show in the account's history."
+    )
+    settle_images_seconds: NotNegative = Field(
+        default=120.0,
+        description="How long a finished job is asked again while images are missing, without a slot; one that failed "
+        "without a reason for as long, but no longer than 30 s.",
+    )
+    history_pages: Count = Field(
+        default=100, description="The most pages of 50 generations that one look into the history reads."
+    )
+
+
+class EngineSettings(Pace, Recovery):
+    """One run's waiting and bounds."""
+
+    drain_seconds: NotNegative = Field(
+        default=30.0, description="How long an interrupted run finishes what is in flight."
+    )
+    image_bytes_in_memory: Count = Field(
+        default=256 * MEBIBYTE,
+        description="Images being downloaded, checked and stored at one time, in bytes together.",
+    )
+    store_threads: Count = Field(default=16, description="Calls to the store at one time.")
+    progress_seconds: AboveZero = Field(default=5.0, description="Time between two reports.")
+
+
+def code_version() -> str:
+    """Version of this package, as it stands in every manifest row."""
+    try:
+        return version("seedream-assets")
+    except PackageNotFoundError:
+        return "unknown"

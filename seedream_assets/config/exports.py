@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Annotated, Any, Self
 
-from seedream_assets.errors import ConfigError
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from seedream_assets.config.base import Config, refuse, without_nulls
 
 EXPORT_ENTRY_POINTS = "seedream_assets.exports"
 # Option by option, what each format knows; `seedream export --option` and the YAML are held to the same table.
@@ -29,41 +31,68 @@ LARGEST_ROW_GROUP_BYTES = 2_000_000_000
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportChoice:
-    """One export of a dataset.
-
-    Attributes:
-        name: The format.
-        split: The table's column that says train, validation or test; None puts everything into train.
-        shard_bytes: Bytes of images after which a new file is begun; None for the format's own.
-        row_group_bytes: Of images in one row group of a Parquet file.
-        images: Full images in the gallery's folder too, instead of links to the store.
-
-    Raises:
-        ConfigError: The format is not known, does not have the option, or the number is out of range.
-    """
+class ExportChoice(Config):
+    """One export of a dataset: in YAML a format's name, or the name with its options."""
 
     name: str
-    split: str | None = None
-    shard_bytes: int | None = None
-    row_group_bytes: int | None = None
-    images: bool | None = None
+    split: str | None = Field(
+        default=None, description="The table's column that says train, validation or test; left out: all is train."
+    )
+    shard_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        le=LARGEST_SHARD_BYTES,
+        strict=True,
+        description="Bytes of images after which a new file is begun; left out: the format's own.",
+    )
+    row_group_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        le=LARGEST_ROW_GROUP_BYTES,
+        strict=True,
+        description="Bytes of images in one row group of a Parquet file.",
+    )
+    images: bool | None = Field(
+        default=None, strict=True, description="Full images in the gallery's folder too, instead of links to the store."
+    )
 
-    def __post_init__(self) -> None:
-        if self.name not in FORMAT_OPTIONS:
-            raise ConfigError(
-                f"exports.{self.name}: there is no such format; allowed is one of {', '.join(FORMAT_OPTIONS)}"
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: Any) -> Any:
+        """`parquet`, or `{parquet: {split: part}}`, or this class's own fields."""
+        if isinstance(given, str):
+            return {"name": given}
+        if isinstance(given, Mapping) and len(given) == 1 and "name" not in given:
+            ((name, options),) = given.items()
+            if isinstance(options or {}, Mapping):
+                return {"name": name, **without_nulls(options or {})}
+        if not isinstance(given, Mapping) or "name" not in given:
+            raise ValueError(
+                "allowed is a format's name, or one name with its options, as in {webdataset: {shard_bytes: 500000000}}"
             )
-        for option in ("split", "shard_bytes", "row_group_bytes", "images"):
-            if getattr(self, option) is not None and option not in FORMAT_OPTIONS[self.name]:
-                raise _no_such_option(self.name, option)
-        _refuse_outside(self.name, "shard_bytes", self.shard_bytes, LARGEST_SHARD_BYTES)
-        _refuse_outside(self.name, "row_group_bytes", self.row_group_bytes, LARGEST_ROW_GROUP_BYTES)
-        if self.images is not None and not isinstance(self.images, bool):
-            raise ConfigError(f"exports.{self.name}.images: got {self.images!r}, allowed is true or false")
-        if self.split is not None and (not isinstance(self.split, str) or not self.split.strip()):
-            raise ConfigError(f"exports.{self.name}.split: got {self.split!r}, allowed is the name of a column")
+        return without_nulls(given)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name not in FORMAT_OPTIONS:
+            raise ValueError(f"there is no format {name!r}; allowed is one of {', '.join(FORMAT_OPTIONS)}")
+        return name
+
+    @field_validator("split")
+    @classmethod
+    def _check_split(cls, split: str) -> str:
+        if not split.strip():
+            raise ValueError("allowed is the name of a column")
+        return split
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Self:
+        known = FORMAT_OPTIONS[self.name]
+        unknown = [option for option in self.given() if option not in ("name", *known)]
+        if unknown:
+            refuse(*(((option,), f"{self.name} has no such option; it has {', '.join(known)}") for option in unknown))
+        return self
 
     @property
     def bytes_per_shard(self) -> int:
@@ -76,95 +105,64 @@ class ExportChoice:
         return self.row_group_bytes or DEFAULT_ROW_GROUP_BYTES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """What only the owner of a dataset can say, for its card and its Croissant file; None where nothing was said.
+class Card(Config):
+    """What only the owner of a dataset can say, for its card and its Croissant file."""
 
-    Attributes:
-        title: Shown instead of the dataset's name.
-        description: What the dataset is.
-        license: An SPDX identifier or the address of a licence.
-        creators: Names of people or teams.
-        url: Where the dataset is found or described.
-        prompts_origin: Who wrote the prompts, and how.
-        intended_use, limitations, personal_information: Free text.
-        version: MAJOR.MINOR.PATCH.
-        costs: Tell what the images cost, on the card and in columns.
+    title: str | None = Field(default=None, description="Shown instead of the dataset's name.")
+    # Not an option: the dataset's own description.
+    description: SkipJsonSchema[str | None] = None
+    license: str | None = Field(
+        default=None, description="An SPDX identifier, or the address of a licence.", examples=["CC-BY-4.0"]
+    )
+    creators: tuple[str, ...] = Field(default=(), description="People or teams; left out: the dataset's teams.")
+    url: str | None = Field(default=None, description="Where the dataset is found or described.")
+    prompts_origin: str | None = Field(default=None, description="Who wrote the prompts, and how.")
+    intended_use: str | None = Field(default=None, description="What it is for, and what it is not for.")
+    limitations: str | None = Field(default=None, description="What one should know before using it.")
+    personal_information: str | None = Field(default=None, description="Whether it shows or names anybody.")
+    version: str | None = Field(default=None, description="MAJOR.MINOR.PATCH.", examples=["1.0.0"])
+    costs: bool = Field(default=False, description="Say what the images cost, on the card and by image.")
 
-    Raises:
-        ConfigError: The version is not one.
-    """
-
-    title: str | None = None
-    description: str | None = None
-    license: str | None = None
-    creators: tuple[str, ...] = ()
-    url: str | None = None
-    prompts_origin: str | None = None
-    intended_use: str | None = None
-    limitations: str | None = None
-    personal_information: str | None = None
-    version: str | None = None
-    costs: bool = False
-
-    def __post_init__(self) -> None:
-        if self.version is not None and not _VERSION.fullmatch(self.version):
-            raise ConfigError(f"card.version: got {self.version!r}, allowed is MAJOR.MINOR.PATCH, as in 1.0.0")
+    @field_validator("version")
+    @classmethod
+    def _check_version(cls, version: str) -> str:
+        if not _VERSION.fullmatch(version):
+            raise ValueError("allowed is MAJOR.MINOR.PATCH, as in 1.0.0")
+        return version
 
 
-def read_choices(declared: Iterable[str | Mapping[str, Any]]) -> tuple[ExportChoice, ...]:
-    """The exports as they stand in the YAML: `imagefolder`, or `{webdataset: {shard_bytes: 500000000}}`.
+def check_choices(choices: tuple[ExportChoice, ...]) -> tuple[ExportChoice, ...]:
+    """The exports of one dataset, which go together.
 
     Raises:
-        ConfigError: Not of this shape, not known, or named twice.
+        ValidationError: A format is named twice, or `parquet` and `croissant`, which share their files, differ.
     """
-    choices = tuple(_read_choice(one) for one in declared)
     names = [choice.name for choice in choices]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"exports.{name}: is named twice; every format has one place in the store")
-    splits = {choice.split for choice in choices if choice.name in ("parquet", "croissant")}
-    shapes = {
-        (choice.bytes_per_shard, choice.bytes_per_row_group)
-        for choice in choices
-        if choice.name in ("parquet", "croissant")
-    }
-    if len(splits) > 1 or len(shapes) > 1:
-        raise ConfigError(
-            "exports.croissant: it describes the files of parquet, so both need the same options; give them the same, or "
-            "leave parquet out, which croissant writes anyway"
+    twice = [number for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        refuse(
+            *(
+                ((number,), f"{names[number]} is named twice; every format has one place in the store")
+                for number in twice
+            )
+        )
+    of_parquet = [choice for choice in choices if choice.name in ("parquet", "croissant")]
+    shapes = {(choice.split, choice.bytes_per_shard, choice.bytes_per_row_group) for choice in of_parquet}
+    if len(shapes) > 1:
+        raise ValueError(
+            "croissant describes the files of parquet, so both need the same options; give them the same, or leave "
+            "parquet out, which croissant writes anyway"
         )
     return choices
 
 
-def _read_choice(declared: str | Mapping[str, Any]) -> ExportChoice:
-    if isinstance(declared, str):
-        return ExportChoice(name=declared)
-    if not isinstance(declared, Mapping) or len(declared) != 1:
-        raise ConfigError(
-            f"exports: got {declared!r}, allowed is a format's name or one name with its options, as in "
-            "{webdataset: {shard_bytes: 500000000}}"
-        )
-    ((name, options),) = declared.items()
-    if name not in FORMAT_OPTIONS:
-        return ExportChoice(name=str(name))
-    if not isinstance(options or {}, Mapping):
-        raise ConfigError(f"exports.{name}: got {options!r}, allowed are options: {_options_of(name)}")
-    for option in options or {}:
-        if option not in FORMAT_OPTIONS[name]:
-            raise _no_such_option(name, str(option))
-    return ExportChoice(name=name, **(options or {}))
-
-
-def _no_such_option(name: str, option: str) -> ConfigError:
-    return ConfigError(f"exports.{name}.{option}: there is no such option; {name} knows {_options_of(name)}")
-
-
-def _options_of(name: str) -> str:
-    return ", ".join(FORMAT_OPTIONS[name])
-
-
-def _refuse_outside(name: str, option: str, value: object, most: int) -> None:
-    is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
-    if value is not None and not is_whole:
-        raise ConfigError(f"exports.{name}.{option}: got {value!r}, allowed is a number of bytes, 1 to {most}")
+_EXPORTS_SCHEMA = {
+    "type": "array",
+    "items": {
+        "anyOf": [
+            {"type": "string", "enum": list(FORMAT_OPTIONS)},
+            {"type": "object", "minProperties": 1, "maxProperties": 1, "propertyNames": {"enum": list(FORMAT_OPTIONS)}},
+        ]
+    },
+}
+Exports = Annotated[tuple[ExportChoice, ...], AfterValidator(check_choices), WithJsonSchema(_EXPORTS_SCHEMA)]

@@ -18,6 +18,9 @@ from datetime import date
 from types import MappingProxyType
 from typing import Literal
 
+from pydantic import Field
+
+from seedream_assets.config.base import Config
 from seedream_assets.errors import BudgetError, ConfigError, LimitError
 
 SizePolicy = Literal["warn", "provider"]
@@ -182,16 +185,17 @@ class ModelSpec:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TighterLimits:
+class TighterLimits(Config):
     """A deployment's own limits, below the models'. None leaves the model's limit as it is."""
 
-    largest_width: int | None = None
-    largest_height: int | None = None
-    largest_quantity: int | None = None
-    largest_prompt: int | None = None
-    allowed_styles: tuple[str, ...] | None = None
-    allowed_models: tuple[str, ...] | None = None
+    largest_width: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
+    largest_height: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
+    largest_quantity: int | None = Field(default=None, description="Images per request; at most the model's own limit.")
+    largest_prompt: int | None = Field(default=None, description="Characters; at most the model's own limit.")
+    allowed_styles: tuple[str, ...] | None = Field(
+        default=None, description="Names or UUIDs; default: all of the model's."
+    )
+    allowed_models: tuple[str, ...] | None = Field(default=None, description="Default: all that are known.")
 
 
 SEEDREAM_4_0 = ModelSpec(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+
+from seedream_assets.config.base import Config, Place, refuse
 from seedream_assets.config.time_windows import DEFAULT_FORMATS, NAMES, TIME_UNITS, TimeUnit, TimeWindows
-from seedream_assets.errors import ConfigError, PartitionKeyError
-from seedream_assets.prompts.row_errors import RowError
+from seedream_assets.errors import PartitionKeyError, RowError
 
 # The partition of a dataset that has none, in file names, the manifest and summaries.
 UNPARTITIONED = "all"
@@ -23,49 +24,68 @@ MOST_PARTITIONS = 100_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partitions:
-    """How a dataset is cut.
+def _read_start(start: Any) -> date:
+    try:
+        if isinstance(start, date):
+            return start
+        return date.fromisoformat(start) if len(start) == len("2026-11-01") else datetime.fromisoformat(start)
+    except (TypeError, ValueError):
+        raise ValueError("allowed is a day as 2026-11-01, or a time as 2026-11-01T06:00") from None
 
-    Attributes:
-        by: `none`; `hourly`, `daily`, `weekly` or `monthly`, by a column's date or by `{partition}` in the table's
-            path; `column`, one partition per value; `table`, one per file.
-        column: The table's column that decides, for time partitions and `column`.
-        start: From when on, in the zone's own time; required for time partitions.
-        timezone: IANA name, for time partitions; in which zone days begin, and times without a zone are meant.
-        format: strftime format of a time partition's key; None for Dagster's own.
-        minute_offset, hour_offset, day_offset: When a window begins, as Dagster counts them: day 0 of a week is Sunday,
-            day 1 of a month the first.
-        end_offset: Windows beyond the last complete one; 1 makes the current one a partition too.
-        backfill: `single_run`: a range of partitions is one run and one stream; `per_partition`: a run for each.
-    """
 
-    by: PartitionBy = "none"
-    column: str | None = None
-    start: date | None = None
-    timezone: str = "UTC"
-    format: str | None = None
-    minute_offset: int | None = None
-    hour_offset: int | None = None
-    day_offset: int | None = None
-    end_offset: int | None = None
-    backfill: Backfill = "single_run"
+Start = Annotated[date, PlainValidator(_read_start), WithJsonSchema({"type": "string"})]
 
-    def __post_init__(self) -> None:
-        if self.by not in get_args(PartitionBy):
-            raise ConfigError(f"partitions.by: got {self.by!r}, allowed is one of {', '.join(get_args(PartitionBy))}")
+
+class Partitions(Config):
+    """How a dataset is cut into partitions."""
+
+    by: PartitionBy = Field(
+        default="none",
+        description="hourly, daily, weekly or monthly: by a column's date, or by {partition} in the table's path; "
+        "column: one partition per value; table: one per file.",
+    )
+    column: str | None = Field(default=None, description="The table's column that decides.")
+    start: Start | None = Field(
+        default=None,
+        description="From when on, in the zone's own time; required for time partitions.",
+        examples=["2026-11-01", "2026-11-01T06:00"],
+    )
+    timezone: str = Field(
+        default="UTC",
+        description="For time partitions: in which zone days begin, and times without a zone are meant.",
+        examples=["Europe/Berlin"],
+    )
+    format: str | None = Field(
+        default=None, description="strftime format of a time partition's key; default: Dagster's.", examples=["%Y-%m"]
+    )
+    minute_offset: int | None = Field(default=None, description="Minute at which windows begin.")
+    hour_offset: int | None = Field(default=None, description="Hour at which days, weeks and months begin.")
+    day_offset: int | None = Field(
+        default=None, description="Day on which weeks (0 is Sunday) or months (1 to 28) begin, as Dagster counts them."
+    )
+    end_offset: int | None = Field(
+        default=None, description="Windows beyond the last complete one; 1 makes the current one a partition too."
+    )
+    backfill: Backfill = Field(
+        default="single_run",
+        description="single_run: a range is one run and one stream; per_partition: a run for each.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if self.by == "column" and not self.column:
-            raise ConfigError("partitions: by column needs a column; add column: <name>")
+            raise ValueError("by column needs a column; add column: <name>")
         if self.by in ("none", "table") and self.column:
-            raise ConfigError(f"partitions: by {self.by} takes no column; take column out, or use by: column")
+            raise ValueError(f"by {self.by} takes no column; take column out, or use by: column")
         if self.unit is not None:
             _check_windows(self, self.unit)
-            return
-        for name in ("start", "format", "minute_offset", "hour_offset", "day_offset", "end_offset"):
-            if getattr(self, name) is not None:
-                raise ConfigError(f"partitions.{name}: by {self.by} takes none; it is for {_either(TIME_UNITS)}")
-        if self.timezone != "UTC":
-            raise ConfigError(f"partitions.timezone: by {self.by} takes none; it is for {_either(TIME_UNITS)}")
+            return self
+        only_time = ("start", "format", "minute_offset", "hour_offset", "day_offset", "end_offset")
+        given = [name for name in only_time if getattr(self, name) is not None]
+        given += ["timezone"] if self.timezone != "UTC" else []
+        if given:
+            refuse(*(((name,), f"by {self.by} takes none; it is for {_either(TIME_UNITS)}") for name in given))
+        return self
 
     @property
     def unit(self) -> TimeUnit | None:
@@ -143,53 +163,59 @@ def error_of_key(key: str) -> RowError | None:
 def _check_windows(partitions: Partitions, unit: TimeUnit) -> None:
     name = NAMES[unit]
     if partitions.start is None:
-        raise ConfigError(f'partitions: {unit} needs a first {name}; add start: "2026-11-01"')
+        raise ValueError(f'{unit} needs a first {name}; add start: "2026-11-01"')
     if isinstance(partitions.start, datetime) and partitions.start.tzinfo is not None:
-        raise ConfigError("partitions.start: is in the dataset's own timezone; take the offset out")
-    _check_zone(partitions.timezone, unit)
+        refuse((("start",), "is in the dataset's own timezone; take the offset out"))
+    if problem := _problem_of_zone(partitions.timezone, unit):
+        refuse((("timezone",), problem))
     days = {"weekly": (0, 6), "monthly": (1, 28)}
     hours = (0, 23) if unit != "hourly" else None
     ranges = {"minute_offset": (0, 59), "hour_offset": hours, "day_offset": days.get(unit), "end_offset": (0, 1000)}
+    problems: list[tuple[Place, str]] = []
     for field, allowed in ranges.items():
         value = getattr(partitions, field)
         if value is None:
             continue
         if allowed is None:
-            raise ConfigError(f"partitions.{field}: {unit} takes none")
-        if not allowed[0] <= value <= allowed[1]:
-            raise ConfigError(f"partitions.{field}: got {value}, allowed is {allowed[0]} to {allowed[1]}")
-    if partitions.format is not None:
-        _check_format(partitions, name)
+            problems.append(((field,), f"{unit} takes none"))
+        elif not allowed[0] <= value <= allowed[1]:
+            problems.append(((field,), f"got {value}, allowed is {allowed[0]} to {allowed[1]}"))
+    if problems:
+        refuse(*problems)
+    if not _has_readable_format(partitions):
+        message = (
+            f"got {partitions.format!r}, allowed is a format that tells every {name} from the others and can be read "
+            f"back, as {DEFAULT_FORMATS[unit]}"
+        )
+        refuse((("format",), message))
 
 
-def _check_zone(timezone: str, unit: TimeUnit) -> None:
+def _problem_of_zone(timezone: str, unit: TimeUnit) -> str | None:
     try:
         ZoneInfo(timezone)
-    except (ValueError, OSError, LookupError) as error:
-        raise ConfigError(
-            f"partitions.timezone: got {timezone!r}, allowed is a name as Europe/Berlin or UTC"
-        ) from error
+    except (ValueError, OSError, LookupError):
+        return f"got {timezone!r}, allowed is a name as Europe/Berlin or UTC"
     if unit == "hourly" and timezone != "UTC":
-        raise ConfigError(
-            f"partitions.timezone: got {timezone!r}, allowed is UTC for hourly: where clocks are set back an hour comes "
-            "twice, and two partitions would have one name"
+        return (
+            f"got {timezone!r}, allowed is UTC for hourly: where clocks are set back an hour comes twice, and two "
+            "partitions would have one name"
         )
+    return None
 
 
-def _check_format(partitions: Partitions, name: str) -> None:
+def _has_readable_format(partitions: Partitions) -> bool:
+    """True where every window has a name of its own that can be read back."""
     windows = partitions.windows
     if windows is None or partitions.format is None:
-        return
+        return True
     begin = windows.first
     # Far enough to meet a change of the month and of the year.
     for _ in range(60):
         key = windows.name(begin)
         if error_of_key(key) or windows.find(key) != begin:
-            raise ConfigError(
-                f"partitions.format: got {partitions.format!r}, allowed is a format that tells every {name} from the "
-                f"others and can be read back, as {DEFAULT_FORMATS[windows.unit]}"
-            )
+            return False
         begin = windows.next(begin)
+    return True
 
 
 def _either(names: tuple[str, ...]) -> str:

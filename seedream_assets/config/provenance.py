@@ -1,83 +1,93 @@
-"""What is embedded in a dataset's images, as its owner declares it: frozen values, checked where they are built."""
+"""What is written into a dataset's images: XMP, and whose certificate signs them."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, Self
 
-from seedream_assets.errors import ConfigError
+from pydantic import Field, field_validator, model_validator
+
+from seedream_assets.config.base import Config, refuse
 
 SigningAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NO_KEYS = "a key itself never stands in a YAML file"
+INSTALL_C2PA = "pip install 'seedream-assets[c2pa]'"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class C2paSigning:
-    """Whose certificate signs the images. The private key is named here and never held.
+class C2paSigning(Config):
+    """Whose certificate signs the images. The private key is named here and never held."""
 
-    Attributes:
-        certificate: Path of the certificate chain in PEM, the signing certificate first.
-        private_key_variable: Environment variable that holds the private key in PEM.
-        private_key_file: Path of the private key in PEM; exactly one of the two is given.
-        algorithm: The key's signature algorithm.
-        timestamp_url: RFC 3161 service asked once per image; None signs offline, and a signature then ends with its
-            certificate.
-    """
+    certificate: str = Field(
+        min_length=1,
+        description="Path of the certificate chain in PEM, from this file on; the signing certificate first.",
+        examples=["signing.pem"],
+    )
+    private_key_variable: str | None = Field(
+        default=None,
+        description="Environment variable that holds the private key in PEM.",
+        examples=["SEEDREAM_SIGNING_KEY"],
+    )
+    private_key_file: str | None = Field(
+        default=None, description="Path of the private key in PEM, instead of the variable."
+    )
+    algorithm: SigningAlgorithm = Field(default="es256", description="The key's signature algorithm.")
+    timestamp_url: str | None = Field(
+        default=None,
+        description="RFC 3161 service asked once per image; left out: signed offline, and a signature ends with its "
+        "certificate.",
+    )
 
-    certificate: str
-    private_key_variable: str | None = None
-    private_key_file: str | None = None
-    algorithm: SigningAlgorithm = "es256"
-    timestamp_url: str | None = None
+    # What is no name and no path may be the key itself, so it is not repeated in these errors.
+    @field_validator("private_key_variable")
+    @classmethod
+    def _check_variable(cls, name: str) -> str:
+        if not _VARIABLE.fullmatch(name):
+            example = "the name of an environment variable, such as SEEDREAM_SIGNING_KEY"
+            raise ValueError(f"give {example}; {_NO_KEYS}")
+        return name
 
-    def __post_init__(self) -> None:
-        if not self.certificate:
-            raise ConfigError("provenance.c2pa.certificate: nothing is named; give the path of a PEM file")
+    @field_validator("private_key_file")
+    @classmethod
+    def _check_file(cls, path: str) -> str:
+        if "PRIVATE KEY" in path:
+            raise ValueError(f"give a path; {_NO_KEYS}")
+        return path
+
+    @field_validator("timestamp_url")
+    @classmethod
+    def _check_address(cls, address: str) -> str:
+        if not address.startswith(("http://", "https://")):
+            raise ValueError("allowed is an http(s):// address")
+        return address
+
+    @model_validator(mode="after")
+    def _check_key(self) -> Self:
         if (self.private_key_variable is None) == (self.private_key_file is None):
-            raise ConfigError(
-                "provenance.c2pa: the private key comes from one place; give private_key_variable (an environment "
-                "variable that holds the PEM) or private_key_file (a path)"
+            raise ValueError(
+                "the private key comes from one place; give private_key_variable (an environment variable that holds "
+                "the PEM) or private_key_file (a path)"
             )
-        # What is no name may be the key itself, so it is not repeated here.
-        if self.private_key_variable is not None and not _VARIABLE.fullmatch(self.private_key_variable):
-            raise ConfigError(
-                "provenance.c2pa.private_key_variable: allowed is the name of an environment variable, such as "
-                "SEEDREAM_SIGNING_KEY; a key itself never stands in a YAML file"
-            )
-        if self.private_key_file is not None and "PRIVATE KEY" in self.private_key_file:
-            raise ConfigError(
-                "provenance.c2pa.private_key_file: allowed is a path; a key itself never stands in a YAML file"
-            )
-        if self.algorithm not in get_args(SigningAlgorithm):
-            raise ConfigError(
-                f"provenance.c2pa.algorithm: got {self.algorithm!r}, allowed is one of "
-                + ", ".join(get_args(SigningAlgorithm))
-            )
-        if self.timestamp_url is not None and not self.timestamp_url.startswith(("http://", "https://")):
-            raise ConfigError(
-                f"provenance.c2pa.timestamp_url: got {self.timestamp_url!r}, allowed is an http(s):// address"
-            )
+        return self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """What is written into the images that a dataset buys. Images that others bought stay as they are.
+class Provenance(Config):
+    """What is written into the images that a dataset buys. Images that others bought stay as they are."""
 
-    Attributes:
-        xmp: Write the IPTC properties and this project's ids as XMP.
-        prompt_in_file: Write the prompt too. Its hash is written in any case.
-        prompt_writer_column: Column of the prompt table that names who wrote the prompt; None names nobody.
-        c2pa: Sign the images; None signs nothing.
-    """
+    xmp: bool = Field(default=True, description="The IPTC properties of AI images and this project's ids, as XMP.")
+    prompt_in_file: bool = Field(default=False, description="The prompt too. Its hash is written in any case.")
+    prompt_writer_column: str | None = Field(
+        default=None, description="Column of the prompt table that names who wrote the prompt."
+    )
+    c2pa: C2paSigning | None = Field(default=None, description="Sign the images; needs seedream-assets[c2pa].")
 
-    xmp: bool = True
-    prompt_in_file: bool = False
-    prompt_writer_column: str | None = None
-    c2pa: C2paSigning | None = field(default=None)
-
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if not self.xmp and (self.prompt_in_file or self.prompt_writer_column):
-            raise ConfigError(
-                "provenance: prompt_in_file and prompt_writer_column are written as XMP; take them out, or set xmp: true"
+            raise ValueError(
+                "prompt_in_file and prompt_writer_column are written as XMP; take them out, or set xmp: true"
             )
+        if self.c2pa is not None and importlib.util.find_spec("c2pa") is None:
+            refuse((("c2pa",), f"signing needs c2pa-python, which is not installed; {INSTALL_C2PA}"))
+        return self

@@ -1,133 +1,114 @@
-"""What a dataset's owner asks of its images: thresholds, how loudly a finding is told, and whether it rejects."""
+"""What a dataset's owner asks of its images: thresholds, how severe a finding is, and whether it rejects."""
 
 from __future__ import annotations
 
-import math
 import re
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from seedream_assets.errors import ConfigError
+from pydantic import Field, FiniteFloat, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from seedream_assets.config.base import Config, Place, refuse
 
 # ignore: the check is not made at all.
 Severity = Literal["error", "warn", "ignore"]
+Share = Annotated[float, Field(ge=0, le=1)]
 # A perceptual hash has 64 bits; beyond half of them, pictures have nothing to do with each other.
 LARGEST_DISTANCE = 32
 BUILT_IN = ("wrong_size", "nsfw", "exact_duplicates", "blank", "near_duplicates", "withheld")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One check over single images.
+class Rule(Config):
+    """One check over single images."""
 
-    Attributes:
-        severity: Of the asset check when it fails.
-        reject: Mark what is found as rejected: exports leave it out, and it may be replaced.
-        max_share: The check fails above this share of the stored images, 0 to 1.
-    """
+    severity: Severity = Field(default="warn", description="Of the asset check when it fails; ignore: it is not made.")
+    reject: bool = Field(
+        default=False, description="Mark what is found as rejected: exports leave it out, and it may be replaced."
+    )
+    max_share: Share = Field(default=0.0, description="The check fails above this share of the stored images, 0 to 1.")
 
-    severity: Severity = "warn"
-    reject: bool = False
-    max_share: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_share <= 1:
-            raise ConfigError(f"max_share: got {self.max_share}, allowed is 0 to 1, a share of the images")
+    @model_validator(mode="after")
+    def _check_rejection(self) -> Self:
         if self.severity == "ignore" and self.reject:
-            raise ConfigError("severity: ignore makes no check, so nothing can be rejected; say warn, or drop reject")
+            refuse((("severity",), "ignore makes no check, so nothing can be rejected; say warn, or drop reject"))
+        return self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongSize(Rule):
+    """Images that have other pixels than asked for: an error, unless the dataset says otherwise."""
+
+    severity: Severity = Field(default="error", description="Of the asset check when it fails; ignore: it is not made.")
+
+
 class NearDuplicates(Rule):
-    """Images that look alike.
+    """Images that look alike, by perceptual hash."""
 
-    Attributes:
-        max_distance: Bits of 64 in which two perceptual hashes may differ; 4 finds re-encoded and slightly changed
-            pictures, 10 finds look-alikes too.
-    """
-
-    max_distance: int = 4
-
-    def __post_init__(self) -> None:
-        Rule.__post_init__(self)
-        if not 0 <= self.max_distance <= LARGEST_DISTANCE:
-            raise ConfigError(
-                f"max_distance: got {self.max_distance}, allowed is 0 to {LARGEST_DISTANCE} bits of the 64"
-            )
+    max_distance: int = Field(
+        default=4,
+        ge=0,
+        le=LARGEST_DISTANCE,
+        description="Bits of 64 in which two hashes may differ; 4 finds re-encoded and slightly changed pictures, 10 "
+        "finds look-alikes too.",
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Blank(Rule):
-    """Frames of one colour.
+    """Images of one colour."""
 
-    Attributes:
-        min_contrast: Below this an image is blank: the standard deviation of its liveliest colour channel, in levels of
-            0 to 255. A white cup that fills a hundredth of a white frame has about 5.
-    """
-
-    min_contrast: float = 2.0
-
-    def __post_init__(self) -> None:
-        Rule.__post_init__(self)
-        if not 0 <= self.min_contrast <= 128:
-            raise ConfigError(f"min_contrast: got {self.min_contrast}, allowed is 0 to 128 levels")
+    min_contrast: float = Field(
+        default=2.0,
+        ge=0,
+        le=128,
+        description="Below this an image is blank: the standard deviation of its liveliest colour channel, in levels "
+        "of 0 to 255. A white cup that fills a hundredth of a white picture has about 5.",
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Withheld:
-    """What moderation and failures took, as a share of the images that have come to their end.
+class Withheld(Config):
+    """What moderation and failures took, as a share of the images that have come to their end."""
 
-    Attributes:
-        severity: Of the asset check when it fails.
-        max_share: Above this share the check fails, over all and within each group of at least `min_images`.
-        column: The manifest's column whose values are the groups, a column of the prompt table for example.
-        min_images: Smaller groups are told, and not judged.
-    """
-
-    severity: Severity = "warn"
-    max_share: float = 0.05
-    column: str | None = None
-    min_images: int = 20
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_share <= 1:
-            raise ConfigError(f"max_share: got {self.max_share}, allowed is 0 to 1, a share of the images")
-        if self.min_images < 1:
-            raise ConfigError(f"min_images: got {self.min_images}, allowed is 1 or more")
+    severity: Severity = Field(default="warn", description="Of the asset check when it fails; ignore: it is not made.")
+    max_share: Share = Field(
+        default=0.05,
+        description="Above this share the check fails, over all and within each group of at least min_images.",
+    )
+    column: str | None = Field(
+        default=None,
+        description="The manifest's column whose values are the groups, a column of the prompt table for example.",
+        examples=["category"],
+    )
+    min_images: int = Field(default=20, ge=1, description="Smaller groups are reported, and not judged.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScorerRule(Rule):
-    """A team's own function over one image.
+    """A team's own function over one image."""
 
-    Attributes:
-        function: `package.module:function`.
-        min, max: A score outside of these is found. A function that gives verdicts needs neither.
-        version: Change it when what the function does has changed where its own source does not show it (a model's
-            weights); scores are kept per version.
-        longest_side_px: The image is scaled down to this before it is scored; 0: as it is stored.
-    """
+    function: str = Field(description="package.module:function", examples=["my_package.scoring:sharpness"])
+    min: FiniteFloat | None = Field(default=None, description="A score below is found.")
+    max: FiniteFloat | None = Field(default=None, description="A score above is found.")
+    version: str = Field(
+        default="1",
+        coerce_numbers_to_str=True,
+        description="Change it when what the function does has changed where its own source does not show it (a "
+        "model's weights); scores are kept per version.",
+    )
+    longest_side_px: int = Field(
+        default=512, ge=0, description="The image is scaled down to this before it is scored; 0: as it is stored."
+    )
 
-    function: str
-    min: float | None = None
-    max: float | None = None
-    version: str = "1"
-    longest_side_px: int = 512
+    @field_validator("function")
+    @classmethod
+    def _check_function(cls, function: str) -> str:
+        if not _FUNCTION.fullmatch(function):
+            raise ValueError("allowed is package.module:function, importable where the run is")
+        return function
 
-    def __post_init__(self) -> None:
-        Rule.__post_init__(self)
-        if not _FUNCTION.fullmatch(self.function):
-            raise ConfigError(
-                f"function: got {self.function!r}, allowed is package.module:function, importable where the run is"
-            )
-        for name, limit in (("min", self.min), ("max", self.max)):
-            if limit is not None and not math.isfinite(limit):
-                raise ConfigError(f"{name}: got {limit}, allowed is a finite number")
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ConfigError(f"min: got {self.min}, allowed is at most max, {self.max}")
-        if self.longest_side_px < 0:
-            raise ConfigError(f"longest_side_px: got {self.longest_side_px}, allowed is 0 or more")
+            refuse((("min",), f"got {self.min}, allowed is at most max, {self.max}"))
+        return self
 
     @property
     def name(self) -> str:
@@ -135,33 +116,36 @@ class ScorerRule(Rule):
         return self.function.rpartition(":")[2]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QualityRules:
-    """All checks of one dataset. What a manifest alone can tell is always checked.
+class QualityRules(Config):
+    """Checks of what was bought. Where this is written, even empty, the images are read and measured."""
 
-    Attributes:
-        reads_images: Also measure the pixels, for `near_duplicates`, `blank` and `scorers`; every image is read once.
-    """
+    exact_duplicates: Rule = Field(default=Rule(), description="Equal bytes.")
+    wrong_size: WrongSize = Field(default=WrongSize(), description="Other pixels than asked for.")
+    nsfw: Rule = Field(default=Rule(), description="Flagged by Leonardo.")
+    withheld: Withheld = Field(default=Withheld(), description="The share that was not delivered.")
+    near_duplicates: NearDuplicates = Field(default=NearDuplicates(), description="Look-alikes.")
+    blank: Blank = Field(default=Blank(), description="One colour.")
+    scorers: tuple[ScorerRule, ...] = Field(default=(), description="Functions of the team's own.")
+    # Not an option: `DatasetConfig` sets it where `quality` is written.
+    reads_images: SkipJsonSchema[bool] = False
 
-    exact_duplicates: Rule = field(default_factory=Rule)
-    wrong_size: Rule = field(default_factory=lambda: Rule(severity="error"))
-    nsfw: Rule = field(default_factory=Rule)
-    withheld: Withheld = field(default_factory=Withheld)
-    near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
-    blank: Blank = field(default_factory=Blank)
-    scorers: tuple[ScorerRule, ...] = ()
-    reads_images: bool = False
-
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
         names = [scorer.name for scorer in self.scorers]
-        for name in names:
-            if names.count(name) > 1:
-                raise ConfigError(f"scorers: two functions are named {name}; each check needs a name of its own")
+        problems: list[tuple[Place, str]] = []
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                message = f"two functions are named {name}; each check needs a name of its own"
+                problems.append((("scorers", number), message))
             if name in BUILT_IN:
-                raise ConfigError(f"scorers: {name} is a built-in check's name; call the function something else")
+                message = f"{name} is a built-in check's name; call the function something else"
+                problems.append((("scorers", number), message))
+        if problems:
+            refuse(*problems)
+        return self
 
     def rules(self) -> dict[str, Rule]:
-        """The checks over single images that are made, by name, in the order in which reasons are told."""
+        """The checks over single images that are made, by name, in the order in which reasons are given."""
         named = {
             "wrong_size": self.wrong_size,
             "nsfw": self.nsfw,
@@ -178,16 +162,9 @@ class QualityRules:
         return any(rule.reject for rule in self.rules().values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Regenerate:
-    """Whether new samples are bought for rejected ones.
+class Regenerate(Config):
+    """Whether new samples are bought for rejected images, inside the same budget."""
 
-    Attributes:
-        max_rounds: How often a sample is replaced, its replacements included; 0: never.
-    """
-
-    max_rounds: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_rounds <= 10:
-            raise ConfigError(f"max_rounds: got {self.max_rounds}, allowed is 0 to 10")
+    max_rounds: int = Field(
+        default=0, ge=0, le=10, description="How often a sample is replaced, its replacements included; 0: never."
+    )

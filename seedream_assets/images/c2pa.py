@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 
-from seedream_assets.config.provenance import C2paSigning
+from seedream_assets.config.provenance import INSTALL_C2PA, C2paSigning
 from seedream_assets.errors import ConfigError, EmbedError
 from seedream_assets.images.jpeg import JpegFile
 from seedream_assets.images.xmp import (
@@ -32,7 +32,6 @@ from seedream_assets.images.xmp import (
     refuse_stated_length,
 )
 
-INSTALL = "pip install 'seedream-assets[c2pa]'"
 # Our own facts in the manifest; C2PA wants such labels in reverse-domain form.
 OWN_ASSERTION = "org.seedream-assets.generation"
 _FORMATS = {b"\xff\xd8": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
@@ -49,7 +48,7 @@ def refuse_without_library() -> None:
         ConfigError: c2pa-python is not installed.
     """
     if importlib.util.find_spec("c2pa") is None:
-        raise ConfigError(f"provenance.c2pa: signing needs c2pa-python, which is not installed; {INSTALL}")
+        raise ConfigError(f"provenance.c2pa: signing needs c2pa-python, which is not installed; {INSTALL_C2PA}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from hashlib import sha256
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from seedream_assets.config.account import LARGEST_DECODED_PIXELS
 from seedream_assets.config.image_formats import ALIASES, CONTENT_TYPES, EXTENSIONS
 from seedream_assets.errors import DownloadError, EmbedError
 from seedream_assets.images.jpeg import JpegFile
@@ -160,9 +161,6 @@ def image_key(image_id: str, extension: str) -> str:
     return f"images/{image_id[:2]}/{image_id}.{extension}"
 
 
-# Pillow decodes nothing larger, whatever is asked: twice its own warning limit of 89 478 485. The provider's largest
-# picture has 16.8 million pixels.
-LARGEST_DECODED_PIXELS = 178_956_970
 # TIFF's tags.
 _BITS_PER_SAMPLE = 258
 _TILE_SIDES = (322, 323)

@@ -18,11 +18,12 @@ from typing import Any
 from uuid import uuid4
 
 from seedream_assets.budget.repair import mend_budget_log, reservation_of
+from seedream_assets.config.account import LARGEST_DECODED_PIXELS
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import credits_for
 from seedream_assets.config.retry import repeat
 from seedream_assets.config.waiting import Sleep
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import (
     DownloadError,
     LeonardoError,
@@ -32,7 +33,7 @@ from seedream_assets.errors import (
     StoreError,
 )
 from seedream_assets.images.embed import as_it_stands
-from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS, inspect_image
+from seedream_assets.images.inspect import inspect_image
 from seedream_assets.ledger.account import is_known_account, read_store_account
 from seedream_assets.ledger.events import (
     Blocked,
@@ -109,7 +110,15 @@ def repair_dataset(
         AnotherAccount: The store is another account's; what needs no account was mended.
     """
     repair = Repair()
-    asyncio.run(mend_budget_log(deployment, config.name, repair.mended, repair.left))
+    asyncio.run(
+        mend_budget_log(
+            deployment.store,
+            config.name,
+            repair.mended,
+            repair.left,
+            lease_seconds=deployment.engine.lease_seconds,
+        )
+    )
     planned: dict[str, list[GenerationRequest]] = {}
     broken = _broken_manifests(config, deployment.store)
     for partition in partitions:

@@ -20,11 +20,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import pandas as pd
 
+from seedream_assets.config.account import LARGEST_DECODED_PIXELS
 from seedream_assets.config.dataset import partition_in_key
 from seedream_assets.config.image_formats import EXTENSIONS
 from seedream_assets.config.models import LARGEST_REQUEST
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, StoreError
-from seedream_assets.images.inspect import LARGEST_DECODED_PIXELS, inspect_image
+from seedream_assets.images.inspect import inspect_image
 from seedream_assets.ledger.events import REQUESTS_FOLDER, EventKey
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.manifest.build import read_manifest

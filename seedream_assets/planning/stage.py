@@ -19,8 +19,8 @@ import pandas as pd
 
 from seedream_assets.budget.rules import DearPrices
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.models import LARGEST_REQUEST, ModelCatalog
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.ledger.events import Blocked, Completed, Failed, Intent, request_folder
 from seedream_assets.ledger.state import NONE_OPEN, LedgerEntry, OpenRequests, RequestState

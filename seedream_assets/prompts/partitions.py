@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.config.dataset import UNPARTITIONED, DatasetConfig
-from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.partitions import MOST_PARTITIONS, Partitions, error_of_key, normal_key
 from seedream_assets.config.time_windows import TimeWindows, parse_moment
-from seedream_assets.errors import PromptTableError
+from seedream_assets.deployment import Deployment
+from seedream_assets.errors import PromptTableError, RowError
 from seedream_assets.prompts.cells import BROKEN_ROW, ROW_NUMBER, TABLE, Cells, IntArray, Texts, as_text, row_places
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
-from seedream_assets.prompts.row_errors import RowError, RowErrorLog, describe_rows
+from seedream_assets.prompts.row_errors import RowErrorLog, describe_rows
 from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
 
 NO_PARTITION = -1

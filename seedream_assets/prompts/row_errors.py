@@ -7,27 +7,16 @@ is wrong (`prompts.table`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
 
-from seedream_assets.errors import ConfigError, PromptTableError
+from seedream_assets.config.prompts import MaxRejected
+from seedream_assets.errors import PromptTableError, RowError
 from seedream_assets.prompts.cells import TEXT, BoolArray, Cells, IntArray
 
 LONGEST_SHOWN_VALUE = 200
-
-
-@dataclass(frozen=True, slots=True)
-class RowError:
-    """Why a cell is not accepted: a short word for machines, what is allowed and what to do for people."""
-
-    rule: str
-    allowed: str
-    fix: str
 
 
 class RowErrorLog:
@@ -117,58 +106,6 @@ def _framed(noted: list[pd.DataFrame], places: pd.DataFrame) -> pd.DataFrame:
 
 
 MOST_REASONS = 5
-_PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,9})?)\s*%\s*", re.ASCII)
-_ALLOWED = "allowed is a number of rows, as 20, or a share of them, as 0.05 or 5%"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaxRejected:
-    """The most rows that may be rejected, as a number or as a share.
-
-    Attributes:
-        rows: The number; None where it is a share.
-        share: From 0 to 1; None where it is a number.
-        told: As it was written.
-    """
-
-    rows: int | None = None
-    share: Fraction | None = None
-    told: str
-
-    @classmethod
-    def of(cls, given: int | float | str) -> MaxRejected:
-        """What a dataset declares: 20 (rows), 0.05 or "5%" (of the rows).
-
-        Raises:
-            ConfigError: It is neither. 1.0 is refused as well, since it may be meant as one row or as all.
-        """
-        told = str(given)
-        refusal = ConfigError(f"prompts.max_rejected: got {given!r}, {_ALLOWED}")
-        if isinstance(given, bool):
-            raise refusal
-        if isinstance(given, int) or (isinstance(given, str) and re.fullmatch(r"\d{1,18}", told, re.ASCII)):
-            if int(given) < 0:
-                raise refusal
-            return cls(rows=int(given), told=told)
-        if percent := _PERCENT.fullmatch(told):
-            share = Fraction(percent[1]) / 100
-            if share > 1:
-                raise refusal
-            return cls(share=share, told=told)
-        try:
-            share = Fraction(told)
-        except (ValueError, ZeroDivisionError):  # a word; NaN and infinity; 1/0
-            raise refusal from None
-        if not 0 <= share < 1:
-            raise refusal
-        return cls(share=share, told=told)
-
-    def allows(self, rejected: int, *, of: int) -> bool:
-        """Whether so many rejected rows of so many are borne."""
-        return rejected <= (self.rows if self.share is None else self.share * of)  # type: ignore[operator]  # one is set
-
-    def __str__(self) -> str:
-        return self.told if self.share is None else f"{float(self.share * 100):g}%"
 
 
 def refuse_unless_enough(

@@ -25,9 +25,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from seedream_assets.config.models import Limit, ModelSpec, SizePolicy, Source
-from seedream_assets.errors import LimitError
+from seedream_assets.config.prompts import LARGEST_QUANTITY
+from seedream_assets.errors import LimitError, RowError
 from seedream_assets.prompts.cells import Cells, IntArray
-from seedream_assets.prompts.row_errors import RowError, RowErrorLog
+from seedream_assets.prompts.row_errors import RowErrorLog
 
 NOT_A_NUMBER = -1
 
@@ -191,8 +192,6 @@ def reference_sources(prompts: pd.DataFrame) -> list[str]:
 Values = npt.NDArray[Any]
 Reading = tuple[Values, dict[int, RowError]]
 
-# Images per prompt. Our own bound: a size that slipped into the wrong column must not become an order.
-LARGEST_QUANTITY = 10_000
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, PromptTableError, StoreError
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.partitions import no_rejections, rows_of_partition, table_labels, the_table

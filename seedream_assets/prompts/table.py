@@ -6,21 +6,20 @@ reading a file (`prompts.formats`), the other settings (`prompts.settings`), and
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from seedream_assets.config.models import NO_STYLE, ModelCatalog, ModelSpec, SizePolicy
-from seedream_assets.errors import LimitError, PromptTableError
+from seedream_assets.config.models import ModelCatalog, ModelSpec, SizePolicy
+from seedream_assets.config.prompts import Recipe, TableRules
+from seedream_assets.errors import LimitError, PromptTableError, RowError
 from seedream_assets.prompts.cells import (
     BROKEN_ROW,
     RESERVED,
@@ -34,7 +33,7 @@ from seedream_assets.prompts.cells import (
     row_places,
     taken,
 )
-from seedream_assets.prompts.row_errors import RowError, RowErrorLog, shown
+from seedream_assets.prompts.row_errors import RowErrorLog, shown
 from seedream_assets.prompts.settings import NOT_A_NUMBER, SETTINGS, Setting, Values, read_settings
 from seedream_assets.prompts.template import PromptTemplate
 
@@ -291,61 +290,6 @@ def _numbered(name: str, count: int) -> str:
 def is_derived(prompt_id: str) -> bool:
     """Whether an id looks like one that is derived here; a table's own may look like that too."""
     return _DERIVED.fullmatch(prompt_id) is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """A dataset's defaults; a row's own cell wins.
-
-    Attributes:
-        width, height: Pixels; None for the model's own default.
-        quantity: Images per prompt; more than one request may hold is split later.
-        seed: None to derive one from the request.
-        style: A preset's name in any case, or its UUID.
-        references: Each as one item of a table's `references` cell.
-    """
-
-    model: str = "seedream-4.0"
-    width: int | None = None
-    height: int | None = None
-    quantity: int = 1
-    seed: int | None = None
-    style: str = NO_STYLE
-    prompt_enhance: str = "OFF"
-    public: bool = False
-    references: tuple[str, ...] = ()
-    reference_strength: str = "MID"
-
-    def cells(self, model: ModelSpec) -> dict[str, str]:
-        """The defaults as a table's cells would give them, for a row of this model; an empty text for none."""
-        return {
-            "width": str(model.default_width_px if self.width is None else self.width),
-            "height": str(model.default_height_px if self.height is None else self.height),
-            "quantity": str(self.quantity),
-            "seed": "" if self.seed is None else str(self.seed),
-            "style": self.style,
-            "prompt_enhance": self.prompt_enhance,
-            "public": str(self.public),
-            "references": json.dumps(self.references, ensure_ascii=False) if self.references else "",
-            "reference_strength": self.reference_strength,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRules:
-    """What a dataset says about its prompt table.
-
-    Attributes:
-        columns: Recognised name → the table's name, where they differ by more than case and outer spaces.
-        template: Jinja over the row's cells, under the table's names and the recognised ones (which win); None to
-            take the prompt as it stands.
-        size_policy: Whether a size that the provider does not serve well is a warning or an error.
-    """
-
-    columns: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    template: str | None = None
-    recipe: Recipe = field(default_factory=Recipe)
-    size_policy: SizePolicy = "warn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,8 +34,8 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from seedream_assets.errors import ConfigError, PromptTableError
-from seedream_assets.prompts.row_errors import RowError
+from seedream_assets.config.prompts import LONGEST_TEMPLATE
+from seedream_assets.errors import ConfigError, PromptTableError, RowError
 
 # Characters of one text on the way, and elements of one list with all that is in them.
 MOST_CHARACTERS = 1_000_000
@@ -260,7 +260,6 @@ def _refuse(weight: int) -> None:
 WHOLE_ROW = "row"
 # What an expression in a template can raise besides Jinja's own errors: 1 / 0, 'a' + 1, [][5], '%d' % 'a'.
 _EXPRESSION_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError)
-LONGEST_TEMPLATE = 100_000
 LONGEST_RENDERED = 100_000
 MOST_RENDERED = 1 << 30
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from seedream_assets.budget.rules import cost_in_credits
 from seedream_assets.config.account import LeonardoSettings
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import LeonardoError
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Account, Cost

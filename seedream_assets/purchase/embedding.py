@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import code_version
+from seedream_assets.config.engine import code_version
 from seedream_assets.errors import ConfigError
 from seedream_assets.images.c2pa import open_credentials
 from seedream_assets.images.embed import Embedding

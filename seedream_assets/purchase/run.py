@@ -10,8 +10,9 @@ from uuid import uuid4
 
 from seedream_assets.budget.dataset_budget import DatasetBudget, told_by
 from seedream_assets.budget.reservations import Reservations
-from seedream_assets.budget.rules import Budget, Spending, cost_in_credits
+from seedream_assets.budget.rules import Spending, cost_in_credits, spending_of_run
 from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.dataset import Budget
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.config.retry import repeat
@@ -324,7 +325,7 @@ async def _open_reservations(order: RunOrder, store: AsyncStore, lease: Lease, a
     unit = order.leonardo.balance_unit
     balance = None if account.balance is None else cost_in_credits(Cost(amount=account.balance, unit=unit), quoted=0)
     return Reservations(
-        run=order.budget.of_run(),
+        run=spending_of_run(order.budget),
         balance=Spending(cap="balance", limit=None if balance is None else max(0, balance)),
         dataset=dataset,
         engine_id=lambda: lease.engine_id,

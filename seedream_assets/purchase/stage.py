@@ -17,9 +17,10 @@ from pydantic import TypeAdapter
 
 from seedream_assets.approval.rules import Gate
 from seedream_assets.approval.store import keep_previews, open_gate
+from seedream_assets.budget.rules import refuse_without_cap
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
 from seedream_assets.config.waiting import Sleep
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ConfigError, ObjectNotFound, SeedreamError, StoreError
 from seedream_assets.ledger.events import FinalEvent
 from seedream_assets.ledger.state import LedgerEntry, RequestState
@@ -158,7 +159,7 @@ def buy_partitions(
     wanted = {partition: _let_through(gate, partition, ids, entries) for partition, ids in unfinished.items()}
 
     to_buy = {key for ids in wanted.values() for key in ids if entries[key].state is RequestState.FREE}
-    config.budget.refuse_if_missing(sum(prices[key] for key in to_buy))
+    refuse_without_cap(config.budget, sum(prices[key] for key in to_buy))
     keep_previews(gate, config, store)
 
     def told(partition: str, report: RunReport, endings: Endings) -> None:

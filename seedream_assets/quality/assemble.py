@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.deployment import Deployment
 from seedream_assets.ledger.events import FinalEvent
 from seedream_assets.manifest.build import FINAL_STATUSES, STATUSES, mark_rejected
 from seedream_assets.manifest.stage import gather_manifest, write_manifest

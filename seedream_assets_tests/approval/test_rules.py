@@ -3,7 +3,8 @@
 import pytest
 
 from seedream_assets.approval.preview import draw_preview
-from seedream_assets.approval.rules import NO_GATE, Approval, Gate, choose_spread, plan_hash, plan_to_approve
+from seedream_assets.approval.rules import NO_GATE, Gate, choose_spread, plan_hash, plan_to_approve
+from seedream_assets.config.dataset import Approval
 from seedream_assets.errors import ApprovalError, ConfigError
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.planning.plan import read_plan
@@ -138,7 +139,7 @@ def make_gate(*plans, above_credits=1000, preview=PREVIEW, approved=()) -> Gate:
         name: plan_to_approve(name, plan, approved_by="ann" if name in approved else None)
         for name, plan in named.items()
     }
-    return Gate(approval=Approval(above_credits=above_credits, sample=preview), plans=told)
+    return Gate(approval=Approval(above_credits=above_credits, preview=preview), plans=told)
 
 
 def test_a_plan_above_the_threshold_is_held_back_but_for_its_preview():
@@ -202,7 +203,7 @@ def test_only_the_plan_that_is_there_can_be_approved():
 
 
 @pytest.mark.parametrize(
-    "values", [{"above_credits": -1}, {"above_credits": 0, "sample": 0}, {"above_credits": 0, "sample": 101}]
+    "values", [{"above_credits": -1}, {"above_credits": 0, "preview": 0}, {"above_credits": 0, "preview": 101}]
 )
 def test_a_declared_approval_is_within_bounds(values):
     with pytest.raises(ConfigError, match="allowed is"):

@@ -12,8 +12,8 @@ import dagster as dg
 import pytest
 
 from seedream_assets.assets import build_assets
-from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.emulator.server import RunningEmulator, running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 from seedream_assets.storage.folder import FolderStore
@@ -58,9 +58,8 @@ class World:
             "budget": "unlimited",
             **attributes,
         }
-        dataset = ImageDataset.resolve_from_dict(declared)
-        owners = list(dataset.owners or ())
-        return build_assets(dataset.config(self.folder), owners=owners, description=dataset.description)
+        config = DatasetConfig(base=self.folder, **declared)
+        return build_assets(config, owners=list(config.owners), description=config.description)
 
     def run(
         self,

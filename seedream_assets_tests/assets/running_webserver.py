@@ -30,11 +30,11 @@ import json
 from pathlib import Path
 import dagster as dg
 from seedream_assets.assets import build_assets, build_automation
-from seedream_assets.components.image_dataset import ImageDataset
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 
 HERE = Path(__file__).parent
-declared = ImageDataset.resolve_from_dict(json.loads((HERE / "dataset.json").read_text())).config(HERE)
+declared = DatasetConfig(base=HERE, **json.loads((HERE / "dataset.json").read_text()))
 schedules, sensors = build_automation(declared)
 defs = dg.Definitions(
     assets=build_assets(declared, owners=[], description=None),

@@ -9,8 +9,8 @@ import pytest
 
 from seedream_assets.assets import build_checks
 from seedream_assets.assets.store_checks import ACCOUNT_MATCHES
-from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.emulator.jobs import Order
 from seedream_assets.errors import ConfigError
 from seedream_assets_tests.assets.conftest import SIZE, World, checks_of
@@ -20,7 +20,7 @@ ROWS = [{"prompt": "a red shoe"}, {"prompt": "a blue shoe"}]
 
 def built(world: World, **attributes: Any) -> tuple[list[Any], list[Any]]:
     declared = {"name": "shoes", "prompts": {"table": "prompts.csv"}, "recipe": SIZE, **attributes}
-    return build_checks(ImageDataset.resolve_from_dict(declared).config(world.folder))
+    return build_checks(DatasetConfig(base=world.folder, **declared))
 
 
 def run_alone(world: World) -> dg.AssetCheckEvaluation:

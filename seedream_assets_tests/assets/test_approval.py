@@ -12,7 +12,7 @@ from seedream_assets_tests.assets.conftest import World, checks_of, failure_of, 
 
 ROWS = [{"prompt": f"a red shoe, number {number}", "quantity": 2, "day": "2026-11-03"} for number in range(6)]
 ROWS[1]["prompt"] = "a shoe emulate-blocked"
-APPROVAL = {"above_credits": 200, "sample": 4}
+APPROVAL = {"above_credits": 200, "preview": 4}
 WHOLE = 12 * 28
 DAILY = {"by": "daily", "column": "day", "start": "2026-11-01"}
 
@@ -65,7 +65,7 @@ def test_an_approval_of_another_plan_buys_nothing(world: World) -> None:
 
 
 def test_a_hash_that_fits_nothing_is_refused_where_no_approval_is_needed_too(world: World) -> None:
-    assets = world.assets(ROWS, approval={"above_credits": WHOLE, "sample": 4})
+    assets = world.assets(ROWS, approval={"above_credits": WHOLE, "preview": 4})
     result = world.run(assets, run_config=approving("0123456789abcdef"))
     assert "plan 0123456789abcdef was approved, but the plan is " in failure_of(result)
     assert world.bill["requests"].get("creates", 0) == 0
@@ -76,7 +76,7 @@ def test_a_hash_that_fits_nothing_is_refused_where_no_approval_is_needed_too(wor
 
 
 def test_a_run_that_is_within_the_threshold_asks_for_nothing(world: World) -> None:
-    result = world.run(world.assets(ROWS, approval={"above_credits": WHOLE, "sample": 4}))
+    result = world.run(world.assets(ROWS, approval={"above_credits": WHOLE, "preview": 4}))
     assert result.success, failure_of(result)
     assert "at most 336 need no approval" in str(checks_of(result)["plan_is_approved"].description)
 
@@ -91,7 +91,7 @@ def test_only_datasets_that_ask_for_approvals_have_the_check_and_the_configurati
 
 def test_a_range_is_added_up_previewed_as_one_and_approved_with_one_hash(world: World) -> None:
     rows = [*ROWS[2:], *({**row, "prompt": f"{row['prompt']}, again", "day": "2026-11-04"} for row in ROWS[2:])]
-    assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 300, "sample": 4})
+    assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 300, "preview": 4})
     span = ("2026-11-03", "2026-11-04")
     first = world.run(assets, partition_range=span)
     assert not first.success
@@ -114,7 +114,7 @@ def test_a_range_is_added_up_previewed_as_one_and_approved_with_one_hash(world: 
 def test_a_range_that_nobody_approves_has_one_preview_however_often_it_runs(world: World) -> None:
     rows = [*ROWS[2:], *({**row, "prompt": f"{row['prompt']}, again", "day": "2026-11-04"} for row in ROWS[2:])]
     # What the whole range costs less one image: the preview is no way below it.
-    assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 16 * 28 - 1, "sample": 4})
+    assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 16 * 28 - 1, "preview": 4})
     for _ in range(3):
         result = world.run(assets, partition_range=("2026-11-03", "2026-11-04"))
         assert not result.success
@@ -124,7 +124,7 @@ def test_a_range_that_nobody_approves_has_one_preview_however_often_it_runs(worl
 
 def test_one_partition_of_a_range_that_is_below_the_threshold_alone_is_bought_alone(world: World) -> None:
     rows = [*ROWS[2:], *({**row, "prompt": f"{row['prompt']}, again", "day": "2026-11-04"} for row in ROWS[2:])]
-    assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 300, "sample": 4})
+    assets = world.assets(rows, partitions=DAILY, approval={"above_credits": 300, "preview": 4})
     result = world.run(assets, partition="2026-11-03")
     assert result.success, failure_of(result)
     assert world.bill["credits"] == 8 * 28

@@ -13,7 +13,7 @@ DATASET = {
     "name": "shoes",
     "prompts": {"table": "prompts.csv"},
     "recipe": {"width": 64, "height": 48},
-    "approval": {"above_credits": 200, "sample": 4},
+    "approval": {"above_credits": 200, "preview": 4},
 }
 
 

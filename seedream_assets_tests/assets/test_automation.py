@@ -11,7 +11,6 @@ import dagster as dg
 import pytest
 
 from seedream_assets.assets import automation, build_assets, build_automation
-from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.errors import ConfigError, PromptTableError
@@ -24,7 +23,7 @@ BLUE = [{"prompt": "the sea", "colour": "blue"}]
 
 def declare(world: World, **attributes: Any) -> DatasetConfig:
     declared = {"name": "shoes", "prompts": {"table": "prompts.csv"}, "budget": "unlimited", **attributes}
-    return ImageDataset.resolve_from_dict(declared).config(world.folder)
+    return DatasetConfig(base=world.folder, **declared)
 
 
 class Watcher:

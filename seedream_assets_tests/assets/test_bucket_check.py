@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from seedream_assets.assets import build_checks
-from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets_tests.assets.conftest import SIZE, World, checks_of
 
 NAME = "bucket_matches_manifest"
@@ -18,7 +18,7 @@ ROWS = [{"prompt": "a red shoe"}, {"prompt": "a blue shoe"}]
 
 def definitions(world: World, **attributes: Any) -> dg.Definitions:
     declared = {"name": "shoes", "prompts": {"table": "prompts.csv"}, "recipe": SIZE, **attributes}
-    config = ImageDataset.resolve_from_dict(declared).config(world.folder)
+    config = DatasetConfig(base=world.folder, **declared)
     checks, schedules = build_checks(config)
     return dg.Definitions(
         assets=world.assets(ROWS, **attributes), asset_checks=checks, schedules=schedules, resources=DEFAULT_RESOURCES

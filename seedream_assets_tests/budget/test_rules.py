@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedream_assets.budget.rules import Booked, Budget, CapReached, Spending, book_cost, cost_in_credits
+from seedream_assets.budget.rules import (
+    Booked,
+    CapReached,
+    Spending,
+    book_cost,
+    cost_in_credits,
+    refuse_without_cap,
+    spending_of_run,
+)
+from seedream_assets.config.dataset import Budget
 from seedream_assets.config.models import DOLLARS_PER_CREDIT
 from seedream_assets.errors import ConfigError, NoCapError
 from seedream_assets.leonardo.generations import Cost
@@ -20,7 +29,7 @@ def test_a_cap_is_nothing_or_zero_or_more(name, value, allowed):
     if allowed:
         assert getattr(Budget(**{name: value}), name) == value
     else:
-        with pytest.raises(ConfigError, match=rf"budget\.{name}: got -1, allowed is 0 or more credits"):
+        with pytest.raises(ConfigError, match=rf"{name}: got -1, allowed is 0 or more"):
             Budget(**{name: value})
 
 
@@ -37,24 +46,24 @@ def test_a_cap_is_nothing_or_zero_or_more(name, value, allowed):
 def test_no_cap_is_a_decision_that_somebody_has_to_take(given, is_missing):
     budget = Budget(**given)
     assert budget.is_missing is is_missing
-    budget.refuse_if_missing(0)  # nothing to buy needs no budget
+    refuse_without_cap(budget, 0)  # nothing to buy needs no budget
     if is_missing:
-        assert budget.of_run().reserve(0) == budget.of_run()
-        refused = budget.of_run().reserve(1)
+        assert spending_of_run(budget).reserve(0) == spending_of_run(budget)
+        refused = spending_of_run(budget).reserve(1)
         assert isinstance(refused, CapReached)
         with pytest.raises(NoCapError) as error:
-            budget.refuse_if_missing(1)
+            refuse_without_cap(budget, 1)
         for told in (str(refused), str(error.value)):
             assert "1 credits to buy and no cap; write budget: {max_credits_per_run: 280}" in told
             assert "or budget: unlimited" in told
     else:
-        budget.refuse_if_missing(10**9)
-        assert budget.of_run().limit == given.get("max_credits_per_run")
+        refuse_without_cap(budget, 10**9)
+        assert spending_of_run(budget).limit == given.get("max_credits_per_run")
 
 
 @pytest.mark.parametrize("cap", ["max_credits_per_run", "max_credits_total", "max_credits_per_day"])
 def test_unlimited_and_a_cap_are_two_decisions(cap):
-    with pytest.raises(ConfigError, match="budget.unlimited"):
+    with pytest.raises(ConfigError, match="unlimited: there is a cap beside it"):
         Budget(**{cap: 0}, unlimited=True)
 
 

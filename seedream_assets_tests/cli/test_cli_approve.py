@@ -20,7 +20,7 @@ def dataset(desk: Desk) -> str:
 
 def declare(desk: Desk, *, above_credits: int):
     text = "name: tableware\nprompts: {table: prompts.csv}\nrecipe: {width: 256, height: 192}\nbudget: unlimited\n"
-    return desk.write("dataset.yaml", f"{text}approval: {{above_credits: {above_credits}, sample: {PREVIEW}}}\n")
+    return desk.write("dataset.yaml", f"{text}approval: {{above_credits: {above_credits}, preview: {PREVIEW}}}\n")
 
 
 def spent(desk: Desk) -> int:

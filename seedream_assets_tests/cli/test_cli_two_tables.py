@@ -7,8 +7,8 @@ import pandas as pd
 
 from seedream_assets.cli.declared import deployment_of
 from seedream_assets.cli.run import buy_planned, plan_partitions
-from seedream_assets.components.yaml_files import load_config
 from seedream_assets.config.partitions import UNPARTITIONED
+from seedream_assets.config.yaml import load_config
 from seedream_assets_tests.cli.conftest import Desk
 
 OLD = "prompt\na red mug\na blue mug\n"

@@ -6,16 +6,18 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 import yaml
+from dagster import ComponentTree
+from pydantic import BaseModel
 
-from seedream_assets.budget.rules import Budget
 from seedream_assets.components.image_dataset import ImageDataset
-from seedream_assets.components.schema import ImageStoreModel, LeonardoModel, RecipeModel
-from seedream_assets.components.yaml_files import configs_of, load_config
+from seedream_assets.config.account import ImageStoreOptions, LeonardoOptions
+from seedream_assets.config.base import Config
+from seedream_assets.config.dataset import Budget, DatasetConfig
+from seedream_assets.config.prompts import Recipe
+from seedream_assets.config.yaml import configs_of, load_config
 from seedream_assets.errors import ConfigError
-from seedream_assets.prompts.table import Recipe
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 EVERYTHING = """\
@@ -47,6 +49,15 @@ def attributes(text: str) -> str:
     return yaml.safe_dump(yaml.safe_load(text)["attributes"], sort_keys=False)
 
 
+def config_by_dagster(text: str, folder: Path) -> DatasetConfig:
+    """What Dagster makes of attributes, in a folder."""
+    (folder / "defs.yaml").write_text(text)
+    tree = ComponentTree.for_test()
+    context = tree.load_context.for_path(folder)
+    attributes = ImageDataset.get_model_cls().model_validate(yaml.safe_load(text))
+    return ImageDataset.load(attributes, context).config
+
+
 def test_everything_that_the_documentation_shows_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEEDREAM_STORE", "s3://bucket/prefix")
     (declared,) = configs_of(EVERYTHING, tmp_path / "defs.yaml")
@@ -55,14 +66,19 @@ def test_everything_that_the_documentation_shows_loads(monkeypatch: pytest.Monke
     assert declared.rules.columns == {"prompt": "Prompt"}
     assert (declared.partitions.by, declared.partitions.start) == ("daily", date(2026, 11, 1))
     assert (declared.budget.max_credits_per_run, declared.budget.max_credits_total) == (2800, 50000)
-    assert declared.leonardo["creates_per_minute"] == 100
-    assert declared.engine == {"lease_seconds": 60, "history_settle_seconds": 120}
+    assert declared.overrides == {
+        "slots": 10,
+        "creates_per_minute": 100,
+        "requests_per_minute": 2000,
+        "lease_seconds": 60,
+        "history_settle_seconds": 120,
+    }
 
 
 @pytest.mark.parametrize("text", [EVERYTHING, EVERYTHING.replace("{{ env.SEEDREAM_STORE }}", "s3://bucket/p")])
 def test_dagster_and_the_command_line_read_the_same(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SEEDREAM_STORE", "file:///tmp/store")
-    by_dagster = ImageDataset.resolve_from_yaml(attributes(text)).config(tmp_path)
+    by_dagster = config_by_dagster(attributes(text), tmp_path)
     assert configs_of(text, tmp_path / "defs.yaml") == [by_dagster]
     assert configs_of(attributes(text), tmp_path / "shoes.yaml") == [by_dagster]
 
@@ -87,7 +103,7 @@ def test_a_store_whose_variable_is_not_set_loads_and_is_not_taken_for_no_store(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("SEEDREAM_STORE", raising=False)
-    by_dagster = ImageDataset.resolve_from_yaml(attributes(EVERYTHING)).config(tmp_path)
+    by_dagster = config_by_dagster(attributes(EVERYTHING), tmp_path)
     assert by_dagster.store == "{{ env.SEEDREAM_STORE }}"
     assert configs_of(EVERYTHING, tmp_path / "defs.yaml") == [by_dagster]
 
@@ -118,7 +134,7 @@ def test_a_value_that_is_not_allowed_is_refused_at_load_by_both(attribute: str, 
     from seedream_assets.errors import SeedreamError
 
     with pytest.raises(SeedreamError, match=attribute):
-        ImageDataset.resolve_from_yaml(whole).config(tmp_path)
+        config_by_dagster(whole, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +154,7 @@ def test_the_budget_is_caps_or_one_word_and_else_it_is_missing(
     monkeypatch.setenv("OUR_BUDGET", "unlimited")
     monkeypatch.setenv("OUR_CAP", "56")
     text = f"{LEAST}budget: {written}\n"
-    assert ImageDataset.resolve_from_yaml(text).config(tmp_path).budget == budget
+    assert config_by_dagster(text, tmp_path).budget == budget
     if "NOBODY" not in written:
         assert [one.budget for one in configs_of(text, tmp_path / "shoes.yaml")] == [budget]
 
@@ -156,24 +172,24 @@ def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "target"),
-    [
-        (LeonardoModel, set(LeonardoResource.model_fields) - {"api_key"}),
-        (ImageStoreModel, set(ImageStoreResource.model_fields)),
-        (RecipeModel, set(Recipe.__dataclass_fields__)),
-    ],
+    ("options", "resource"), [(LeonardoOptions, LeonardoResource), (ImageStoreOptions, ImageStoreResource)]
 )
-def test_the_yaml_has_exactly_the_fields_behind_it(model: type[dg.Model], target: set[str]) -> None:
+def test_the_yaml_has_exactly_the_fields_of_the_resource(options: type[Config], resource: type[BaseModel]) -> None:
     """And no key: a key in YAML would be a secret in a repository."""
-    assert {"model" if name == "image_model" else name for name in model.model_fields} == target
+    assert set(options.model_fields) == set(resource.model_fields) - {"api_key"}
+    defaults = {name: field.default for name, field in options.model_fields.items()}
+    for name, field in resource.model_fields.items():
+        default = tuple(field.default) if isinstance(field.default, list) else field.default
+        assert name == "api_key" or default == defaults[name], name
 
 
 def test_every_attribute_is_described_for_the_editor() -> None:
-    schema = ImageDataset.model().model_json_schema()
+    schema = ImageDataset.get_model_cls().model_json_schema()
 
     def without(properties: dict[str, Any]) -> list[str]:
         return [name for name, told in properties.items() if not told.get("description")]
 
+    assert "base" not in schema["properties"]
     assert without(schema["properties"]) == []
     for name, part in schema["$defs"].items():
         assert without(part.get("properties", {})) == [], name

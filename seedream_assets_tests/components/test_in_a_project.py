@@ -12,9 +12,9 @@ import yaml
 from dagster.components.testing.utils import DefsFolderSandbox, create_defs_folder_sandbox
 
 import seedream_assets
-from seedream_assets.components.check import check_yaml_files
 from seedream_assets.components.image_dataset import ImageDataset
 from seedream_assets.components.seedream_resources import SeedreamResources
+from seedream_assets.config.yaml import check_yaml_files
 from seedream_assets.errors import ConfigError
 from seedream_assets.resources import LeonardoResource
 
@@ -51,7 +51,7 @@ def test_a_scaffolded_dataset_loads_at_once_without_any_variable(
         assert isinstance(component, ImageDataset)
         assert keys(definitions) == {f"{name}/{stage}" for stage in STAGES}
     assert (path / "prompts.csv").exists()
-    assert check_yaml_files([path / "defs.yaml"]) == []
+    assert check_yaml_files([path / "defs.yaml"])[0] == []
 
 
 def test_the_scaffolds_flags_go_into_the_yaml(project: DefsFolderSandbox) -> None:

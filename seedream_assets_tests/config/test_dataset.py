@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from seedream_assets.config.dataset import DatasetConfig, Partitions, partition_in_key
 from seedream_assets.errors import ConfigError
-from seedream_assets.prompts.table import TableRules
 
 FIRST_DAY = date(2026, 11, 1)
 PARTITION = st.text(st.characters(exclude_categories=["Cs"]), min_size=1) | st.sampled_from(
@@ -21,8 +20,7 @@ def make_config(**changes):
     values = {
         "name": "product_scenes",
         "base": PurePosixPath("/project"),
-        "tables": ("prompts.csv",),
-        "rules": TableRules(),
+        "prompts": {"table": changes.pop("tables", "prompts.csv")},
         "store": "s3://bucket/prefix",
     }
     return DatasetConfig(**(values | changes))

@@ -3,9 +3,17 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
-from seedream_assets.config.exports import DEFAULT_SHARD_BYTES, ExportChoice, read_choices
-from seedream_assets.errors import ConfigError
+from seedream_assets.config.base import problems_of
+from seedream_assets.config.exports import DEFAULT_SHARD_BYTES, ExportChoice, Exports
+
+_ADAPTER = TypeAdapter(Exports)
+
+
+def read_choices(declared: Any) -> tuple[ExportChoice, ...]:
+    """The exports of a YAML file."""
+    return _ADAPTER.validate_python(declared)
 
 
 def test_a_name_alone_takes_the_formats_own_options() -> None:
@@ -23,21 +31,22 @@ def test_a_name_with_options() -> None:
 @pytest.mark.parametrize(
     ("declared", "told"),
     [
-        (["hdf5"], "exports.hdf5: there is no such format; allowed is one of imagefolder, webdataset"),
-        ([{"hdf5": {"a": 1}}], "exports.hdf5: there"),
-        (["imagefolder", {"imagefolder": {"split": "part"}}], "exports.imagefolder: is named twice"),
-        ([{"imagefolder": {"shard_bytes": 5}}], "exports.imagefolder.shard_bytes: there is no such option"),
-        ([{"webdataset": {"shards": 5}}], "webdataset knows split, shard_bytes"),
-        ([{"webdataset": {"shard_bytes": 0}}], "got 0, allowed is a number of bytes, 1 to"),
-        ([{"webdataset": {"shard_bytes": True}}], "got True"),
+        (["hdf5"], "0.name: there is no format 'hdf5'; allowed is one of imagefolder, webdataset"),
+        ([{"hdf5": {"split": "part"}}], "0.name: there is no format 'hdf5'"),
+        (["imagefolder", {"imagefolder": {"split": "part"}}], "1: imagefolder is named twice"),
+        ([{"imagefolder": {"shard_bytes": 5}}], "0.shard_bytes: imagefolder has no such option; it has split"),
+        ([{"webdataset": {"shards": 5}}], "0.shards: there is no such key here"),
+        ([{"webdataset": {"shard_bytes": 0}}], "got 0, allowed is 1 or more"),
+        ([{"webdataset": {"shard_bytes": True}}], "got True, allowed is a whole number"),
         ([{"webdataset": {"shard_bytes": "1GB"}}], "got '1GB'"),
-        ([{"imagefolder": {"split": " "}}], "exports.imagefolder.split: got ' '"),
-        ([{"imagefolder": [1]}], "allowed are options: split"),
+        ([{"imagefolder": {"split": " "}}], "0.split: got ' ', allowed is the name of a column"),
+        ([{"imagefolder": [1]}], "allowed is a format's name, or one name with its options"),
         ([{"imagefolder": {}, "parquet": {}}], "one name with its options"),
         (["croissant", {"parquet": {"split": "part"}}], "both need the same options"),
     ],
 )
 def test_a_refusal_names_what_is_allowed(declared: list[Any], told: str) -> None:
-    with pytest.raises(ConfigError, match="exports") as refused:
+    with pytest.raises(ValidationError) as refused:
         read_choices(declared)
-    assert told in str(refused.value)
+    (problem,) = problems_of(refused.value)
+    assert told in str(problem)

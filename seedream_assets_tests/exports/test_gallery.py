@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 
-from seedream_assets.config.exports import Card, ExportChoice, read_choices
+from seedream_assets.config.exports import Card, ExportChoice, Exports
 from seedream_assets.errors import ConfigError, ExportError
 from seedream_assets.exports.formats import ExportSource, ExportTarget, find_export
 from seedream_assets.exports.gallery import (
@@ -173,14 +174,16 @@ def test_a_dataset_without_a_manifest_is_refused(store: FolderStore) -> None:
 
 def test_the_page_is_found_by_its_formats_name() -> None:
     assert isinstance(find_export("gallery"), GalleryExport)
-    assert read_choices(["gallery"]) == (ExportChoice(name="gallery"),)
-    assert read_choices([{"gallery": {"images": True}}]) == (ExportChoice(name="gallery", images=True),)
-    with pytest.raises(ConfigError, match="there is no such option; gallery knows images"):
-        read_choices([{"gallery": {"split": "part"}}])
+    assert TypeAdapter(Exports).validate_python(["gallery"]) == (ExportChoice(name="gallery"),)
+    assert TypeAdapter(Exports).validate_python([{"gallery": {"images": True}}]) == (
+        ExportChoice(name="gallery", images=True),
+    )
+    with pytest.raises(ValidationError, match="gallery has no such option; it has images"):
+        TypeAdapter(Exports).validate_python([{"gallery": {"split": "part"}}])
     with pytest.raises(ConfigError, match="images: got 'yes', allowed is true or false"):
-        read_choices([{"gallery": {"images": "yes"}}])
+        TypeAdapter(Exports).validate_python([{"gallery": {"images": "yes"}}])
     with pytest.raises(ConfigError, match="webdataset.images: there is no such option"):
-        read_choices([{"webdataset": {"images": True}}])
+        TypeAdapter(Exports).validate_python([{"webdataset": {"images": True}}])
 
 
 def test_the_owners_title_stands_on_the_page(store: FolderStore) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seedream_assets.components.check import check_yaml_files
 from seedream_assets.config.exports import ExportChoice
+from seedream_assets.config.yaml import check_yaml_files
 from seedream_assets.exports.card import HERE, loading_snippet
 from seedream_assets.exports.formats import default_target, find_export
 from seedream_assets_tests.exports.conftest import folder_of
@@ -46,4 +46,4 @@ def test_the_cards_lines_load_the_export(scenes: DatasetBuilder, name: str, caps
 def test_the_documents_yaml_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "dataset.yaml"
     path.write_text("name: tableware\nprompts: {table: prompts.csv}\n" + blocks(DOCUMENT, "yaml")[0])
-    assert check_yaml_files([path]) == []
+    assert check_yaml_files([path])[0] == []

@@ -2,7 +2,6 @@
 
 import io
 import json
-from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
@@ -161,7 +160,7 @@ def test_certificate_and_key_are_read_from_files_beside_the_yaml(tmp_path):
 
 def test_the_key_comes_from_a_variable_and_shows_nowhere(tmp_path, monkeypatch):
     identity = make_identity()
-    signing = replace(write(tmp_path, identity), private_key_file=None, private_key_variable="SIGNING_KEY")
+    signing = write(tmp_path, identity).changed(private_key_file=None, private_key_variable="SIGNING_KEY")
     with pytest.raises(ConfigError, match="SIGNING_KEY is not set"):
         open_credentials(signing, base=PurePath(tmp_path), version="1")
     monkeypatch.setenv("SIGNING_KEY", identity.private_key.decode())
@@ -186,6 +185,6 @@ def test_what_cannot_sign_is_refused_before_anything_is_bought(tmp_path, wrong):
     if wrong == "missing":
         (tmp_path / "key.pem").unlink()
     if wrong == "another algorithm":
-        signing = replace(signing, algorithm="ps256")
+        signing = signing.changed(algorithm="ps256")
     with pytest.raises(ConfigError, match=r"provenance\.c2pa"):
         open_credentials(signing, base=PurePath(tmp_path), version="1")

@@ -5,8 +5,9 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from seedream_assets.approval.rules import NO_GATE, Approval, Gate, approval_rows, plan_to_approve
+from seedream_assets.approval.rules import NO_GATE, Gate, approval_rows, plan_to_approve
 from seedream_assets.budget.rules import DearPrice
+from seedream_assets.config.dataset import Approval
 from seedream_assets.ledger.state import NONE_OPEN, LedgerEntry, OpenRequests, RequestState
 from seedream_assets.planning.plan import reckon_with
 from seedream_assets.planning.quote import (

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from seedream_assets.budget.rules import Budget
+from seedream_assets.config.dataset import Budget
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.errors import StoreError
 from seedream_assets.manifest.stage import load_manifest

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedream_assets.config.models import ModelCatalog
+from seedream_assets.config.prompts import TableRules
 from seedream_assets.errors import PromptTableError
 from seedream_assets.prompts import delimited as prompt_delimited
 from seedream_assets.prompts.cells import BROKEN_ROW, ROW_NUMBER, TABLE
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
-from seedream_assets.prompts.table import TableRules, check_prompt_table
+from seedream_assets.prompts.table import check_prompt_table
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.prompts.table import Recipe, TableRules, check_prompt_table
+from seedream_assets.config.prompts import Recipe, TableRules
+from seedream_assets.prompts.table import check_prompt_table
 
 
 def ids(rows: list[dict[str, object]], **rules: object) -> list[str]:

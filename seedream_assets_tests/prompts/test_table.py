@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from seedream_assets.config.models import REFERENCE_TYPES, SEEDREAM_STYLES, ModelCatalog, TighterLimits
+from seedream_assets.config.prompts import Recipe, TableRules
 from seedream_assets.errors import ConfigError, LimitError, PromptTableError
-from seedream_assets.prompts.table import CheckedPrompts, Recipe, TableRules, check_prompt_table, check_recipe
+from seedream_assets.prompts.table import CheckedPrompts, check_prompt_table, check_recipe
 
 UUID = "0a1b2c3d-0000-4000-8000-123456789abc"
 LARGEST_SEED = 2_147_483_638
@@ -407,17 +408,9 @@ def test_columns_are_found_exactly_first_then_in_any_case(names, columns, prompt
 @pytest.mark.parametrize(
     ("recipe", "name"),
     [
-        (Recipe(width=31), "width"),
-        (Recipe(height=14143), "height"),
-        (Recipe(quantity=0), "quantity"),
-        (Recipe(seed=-1), "seed"),
         (Recipe(seed=LARGEST_SEED, quantity=2), "seed"),
-        (Recipe(style="Anime"), "style"),
-        (Recipe(prompt_enhance="maybe"), "prompt_enhance"),
-        (Recipe(reference_strength="MAX"), "reference_strength"),
         (Recipe(references=("ftp://x/a",)), "references"),
         (Recipe(references=tuple("abcdefg")), "references"),
-        (Recipe(model="dall-e"), "model"),
     ],
 )
 def test_a_recipe_outside_the_limits_is_refused_before_any_row(recipe, name):
@@ -426,6 +419,24 @@ def test_a_recipe_outside_the_limits_is_refused_before_any_row(recipe, name):
     assert refused.value.name == name
     with pytest.raises(LimitError):
         check_prompt_table(pd.DataFrame({"prompt": ["a"]}), TableRules(recipe=recipe), ModelCatalog())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("width", 31),
+        ("height", 14143),
+        ("quantity", 0),
+        ("seed", -1),
+        ("style", "Anime"),
+        ("prompt_enhance", "maybe"),
+        ("reference_strength", "MAX"),
+        ("model", "dall-e"),
+    ],
+)
+def test_a_recipe_that_no_model_allows_is_refused_where_it_is_declared(name, value):
+    with pytest.raises(ConfigError, match=f"{name}: got {value!r}, allowed is"):
+        Recipe(**{name: value})
 
 
 def test_a_recipe_within_the_limits_is_accepted():

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from seedream_assets.config.models import ModelCatalog
+from seedream_assets.config.prompts import TableRules
 from seedream_assets.errors import ConfigError, PromptTableError
-from seedream_assets.prompts.table import CheckedPrompts, TableRules, check_prompt_table
+from seedream_assets.prompts.table import CheckedPrompts, check_prompt_table
 
 
 def render(template: str, **cells: object) -> CheckedPrompts:

@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seedream_assets.budget.rules import Budget
 from seedream_assets.config.account import LeonardoSettings
-from seedream_assets.config.dataset import UNPARTITIONED, DatasetConfig
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.config.dataset import UNPARTITIONED, Budget, DatasetConfig
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
+from seedream_assets.deployment import Deployment
 from seedream_assets.emulator.server import RunningEmulator
 from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
-from seedream_assets.prompts.table import Recipe, TableRules
 from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import RunReport
 from seedream_assets.purchase.stage import buy_images
@@ -112,8 +110,8 @@ def declare(
         config=DatasetConfig(
             name=name,
             base=folder,
-            tables=("prompts.csv",),
-            rules=TableRules(recipe=Recipe(model="seedream-4.0", width=64, height=48, quantity=quantity)),
+            prompts={"table": "prompts.csv"},
+            recipe={"model": "seedream-4.0", "width": 64, "height": 48, "quantity": quantity},
             budget=budget or Budget(unlimited=True),
         ),
         deployment=Deployment(

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedream_assets.budget.rules import Budget
 from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.dataset import Budget
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.emulator.server import RunningEmulator

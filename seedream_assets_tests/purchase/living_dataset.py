@@ -10,15 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from seedream_assets.budget.rules import Budget
 from seedream_assets.config.account import LeonardoSettings
-from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.deployment import Deployment
+from seedream_assets.config.dataset import Budget, DatasetConfig
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.partitions import UNPARTITIONED, Partitions
+from seedream_assets.deployment import Deployment
 from seedream_assets.planning.quote import Quote
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
-from seedream_assets.prompts.table import Recipe, TableRules
 from seedream_assets.purchase.stage import buy_images
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.quality.replanning import keep_plan, plan_partition
@@ -70,12 +68,11 @@ class LivingDataset:
 
     @property
     def config(self) -> DatasetConfig:
-        rules = TableRules(columns=self.columns, recipe=Recipe(**({"width": 64, "height": 48} | self.recipe)))
         return DatasetConfig(
             name=self.name,
             base=self.folder,
-            tables=(f"{self.name}.csv",),
-            rules=rules,
+            prompts={"table": f"{self.name}.csv", "columns": self.columns},
+            recipe={"width": 64, "height": 48} | self.recipe,
             partitions=self.partitions,
             **({"budget": Budget(unlimited=True)} | self.changes),
         )

@@ -99,7 +99,7 @@ def test_a_picture_of_another_format_is_stored_as_it_came_under_its_own_name(
 
 
 def test_what_is_not_to_be_marked_has_no_reason_for_that(folder_store: FolderStore) -> None:
-    embedding = Embedding(provenance=replace(Embedding().provenance, xmp=False))
+    embedding = Embedding(provenance=Embedding().provenance.changed(xmp=False))
     told, _ = deliver(folder_store, saved("AVIF"), embedding=embedding)
     assert (told.marks, told.unmarked) == (None, None)
 

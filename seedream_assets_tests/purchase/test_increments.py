@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from seedream_assets.budget.rules import Budget
+from seedream_assets.config.dataset import Budget
 from seedream_assets.config.partitions import Partitions
 from seedream_assets.errors import NoCapError, PromptTableError
 from seedream_assets.quality.assemble import assemble_dataset

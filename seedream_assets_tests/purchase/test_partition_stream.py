@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from seedream_assets.budget.rules import Budget
-from seedream_assets.config.dataset import Partitions
+from seedream_assets.config.dataset import Budget, Partitions
 from seedream_assets.errors import AuthenticationFailed
 from seedream_assets.ledger.store import read_events
 from seedream_assets.prompts.stage import PromptReader, write_snapshot
@@ -23,7 +22,7 @@ class Cut:
         declared = declare(folder, [], desk.store, desk.emulator)
         (folder / "prompts.csv").write_text("prompt,colour\n" + "".join(f"{row}\n" for row in rows), encoding="utf-8")
         cut = {"partitions": Partitions(by="column", column="colour"), **changes}
-        self.config = replace(declared.config, **cut)
+        self.config = declared.config.changed(**cut)
         self.deployment = declared.deployment
         self.colours = list(dict.fromkeys(row.rsplit(",", 1)[1] for row in rows))
         self.told = {}
@@ -81,7 +80,7 @@ def test_a_request_stands_in_the_ledger_under_the_partition_that_it_was_bought_f
 def test_a_finished_partition_is_told_while_the_others_go_on(start_desk, tmp_path):
     desk = start_desk(latency_seconds=0.3)
     dataset = Cut(tmp_path / "cut", desk, [f"{colour},{colour}" for colour in "abcdefgh"]).plan()
-    dataset.deployment = replace(dataset.deployment, engine=replace(dataset.deployment.engine, slots=1, queue_ahead=0))
+    dataset.deployment = replace(dataset.deployment, engine=dataset.deployment.engine.changed(slots=1, queue_ahead=0))
     stored = {}
     tell = dataset.told
 

@@ -226,7 +226,7 @@ def test_a_history_that_cannot_be_read_back_so_far_is_no_proof(dataset):
         in_web_app(dataset)
     dataset.bring([MUG])
     deployment = dataset.deployment
-    short = replace(deployment, engine=replace(deployment.engine, history_pages=1))
+    short = replace(deployment, engine=deployment.engine.changed(history_pages=1))
     found = reconcile(short, since=YESTERDAY, sleep=short_sleep)
     assert (found.whole, found.agrees) == (False, False)
     assert compare(dataset).whole

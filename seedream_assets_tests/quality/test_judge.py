@@ -17,6 +17,7 @@ from seedream_assets.config.quality import (
     Rule,
     ScorerRule,
     Withheld,
+    WrongSize,
 )
 from seedream_assets.errors import ConfigError
 from seedream_assets.manifest.build import MANIFEST_COLUMNS
@@ -148,7 +149,7 @@ def test_only_what_rejects_marks_and_every_reason_is_reported():
     rules = QualityRules(
         reads_images=True,
         blank=Blank(reject=True),
-        wrong_size=Rule(reject=True),
+        wrong_size=WrongSize(reject=True, severity="warn"),
         nsfw=Rule(),
         near_duplicates=NearDuplicates(),
     )
@@ -229,9 +230,9 @@ def test_what_was_withheld_is_reported_by_group_and_small_groups_are_not_judged(
         (lambda: ScorerRule(function="a:b", longest_side_px=-1), "longest_side_px: got -1"),
         (
             lambda: QualityRules(scorers=(ScorerRule(function="a:c"), ScorerRule(function="b:c"))),
-            "scorers: two functions are named c",
+            "scorers.1: two functions are named c",
         ),
-        (lambda: QualityRules(scorers=(ScorerRule(function="a:blank"),)), "scorers: blank is a built-in"),
+        (lambda: QualityRules(scorers=(ScorerRule(function="a:blank"),)), "scorers.0: blank is a built-in"),
         (lambda: Regenerate(max_rounds=11), "max_rounds: got 11"),
     ],
 )

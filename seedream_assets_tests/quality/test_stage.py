@@ -12,8 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from seedream_assets.budget.rules import Budget
-from seedream_assets.config.dataset import UNPARTITIONED
+from seedream_assets.config.dataset import UNPARTITIONED, Budget
 from seedream_assets.config.quality import Blank, NearDuplicates, QualityRules, Regenerate, Rule, ScorerRule
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.quality.scorers import Verdict
@@ -31,11 +30,11 @@ def dataset(
     desk: Desk, folder: Path, rows: list[str], quality: QualityRules = READS, *, quantity: int = 1, **declared: Any
 ) -> DeclaredDataset:
     made = declare(folder / "scenes", rows, desk.store, desk.emulator, quantity=quantity)
-    return replace(made, config=replace(made.config, quality=quality, **declared))
+    return replace(made, config=made.config.changed(quality=quality, **declared))
 
 
 def under(made: DeclaredDataset, quality: QualityRules) -> DeclaredDataset:
-    return replace(made, config=replace(made.config, quality=quality))
+    return replace(made, config=made.config.changed(quality=quality))
 
 
 def rebuilt(made: DeclaredDataset, *, store: Any = None) -> Outcome:
@@ -48,7 +47,7 @@ def found(outcome: Outcome) -> dict[str, int]:
 
 
 def test_poor_images_are_found_marked_and_kept(desk: Desk, tmp_path: Path) -> None:
-    rules = replace(REJECTS_BLANK, exact_duplicates=Rule(reject=True), near_duplicates=NearDuplicates(max_distance=2))
+    rules = REJECTS_BLANK.changed(exact_duplicates=Rule(reject=True), near_duplicates=NearDuplicates(max_distance=2))
     rows = ["a cup", "a wall emulate-blank", "a vase emulate-same", "a lamp emulate-similar"]
     _, _, outcome = dataset(desk, tmp_path, rows, rules, quantity=2).run()
     assert found(outcome) == {"blank": 2, "exact_duplicates": 1, "near_duplicates": 1}

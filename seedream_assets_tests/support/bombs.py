@@ -25,13 +25,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from seedream_assets.components.yaml_files import configs_of
 from seedream_assets.config.models import ModelCatalog
+from seedream_assets.config.prompts import TableRules
+from seedream_assets.config.yaml import configs_of
 from seedream_assets.errors import SeedreamError
 from seedream_assets.prompts.cells import BROKEN_ROW
 from seedream_assets.prompts.formats import parse_prompt_file
 from seedream_assets.prompts.sources import fetch, find_sources
-from seedream_assets.prompts.table import TableRules, check_prompt_table
+from seedream_assets.prompts.table import check_prompt_table
 
 GUARD_BYTES = 3 << 30
 MEBIBYTE = 1 << 20

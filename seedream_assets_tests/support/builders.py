@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from seedream_assets.config.models import SEEDREAM_4_0, ModelCatalog, ModelSpec
+from seedream_assets.config.prompts import Recipe, TableRules
 from seedream_assets.ledger.events import Intent, Writer
 from seedream_assets.ledger.state import LedgerEntry
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.planning.cuts import Existing
 from seedream_assets.planning.plan import gather_wanted, plan_requests, specs_of
-from seedream_assets.prompts.table import CheckedPrompts, Recipe, TableRules, check_prompt_table
+from seedream_assets.prompts.table import CheckedPrompts, check_prompt_table
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 WRITER = Writer(engine_id="engine-1", nonce="nonce-1", host="host-1", boot_id="boot-1", pid=7)

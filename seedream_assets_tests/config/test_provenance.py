@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.components.check import check_yaml_files
-from seedream_assets.components.yaml_files import configs_of
 from seedream_assets.config.provenance import C2paSigning, Provenance
+from seedream_assets.config.yaml import check_yaml_files, configs_of
 from seedream_assets.errors import ConfigError
 
 SIGNED = "{certificate: chain.pem, private_key_variable: SIGNING_KEY}"
@@ -72,7 +71,7 @@ def test_what_is_not_allowed_is_told_at_its_line(written: str, told: str, tmp_pa
     pytest.importorskip("c2pa")
     file = tmp_path / "dataset.yaml"
     file.write_text(yaml_with(written))
-    (error,) = check_yaml_files([file])
+    (error,) = check_yaml_files([file])[0]
     assert told in error.message
     assert error.line == 3
 
@@ -83,7 +82,7 @@ def test_a_key_in_the_yaml_is_refused_and_not_repeated(field: str, tmp_path: Pat
     file = tmp_path / "dataset.yaml"
     key = "-----BEGIN PRIVATE KEY----- c2VjcmV0 -----END PRIVATE KEY-----"
     file.write_text(yaml_with(f"{{c2pa: {{certificate: c.pem, {field}: '{key}'}}}}"))
-    (error,) = check_yaml_files([file])
+    (error,) = check_yaml_files([file])[0]
     assert "never stands in a YAML file" in error.message
     assert "c2VjcmV0" not in error.message
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedream_assets.components.check import check_yaml_files
-from seedream_assets.components.yaml_documents import LARGEST_BYTES, MOST_VALUES
+from seedream_assets.config.yaml import LARGEST_BYTES, MOST_VALUES, check_yaml_files
 
 BROKEN = """\
 # a comment
@@ -34,7 +33,7 @@ attributes:
   recovery: {lease_seconds: 0}
   owners: [bob]
   verify: {schedule: nightly, deep: perhaps}
-  approval: {above_credits: -5, sample: 101}
+  approval: {above_credits: -5, preview: 101}
 ---
 type: seedream_assets.ImageDataset
 attributes:
@@ -51,28 +50,28 @@ type: seedream_assets.ImageDatset
 """
 EXPECTED = [
     (4, "name: got '1shoe'"),
-    (7, "template, line 1"),
+    (7, "prompts.template: line 1: unexpected end of template"),
     (8, "prompts.colums: there is no such key"),
-    (10, "model: got 'seedream-9', allowed is one of seedream-4.0"),
-    (11, "width: got '20000', allowed is 32–14142 px"),
-    (12, "recipe.height: got -3, allowed is greater than or equal to 1"),
-    (13, "recipe.quantity: got 'nine', allowed is a valid integer"),
-    (14, "style: got 'Nope', allowed is one of None, Cinematic"),
+    (10, "recipe.model: got 'seedream-9', allowed is one of seedream-4.0"),
+    (11, "recipe.width: got 20000, allowed is 32–14142 px"),
+    (12, "recipe.height: got -3, allowed is 32–14142 px"),
+    (13, "recipe.quantity: got 'nine', allowed is a whole number"),
+    (14, "recipe.style: got 'Nope', allowed is one of None, Cinematic"),
     (15, "partitions.by: got 'yearly', allowed is 'none', 'hourly', 'daily'"),
     (17, "budget.max_credits_per_run: got -1"),
     (18, "store address begins with ftp"),
     (20, "leonardo.slots: got 0"),
     (21, "largest_width: got 99999"),
     (22, "recovery.lease_seconds: got 0"),
-    (23, "owners: got 'bob'"),
+    (23, "owners.0: got 'bob'"),
     (24, "verify.deep: got 'perhaps'"),
     (24, "verify.schedule: got 'nightly', allowed is a cron expression"),
-    (25, "approval.above_credits: got -5, allowed is greater than or equal to 0"),
-    (25, "approval.sample: got 101, allowed is 1–100 images"),
+    (25, "approval.above_credits: got -5, allowed is 0 or more"),
+    (25, "approval.preview: got 101, allowed is at most 100"),
     (30, "attributes.name is given twice"),
     (32, "NOBODY_SETS_THIS"),
-    (36, "largest_quantity: got 9"),
     (36, "leonardo.api_key: there is no such key"),
+    (36, "leonardo.largest_quantity: got 9"),
     (38, "type: got seedream_assets.ImageDatset"),
 ]
 
@@ -83,7 +82,7 @@ def lines_and_messages(tmp_path: Path, *texts: str) -> list[tuple[int, str]]:
         path = tmp_path / f"{number}.yaml"
         path.write_text(text)
         paths.append(path)
-    return [(error.line, error.message) for error in check_yaml_files(paths)]
+    return [(error.line, error.message) for error in check_yaml_files(paths)[0]]
 
 
 def test_every_error_of_every_document_is_told_at_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +109,7 @@ def test_attributes_alone_are_a_file_too(tmp_path: Path) -> None:
     [
         ("none", ["budget: got 'none', allowed is a mapping or 'unlimited'"]),
         ("{max_credits: 3}", ["budget.max_credits: there is no such key here"]),
-        ("{max_credits_per_run: -1}", ["budget.max_credits_per_run: got -1, allowed is greater than or equal to 0"]),
+        ("{max_credits_per_run: -1}", ["budget.max_credits_per_run: got -1, allowed is 0 or more"]),
     ],
 )
 def test_of_several_shapes_only_the_one_that_was_meant_is_told_of(tmp_path: Path, budget: str, told: list[str]) -> None:
@@ -148,18 +147,18 @@ def test_what_is_no_dataset_is_told(tmp_path: Path, text: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
-    (error,) = check_yaml_files([tmp_path / "nothing.yaml"])
+    (error,) = check_yaml_files([tmp_path / "nothing.yaml"])[0]
     assert "cannot be read" in error.message
 
 
 def test_a_file_longer_than_a_declaration_is_one_error_and_read_no_further(tmp_path: Path) -> None:
     path = tmp_path / "long.yaml"
     path.write_text("name: a\nprompts: {table: a.csv}\n# " + "x" * LARGEST_BYTES)
-    assert [error.message for error in check_yaml_files([path])] == [
+    assert [error.message for error in check_yaml_files([path])[0]] == [
         f"cannot be read: it has more than {LARGEST_BYTES} bytes, which is the most allowed"
     ]
     path.write_text("name: a\nprompts: {table: a.csv}\n# " + "x" * (LARGEST_BYTES - 40))
-    assert check_yaml_files([path]) == []
+    assert check_yaml_files([path])[0] == []
 
 
 def test_aliases_are_values_and_so_many_of_them_are_allowed(tmp_path: Path) -> None:
@@ -218,18 +217,33 @@ attributes:
 
 def test_every_wrong_export_is_told_at_its_own_line(tmp_path: Path) -> None:
     assert [(line, message.split(";")[0]) for line, message in lines_and_messages(tmp_path, EXPORTS)] == [
-        (7, "exports.hdf5: there is no such format"),
-        (8, "exports.webdataset.shard_bytes: got 0, allowed is a number of bytes, 1 to 100000000000"),
-        (10, "exports.parquet.shards: there is no such option"),
-        (11, "exports.4: got 7, allowed is a valid string or a valid dictionary"),
+        (7, "exports.1.name: there is no format 'hdf5'"),
+        (8, "exports.2.shard_bytes: got 0, allowed is 1 or more"),
+        (10, "exports.3.shards: there is no such key here"),
+        (
+            11,
+            "exports.4: got 7, allowed is a format's name, or one name with its options, as in {webdataset: {shard_bytes: 500000000}}",
+        ),
         (12, "card.licence: there is no such key here"),
         (12, "card.version: got '1', allowed is MAJOR.MINOR.PATCH, as in 1.0.0"),
     ]
 
 
 def test_two_wrong_exports_of_one_format_are_both_told(tmp_path: Path) -> None:
-    text = "name: a\nprompts: {table: p.csv}\nexports:\n- parquet: {a: 1}\n- parquet: {b: 1}\n- imagefolder\n- imagefolder\n"
-    assert [line for line, _ in lines_and_messages(tmp_path, text)] == [4, 5, 6]
+    text = "name: a\nprompts: {table: p.csv}\nexports:\n- parquet: {a: 1}\n- parquet: {b: 1}\n"
+    assert [line for line, _ in lines_and_messages(tmp_path, text)] == [4, 5]
+
+
+def test_a_format_that_is_named_twice_is_refused_at_its_second_line(tmp_path: Path) -> None:
+    text = "name: a\nprompts: {table: p.csv}\nexports:\n- imagefolder\n- imagefolder\n"
+    ((line, message),) = lines_and_messages(tmp_path, text)
+    assert (line, "imagefolder is named twice" in message) == (5, True)
+
+
+def test_the_old_key_of_a_preview_is_refused_with_the_new_one(tmp_path: Path) -> None:
+    text = "name: a\nprompts: {table: p.csv}\napproval:\n  above_credits: 5\n  sample: 4\n"
+    expected = (5, "approval.sample: this key is called preview now; write preview in its place")
+    assert lines_and_messages(tmp_path, text) == [expected]
 
 
 QUALITY = """\
@@ -259,11 +273,11 @@ regenerate: {max_rounds: 99}
 
 def test_every_field_of_the_quality_checks_is_checked_at_its_line(tmp_path: Path) -> None:
     assert lines_and_messages(tmp_path, QUALITY) == [
-        (4, "quality.near_duplicates.max_distance: got 65, allowed is 0 to 32 bits of the 64"),
+        (4, "quality.near_duplicates.max_distance: got 65, allowed is at most 32"),
         (4, "quality.near_duplicates.severity: got 'loud', allowed is 'error', 'warn' or 'ignore'"),
-        (6, "quality.exact_duplicates.max_share: got 2.0, allowed is 0 to 1, a share of the images"),
-        (8, "quality.blank.min_contrast: got 'dark', allowed is a valid number, unable to parse string as a number"),
-        (9, "quality.blank.reject: got 'perhaps', allowed is a valid boolean, unable to interpret input"),
+        (6, "quality.exact_duplicates.max_share: got 2, allowed is at most 1.0"),
+        (8, "quality.blank.min_contrast: got 'dark', allowed is a number"),
+        (9, "quality.blank.reject: got 'perhaps', allowed is true or false"),
         (10, "quality.withheld.min_images: got 0, allowed is 1 or more"),
         (12, "quality.nsfw.severity: ignore makes no check, so nothing can be rejected; say warn, or drop reject"),
         (14, "quality.focus: there is no such key here"),
@@ -273,7 +287,7 @@ def test_every_field_of_the_quality_checks_is_checked_at_its_line(tmp_path: Path
         ),
         (18, "quality.scorers.1.min: got 0.9, allowed is at most max, 0.1"),
         (20, "quality.scorers.2.function: is missing"),
-        (21, "regenerate.max_rounds: got 99, allowed is 0 to 10"),
+        (21, "regenerate.max_rounds: got 99, allowed is at most 10"),
     ]
 
 

@@ -1,9 +1,8 @@
-"""What a deployment lends to every dataset: the store, the models under its limits, the account, the engine's manners."""
+"""What a deployment lends to every dataset: the store, the models under its limits, the account, the engine's settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 
 from seedream_assets.budget.log import PricesOfLate
 from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings, host_of
@@ -23,7 +22,7 @@ class Deployment:
         models: The models that may be used, under the deployment's limits.
         leonardo: The account; None where nothing is bought (a plan needs no key).
         api: The API's host, for people; known without a key too.
-        engine: Patience, recovery, memory.
+        engine: Waiting, recovery, memory.
         accepts_origin: A person has said that the account is reached through this address too; see `ledger.account_rules`.
         s3: How S3 is reached for prompt tables and reference images.
         entries: What the ledger showed already, for the stages that share this deployment.
@@ -43,11 +42,3 @@ class Deployment:
     def __post_init__(self) -> None:
         object.__setattr__(self, "entries", LedgerEntries(self.store))
         object.__setattr__(self, "prices", PricesOfLate(self.store))
-
-
-def code_version() -> str:
-    """Version of this package, as it stands in every manifest row."""
-    try:
-        return version("seedream-assets")
-    except PackageNotFoundError:
-        return "unknown"

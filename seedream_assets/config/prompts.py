@@ -1,0 +1,239 @@
+"""Where a dataset's prompts are, how the table is read, and what a row gets that says nothing: the recipe."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any
+
+from jinja2 import Environment, TemplateSyntaxError
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
+
+from seedream_assets.config.base import Config
+from seedream_assets.config.models import MODELS, NO_STYLE, ModelCatalog, ModelSpec, SizePolicy
+from seedream_assets.errors import LimitError
+
+# Images per prompt. Our own bound: a size that slipped into the wrong column must not become an order.
+LARGEST_QUANTITY = 10_000
+LONGEST_TEMPLATE = 100_000
+DEFAULT_MODEL = "seedream-4.0"
+_PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,9})?)\s*%\s*", re.ASCII)
+_ALLOWED = "allowed is a number of rows, as 20, or a share of them, as 0.05 or 5%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxRejected:
+    """The most rows that may be rejected, as a number or as a share.
+
+    Attributes:
+        rows: The number; None where it is a share.
+        share: From 0 to 1; None where it is a number.
+        told: As it was written.
+    """
+
+    rows: int | None = None
+    share: Fraction | None = None
+    told: str
+
+    @classmethod
+    def of(cls, given: Any) -> MaxRejected:
+        """What a dataset declares: 20 (rows), 0.05 or "5%" (of the rows).
+
+        Raises:
+            ValueError: It is neither. 1.0 is refused as well, since it may be meant as one row or as all.
+        """
+        if isinstance(given, MaxRejected):
+            return given
+        told = str(given)
+        refusal = ValueError(_ALLOWED)
+        if isinstance(given, bool):
+            raise refusal
+        if isinstance(given, int) or (isinstance(given, str) and re.fullmatch(r"\d{1,18}", told, re.ASCII)):
+            if int(given) < 0:
+                raise refusal
+            return cls(rows=int(given), told=told)
+        if percent := _PERCENT.fullmatch(told):
+            share = Fraction(percent[1]) / 100
+            if share > 1:
+                raise refusal
+            return cls(share=share, told=told)
+        try:
+            share = Fraction(told)
+        except (ValueError, ZeroDivisionError):  # a word; NaN and infinity; 1/0
+            raise refusal from None
+        if not 0 <= share < 1:
+            raise refusal
+        return cls(share=share, told=told)
+
+    def allows(self, rejected: int, *, of: int) -> bool:
+        """Whether so many rejected rows of so many are borne."""
+        return rejected <= (self.rows if self.share is None else self.share * of)  # type: ignore[operator]  # one is set
+
+    def __str__(self) -> str:
+        return self.told if self.share is None else f"{float(self.share * 100):g}%"
+
+
+def _as_many(tables: Any) -> Any:
+    return (tables,) if isinstance(tables, str) else tables
+
+
+def _check_template(source: str) -> str:
+    """The syntax alone; what a template may do is up to `prompts.template`."""
+    if len(source) > LONGEST_TEMPLATE:
+        raise ValueError(f"it has {len(source)} characters; allowed are {LONGEST_TEMPLATE}")
+    try:
+        Environment(autoescape=False).parse(source)  # noqa: S701  # nothing is rendered, and prompts are no HTML
+    except TemplateSyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {error.message}") from error
+    except (RecursionError, MemoryError, SyntaxError, OverflowError) as error:
+        raise ValueError(f"it cannot be read ({type(error).__name__}: {error})") from error
+    return source
+
+
+Tables = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(_as_many),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class Prompts(Config):
+    """Where the prompts are and how to read them."""
+
+    table: Tables = Field(
+        description="CSV, TSV, JSON Lines, Parquet or Excel: a path beside this file, s3:// or https://, a glob, or a "
+        "list of these. {partition} stands for the partition.",
+        examples=["prompts.csv", "s3://bucket/prompts/*.parquet"],
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="This project's name: the table's name.",
+        examples=[{"prompt": "Prompt"}],
+    )
+    template: str | None = Field(
+        default=None,
+        description="Jinja over the row's columns; gives the final prompt.",
+        examples=["{{ prompt }}, studio light"],
+    )
+    max_rejected: (
+        Annotated[MaxRejected, PlainValidator(MaxRejected.of), WithJsonSchema({"type": ["number", "string"]})] | None
+    ) = Field(
+        default=None,
+        description="Rows that may be rejected, as a number or a share; where there are more, nothing is read, planned "
+        "or bought. Default: all but the last one.",
+        examples=[20, 0.05, "5%"],
+    )
+
+    _template = field_validator("template")(_check_template)
+
+
+class Recipe(Config):
+    """Defaults for every row; a row's own cell wins."""
+
+    model: str = Field(default=DEFAULT_MODEL, description="An image model: seedream-4.0 or seedream-4.5.")
+    width: int | None = Field(
+        default=None, description="Pixels, 32 to 14142; default: the model's own.", examples=[2048]
+    )
+    height: int | None = Field(
+        default=None, description="Pixels, 32 to 14142; default: the model's own.", examples=[2048]
+    )
+    quantity: int = Field(
+        default=1,
+        ge=1,
+        le=LARGEST_QUANTITY,
+        description="Images per prompt; more than one request may hold is split into several.",
+    )
+    seed: int | None = Field(default=None, description="0 to 2147483638; left out: one derived for each request.")
+    style: str = Field(default=NO_STYLE, description="A preset's name or UUID, or None.", examples=["Cinematic"])
+    prompt_enhance: str = Field(default="OFF", description="OFF, ON or AUTO.")
+    public: bool = Field(default=False, description="Show the images in Leonardo's community feed.")
+    references: tuple[str, ...] = Field(
+        default=(), description="Reference images for every row: paths, addresses or Leonardo ids."
+    )
+    reference_strength: str = Field(default="MID", description="LOW, MID or HIGH.")
+
+    @field_validator("prompt_enhance", mode="before")
+    @classmethod
+    def _read_switch(cls, word: Any) -> Any:
+        # An unquoted OFF is YAML's false.
+        return ("ON" if word else "OFF") if isinstance(word, bool) else word
+
+    @field_validator("model")
+    @classmethod
+    def _check_model(cls, name: str) -> str:
+        if name not in MODELS:
+            raise ValueError(f"allowed is one of {', '.join(MODELS)}")
+        return name
+
+    @field_validator("width", "height", "seed", "style", "prompt_enhance", "reference_strength")
+    @classmethod
+    def _check_limit(cls, value: Any, field: ValidationInfo) -> Any:
+        # Where the model's own name is wrong, the others are held against the default one's limits.
+        model = MODELS[field.data.get("model", DEFAULT_MODEL)]
+        if allowed := _allowed_instead(str(field.field_name), value, model):
+            raise ValueError(f"allowed is {allowed}")
+        return value
+
+    def problems_under(self, models: ModelCatalog) -> list[tuple[str, str]]:
+        """What a deployment's or a dataset's tighter limits do not allow: options, each with what is wrong with it.
+
+        References are checked with the table (`prompts.table.check_recipe`).
+        """
+        model = models.get(self.model)
+        if model is None:
+            return [("model", f"got {self.model!r}, allowed is one of {', '.join(models)}")]
+        found = []
+        for name in ("width", "height", "style"):
+            if allowed := _allowed_instead(name, getattr(self, name), model):
+                found.append((name, f"got {getattr(self, name)!r}, allowed is {allowed}"))
+        return found
+
+    def cells(self, model: ModelSpec) -> dict[str, str]:
+        """The defaults as a table's cells would give them, for a row of this model; an empty text for none."""
+        return {
+            "width": str(model.default_width_px if self.width is None else self.width),
+            "height": str(model.default_height_px if self.height is None else self.height),
+            "quantity": str(self.quantity),
+            "seed": "" if self.seed is None else str(self.seed),
+            "style": self.style,
+            "prompt_enhance": self.prompt_enhance,
+            "public": str(self.public),
+            "references": json.dumps(self.references, ensure_ascii=False) if self.references else "",
+            "reference_strength": self.reference_strength,
+        }
+
+
+def _allowed_instead(name: str, value: Any, model: ModelSpec) -> str | None:
+    """What a model allows in the place of this value; None where it allows the value."""
+    if value is None:
+        return None
+    limits = {"width": model.width_px, "height": model.height_px, "seed": model.seed}
+    if name in limits:
+        return None if limits[name].allows(value) else str(limits[name])
+    if name == "style":
+        try:
+            model.style_name(value)
+        except LimitError as error:
+            return error.allowed
+        return None
+    words = model.prompt_enhance if name == "prompt_enhance" else model.reference_strengths
+    return None if value.strip().upper() in words else "one of " + ", ".join(words)
+
+
+class TableRules(Config):
+    """What a dataset says about its prompt table, put together from `prompts`, `recipe` and `size_policy`.
+
+    Attributes:
+        columns: Recognised name → the table's name, where they differ by more than case and outer spaces.
+        template: Jinja over the row's cells, under the table's names and the recognised ones (which win); None to
+            take the prompt as it stands.
+        size_policy: Whether a size that the provider does not serve well is a warning or an error of its row.
+    """
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    template: str | None = None
+    recipe: Recipe = Recipe()
+    size_policy: SizePolicy = "warn"
