@@ -59,8 +59,7 @@ class CroissantExport:
         """See `Export.write`."""
         rows = read_rows(source, choice.split)
         folder = ExportFolder(target, kind=ParquetExport.name, dataset=source.dataset)
-        shards = [folder.file(path) for path in write_shards(folder, rows, choice)]
-        description = describe(rows, shards, uri=target.uri)
+        description = describe(rows, write_shards(folder, rows, choice), uri=target.uri)
         folder.put(CROISSANT, json.dumps(description, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n")
         return folder.finish(rows, name=self.name)
 

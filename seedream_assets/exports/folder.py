@@ -12,9 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,18 +58,9 @@ class ExportFolder:
         self._written = 0
         self._kept = 0
 
-    @property
-    def earlier(self) -> Mapping[str, ExportedFile]:
-        """The files that the record of an earlier write names, by path."""
-        return self._earlier
-
     def begin(self) -> None:
         """Take the place: from here on it is known as this export's, and as incomplete."""
         self._write_record(complete=False, rows=None)
-
-    def file(self, path: str) -> ExportedFile:
-        """A file that was put or kept."""
-        return self._files[path]
 
     def keep(self, path: str, fingerprint: str) -> bool:
         """Whether a file made from the same things stands there whole; it then counts as part of the export."""
@@ -85,17 +77,54 @@ class ExportFolder:
             others = {path: one for path, one in self._earlier.items() if one.fingerprint is None}
             self._files = {**{path: one for path, one in others.items() if path in self._found}, **self._files}
 
-    def put_file(self, path: str, local: Path, *, sha256: str, fingerprint: str, rows: int, split: str | None) -> None:
-        """Move a finished local file to its place, and into the record.
+    def put_shards(
+        self,
+        rows_of: Callable[[], Iterable[ExportRow]],
+        write: Callable[[Path, Iterator[ExportRow]], None],
+        name_of: Callable[[int, int], str],
+        *,
+        split: str,
+        made_as: Any,
+        most_bytes: int,
+        most_rows: int,
+    ) -> list[ExportedFile]:
+        """Cut a split's rows into files, and write those that do not stand there whole already.
 
-        A folder store gives the file a second name instead of copying it, so nobody may write to it any more.
+        Args:
+            rows_of: Gives the rows, the same each time; they are read twice.
+            write: Writes a shard's rows to a local file.
+            name_of: The file's path in the export, from the shard's number and the number of all.
+            split: Whose rows.
+            made_as: Whatever else decides about a file's bytes, as a JSON value.
+            most_bytes, most_rows: Of one file.
         """
-        size_bytes = local.stat().st_size
+        planned = plan_shards(rows_of(), made_as=made_as, most_bytes=most_bytes, most_rows=most_rows)
+        paths = [name_of(number, len(planned)) for number in range(len(planned))]
+        left = iter(rows_of())
+        for path, shard in zip(paths, planned, strict=True):
+            rows = islice(left, shard.rows)
+            if self.keep(path, shard.fingerprint):
+                deque(rows, maxlen=0)
+                continue
+            # Where the local file lies is TMPDIR's to say; there is one at a time.
+            with TemporaryDirectory(prefix="seedream-export-") as scratch:
+                local = Path(scratch) / "shard"
+                write(local, rows)
+                self._put_file(path, local, shard, split)
+        return [self._files[path] for path in paths]
+
+    def _put_file(self, path: str, local: Path, shard: Shard, split: str) -> None:
+        """Move a finished local file to its place, and into the record. A folder store only gives it a second name."""
+        size_bytes, sha256 = local.stat().st_size, sha256_of(local)
         content_type = guess_content_type(path)
         self._target.store.replace_from_file(self._target.key(path), local, content_type=content_type, sha256=sha256)
-        local.unlink()
         self._files[path] = ExportedFile(
-            path=path, size_bytes=size_bytes, sha256=sha256, fingerprint=fingerprint, rows=rows, split=split
+            path=path,
+            size_bytes=size_bytes,
+            sha256=sha256,
+            fingerprint=shard.fingerprint,
+            rows=shard.rows,
+            split=split,
         )
         self._written += 1
         self._write_record(complete=False, rows=None)
@@ -200,13 +229,6 @@ class ExportFolder:
         self._target.store.replace(self._target.key(RECORD), body, content_type=guess_content_type(RECORD))
 
 
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """A local folder for one shard at a time; where it lies is TMPDIR's to say."""
-    with TemporaryDirectory(prefix="seedream-export-") as folder:
-        yield Path(folder)
-
-
 def sha256_of(path: Path) -> str:
     """The hex digest of a file."""
     with path.open("rb") as file:
@@ -218,12 +240,10 @@ class Shard:
     """Consecutive rows that become one file.
 
     Attributes:
-        number: From 0.
         rows: How many.
         fingerprint: Hash of all that the file is made from.
     """
 
-    number: int
     rows: int
     fingerprint: str
 
@@ -241,14 +261,14 @@ def plan_shards(rows: Iterable[ExportRow], *, made_as: Any, most_bytes: int, mos
     digest = _begin(made_as)
     for row in rows:
         if count and (size_bytes + row.image.size_bytes > most_bytes or count >= most_rows):
-            shards.append(Shard(number=len(shards), rows=count, fingerprint=digest.hexdigest()))
+            shards.append(Shard(rows=count, fingerprint=digest.hexdigest()))
             count = size_bytes = 0
             digest = _begin(made_as)
         count += 1
         size_bytes += row.image.size_bytes
         digest.update(_canonical([row.image.image_id, row.image.suffix, row.image.sha256, row.values]))
     if count:
-        shards.append(Shard(number=len(shards), rows=count, fingerprint=digest.hexdigest()))
+        shards.append(Shard(rows=count, fingerprint=digest.hexdigest()))
     return shards
 
 

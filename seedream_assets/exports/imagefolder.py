@@ -8,6 +8,7 @@ README.md                 the card
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.card import HERE, CardConfig, loading_snippet, write_card
 from seedream_assets.exports.columns import features_in_card
-from seedream_assets.exports.folder import ExportFolder, plan_shards, scratch, sha256_of
+from seedream_assets.exports.folder import ExportFolder
 from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.rows import ExportRow, ExportRows, StoredImage, read_rows
 
@@ -38,9 +39,17 @@ class ImageFolderExport:
         folder = ExportFolder(target, kind=self.name, dataset=source.dataset)
         folder.begin()
         folder.copy_images(source.store, _images(rows))
-        with scratch() as local:
-            for split, count in rows.counts.items():
-                _write_metadata(folder, rows, split, count, local / METADATA)
+        schema = pa.schema([pa.field(FILE_NAME, pa.string()), *rows.schema])
+        for split, count in rows.counts.items():
+            folder.put_shards(
+                partial(rows.iterate, split),
+                partial(_write_metadata, schema=schema),
+                partial(_metadata_name, split),
+                split=split,
+                made_as=["imagefolder", 1, str(schema)],
+                most_bytes=2**63,
+                most_rows=count,
+            )
         snippet = loading_snippet("imagefolder", folder=HERE, split=next(iter(rows.counts)), first="")
         folder.put("README.md", write_card(rows, [_config(rows)], LOADING, [snippet]))
         return folder.finish(rows, name=self.name)
@@ -52,18 +61,15 @@ def _images(rows: ExportRows) -> Iterator[tuple[str, StoredImage]]:
             yield f"{split}/{row.image.file_name}", row.image
 
 
-def _write_metadata(folder: ExportFolder, rows: ExportRows, split: str, count: int, local: Path) -> None:
-    schema = pa.schema([pa.field(FILE_NAME, pa.string()), *rows.schema])
-    made_as = ["imagefolder", 1, str(schema)]
-    (shard,) = plan_shards(rows.iterate(split), made_as=made_as, most_bytes=2**63, most_rows=count)
-    path = f"{split}/{METADATA}"
-    if folder.keep(path, shard.fingerprint):
-        return
+def _metadata_name(split: str, _number: int, _count: int) -> str:
+    return f"{split}/{METADATA}"
+
+
+def _write_metadata(local: Path, rows: Iterator[ExportRow], *, schema: pa.Schema) -> None:
     with pq.ParquetWriter(local, schema, compression="zstd") as writer:
-        for group in _batched(rows.iterate(split)):
+        while group := [*islice(rows, ROWS_PER_GROUP)]:
             records = [{FILE_NAME: row.image.file_name, **row.values} for row in group]
             writer.write_table(pa.Table.from_pylist(records, schema=schema))
-    folder.put_file(path, local, sha256=sha256_of(local), fingerprint=shard.fingerprint, rows=count, split=split)
 
 
 def _config(rows: ExportRows) -> CardConfig:
@@ -72,8 +78,3 @@ def _config(rows: ExportRows) -> CardConfig:
         counts=rows.counts,
         features=features_in_card(rows.columns),
     )
-
-
-def _batched(rows: Iterator[ExportRow]) -> Iterator[tuple[ExportRow, ...]]:
-    while group := tuple(islice(rows, ROWS_PER_GROUP)):
-        yield group

@@ -7,7 +7,7 @@ README.md                       the card
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.card import HERE, CardConfig, loading_snippet, write_card
 from seedream_assets.exports.columns import SCHEMA_KEY, features_in_card, features_in_schema
-from seedream_assets.exports.folder import ExportFolder, Shard, plan_shards, read_images, scratch, sha256_of
-from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget
+from seedream_assets.exports.folder import ExportFolder, read_images
+from seedream_assets.exports.formats import ExportedFile, ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.rows import ExportRow, ExportRows, read_rows
 
 IMAGE = pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
@@ -41,41 +41,28 @@ class ParquetExport:
         return folder.finish(rows, name=self.name)
 
 
-def write_shards(folder: ExportFolder, rows: ExportRows, choice: ExportChoice) -> list[str]:
-    """Write the Parquet files and the card into an export's folder; returns the files' paths."""
+def write_shards(folder: ExportFolder, rows: ExportRows, choice: ExportChoice) -> list[ExportedFile]:
+    """Write the Parquet files and the card into an export's folder."""
     folder.begin()
     schema = pa.schema([IMAGE, *rows.schema], metadata={SCHEMA_KEY: features_in_schema(rows.columns)})
-    made_as = ["parquet", 1, str(schema), choice.bytes_per_row_group]
-    paths: list[str] = []
-    with scratch() as local:
-        for split in rows.counts:
-            planned = plan_shards(
-                rows.iterate(split), made_as=made_as, most_bytes=choice.bytes_per_shard, most_rows=MOST_ROWS
-            )
-            left = rows.iterate(split)
-            for shard in planned:
-                path = f"{split}-{shard.number:05}-of-{len(planned):05}.parquet"
-                paths.append(path)
-                ours = islice(left, shard.rows)
-                if folder.keep(path, shard.fingerprint):
-                    _pass_over(ours)
-                else:
-                    _write_shard(folder, rows, ours, shard, path, local / path, schema, choice, split)
+    files: list[ExportedFile] = []
+    for split in rows.counts:
+        files += folder.put_shards(
+            partial(rows.iterate, split),
+            partial(_write_shard, rows=rows, schema=schema, most_bytes=choice.bytes_per_row_group),
+            partial("{0}-{1:05}-of-{2:05}.parquet".format, split),
+            split=split,
+            made_as=["parquet", 1, str(schema), choice.bytes_per_row_group],
+            most_bytes=choice.bytes_per_shard,
+            most_rows=MOST_ROWS,
+        )
     snippet = loading_snippet("parquet", folder=HERE, split=next(iter(rows.counts)), first="")
     folder.put("README.md", write_card(rows, [_config(rows)], LOADING, [snippet]))
-    return paths
+    return files
 
 
 def _write_shard(
-    folder: ExportFolder,
-    rows: ExportRows,
-    ours: Iterator[ExportRow],
-    shard: Shard,
-    path: str,
-    local: Path,
-    schema: pa.Schema,
-    choice: ExportChoice,
-    split: str,
+    local: Path, ours: Iterator[ExportRow], *, rows: ExportRows, schema: pa.Schema, most_bytes: int
 ) -> None:
     with pq.ParquetWriter(
         local,
@@ -85,10 +72,9 @@ def _write_shard(
         use_dictionary=rows.schema.names,  # type: ignore[arg-type]  # the stubs know only the switch
         write_statistics=rows.schema.names,
     ) as writer:
-        for group in _row_groups(read_images(rows.source.store, ours), choice.bytes_per_row_group):
+        for group in _row_groups(read_images(rows.source.store, ours), most_bytes):
             records = [{"image": {"bytes": body, "path": row.image.file_name}, **row.values} for row, body in group]
             writer.write_table(pa.Table.from_pylist(records, schema=schema), row_group_size=len(records))
-    folder.put_file(path, local, sha256=sha256_of(local), fingerprint=shard.fingerprint, rows=shard.rows, split=split)
 
 
 def _row_groups(images: Iterable[tuple[ExportRow, bytes]], most_bytes: int) -> Iterator[list[tuple[ExportRow, bytes]]]:
@@ -102,11 +88,6 @@ def _row_groups(images: Iterable[tuple[ExportRow, bytes]], most_bytes: int) -> I
         size_bytes += len(body)
     if group:
         yield group
-
-
-def _pass_over(rows: Iterator[ExportRow]) -> None:
-    for _row in rows:
-        pass
 
 
 def _config(rows: ExportRows) -> CardConfig:

@@ -11,18 +11,18 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.card import HERE, CardConfig, loading_snippet, write_card
 from seedream_assets.exports.columns import ExportColumn, values_in_card
-from seedream_assets.exports.folder import ExportFolder, plan_shards, read_images, scratch, sha256_of
-from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget
-from seedream_assets.exports.rows import ExportRow, ExportRows, read_rows
+from seedream_assets.exports.folder import ExportFolder, read_images
+from seedream_assets.exports.formats import ExportedFile, ExportReport, ExportSource, ExportTarget
+from seedream_assets.exports.rows import ExportRow, read_rows
 
 MOST_ROWS = 10_000
 LOADING = 'A sample is an image and `json`, which holds the columns; text that is missing is "".'
@@ -39,21 +39,30 @@ class WebDatasetExport:
         folder = ExportFolder(target, kind=self.name, dataset=source.dataset)
         folder.begin()
         columns = json_columns(rows.columns)
+        several = len(rows.formats) > 1
         configs = []
-        names: list[str] = []
-        with scratch() as local:
-            for suffix in rows.formats:
-                counts: dict[str, int] = {}
-                for split in rows.counts:
-                    stem = f"{split}-{suffix}" if len(rows.formats) > 1 else split
-                    written, count = _write_set(folder, rows, columns, split, suffix, stem, choice, local)
-                    names += written
-                    if count:
-                        counts[split] = count
-                configs.append(_config(columns, suffix, counts, several=len(rows.formats) > 1))
+        files: list[ExportedFile] = []
+        for suffix in rows.formats:
+            counts: dict[str, int] = {}
+            for split in rows.counts:
+                stem = f"{split}-{suffix}" if several else split
+                tars = folder.put_shards(
+                    partial(rows.iterate, split, suffix),
+                    partial(_write_tar, source=source, columns=columns),
+                    partial(_tar_name, stem),
+                    split=split,
+                    made_as=["webdataset", 1, [[column.name, column.kind] for column in columns]],
+                    most_bytes=choice.bytes_per_shard,
+                    most_rows=MOST_ROWS,
+                )
+                files += tars
+                if tars:
+                    counts[split] = sum(tar.rows for tar in tars)
+            configs.append(_config(columns, suffix, counts, several=several))
         split = next(iter(rows.counts))
         snippets = [
-            loading_snippet(library, folder=HERE, split=split, first=names[0]) for library in ("parquet", "webdataset")
+            loading_snippet(library, folder=HERE, split=split, first=files[0].path)
+            for library in ("parquet", "webdataset")
         ]
         folder.put("README.md", write_card(rows, configs, LOADING, snippets))
         return folder.finish(rows, name=self.name)
@@ -89,49 +98,19 @@ def _plain(value: Any, column: ExportColumn) -> Any:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
-def _write_set(
-    folder: ExportFolder,
-    rows: ExportRows,
-    columns: Sequence[ExportColumn],
-    split: str,
-    suffix: str,
-    stem: str,
-    choice: ExportChoice,
-    local: Path,
-) -> tuple[list[str], int]:
-    """One set of tars: its files, and how many samples they hold."""
-    made_as = ["webdataset", 1, [[column.name, column.kind] for column in columns]]
-    planned = plan_shards(
-        rows.iterate(split, suffix), made_as=made_as, most_bytes=choice.bytes_per_shard, most_rows=MOST_ROWS
-    )
-    left = rows.iterate(split, suffix)
-    paths = []
-    for shard in planned:
-        path = f"{stem}-{shard.number:06}.tar"
-        paths.append(path)
-        ours = islice(left, shard.rows)
-        if folder.keep(path, shard.fingerprint):
-            for _row in ours:
-                pass
-            continue
-        write_tar(local / path, read_images(rows.source.store, ours), lambda row: json_of(row.values, columns))
-        folder.put_file(
-            path,
-            local / path,
-            sha256=sha256_of(local / path),
-            fingerprint=shard.fingerprint,
-            rows=shard.rows,
-            split=split,
-        )
-    return paths, sum(shard.rows for shard in planned)
+def _tar_name(stem: str, number: int, _count: int) -> str:
+    return f"{stem}-{number:06}.tar"
 
 
-def write_tar(path: Path, images: Iterator[tuple[ExportRow, bytes]], describe: Callable[[ExportRow], bytes]) -> None:
+def _write_tar(
+    local: Path, rows: Iterator[ExportRow], *, source: ExportSource, columns: Sequence[ExportColumn]
+) -> None:
     """A tar of samples without a trace of the machine or the moment it was written on."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for row, body in images:
+    with tarfile.open(local, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for row, body in read_images(source.store, rows):
             # The name up to its first dot is the sample's key; an image_id has none.
-            for name, content in ((row.image.file_name, body), (f"{row.image.image_id}.json", describe(row))):
+            described = json_of(row.values, columns)
+            for name, content in ((row.image.file_name, body), (f"{row.image.image_id}.json", described)):
                 # A TarInfo's own defaults are mtime, uid and gid 0, mode 0644 and no names.
                 info = tarfile.TarInfo(name)
                 info.size = len(content)
