@@ -46,8 +46,8 @@ _HOME = {
     "LeonardoResource": "seedream_assets.resources",
     "SeedreamError": "seedream_assets.errors",
     "SeedreamResources": "seedream_assets.components.seedream_resources",
-    "load_config": "seedream_assets.components.yaml_files",
-    "load_configs": "seedream_assets.components.yaml_files",
+    "load_config": "seedream_assets.config.yaml",
+    "load_configs": "seedream_assets.config.yaml",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,18 +117,21 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     return ""
 
 
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What a deployment sets."""
-    monkeypatch.setenv("SEEDREAM_STORE", (tmp_path / "store").as_uri())
-    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: None) -> Iterator[World]:
-    """A fresh account and an empty store."""
-    with running_emulator(EmulatorSettings(latency_seconds=0, creates_per_minute=0, keys=(DEMO_KEY,))) as emulator:
-        monkeypatch.setenv("LEONARDO_API_KEY", emulator.key)
-        monkeypatch.setenv("LEONARDO_BASE_URL", emulator.base_url)
+@contextmanager
+def new_world(folder: Path) -> Iterator[World]:
+    """A fresh account and an empty store in this folder, and what a deployment sets in the environment."""
+    settings = EmulatorSettings(latency_seconds=0, creates_per_minute=0, keys=(DEMO_KEY,))
+    with running_emulator(settings) as emulator, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEEDREAM_STORE", (folder / "store").as_uri())
+        patch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+        patch.setenv("LEONARDO_API_KEY", emulator.key)
+        patch.setenv("LEONARDO_BASE_URL", emulator.base_url)
         with dg.DagsterInstance.ephemeral() as instance:
-            yield World(emulator=emulator, folder=tmp_path, instance=instance)
+            yield World(emulator=emulator, folder=folder, instance=instance)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A world for one test."""
+    with new_world(tmp_path) as world:
+        yield world

@@ -1,38 +1,54 @@
-"""A dataset without partitions, from the table to the manifest, as Dagster's records tell it."""
+"""A dataset without partitions, from the table to the manifest, as Dagster records it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import dagster as dg
 import pytest
 
 from seedream_assets.assets.images import POOL
-from seedream_assets_tests.assets.conftest import STAGES, World, checks_of, failure_of, metadata_of
+from seedream_assets_tests.assets.conftest import STAGES, World, checks_of, failure_of, metadata_of, new_world
 
 ROWS = [
     {"prompt_id": "a", "prompt": "a red shoe", "quantity": 2, "category": "shoes"},
     {"prompt_id": "b", "prompt": "a blue | shoe, *on* <stone>", "quantity": 1, "category": "shoes"},
     {"prompt_id": "c", "prompt": "a shoe emulate-blocked", "quantity": 1, "category": "shoes"},
 ]
+
 WITH_A_BAD_ROW = [*ROWS, {"prompt_id": "d", "prompt": "tiny", "width": 5}]
+
+
+class Ran(NamedTuple):
+    result: dg.ExecuteInProcessResult
+    store_url: str
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+    """One run over the rows, for the tests that only look at what it recorded."""
+    with new_world(tmp_path_factory.mktemp("ran")) as world:
+        yield Ran(world.run(world.assets(ROWS)), world.store.url)
 
 
 def test_a_run_stores_what_is_wanted_and_a_second_one_buys_nothing(world: World) -> None:
     assets = world.assets(ROWS)
     first = world.run(assets)
     assert first.success, failure_of(first)
-    told = metadata_of(first, "images")
-    assert (told["images_stored"], told["images_blocked"], told["failures"]) == (3, 1, 1)
+    metadata = metadata_of(first, "images")
+    assert (metadata["images_stored"], metadata["images_blocked"], metadata["failures"]) == (3, 1, 1)
     costs = metadata_of(first, "dataset")["cost_by_model_and_style"]
     assert costs.endswith("| seedream-4.0 | None | 4 | 3 | 84 |")
-    assert told["credits_booked"] == world.bill["credits"] == 84
+    assert metadata["credits_booked"] == world.bill["credits"] == 84
     second = world.run(assets)
-    told = metadata_of(second, "images")
-    assert (told["images_stored"], told["images_reused"], told["credits_booked"]) == (3, 3, 0)
+    metadata = metadata_of(second, "images")
+    assert (metadata["images_stored"], metadata["images_reused"], metadata["credits_booked"]) == (3, 3, 0)
     assert world.bill["credits"] == 84
 
 
-def test_the_numbers_plot(world: World) -> None:
-    result = world.run(world.assets(ROWS))
+def test_the_numbers_plot(ran: Ran) -> None:
+    result = ran.result
     wanted = {
         "prompts": {"prompts_accepted", "rows_rejected", "images_wanted"},
         "generation_requests": {"credits_to_buy", "images_to_buy", "dollars_to_buy"},
@@ -40,26 +56,26 @@ def test_the_numbers_plot(world: World) -> None:
         "dataset": {"images_wanted", "images_stored", "cost_amount"},
     }
     for stage, names in wanted.items():
-        told = metadata_of(result, stage)
-        assert {name for name in names if not isinstance(told[name], int | float)} == set(), stage
+        metadata = metadata_of(result, stage)
+        assert {name for name in names if not isinstance(metadata[name], int | float)} == set(), stage
 
 
-def test_every_asset_says_where_it_is_and_what_its_columns_are(world: World) -> None:
-    result = world.run(world.assets(ROWS))
+def test_every_asset_says_where_it_is_and_what_its_columns_are(ran: Ran) -> None:
+    result = ran.result
     for stage in STAGES:
-        told = metadata_of(result, stage)
-        assert told["dagster/uri"] == told["stored_at"]
-        assert told["dagster/uri"].startswith(world.store.url)
+        metadata = metadata_of(result, stage)
+        assert metadata["dagster/uri"] == metadata["stored_at"]
+        assert metadata["dagster/uri"].startswith(ran.store_url)
     for stage in ("prompts", "generation_requests", "dataset"):
-        told = metadata_of(result, stage)
-        columns = [column.name for column in told["dagster/column_schema"].columns]
+        metadata = metadata_of(result, stage)
+        columns = [column.name for column in metadata["dagster/column_schema"].columns]
         assert len(columns) == len(set(columns)) > 10
-        assert told["dagster/row_count"] > 0
+        assert metadata["dagster/row_count"] > 0
     assert "category" in [column.name for column in metadata_of(result, "dataset")["dagster/column_schema"].columns]
 
 
-def test_column_lineage_leads_back_to_the_prompt_table(world: World) -> None:
-    result = world.run(world.assets(ROWS))
+def test_column_lineage_leads_back_to_the_prompt_table(ran: Ran) -> None:
+    result = ran.result
     lineages = {stage: metadata_of(result, stage)["dagster/column_lineage"].deps_by_column for stage in STAGES[1:]}
     schemas = {
         stage: {column.name for column in metadata_of(result, stage)["dagster/column_schema"].columns}
@@ -67,7 +83,7 @@ def test_column_lineage_leads_back_to_the_prompt_table(world: World) -> None:
     }
 
     def origins(stage: str, column: str) -> set[tuple[str, str]]:
-        """Walk back as far as it goes."""
+        """As far back as it goes."""
         assert column in schemas[stage], (stage, column)
         deps = lineages.get(stage, {}).get(column, [])
         if not deps:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import jsonschema
 import pytest
 
 from seedream_assets.assets.partition_report import lineage_is_configured
-from seedream_assets_tests.assets.conftest import STAGES, World, failure_of
+from seedream_assets_tests.assets.conftest import STAGES, World, failure_of, new_world
 
 lineage = pytest.importorskip("seedream_assets.assets.lineage", exc_type=ImportError)
 ROWS = [
@@ -23,15 +24,33 @@ ROWS = [
 ]
 
 
+def write_lineage(folder: Path, patch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """OpenLineage's own client, configured by its own variables to write to a file; and what it wrote."""
+    file = folder / "lineage.jsonl"
+    patch.setenv("OPENLINEAGE__TRANSPORT", json.dumps({"type": "file", "log_file_path": str(file), "append": True}))
+    patch.delenv("OPENLINEAGE_DISABLED", raising=False)
+    return lambda: [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """OpenLineage's own client, configured by its own variables to write to a file; and what it wrote."""
-    file = tmp_path / "lineage.jsonl"
-    monkeypatch.setenv(
-        "OPENLINEAGE__TRANSPORT", json.dumps({"type": "file", "log_file_path": str(file), "append": True})
-    )
-    monkeypatch.delenv("OPENLINEAGE_DISABLED", raising=False)
-    return lambda: [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    return write_lineage(tmp_path, monkeypatch)
+
+
+class Ran(NamedTuple):
+    result: dg.ExecuteInProcessResult
+    events: list[dict[str, Any]]
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """One run over the rows, and what was reported of it."""
+    folder = tmp_path_factory.mktemp("ran")
+    with new_world(folder) as world, pytest.MonkeyPatch.context() as patch:
+        written = write_lineage(folder, patch)
+        result = world.run(world.assets(ROWS))
+        return Ran(result, written(), folder)
 
 
 def by_job(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -41,9 +60,9 @@ def by_job(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def test_every_stage_is_a_run_that_starts_and_completes(world: World, written: Any) -> None:
-    assert world.run(world.assets(ROWS)).success
-    jobs = by_job(written())
+def test_every_stage_is_a_run_that_starts_and_completes(ran: Ran) -> None:
+    assert ran.result.success
+    jobs = by_job(ran.events)
     assert list(jobs) == [
         "shoes.prompts",
         "shoes.prompts.checks",
@@ -58,14 +77,13 @@ def test_every_stage_is_a_run_that_starts_and_completes(world: World, written: A
         assert len({event["run"]["runId"] for event in events}) == 1
         parent = events[0]["run"]["facets"]["parent"]
         assert parent["run"]["runId"] != events[0]["run"]["runId"]
-    assert len({event["run"]["runId"] for event in written()}) == len(jobs)
+    assert len({event["run"]["runId"] for event in ran.events}) == len(jobs)
 
 
-def test_datasets_are_named_by_where_they_lie_and_lead_into_each_other(world: World, written: Any) -> None:
-    world.run(world.assets(ROWS))
-    ends = {name: events[-1] for name, events in by_job(written()).items()}
-    store = str(world.folder / "store")
-    assert ends["shoes.prompts"]["inputs"][0]["name"] == str(world.folder / "prompts.csv")
+def test_datasets_are_named_by_where_they_lie_and_lead_into_each_other(ran: Ran) -> None:
+    ends = {name: events[-1] for name, events in by_job(ran.events).items()}
+    store = str(ran.folder / "store")
+    assert ends["shoes.prompts"]["inputs"][0]["name"] == str(ran.folder / "prompts.csv")
     assert {one["namespace"] for event in ends.values() for one in event["inputs"] + event["outputs"]} == {"file"}
     assert ends["shoes.images"]["outputs"][0]["name"] == f"{store}/images"
     outputs = {event["outputs"][0]["name"] for event in ends.values() if event["outputs"]}
@@ -73,9 +91,8 @@ def test_datasets_are_named_by_where_they_lie_and_lead_into_each_other(world: Wo
         assert {one["name"] for one in ends[f"shoes.{name}"]["inputs"]} <= outputs
 
 
-def test_the_manifest_is_reported_with_schema_version_counts_and_columns(world: World, written: Any) -> None:
-    result = world.run(world.assets(ROWS))
-    output = by_job(written())["shoes.dataset"][-1]["outputs"][0]
+def test_the_manifest_is_reported_with_schema_version_counts_and_columns(ran: Ran) -> None:
+    output = by_job(ran.events)["shoes.dataset"][-1]["outputs"][0]
     facets = output["facets"]
     fields = {one["name"]: one for one in facets["schema"]["fields"]}
     assert fields["source_sha256"]["type"] == "string"
@@ -83,17 +100,18 @@ def test_the_manifest_is_reported_with_schema_version_counts_and_columns(world: 
     assert output["outputFacets"]["outputStatistics"]["rowCount"] == 2
     assert output["outputFacets"]["outputStatistics"]["size"] > 0
     (materialised,) = [
-        one for one in result.get_asset_materialization_events() if one.asset_key == dg.AssetKey(["shoes", "dataset"])
+        one
+        for one in ran.result.get_asset_materialization_events()
+        if one.asset_key == dg.AssetKey(["shoes", "dataset"])
     ]
     assert facets["version"]["datasetVersion"] == materialised.materialization.tags["dagster/data_version"]
-    assert facets["dataSource"]["uri"] == world.store.url
+    assert facets["dataSource"]["uri"] == (ran.folder / "store").as_uri()
     (origin,) = facets["columnLineage"]["fields"]["prompt"]["inputFields"]
-    assert (origin["name"], origin["field"]) == (f"{world.folder}/store/datasets/shoes/prompts", "prompt")
+    assert (origin["name"], origin["field"]) == (f"{ran.folder}/store/datasets/shoes/prompts", "prompt")
 
 
-def test_what_was_bought_is_reported_in_a_facet_of_its_own(world: World, written: Any) -> None:
-    world.run(world.assets(ROWS))
-    facet = by_job(written())["shoes.images"][-1]["run"]["facets"]["seedream_generation"]
+def test_what_was_bought_is_reported_in_a_facet_of_its_own(ran: Ran) -> None:
+    facet = by_job(ran.events)["shoes.images"][-1]["run"]["facets"]["seedream_generation"]
     jsonschema.validate(facet, json.loads((files("seedream_assets.assets") / "generation_facet.json").read_text()))
     assert (facet["model"], facet["imagesStored"], facet["creditsBooked"]) == ("seedream-4.0", 2, 56)
     assert (facet["costAmount"], facet["costUnit"]) == (56.0, "CREDITS")

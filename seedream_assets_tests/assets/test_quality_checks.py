@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from seedream_assets.assets.quality_checks import PICTURES_BYTES
-from seedream_assets_tests.assets.conftest import World, checks_of, failure_of, metadata_of
+from seedream_assets_tests.assets.conftest import World, checks_of, failure_of, metadata_of, new_world
 
 ROWS = [
     {"prompt": "a cup", "quantity": 2, "category": "cups"},
@@ -27,16 +29,23 @@ QUALITY: dict[str, Any] = {
 }
 
 
-def test_every_check_is_told_with_its_severity_its_share_and_the_pictures(world: World) -> None:
-    result = world.run(world.assets(ROWS, quality=QUALITY))
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.ExecuteInProcessResult]:
+    """One run with all the checks."""
+    with new_world(tmp_path_factory.mktemp("judged")) as world:
+        yield world.run(world.assets(ROWS, quality=QUALITY))
+
+
+def test_every_check_has_its_severity_its_share_and_the_pictures(judged: dg.ExecuteInProcessResult) -> None:
+    result = judged
     assert result.success, failure_of(result)
     checks = checks_of(result)
-    told = {
+    found = {
         name: (check.passed, check.severity.value, check.metadata["found"].value)
         for name, check in checks.items()
         if "found" in check.metadata and "share" in check.metadata
     }
-    assert told == {
+    assert found == {
         "pixels_as_asked_for": (True, "ERROR", 0),
         "no_exact_duplicates": (True, "WARN", 1),  # one of eight is below the share that is let pass
         "no_blank_images": (False, "ERROR", 1),
@@ -54,8 +63,8 @@ def test_every_check_is_told_with_its_severity_its_share_and_the_pictures(world:
     assert metadata_of(result, "dataset")["found_blank"] == 1
 
 
-def test_the_share_that_was_withheld_is_told_by_category_and_by_reason(world: World) -> None:
-    check = checks_of(world.run(world.assets(ROWS, quality=QUALITY)))["few_images_withheld"]
+def test_the_share_that_was_withheld_is_listed_by_category_and_by_reason(judged: dg.ExecuteInProcessResult) -> None:
+    check = checks_of(judged)["few_images_withheld"]
     assert not check.passed
     assert str(check.description).endswith("at most 20.0% is allowed; above it: knives")
     assert "| knives | 1 | 0 | 1 | 0 | 100.0% | above |" in str(check.metadata["by_group"].value)
