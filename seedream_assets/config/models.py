@@ -3,6 +3,20 @@
 Belongs here: limits, prices, style names. Not here: applying them to a table (`prompts.table`) or to a request
 (`generation_requests`), and how a field is called on the wire (`leonardo/wire`).
 
+To add a model, describe it as a `ModelSpec`, here or in another package. Where it differs from a known one in a few
+numbers, `replace` says so, in `my_package/models.py`:
+
+    from dataclasses import replace
+
+    from seedream_assets.config.models import SEEDREAM_4_5
+
+    MY_MODEL = replace(SEEDREAM_4_5, name="my-model", price=None)
+
+and the other package declares it in its pyproject.toml. A model without a price can be planned, and is not bought:
+
+    [project.entry-points."seedream_assets.models"]
+    my-model = "my_package.models:MY_MODEL"
+
 Sources, by the names used below:
     schema    Leonardo's OpenAPI v2 document for `POST /v2/generations`, page of 2026-09-01, read 2026-10-08
     provider  public API pages of the model's provider at third parties, read 2026-11-22 (not promised by Leonardo)
@@ -15,6 +29,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
+from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Literal
 
@@ -227,7 +243,37 @@ SEEDREAM_4_5 = replace(
     price=Price(credits_per_image=28, source=BILLED),
 )
 
-MODELS: Mapping[str, ModelSpec] = MappingProxyType({model.name: model for model in (SEEDREAM_4_0, SEEDREAM_4_5)})
+MODEL_ENTRY_POINTS = "seedream_assets.models"
+
+
+class _Models(Mapping[str, ModelSpec]):
+    """Every model by its name: this package's, and those that other packages bring by an entry point.
+
+    Loaded when they are first asked for, since a package that brings one imports this module.
+    """
+
+    def __getitem__(self, name: str) -> ModelSpec:
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @cached_property
+    def _known(self) -> dict[str, ModelSpec]:
+        known = {model.name: model for model in (SEEDREAM_4_0, SEEDREAM_4_5)}
+        for point in sorted(entry_points(group=MODEL_ENTRY_POINTS)):
+            model = point.load()
+            if not isinstance(model, ModelSpec):
+                raise ConfigError(f"entry point {point.name} of {MODEL_ENTRY_POINTS}: {point.value} is no ModelSpec")
+            # A price or a limit that this package knows is not changed from outside.
+            known.setdefault(model.name, model)
+        return known
+
+
+MODELS: Mapping[str, ModelSpec] = _Models()
 # An image's number within its request is below this, whichever model it was bought from.
 LARGEST_REQUEST = max(int(model.quantity.high) for model in MODELS.values())
 # Pay-as-you-go rate; every published charge is a whole number of credits at it (inferred from seven bills, 2026-09).

@@ -1,6 +1,10 @@
 """Claims about the models' limits as data: they name their source, and a deployment can only tighten them."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -176,3 +180,37 @@ def test_a_quote_is_28_credits_per_image(model, images, credits):
 def test_an_unknown_price_is_refused_and_not_taken_for_zero():
     with pytest.raises(BudgetError, match=r"the price of seedream-4\.0 is not known"):
         credits_for(replace(SEEDREAM_4_0, price=None), 1)
+
+
+def test_another_package_brings_a_model_of_its_own(tmp_path: Path) -> None:
+    """In a process of its own: entry points are looked at once."""
+    described = tmp_path / "their_package-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text("[seedream_assets.models]\ntheirs = their_models:THEIRS\n")
+    (tmp_path / "their_models.py").write_text(
+        "from dataclasses import replace\n"
+        "from seedream_assets.config.models import SEEDREAM_4_5, Limit\n"
+        "THEIRS = replace(SEEDREAM_4_5, name='their-model', default_width_px=512)\n"
+    )
+    (tmp_path / "dataset.yaml").write_text("name: a\nprompts: {table: p.csv}\nrecipe: {model: their-model}\n")
+    (tmp_path / "wrong.yaml").write_text("name: a\nprompts: {table: p.csv}\nrecipe: {model: my-model}\n")
+    script = (
+        "import pathlib, seedream_assets\n"
+        "print(seedream_assets.load_config(pathlib.Path('dataset.yaml')).recipe.model)\n"
+        "try:\n    seedream_assets.load_config(pathlib.Path('wrong.yaml'))\n"
+        "except seedream_assets.ConfigError as error:\n    print(error)\n"
+    )
+    root = str(Path(__file__).parents[2])
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((root, str(tmp_path)))},
+    )
+    assert told.stdout.splitlines() == [
+        "their-model",
+        "wrong.yaml:3: recipe.model: got 'my-model', allowed is one of seedream-4.0, seedream-4.5, their-model",
+    ]
