@@ -116,3 +116,34 @@ def test_several_datasets_live_in_one_file(project: DefsFolderSandbox) -> None:
     with project.build_all_defs() as definitions:
         assert keys(definitions) == {f"{name}/{stage}" for name in ("all", "more") for stage in STAGES}
     assert isinstance(path, Path)
+
+
+TEAM_DATASET = """
+import dagster as dg
+import seedream_assets
+
+
+class TeamDataset(seedream_assets.ImageDataset):
+    def get_asset_spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(group_name="vision")
+
+    def get_config(self, config: seedream_assets.DatasetConfig) -> seedream_assets.DatasetConfig:
+        return config.changed(size_policy="provider")
+"""
+
+
+def test_a_subclass_from_outside_changes_what_its_hooks_are_for(
+    project: DefsFolderSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "team_components.py").write_text(TEAM_DATASET)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = project.scaffold_component(component_cls=ImageDataset, defs_path="shoes")
+    file = path / "defs.yaml"
+    declared = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**declared, "type": "team_components.TeamDataset"}))
+    with project.load_component_and_build_defs(defs_path=path) as (component, definitions):
+        assert isinstance(component, ImageDataset)
+        assert component.config.size_policy == "provider"
+        specs = list(definitions.resolve_all_asset_specs())
+        assert {spec.key.to_user_string() for spec in specs} == {f"shoes/{stage}" for stage in STAGES}
+        assert {spec.group_name for spec in specs} == {"vision"}
