@@ -52,11 +52,11 @@ def _draw_more(plan: pd.DataFrame, images: int, taken: Mapping[str, int]) -> dic
     """Images by request id: of as many specs as there are images, evenly over those that have something to buy."""
     free = plan[(plan["standing"] == RequestState.FREE.value) & ~plan["request_id"].isin(list(taken))]
     firsts = free.drop_duplicates("spec_id")
-    places = choose_spread(len(firsts), max(0, images))
-    if not places:
+    positions = choose_spread(len(firsts), max(0, images))
+    if not positions:
         return {}
-    share, odd = divmod(images, len(places))
-    chosen = firsts.iloc[places]
+    share, odd = divmod(images, len(positions))
+    chosen = firsts.iloc[positions]
     return {
         str(request_id): min(int(count), share + (number < odd))
         for number, (request_id, count) in enumerate(zip(chosen["request_id"], chosen["count"], strict=True))

@@ -37,13 +37,13 @@ def plan_hash(plan: pd.DataFrame) -> str:
 
 
 def choose_spread(total: int, most: int) -> list[int]:
-    """At most `most` of the places 0 … total - 1, evenly spread; ordered so that its first few are spread as well."""
+    """At most `most` of the positions 0 … total - 1, evenly spread; ordered so that its first few are spread as well."""
     chosen = min(total, most)
     if not chosen:
         return []
     bits = max(1, (chosen - 1).bit_length())
-    turned = sorted(range(chosen), key=lambda place: int(f"{place:0{bits}b}"[::-1], 2))
-    return [place * total // chosen for place in turned]
+    turned = sorted(range(chosen), key=lambda at: int(f"{at:0{bits}b}"[::-1], 2))
+    return [at * total // chosen for at in turned]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,12 +152,12 @@ class Gate:
         if self.held_back(partition) is None or self.approval is None:
             return frozenset()
         open_plans = self.open_plans
-        place = [plan.partition for plan in open_plans].index(partition)
+        position = [plan.partition for plan in open_plans].index(partition)
         # Evenly, the first of the range the odd ones; never less because another partition is small.
         share, odd = divmod(self.approval.preview, len(open_plans))
-        left = share + (place < odd)
+        left = share + (position < odd)
         taken = []
-        for request_id, images in open_plans[place].preview:
+        for request_id, images in open_plans[position].preview:
             if images <= left:
                 taken.append(request_id)
                 left -= images

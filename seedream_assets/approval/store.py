@@ -133,8 +133,10 @@ def with_preview(
         credits_beside: What the same run wants to buy in its other partitions.
     """
     approval = config.approval
+    if approval is None:
+        return plan
     name = plan_hash(plan)
-    if approval is None or load_approval(store, config, partition, name) is not None:
+    if load_approval(store, config, partition, name) is not None:
         return plan
     own, earlier = _drawn_before(store, config, partition, name)
     if own is not None:
@@ -147,8 +149,8 @@ def with_preview(
 def _needs_approval(
     plan: pd.DataFrame, earlier: Mapping[str, int], approval: Approval, models: ModelCatalog, credits_beside: int
 ) -> bool:
-    marked = draw_preview(plan, images=approval.preview, models=models, kept=earlier, top_up=False)
-    asked = plan_to_approve("", marked, approved_by=None)
+    drawn = draw_preview(plan, images=approval.preview, models=models, kept=earlier, top_up=False)
+    asked = plan_to_approve("", drawn, approved_by=None)
     return asked.is_open and credits_beside + asked.credits > approval.above_credits
 
 
@@ -170,7 +172,7 @@ def _drawn_before(
 
 
 def _read_preview(store: ObjectStore, key: str) -> dict[str, int] | None:
-    """A preview that was drawn; None where it cannot be read, and another one is drawn in its place."""
+    """A preview that was drawn; None where it cannot be read, and another one is drawn instead."""
     try:
         return dict(_PREVIEW.validate_json(store.read(key)).requests)
     except ValueError:

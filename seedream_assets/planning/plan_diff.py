@@ -2,7 +2,7 @@
 
 Which row is which is decided by `prompt_id`, first. A derived id is a hash of the row's content, so an edited row has
 another one: those are matched by a prompt that only one row has on either side, then by extra columns, then by their
-place between the same neighbours. Pure; tables in, table out.
+position between the same neighbours. Pure; tables in, table out.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _changed_columns(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[
 
 
 def _renamed(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, str]:
-    """Columns that only their name tells apart, by old name; none where the cells do not settle it."""
+    """New name by old name of columns with the same cells; without those that fit more than one."""
     added = {str(name): _cells(after, str(name)) for name in after if name not in before}
     renamed: dict[str, str] = {}
     for name in (str(name) for name in before if name not in after):
@@ -192,8 +192,8 @@ def match_rows(
         old, new: With `prompt_id` and `prompt`, each in its table's order; ids are unique.
         old_extra_columns, new_extra_columns: Their other columns.
     """
-    places = pd.Series(np.arange(len(old)), index=old["prompt_id"].astype(str))
-    partners: IntArray = new["prompt_id"].astype(str).map(places).fillna(-1).to_numpy(dtype=np.int64)
+    positions = pd.Series(np.arange(len(old)), index=old["prompt_id"].astype(str))
+    partners: IntArray = new["prompt_id"].astype(str).map(positions).fillna(-1).to_numpy(dtype=np.int64)
     left_old = _derived(old, np.setdiff1d(np.arange(len(old)), partners))
     left_new = _derived(new, np.flatnonzero(partners < 0))
     both = [name for name in new_extra_columns if name in old_extra_columns]
@@ -236,7 +236,7 @@ def _unique(positions: Sequence[int], values: Sequence[object]) -> dict[object, 
     found: dict[object, list[int]] = {}
     for at in positions:
         found.setdefault(values[at], []).append(at)
-    return {value: places[0] for value, places in found.items() if value is not None and len(places) == 1}
+    return {value: rows[0] for value, rows in found.items() if value is not None and len(rows) == 1}
 
 
 def _match_gaps(left_old: Sequence[int], left_new: Sequence[int], partners: IntArray) -> None:

@@ -20,7 +20,7 @@ from seedream_assets.ledger.state import NONE_OPEN, OpenRequests, RequestState
 # No latency of Seedream is documented beyond "a few seconds"; the vendor's own recipe waits so long before it looks
 # (pages of 2026-10). Too long rather than too short, until this dataset has measured its own.
 DOCUMENTED_SECONDS_PER_REQUEST = 30.0
-# The median of the newest requests; fewer tell too little.
+# The median of the newest requests; fewer say too little.
 REQUESTS_LEARNED_FROM = 200
 FEWEST_LEARNED_FROM = 5
 _IN_FLIGHT = (RequestState.OPEN.value, RequestState.SUBMITTED.value, RequestState.UNKNOWN.value)
@@ -148,7 +148,7 @@ DOCUMENTED_PACE = Pace(
 
 
 def learn_pace(manifest: pd.DataFrame) -> Pace | None:
-    """The pace of the newest requests that a manifest's dataset bought; None where they are too few to tell.
+    """The pace of the newest requests that a manifest's dataset bought; None where they are too few.
 
     Args:
         manifest: With `request_id`, `reused`, `submitted_at`, `completed_at`.

@@ -56,12 +56,12 @@ class Replacements:
         return wanted if largest is None else min(wanted, max(quantity, largest))
 
     def of_rows(self, spec_ids: pd.Series[str], quantities: IntArray, largest: IntArray) -> IntArray:
-        """`samples_wanted` of every row, by place; rows of specs without rejects cost nothing."""
+        """`samples_wanted` of every row, by position; rows of specs without rejects cost nothing."""
         samples = quantities.astype(np.int64)
         if self.max_rounds and self.rejected:
-            for place in np.flatnonzero(spec_ids.isin(list(self.rejected)).to_numpy()):
-                spec_id, quantity = spec_ids.iloc[int(place)], int(quantities[place])
-                samples[place] = self.samples_wanted(spec_id, quantity, largest=int(largest[place]))
+            for row in np.flatnonzero(spec_ids.isin(list(self.rejected)).to_numpy()):
+                spec_id, quantity = spec_ids.iloc[int(row)], int(quantities[row])
+                samples[row] = self.samples_wanted(spec_id, quantity, largest=int(largest[row]))
         return samples
 
     def to_facts(self) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def plan_partition(
         deployment,
         earlier=earlier,
         replacements=_replacements(config, partition, store, earlier),
-        draw_preview=draw_preview,
+        draw_preview=draw_preview if config.approval is not None else None,
     )
 
 

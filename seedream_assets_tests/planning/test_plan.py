@@ -1,6 +1,7 @@
 """Claims about the plan: it wants every image once, keeps what is owned, and quotes the rest before it is bought."""
 
 from dataclasses import replace
+from functools import cache
 
 import pandas as pd
 import pyarrow as pa
@@ -124,18 +125,22 @@ def test_a_tightened_limit_cuts_only_what_is_not_owned():
 QUANTITIES_AND_WHAT_IS_BOUGHT = st.lists(
     st.tuples(st.integers(1, 30), st.integers(1, 8), st.frozensets(st.integers(0, 5))), min_size=1, max_size=6
 )
+MODELS_BY_LARGEST = {largest: ModelCatalog(TighterLimits(largest_quantity=largest)) for largest in range(1, 9)}
 
 
-@given(QUANTITIES_AND_WHAT_IS_BOUGHT)
-@example([(4, 8, {0}), (20, 8, {2}), (8, 8, {1}), (20, 8, {0, 1, 2, 3})])
-@settings(max_examples=60, deadline=None)
-def test_no_sample_is_bought_twice_and_none_is_missing_whatever_was_wanted_and_bought_before(steps):
+@cache
+def one_row(quantity: int) -> pd.DataFrame:
+    return wanted_by(make_prompts([ROW | {"quantity": quantity}]))
+
+
+def buy_again_and_again(steps) -> None:
+    """Buy some of what is planned at each step, and hold that no sample is bought twice and none is missing."""
     owned = owning((0, 1))
     bought = [0]
     for quantity, largest, buys in steps:
         plan = plan_requests(
-            wanted_by(make_prompts([ROW | {"quantity": quantity}])),
-            models=ModelCatalog(TighterLimits(largest_quantity=largest)),
+            one_row(quantity),
+            models=MODELS_BY_LARGEST[largest],
             entries_of=owned.entries_of,
             existing_of=owned.existing_of,
         )
@@ -148,6 +153,20 @@ def test_no_sample_is_bought_twice_and_none_is_missing_whatever_was_wanted_and_b
                 owned.add(request, DONE)
                 bought += request.samples
     assert len(bought) == len(set(bought))
+
+
+@given(QUANTITIES_AND_WHAT_IS_BOUGHT)
+@example([(4, 8, {0}), (20, 8, {2}), (8, 8, {1}), (20, 8, {0, 1, 2, 3})])
+@settings(max_examples=12, deadline=None)
+def test_no_sample_is_bought_twice_and_none_is_missing_whatever_was_wanted_and_bought_before(steps):
+    buy_again_and_again(steps)
+
+
+@pytest.mark.slow
+@given(QUANTITIES_AND_WHAT_IS_BOUGHT)
+@settings(max_examples=300, deadline=None)
+def test_the_same_over_many_more_histories(steps):
+    buy_again_and_again(steps)
 
 
 def test_rows_that_want_the_same_picture_share_its_requests():
