@@ -9,13 +9,23 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from seedream_assets.emulator.jobs import Order, Outcome
 from seedream_assets.emulator.pictures import Looks
-from seedream_assets.emulator.settings import EmulatorSettings
+from seedream_assets.emulator.settings import (
+    BLANK_MARKER,
+    BLOCKED_MARKER,
+    FAILED_MARKER,
+    NSFW_MARKER,
+    SAME_MARKER,
+    SIMILAR_MARKER,
+    STUCK_MARKER,
+    WITHHELD_MARKER,
+    EmulatorSettings,
+)
 
 OPERATIONS: Final = ("create", "poll", "delete", "history", "me", "models", "init_image", "upload", "download")
 """What a fault can strike. `init_image` is the request for an upload address, `upload` the upload itself."""
@@ -255,36 +265,27 @@ def decide(order: Order, settings: EmulatorSettings, fault: Fault | None) -> Out
         ModeratedError: It does not even begin.
     """
     prompt = order.prompt.lower()
-    for word in settings.blocked_words:
-        if word.lower() in prompt:
-            raise ModeratedError(word)
+    if BLOCKED_MARKER in prompt:
+        raise ModeratedError(BLOCKED_MARKER)
     outcome = Outcome(
         images=order.quantity + settings.extra_images if settings.extra_images else None,
         late_seconds=settings.images_late_seconds,
         late_images=settings.late_images,
         failed_first_seconds=settings.failed_first_seconds,
     )
-    if _any_in(settings.failed_words, prompt):
+    if FAILED_MARKER in prompt:
         outcome = replace(outcome, failed=True, moderation=("NSFW",))
-    if _any_in(settings.nsfw_words, prompt):
+    if NSFW_MARKER in prompt:
         outcome = replace(outcome, nsfw=True, moderation=("NSFW",))
-    if _any_in(settings.withheld_words, prompt):
+    if WITHHELD_MARKER in prompt:
         outcome = replace(outcome, images=order.quantity - 1, moderation=("NSFW",))
-    words: tuple[tuple[Looks, Sequence[str]], ...] = (
-        ("blank", settings.blank_words),
-        ("same", settings.same_words),
-        ("similar", settings.similar_words),
-    )
-    for looks, marked in words:
-        if _any_in(marked, prompt):
+    looks_by_marker: Mapping[str, Looks] = {BLANK_MARKER: "blank", SAME_MARKER: "same", SIMILAR_MARKER: "similar"}
+    for marker, looks in looks_by_marker.items():
+        if marker in prompt:
             outcome = replace(outcome, looks=looks)
-    if _any_in(settings.stuck_words, prompt):
+    if STUCK_MARKER in prompt:
         outcome = replace(outcome, never_ends=True)
     return _struck(outcome, order, fault) if fault else outcome
-
-
-def _any_in(words: Sequence[str], prompt: str) -> bool:
-    return any(word.lower() in prompt for word in words)
 
 
 def _struck(outcome: Outcome, order: Order, fault: Fault) -> Outcome:

@@ -406,15 +406,6 @@ class EmulatorSettings:
     deletes_downloaded: bool = False
     """Somebody deletes every generation once its images have been fetched, to keep the gallery clean."""
 
-    blocked_words: tuple[str, ...] = (BLOCKED_MARKER,)
-    failed_words: tuple[str, ...] = (FAILED_MARKER,)
-    nsfw_words: tuple[str, ...] = (NSFW_MARKER,)
-    withheld_words: tuple[str, ...] = (WITHHELD_MARKER,)
-    blank_words: tuple[str, ...] = (BLANK_MARKER,)
-    same_words: tuple[str, ...] = (SAME_MARKER,)
-    similar_words: tuple[str, ...] = (SIMILAR_MARKER,)
-    stuck_words: tuple[str, ...] = (STUCK_MARKER,)
-
     upload_lifetime_seconds: float = 120.0
     picture_bytes: int | None = None
     """Serve pictures padded to this many bytes from one rendering per size, for throughput benchmarks."""
