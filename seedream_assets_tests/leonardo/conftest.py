@@ -1,4 +1,4 @@
-"""Emulators for the tests of the client: real HTTP; generations end at once unless told otherwise."""
+"""Emulators for the tests of the client: real HTTP; generations end at once unless set otherwise."""
 
 from __future__ import annotations
 

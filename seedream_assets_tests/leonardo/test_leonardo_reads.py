@@ -138,7 +138,7 @@ def test_an_answer_without_what_was_asked_for_may_be_asked_again(headers: dict[s
     assert (caught.value.status, caught.value.request_id) == (200, headers.get("X-Request-ID"))
 
 
-def test_a_wrong_key_is_told_apart() -> None:
+def test_a_wrong_key_is_recognised() -> None:
     flat = {"error": "Authentication hook unauthorized this request", "path": "$", "code": "access-denied"}
     with pytest.raises(AuthenticationFailed):
         answered(lambda c: c.read_account(), httpx.Response(401, json=flat))
@@ -243,10 +243,12 @@ def test_closing_a_client_closes_all_its_connections(emulator: RunningEmulator) 
 
 
 @pytest.mark.parametrize(
-    ("told", "is_believed"), [(GENERATION_ID, True), (GENERATION_ID.upper(), True), ("", True), ("another", False)]
+    ("shown_id", "is_believed"), [(GENERATION_ID, True), (GENERATION_ID.upper(), True), ("", True), ("another", False)]
 )
-def test_what_is_told_of_another_job_is_not_taken_for_this_one(told: str, is_believed: bool) -> None:
-    reply = httpx.Response(200, json={"generations_by_pk": {"id": told, "status": "COMPLETE", "generated_images": []}})
+def test_what_is_said_of_another_job_is_not_taken_for_this_one(shown_id: str, is_believed: bool) -> None:
+    reply = httpx.Response(
+        200, json={"generations_by_pk": {"id": shown_id, "status": "COMPLETE", "generated_images": []}}
+    )
 
     async def act(client: LeonardoClient) -> Generation | None:
         return await client.read_generation(GENERATION_ID)

@@ -170,10 +170,10 @@ def test_no_text_of_an_answer_that_is_kept_holds_the_key(spelling: str) -> None:
     )
     bought = answered(create, httpx.Response(200, json={"generate": {"generationId": spelling}}))
     assert polled is not None
-    for told in (repr(history), repr(polled), bought.generation_id):
-        assert "[key]" in told
-        assert spelling not in told
-        assert KEY.casefold() not in told.casefold()
+    for shown in (repr(history), repr(polled), bought.generation_id):
+        assert "[key]" in shown
+        assert spelling not in shown
+        assert KEY.casefold() not in shown.casefold()
     assert polled.moderation[1] == f"two lines {polled.moderation[0]}"
     with pytest.raises(SeedreamError) as caught:
         answered(create, httpx.Response(400, json={"error": spelling, "code": spelling}, headers={"X-Request-ID": KEY}))

@@ -22,6 +22,7 @@ from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.dataset import Budget
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
+from seedream_assets.config.retry import RetryPolicy
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
 from seedream_assets.errors import SeedreamError, StoreRefused
@@ -358,7 +359,10 @@ class FaultMatrix:
             return None
 
         with running_faulty_proxy(self._s3.endpoint_url) as proxy:
-            options = S3Options(endpoint_url=proxy.endpoint_url, first_wait_seconds=0.01, longest_wait_seconds=0.1)
+            options = S3Options(
+                endpoint_url=proxy.endpoint_url,
+                rounds=RetryPolicy(attempts=6, first_wait_seconds=0.01, longest_wait_seconds=0.1),
+            )
             store = S3Store(bucket, options=options)
             proxy.decide = decide
             yield store, lambda: setattr(proxy, "decide", lambda _request: None)

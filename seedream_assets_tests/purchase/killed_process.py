@@ -23,6 +23,7 @@ from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.dataset import Budget
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
+from seedream_assets.config.retry import RetryPolicy
 from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.leonardo.downloads import tls_context
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
@@ -88,7 +89,7 @@ def open_child_store(address: str, environment: dict[str, str]) -> ObjectStore:
     if not address.startswith("s3://"):
         return FolderStore(Path(address))
     os.environ.update(environment)
-    options = S3Options(first_wait_seconds=0.02, longest_wait_seconds=0.2)
+    options = S3Options(rounds=RetryPolicy(attempts=6, first_wait_seconds=0.02, longest_wait_seconds=0.2))
     session, client = _S3_CLIENTS.get(environment["AWS_ENDPOINT_URL_S3"]) or make_client(options)
     bucket = address.removeprefix("s3://")
     creates = ObstoreCreates(bucket, session=session, options=options)
@@ -206,7 +207,9 @@ def warm_up() -> None:
     """Done once, in the process that the children are forked from: what every child would spend its first second on."""
     tls_context()
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3"):
-        _S3_CLIENTS[endpoint] = make_client(S3Options(first_wait_seconds=0.02, longest_wait_seconds=0.2))
+        _S3_CLIENTS[endpoint] = make_client(
+            S3Options(rounds=RetryPolicy(attempts=6, first_wait_seconds=0.02, longest_wait_seconds=0.2))
+        )
 
 
 def fork_server() -> Any:

@@ -1,4 +1,4 @@
-"""Claims about jobs that have ended before their images are there: nothing that is paid for is given up too early.
+"""Claims about jobs that end before their images are listed: nothing that is paid for is given up too early.
 
 What is waited for is timed on a clock that jumps over every wait; the ends in the ledger are those of whole runs.
 """
@@ -212,7 +212,7 @@ def test_what_never_comes_is_withheld_or_failed_as_ever(desk):
     assert [image.object_key is not None for image in ending(desk, short).images] == [False, True]
 
 
-def test_of_more_images_than_were_asked_for_the_first_are_kept_and_it_is_told(start_desk):
+def test_of_more_images_than_were_asked_for_the_first_are_kept_and_it_is_noted(start_desk):
     desk = start_desk(shuffled_images=True)
     request = make_paid_request("a cat", count=2)
     desk.fault("create", "more_images", more=3)

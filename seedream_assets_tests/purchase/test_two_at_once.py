@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from seedream_assets.config.retry import RetryPolicy
 from seedream_assets.ledger.events import Completed, Intent, Writer, encode_event, event_key
 from seedream_assets.ledger.store import read_event
 from seedream_assets.purchase.run import run_generation
@@ -47,7 +48,10 @@ def test_two_runs_behind_a_network_that_loses_answers_buy_each_request_once(star
     desk = start_desk(latency_seconds=0.05)
     puts = iter(range(10**9))
     with running_faulty_proxy(s3_server.endpoint_url) as proxy:
-        options = S3Options(endpoint_url=proxy.endpoint_url, first_wait_seconds=0.01, longest_wait_seconds=0.05)
+        options = S3Options(
+            endpoint_url=proxy.endpoint_url,
+            rounds=RetryPolicy(attempts=6, first_wait_seconds=0.01, longest_wait_seconds=0.05),
+        )
         store = S3Store(bucket, options=options)
         desk = Desk(store=store, emulator=desk.emulator)
         requests = make_paid_requests(8)
