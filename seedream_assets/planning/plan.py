@@ -45,8 +45,6 @@ PLAN_COLUMNS: Mapping[str, str] = {
     "row_number": "int64",
     "sample_rank": "Int64",
 }
-# Columns that came later, with what a plan that was written before them is read as.
-LATER_PLAN_COLUMNS: Mapping[str, Any] = {"bought_for": None, "sample_rank": None}
 # What a spec's id is the hash of, besides its references.
 _HASHED = ["model", "prompt", "width", "height", "style", "prompt_enhance", "seed"]
 _SPEC_IN_PLAN = ["model", "prompt", "width", "height", "style", "prompt_enhance", "references"]

@@ -27,7 +27,6 @@ from seedream_assets.ledger.state import NONE_OPEN, LedgerEntry, OpenRequests, R
 from seedream_assets.ledger.store import final_key, read_event
 from seedream_assets.planning.cuts import Existing
 from seedream_assets.planning.plan import (
-    LATER_PLAN_COLUMNS,
     PLAN_COLUMNS,
     gather_wanted,
     plan_requests,
@@ -315,7 +314,7 @@ def load_kept_plan(store: ObjectStore, config: DatasetConfig, partition: str, ve
         facts = read_facts(body)
         return KeptPlan(
             version=version_of(body),
-            requests=from_parquet(body, PLAN_COLUMNS, later=LATER_PLAN_COLUMNS),
+            requests=from_parquet(body, PLAN_COLUMNS),
             replacements=Replacements.from_facts(facts),
             snapshot=facts.get(SNAPSHOT),
         )

@@ -135,11 +135,11 @@ def test_another_price_is_another_plan():
 
 def make_gate(*plans, above_credits=1000, preview=PREVIEW, approved=()) -> Gate:
     named = {f"p{number}": plan for number, plan in enumerate(plans)}
-    told = {
+    asked = {
         name: plan_to_approve(name, plan, approved_by="ann" if name in approved else None)
         for name, plan in named.items()
     }
-    return Gate(approval=Approval(above_credits=above_credits, preview=preview), plans=told)
+    return Gate(approval=Approval(above_credits=above_credits, preview=preview), plans=asked)
 
 
 def test_a_plan_above_the_threshold_is_held_back_but_for_its_preview():

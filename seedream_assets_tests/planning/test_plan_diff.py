@@ -1,4 +1,4 @@
-"""Claims about a plan diff: every row of either table is told once, with what changed in it and what that costs."""
+"""Claims about a plan diff: every row of either table appears once, with what changed in it and what that costs."""
 
 import pandas as pd
 import pytest
@@ -136,7 +136,7 @@ def test_a_given_id_is_never_taken_for_another_row():
     assert diff.credits("added") == 0
 
 
-def test_columns_of_the_table_that_come_go_and_are_renamed_are_told_once():
+def test_columns_of_the_table_that_come_go_and_are_renamed_are_named_once():
     after = [
         {("farbe" if name == "colour" else name): value for name, value in row.items()} | {"glaze": "matt"}
         for row in ROWS

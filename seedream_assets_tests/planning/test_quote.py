@@ -70,8 +70,8 @@ def test_every_wanted_image_is_counted_once_with_its_reason():
         credits_saved=28,
         bought_for={"scenes": 4, "shoes": 1},
     )
-    told = quote.shared + quote.owned_images + quote.in_flight + quote.ended_without_images + quote.images_to_buy
-    assert told == quote.wanted
+    counted = quote.shared + quote.owned_images + quote.in_flight + quote.ended_without_images + quote.images_to_buy
+    assert counted == quote.wanted
 
 
 def test_what_is_blocked_is_not_owned():
@@ -99,8 +99,8 @@ def test_what_was_dearer_of_late_is_quoted_and_named():
     plan = reckon_with(prices, make_plan(make_prompts(rows), owned))
     quote = quote_plan(plan, wanted=4, dataset="scenes", prices=prices)
     assert (quote.credits_to_buy, quote.dear_prices) == (3 * 280, {wide: 280})
-    told = {what: (much, why) for what, much, why in quote_rows(quote, OUTLOOK, dataset="scenes")}
-    assert told["price"] == (
+    lines = {what: (much, why) for what, much, why in quote_rows(quote, OUTLOOK, dataset="scenes")}
+    assert lines["price"] == (
         "840 credits",
         f"by the price list, and by the dearest of the last 100 answers: 280 an image of {wide}",
     )
@@ -110,7 +110,7 @@ def test_what_was_dearer_of_late_is_quoted_and_named():
     )
 
 
-def test_open_requests_are_told_with_what_they_may_still_cost():
+def test_open_requests_are_quoted_with_what_they_may_still_cost():
     plan = make_plan(make_prompts([ROW]), make_ledger(("a red chair", 1, RequestState.OPEN, "scenes")))
     still_open = OpenRequests(requests=12, since=NOON, credits_held=336, credits_again=336)
     quote = quote_plan(plan, wanted=1, dataset="scenes", open_requests=still_open)
@@ -146,14 +146,14 @@ def rows_of(quote: Quote, outlook: Outlook = OUTLOOK) -> list[tuple[str, str, st
 
 
 @pytest.mark.parametrize(
-    ("balance", "unknown", "told"),
+    ("balance", "unknown", "expected"),
     [
         (112, None, ("25.0%", "of 112 credits")),
         (0, None, ("more than all", "the account has no credits")),
         (None, "there is no key here", ("not known", "there is no key here")),
     ],
 )
-def test_the_share_of_the_balance_is_told_or_why_it_is_not_known(balance, unknown, told):
+def test_the_share_of_the_balance_is_given_or_why_it_is_not_known(balance, unknown, expected):
     outlook = Outlook(
         pace=DOCUMENTED_PACE,
         slots=10,
@@ -163,7 +163,7 @@ def test_the_share_of_the_balance_is_told_or_why_it_is_not_known(balance, unknow
         balance_unknown=unknown,
     )
     rows = {what: (much, why) for what, much, why in rows_of(quote_of([{}]), outlook)}
-    assert rows["of the balance"] == told
+    assert rows["of the balance"] == expected
 
 
 @pytest.mark.parametrize(
@@ -210,17 +210,17 @@ def test_nothing_is_learned_from_too_few_requests_or_from_other_datasets(history
 
 
 @pytest.mark.parametrize(
-    ("above_credits", "approved_by", "told"),
+    ("above_credits", "approved_by", "expected"),
     [
         (55, "ann", ("approval", "given", "plan {hash}: ann")),
         (56, None, ("approval", "not needed", "up to 56 credits a run")),
         (55, None, ("approval", "needed", "plan {hash} comes to 56 credits; a preview of 2 images is bought first")),
     ],
 )
-def test_the_table_says_whether_an_approval_is_needed(above_credits, approved_by, told):
+def test_the_table_says_whether_an_approval_is_needed(above_credits, approved_by, expected):
     plan = plan_to_approve("all", make_plan(make_prompts([ROW | {"quantity": 2}])), approved_by=approved_by)
     gate = Gate(approval=Approval(above_credits=above_credits), plans={"all": plan})
-    assert approval_rows(gate) == [tuple(text.format(hash=plan.hash) for text in told)]
+    assert approval_rows(gate) == [tuple(text.format(hash=plan.hash) for text in expected)]
     assert approval_rows(NO_GATE) == []
 
 

@@ -51,7 +51,7 @@ def prompts_of(outcome):
     return list(outcome.manifest["prompt"])
 
 
-def test_a_run_keeps_to_its_own_plan_when_another_has_planned_bought_and_told_meanwhile(dataset):
+def test_a_run_keeps_to_its_own_plan_when_another_has_planned_bought_and_reported_meanwhile(dataset):
     mine = plan(dataset, OLD)
     theirs = plan(dataset, NEW)
     assert buy(dataset, theirs).images_stored == 4
@@ -71,7 +71,7 @@ def test_a_run_keeps_to_its_own_plan_when_another_has_planned_bought_and_told_me
     assert dataset.desk.bill["generations"] == 5
 
 
-def test_what_stopped_another_run_is_not_told_of_mine(dataset):
+def test_what_stopped_another_run_is_not_said_of_mine(dataset):
     mine = plan(dataset, OLD)
     theirs = plan(dataset, NEW)
     dataset.changes = {"budget": Budget(max_credits_per_run=28)}
@@ -104,7 +104,7 @@ def test_a_snapshot_of_a_version_has_the_rows_that_were_rejected_with_it(dataset
     assert again.checked.warnings.equals(old.checked.warnings)
 
 
-def test_a_plan_that_was_written_before_there_were_versions_is_kept_to_as_well(dataset):
+def test_the_latest_plan_serves_where_its_version_was_deleted(dataset):
     store, config = dataset.desk.store, dataset.config
     mine = plan(dataset, OLD)
     for folder in ("requests", "prompts"):
@@ -117,7 +117,7 @@ def test_a_plan_that_was_written_before_there_were_versions_is_kept_to_as_well(d
     assert len(load_plan(store, config, UNPARTITIONED, mine)) == 2
 
 
-def test_a_version_that_is_gone_is_told_and_nothing_else_is_taken_for_it(dataset):
+def test_a_version_that_is_gone_is_an_error_and_nothing_else_is_taken_for_it(dataset):
     store, config = dataset.desk.store, dataset.config
     mine = plan(dataset, OLD)
     plan(dataset, NEW)
