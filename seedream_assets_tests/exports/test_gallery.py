@@ -98,7 +98,7 @@ def test_the_same_images_make_the_same_gallery_anywhere(store: FolderStore, tmp_
     assert files(FolderStore(tmp_path / "one")) == files(FolderStore(tmp_path / "two"))
 
 
-def test_an_image_that_is_gone_or_broken_is_told_and_stops_nothing(store: FolderStore) -> None:
+def test_an_image_that_is_gone_or_broken_is_reported_and_stops_nothing(store: FolderStore) -> None:
     rows = [make_row(number) for number in range(4)]
     store_images(store, rows[:1])
     store.create(rows[1]["object_key"], b"no image", content_type="image/jpeg")

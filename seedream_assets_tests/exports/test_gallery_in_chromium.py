@@ -327,7 +327,7 @@ def test_in_a_bucket_the_page_works_without_a_server_of_its_own(s3_store: S3Stor
     look(use, origin=s3_server.endpoint_url)
 
 
-def test_what_a_screen_reader_is_told(gallery: Path) -> None:
+def test_what_a_screen_reader_is_given(gallery: Path) -> None:
     async def use(page: Page) -> None:
         await page.open(f"{gallery.as_uri()}#status=blocked")
         tree = (await page.send("Accessibility.getFullAXTree"))["nodes"]

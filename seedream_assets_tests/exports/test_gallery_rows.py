@@ -143,7 +143,7 @@ def test_without_rejected_images_or_their_column_there_is_no_such_filter() -> No
     assert "check" not in facets_of([make_row(0, rejected=False), make_row(1, rejected=False)])
 
 
-def test_reasons_are_told_apart() -> None:
+def test_reasons_are_kept_apart() -> None:
     assert split_reasons("blank; near_duplicate: of a; near_duplicate: of b") == ["blank", "near_duplicate"]
     assert split_reasons(None) == []
 
