@@ -79,11 +79,11 @@ def _measure(requests: int, image_bytes: int, store_seconds: float) -> dict[str,
 
 
 def _load(folder: str) -> tuple[Any, Any]:
-    from seedream_assets.cli.declared import deployment_of
     from seedream_assets.config.yaml import load_config
+    from seedream_assets.deployment import Deployment
 
     config = load_config(Path(folder, "dataset.yaml"))
-    return config, deployment_of(config)
+    return config, Deployment.from_environment(config)
 
 
 def _plan(folder: str) -> None:

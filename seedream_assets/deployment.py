@@ -1,16 +1,33 @@
-"""What a deployment lends to every dataset: the store, the models under its limits, the account, the engine's settings."""
+"""What a deployment lends to every dataset: the store, the models under its limits, the account, the engine's settings.
+
+Secrets and addresses come from the environment when they are asked for. Known to the command line and, through
+`resources`, to Dagster.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from seedream_assets.budget.log import PricesOfLate
 from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings, host_of
+from seedream_assets.config.base import Config
+from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.engine import EngineSettings
-from seedream_assets.config.models import ModelCatalog
+from seedream_assets.config.models import ModelCatalog, TighterLimits
+from seedream_assets.config.store_address import is_unresolved
+from seedream_assets.errors import ConfigError
 from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.open_store import open_store
 from seedream_assets.storage.s3_client import S3Options
+
+KEY_VARIABLE = "LEONARDO_API_KEY"
+ADDRESS_VARIABLE = "LEONARDO_BASE_URL"
+STORE_VARIABLE = "SEEDREAM_STORE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +59,97 @@ class Deployment:
     def __post_init__(self) -> None:
         object.__setattr__(self, "entries", LedgerEntries(self.store))
         object.__setattr__(self, "prices", PricesOfLate(self.store))
+
+    @classmethod
+    def from_environment(cls, config: DatasetConfig) -> Deployment:
+        """What the environment lends to a dataset: LEONARDO_API_KEY, LEONARDO_BASE_URL, SEEDREAM_STORE, boto3's own.
+
+        Raises:
+            ConfigError: No store is named, or a value is not allowed.
+        """
+        overrides = config.overrides
+        return cls(
+            store=open_declared_store(config.store),
+            models=allowed_models(overrides),
+            leonardo=leonardo_settings(overrides),
+            api=host_of(leonardo_address(overrides)),
+            engine=engine_settings(overrides),
+            s3=S3Options(),
+        )
+
+
+def allowed_models(*limits: Mapping[str, Any]) -> ModelCatalog:
+    """The models that may be used under all of these limits.
+
+    Raises:
+        ConfigError: A limit would loosen a model's.
+    """
+    return ModelCatalog(*(TighterLimits(**_known(TighterLimits, values)) for values in limits))
+
+
+def leonardo_settings(values: Mapping[str, Any], *, api_key: str | None = None) -> LeonardoSettings | None:
+    """How the account is reached and treated; None where there is no key, so that planning needs none.
+
+    Args:
+        values: By the names of its fields; others are ignored.
+        api_key: Default: the environment's.
+
+    Raises:
+        ConfigError: A value is not allowed.
+    """
+    key = api_key or os.environ.get(KEY_VARIABLE, "")
+    if not key:
+        return None
+    address = leonardo_address(values)
+    return LeonardoSettings(**_known(LeonardoSettings, {**values, "api_key": key, "base_url": address}))
+
+
+def leonardo_address(values: Mapping[str, Any]) -> str:
+    """Where the API is: the address in these values, else the environment's, else production."""
+    return values.get("base_url") or os.environ.get(ADDRESS_VARIABLE) or PRODUCTION_URL
+
+
+def engine_settings(values: Mapping[str, Any]) -> EngineSettings:
+    """How a run of the engine behaves; values of other names are ignored."""
+    return EngineSettings(**_known(EngineSettings, values))
+
+
+def open_declared_store(
+    url: str | None = None, default: str | None = None, *, options: S3Options | None = None
+) -> ObjectStore:
+    """A dataset's store, or the deployment's, or else the environment's. Sends nothing.
+
+    Args:
+        url: What the dataset names.
+        default: What the deployment names.
+        options: How S3 is reached.
+
+    Raises:
+        ConfigError: No address, or none that is allowed.
+    """
+    address, where = url, ""
+    if address is None and default is not None:
+        address, where = default, "image_store.url"
+    if address is None:
+        address, where = os.environ.get(STORE_VARIABLE, ""), STORE_VARIABLE
+        if not address:
+            raise ConfigError(f"no store is named: give the dataset a store, or set {STORE_VARIABLE}")
+    with naming(where):
+        if is_unresolved(address):
+            # Another store than the one that was meant would know of nothing that is owned, and buy it all again.
+            raise ConfigError(f"store: {address} gives nothing; set the variable where Dagster runs")
+        return open_store(address, options=options or S3Options())
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """An address is refused with the name of the place where it is declared."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}" if where else str(error)) from error
+
+
+def _known(model: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that are fields of this model."""
+    return {name: value for name, value in values.items() if name in model.model_fields}

@@ -6,9 +6,7 @@ that nothing secret stands in definitions, the UI or the run's configuration.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import dagster as dg
@@ -21,18 +19,24 @@ from seedream_assets.config.account import (
     PRODUCTION_URL,
     LeonardoSettings,
 )
-from seedream_assets.config.base import Config
 from seedream_assets.config.engine import EngineSettings
-from seedream_assets.config.models import ModelCatalog, TighterLimits
+from seedream_assets.config.models import ModelCatalog
 from seedream_assets.config.store_address import is_unresolved, read_store_address
+from seedream_assets.deployment import (
+    ADDRESS_VARIABLE,
+    KEY_VARIABLE,
+    STORE_VARIABLE,
+    allowed_models,
+    engine_settings,
+    leonardo_address,
+    leonardo_settings,
+    naming,
+    open_declared_store,
+)
 from seedream_assets.errors import ConfigError
 from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets.storage.open_store import open_store
 from seedream_assets.storage.s3_client import S3Options
 
-KEY_VARIABLE = "LEONARDO_API_KEY"
-ADDRESS_VARIABLE = "LEONARDO_BASE_URL"
-STORE_VARIABLE = "SEEDREAM_STORE"
 # Stands in where settings are checked without an account; never sent, since only `settings` makes what a client gets.
 _NO_KEY = "checked-without-a-key"
 # A mistyped field is refused, not ignored; what was given is not repeated, since it may be the key.
@@ -107,7 +111,7 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         self.engine(overrides)
         address = (overrides or {}).get("base_url") or self.base_url
         plain_address = PRODUCTION_URL if address is None or isinstance(address, dg.EnvVar) else address
-        self._settings(overrides or {}, api_key=_NO_KEY, base_url=plain_address)
+        leonardo_settings(self._with(overrides) | {"base_url": plain_address}, api_key=_NO_KEY)
 
     def models(self, overrides: Mapping[str, Any] | None = None) -> ModelCatalog:
         """The models that may be used, under these limits and a dataset's own, whichever is tighter.
@@ -115,8 +119,7 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         Raises:
             ConfigError: A limit would loosen a model's.
         """
-        both = (vars(self), overrides or {})
-        return ModelCatalog(*(TighterLimits(**_known(TighterLimits, values)) for values in both))
+        return allowed_models(vars(self), overrides or {})
 
     def settings(self, overrides: Mapping[str, Any] | None = None) -> LeonardoSettings | None:
         """How the account is reached and treated; None where there is no key, so that planning needs none.
@@ -124,24 +127,19 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         Raises:
             ConfigError: A value is not allowed.
         """
-        key = self.api_key or os.environ.get(KEY_VARIABLE, "")
-        if not key:
-            return None
-        return self._settings(overrides or {}, api_key=key, base_url=self.address(overrides))
+        return leonardo_settings(self._with(overrides), api_key=self.api_key)
 
     def address(self, overrides: Mapping[str, Any] | None = None) -> str:
         """Where the API is: the dataset's own address, else this one, else the environment's, else production."""
-        own = (overrides or {}).get("base_url") or self.base_url
-        return own or os.environ.get(ADDRESS_VARIABLE) or PRODUCTION_URL
-
-    def _settings(self, overrides: Mapping[str, Any], *, api_key: str, base_url: str) -> LeonardoSettings:
-        asked = {**vars(self), **overrides, "api_key": api_key, "base_url": base_url}
-        return LeonardoSettings(**_known(LeonardoSettings, asked))
+        return leonardo_address(self._with(overrides))
 
     def engine(self, overrides: Mapping[str, Any] | None = None) -> EngineSettings:
         """How a run of the engine behaves; `overrides` may hold `EngineSettings`' other fields too."""
-        asked = {**vars(self), **(overrides or {})}
-        return EngineSettings(**_known(EngineSettings, asked))
+        return engine_settings(self._with(overrides))
+
+    def _with(self, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
+        values = {**vars(self), **(overrides or {})}
+        return values | {"base_url": values["base_url"] or self.base_url}
 
 
 class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # as above
@@ -175,14 +173,7 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         Raises:
             ConfigError: No address, or none that is allowed.
         """
-        if url is not None:
-            return self._open(url)
-        if self.url is not None:
-            return self._open(self.url, named="image_store.url")
-        address = os.environ.get(STORE_VARIABLE)
-        if not address:
-            raise ConfigError(f"no store is named: give the dataset a store, or set {STORE_VARIABLE}")
-        return self._open(address, named=STORE_VARIABLE)
+        return open_declared_store(url, self.url, options=self.options())
 
     def refuse_unless_allowed(self) -> None:
         """Check the address as far as it stands here. Opens nothing.
@@ -192,26 +183,5 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
         """
         self.options()
         if self.url is not None and not isinstance(self.url, dg.EnvVar) and not is_unresolved(self.url):
-            with _naming("image_store.url"):
+            with naming("image_store.url"):
                 read_store_address(self.url)
-
-    def _open(self, address: str, *, named: str = "") -> ObjectStore:
-        with _naming(named):
-            if is_unresolved(address):
-                # Another store than the one that was meant would know of nothing that is owned, and buy it all again.
-                raise ConfigError(f"store: {address} gives nothing; set the variable where Dagster runs")
-            return open_store(address, options=self.options())
-
-
-@contextmanager
-def _naming(where: str) -> Iterator[None]:
-    """An address is refused with the name of the place where it stands."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}" if where else str(error)) from error
-
-
-def _known(model: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that are fields of this model."""
-    return {name: value for name, value in values.items() if name in model.model_fields}

@@ -9,8 +9,9 @@ import click
 
 from seedream_assets.approval.preview import assess_preview
 from seedream_assets.approval.store import approve, open_gate
-from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
+from seedream_assets.cli.declared import partitions_of, this_person
 from seedream_assets.config.yaml import load_config
+from seedream_assets.deployment import Deployment
 from seedream_assets.manifest.stage import load_manifest
 from seedream_assets.planning.stage import load_plan
 
@@ -20,7 +21,7 @@ def approve_plan(dataset: Path, partition: tuple[str, ...], asked: str | None, b
     config = load_config(dataset)
     if config.approval is None:
         raise click.UsageError(f"{config.name} asks for no approval; there is nothing to approve")
-    deployment = deployment_of(config)
+    deployment = Deployment.from_environment(config)
     store = deployment.store
     keys = partitions_of(config, partition, deployment)
     if len(keys) == 1:

@@ -1,4 +1,4 @@
-"""A declared dataset on the command line: the deployment that the environment describes, and the partitions asked for."""
+"""A declared dataset on the command line: the partitions that are asked for, and who asks."""
 
 from __future__ import annotations
 
@@ -9,29 +9,10 @@ from datetime import UTC, datetime
 
 import click
 
-from seedream_assets.config.account import host_of
 from seedream_assets.config.dataset import UNPARTITIONED, DatasetConfig
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import PartitionKeyError, PromptTableError
 from seedream_assets.prompts.partitions import find_partitions
-from seedream_assets.resources import ImageStoreResource, LeonardoResource
-
-
-def deployment_of(config: DatasetConfig) -> Deployment:
-    """What the environment lends to a dataset: LEONARDO_API_KEY, LEONARDO_BASE_URL, SEEDREAM_STORE, boto3's own.
-
-    Raises:
-        ConfigError: No store is named.
-    """
-    leonardo, image_store = LeonardoResource(), ImageStoreResource()
-    return Deployment(
-        store=image_store.open(config.store),
-        models=leonardo.models(config.overrides),
-        leonardo=leonardo.settings(config.overrides),
-        api=host_of(leonardo.address(config.overrides)),
-        engine=leonardo.engine(config.overrides),
-        s3=image_store.options(),
-    )
 
 
 def this_person() -> str:

@@ -13,10 +13,10 @@ from seedream_assets.cli.exit_codes import DIFFERENT
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.config.yaml import load_config
+from seedream_assets.deployment import open_declared_store
 from seedream_assets.exports.card import how_to_load
 from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget, default_target, find_export
 from seedream_assets.exports.opening import LIBRARIES, Opening, open_export
-from seedream_assets.resources import ImageStoreResource
 
 
 def export(
@@ -30,15 +30,16 @@ def export(
 ) -> None:
     """Write the exports that were asked for, open each, and print what came of it."""
     config = load_config(dataset)
-    resource = ImageStoreResource()
-    source = ExportSource(dataset=config.name, store=resource.open(config.store), card=config.card)
+    source = ExportSource(dataset=config.name, store=open_declared_store(config.store), card=config.card)
     choices = _choices(config, names, split, shard_bytes)
     if to is not None and len(choices) != 1:
         raise click.UsageError(f"--to is the place of one export; name one --format, not {len(choices)}")
     wrong = False
     for choice in choices:
         target = (
-            default_target(source, choice.name) if to is None else ExportTarget(store=resource.open(_from_here(to)))
+            default_target(source, choice.name)
+            if to is None
+            else ExportTarget(store=open_declared_store(_from_here(to)))
         )
         report = find_export(choice.name).write(source, target, choice)
         opening = open_export(source, target, choice) if verify and choice.name in LIBRARIES else None

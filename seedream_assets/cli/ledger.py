@@ -13,6 +13,7 @@ import click
 from seedream_assets.budget.dataset_budget import book_again
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN, NOT_ALL_FINAL
 from seedream_assets.config.yaml import load_config
+from seedream_assets.deployment import engine_settings, leonardo_settings, open_declared_store
 from seedream_assets.ledger.adopt import ComparedField, adopt_generation, end_deleted, retract_adoption
 from seedream_assets.ledger.by_hand import (
     NotByHand,
@@ -26,7 +27,6 @@ from seedream_assets.ledger.by_hand import (
 from seedream_assets.ledger.events import encode_event
 from seedream_assets.ledger.state import LedgerEntry, OpenRequests, RequestState
 from seedream_assets.purchase.recollect import Recollection, find_short, recollect_images
-from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.open_store import refuse_missing
 
@@ -35,7 +35,7 @@ LONGEST_BESIDE = 40
 
 
 def _open(store: str | None) -> ObjectStore:
-    opened = ImageStoreResource().open(store)
+    opened = open_declared_store(store)
     refuse_missing(opened)
     return opened
 
@@ -84,7 +84,7 @@ def adopt(request_id: str, generation_id: str, force: bool, store: str | None) -
     """Give a generation of the account to a request, after both were shown side by side."""
     opened = _open(store)
     whole = find_request(opened, request_id)
-    leonardo = LeonardoResource().settings()
+    leonardo = leonardo_settings({})
     entry = adopt_generation(
         opened, whole, generation_id, leonardo, book_again=book_again, force=force, on_compared=_show_compared
     )
@@ -102,7 +102,7 @@ def end(request_id: str, reason: str, force: bool, store: str | None) -> None:
     """End a request as failed, since its generation was deleted in the account."""
     opened = _open(store)
     whole = find_request(opened, request_id)
-    _print_state(whole, end_deleted(opened, whole, reason, LeonardoResource().settings(), force=force))
+    _print_state(whole, end_deleted(opened, whole, reason, leonardo_settings({}), force=force))
 
 
 def release(request_id: str | None, every: bool, reason: str, store: str | None) -> None:
@@ -139,13 +139,12 @@ def recollect(request_id: str | None, dataset: Path | None, store: str | None, a
     )
     for problem in problems:
         click.echo(f"seedream: {problem}", err=True)
-    leonardo = LeonardoResource()
     overrides = config.overrides if config else {}
     found = recollect_images(
         opened,
         short,
-        leonardo.settings(overrides),
-        engine=leonardo.engine(overrides),
+        leonardo_settings(overrides),
+        engine=engine_settings(overrides),
         config=config,
         on_recollection=(lambda _found: None) if as_json else _show_recollection,
     )

@@ -16,7 +16,7 @@ import pandas as pd
 from seedream_assets.approval.rules import Gate, approval_rows
 from seedream_assets.approval.store import gate_of
 from seedream_assets.budget.log import read_budget
-from seedream_assets.cli.declared import deployment_of, partitions_of
+from seedream_assets.cli.declared import partitions_of
 from seedream_assets.cli.exit_codes import NOT_ALL_FINAL
 from seedream_assets.config.dataset import NO_CAP, DatasetConfig
 from seedream_assets.config.yaml import load_config
@@ -48,7 +48,7 @@ def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json
     """
     began = time.monotonic()
     config = load_config(dataset)
-    deployment = deployment_of(config)
+    deployment = Deployment.from_environment(config)
     keys = partitions_of(config, partition, deployment)
     if against not in (None, PREVIOUS) and len(keys) > 1:
         raise click.UsageError("one manifest is that of one partition; add --partition KEY, or say --against previous")

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from seedream_assets.cli.declared import deployment_of
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
 from seedream_assets.config.redaction import shown
 from seedream_assets.config.yaml import load_config
+from seedream_assets.deployment import Deployment
 from seedream_assets.errors import SeedreamError
 from seedream_assets.purchase.reconcile import NotInLedger, Reconciliation, adopt_planned, reconcile
 
@@ -26,7 +26,7 @@ def compare(dataset: Path, since: datetime, adopt: bool, as_json: bool) -> None:
     left: list[str] = []
     try:
         config = load_config(dataset)
-        deployment = deployment_of(config)
+        deployment = Deployment.from_environment(config)
         found = reconcile(deployment, since=since)
         if adopt:
             adopted, left = adopt_planned(deployment, found)

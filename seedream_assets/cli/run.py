@@ -22,7 +22,7 @@ from rich.progress import Progress as Bar
 
 from seedream_assets.approval.preview import assess_preview
 from seedream_assets.approval.store import approve, open_gate
-from seedream_assets.cli.declared import deployment_of, partitions_of, this_person
+from seedream_assets.cli.declared import partitions_of, this_person
 from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINAL, NOTHING_STORED
 from seedream_assets.cli.plan import ROW_ERRORS_SHOWN, print_row_errors
 from seedream_assets.config.dataset import NO_CAP, Budget, DatasetConfig
@@ -50,7 +50,7 @@ def run(dataset: Path, partition: tuple[str, ...], approved: str | None, yes: bo
     config = load_config(dataset)
     if approved is not None and config.approval is None:
         raise click.UsageError(f"{config.name} asks for no approval; take --approve out")
-    deployment = replace(deployment_of(config), accepts_origin=yes)
+    deployment = replace(Deployment.from_environment(config), accepts_origin=yes)
     keys = partitions_of(config, partition, deployment)
     ran = run_partitions(config, keys, deployment, approved=approved, yes=yes)
     report, summaries = ran.report, list(ran.summaries.values())

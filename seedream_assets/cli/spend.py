@@ -12,14 +12,14 @@ from rich.table import Table
 
 from seedream_assets.budget.statement import Bought, StillOpen, read_history, sum_spend
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
+from seedream_assets.deployment import open_declared_store
 from seedream_assets.ledger.state import OpenRequests
-from seedream_assets.resources import ImageStoreResource
 from seedream_assets.storage.open_store import refuse_missing
 
 
 def sum_up(store: str | None, by: tuple[str, ...], as_json: bool) -> None:
     """Print the sums of all that was bought, and what of the ledger could not be read."""
-    opened = ImageStoreResource().open(store)
+    opened = open_declared_store(store)
     refuse_missing(opened)
     problems: list[str] = []
     still_open: list[OpenRequests] = []

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from seedream_assets.config.yaml import load_config
+from seedream_assets.deployment import open_declared_store
 from seedream_assets.manifest.find import trace_bytes, trace_id, trace_row
 from seedream_assets.manifest.trace import Trace, trace_as_json, trace_as_text
 from seedream_assets.manifest.trace_prov import trace_as_prov
 from seedream_assets.prompts.sources import fetch, find_sources
-from seedream_assets.resources import ImageStoreResource
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.s3_client import S3Options
 
 LARGEST_FILE = 200 * 1024 * 1024
 
@@ -48,11 +49,10 @@ def trace(
 
 
 def _dataset_and_store(dataset: str | None, address: str | None) -> tuple[str | None, ObjectStore]:
-    opened = ImageStoreResource()
     if dataset is None or not Path(dataset).is_file():
-        return dataset, opened.open(address)
+        return dataset, open_declared_store(address)
     config = load_config(Path(dataset))
-    return config.name, opened.open(config.store if address is None else address)
+    return config.name, open_declared_store(config.store if address is None else address)
 
 
 def _trace_image(store: ObjectStore, image: str) -> Trace:
@@ -60,7 +60,7 @@ def _trace_image(store: ObjectStore, image: str) -> Trace:
         return trace_bytes(store, Path(image).read_bytes(), asked=image)
     if "://" not in image:
         return trace_id(store, image)
-    found = find_sources(image, base=Path.cwd(), options=ImageStoreResource().options())
+    found = find_sources(image, base=Path.cwd(), options=S3Options())
     if len(found) != 1:
         raise click.UsageError(f"{len(found)} files match; name one image")
     # As it may be shown: a signed address carries a secret in its query.

@@ -11,16 +11,16 @@ from typing import Any
 
 import click
 
-from seedream_assets.cli.declared import deployment_of, partitions_of
+from seedream_assets.cli.declared import partitions_of
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.waiting import format_seconds
 from seedream_assets.config.yaml import load_config
+from seedream_assets.deployment import Deployment, open_declared_store
 from seedream_assets.errors import ObjectUnreadable, SeedreamError
 from seedream_assets.manifest.repair import Repair, repair_dataset
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.quality.assemble import assemble_dataset
-from seedream_assets.resources import ImageStoreResource
 
 SHOWN = 50
 
@@ -30,7 +30,7 @@ def verify(dataset: Path, partition: str | None, deep: bool, repair: bool, as_js
     began = time.monotonic()
     try:
         config = load_config(dataset)
-        store = ImageStoreResource().open(config.store)
+        store = open_declared_store(config.store)
         repaired = _repair(config, partition, deep=deep) if repair else Repair()
         unreadable: list[ObjectUnreadable] = []
         found = verify_images(
@@ -54,7 +54,7 @@ def verify(dataset: Path, partition: str | None, deep: bool, repair: bool, as_js
 
 
 def _repair(config: DatasetConfig, partition: str | None, *, deep: bool) -> Repair:
-    deployment = deployment_of(config)
+    deployment = Deployment.from_environment(config)
     partitions = partitions_of(config, (partition,) if partition else (), deployment)
     rebuild = partial(assemble_dataset, measure=False)
     return repair_dataset(config, partitions, deployment, deep=deep, rebuild=rebuild)

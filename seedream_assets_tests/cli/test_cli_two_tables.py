@@ -5,10 +5,10 @@ from threading import Barrier
 
 import pandas as pd
 
-from seedream_assets.cli.declared import deployment_of
 from seedream_assets.cli.run import buy_planned, plan_partitions
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.config.yaml import load_config
+from seedream_assets.deployment import Deployment
 from seedream_assets_tests.cli.conftest import Desk
 
 OLD = "prompt\na red mug\na blue mug\n"
@@ -23,7 +23,7 @@ def test_two_runs_at_once_each_buy_count_and_tell_their_own_table(desk: Desk) ->
     def plan(table: str):
         desk.write("prompts.csv", table)
         config = load_config(dataset)
-        deployment = deployment_of(config)
+        deployment = Deployment.from_environment(config)
         turns[table] = (config, plan_partitions(config, [UNPARTITIONED], deployment)[0], deployment)
 
     def buy(table: str):
