@@ -7,25 +7,25 @@ that nothing secret stands in definitions, the UI or the run's configuration.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Literal
 
 import dagster as dg
 from pydantic import ConfigDict, Field
 
 from seedream_assets.config.account import (
-    LARGEST_DECODED_PIXELS,
-    MEBIBYTE,
     PRODUCTION_IMAGE_HOSTS,
     PRODUCTION_URL,
+    ImageStoreOptions,
+    LeonardoOptions,
     LeonardoSettings,
 )
+from seedream_assets.config.base import Config
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.config.store_address import is_unresolved, read_store_address
 from seedream_assets.deployment import (
-    ADDRESS_VARIABLE,
     KEY_VARIABLE,
-    STORE_VARIABLE,
     allowed_models,
     engine_settings,
     leonardo_address,
@@ -43,6 +43,13 @@ _NO_KEY = "checked-without-a-key"
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
+def _option(model: type[Config], name: str) -> Any:
+    """A field of a resource that is an option of the configuration: with its default, its range and its description."""
+    option = copy(model.model_fields[name])
+    option.annotation = None
+    return option
+
+
 class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Dagster's base is generic over its own value
     """One Leonardo account: its key, its address, how fast it may be used, and limits below the models' own."""
 
@@ -53,40 +60,29 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
         repr=False,
         description=f"The account's API key, as an EnvVar. Default: {KEY_VARIABLE} when a run starts.",
     )
-    base_url: str | None = Field(
-        default=None, description=f"Without /v1 or /v2. Default: {ADDRESS_VARIABLE}, else {PRODUCTION_URL}."
-    )
+    # An EnvVar is no address yet, so addresses are checked in `refuse_unless_allowed` and when a run starts.
+    base_url: str | None = Field(default=None, description=LeonardoOptions.model_fields["base_url"].description)
     image_hosts: list[str] = Field(
-        default=list(PRODUCTION_IMAGE_HOSTS),
-        description="Where images may be downloaded from; the key never goes there.",
+        default=list(PRODUCTION_IMAGE_HOSTS), description=LeonardoOptions.model_fields["image_hosts"].description
     )
-    connect_seconds: float = Field(default=10.0, gt=0, description="Longest wait for a connection.")
-    answer_seconds: float = Field(default=60.0, gt=0, description="Longest wait for an answer.")
-    download_seconds: float = Field(default=300.0, gt=0, description="Longest time for one image.")
-    give_up_after_seconds: float = Field(
-        default=1800.0, gt=0, description="A job that has not ended by then stays pending; the next run goes on."
-    )
-    slots: int = Field(
-        default=10, ge=1, description="Generations at once. The account's own figure, where lower, wins."
-    )
-    queue_ahead: int = Field(default=4, ge=0, description="Generations kept waiting at Leonardo beyond the slots.")
-    bulk_polling: bool = Field(
-        default=True,
-        description="Ask for many jobs at once with the account's history, instead of for each by itself.",
-    )
-    creates_per_minute: int = Field(default=100, ge=1, description="Leonardo's published limit is 100.")
-    requests_per_minute: int = Field(default=2000, ge=1, description="Leonardo's published limit is 2000.")
-    balance_unit: Literal["CREDITS", "DOLLARS"] = Field(
-        default="CREDITS", description="What the account's balance counts; not documented."
-    )
-    largest_image_bytes: int = Field(default=100 * MEBIBYTE, ge=1, description="A larger image is refused.")
-    largest_image_pixels: int = Field(default=LARGEST_DECODED_PIXELS, ge=1, description="A larger image is refused.")
-    largest_width: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
-    largest_height: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
-    largest_quantity: int | None = Field(default=None, description="Images per request; at most the model's own limit.")
-    largest_prompt: int | None = Field(default=None, description="Characters; at most the model's own limit.")
-    allowed_styles: list[str] | None = Field(default=None, description="Names or UUIDs; default: all of the model's.")
-    allowed_models: list[str] | None = Field(default=None, description="Default: all that are known.")
+    connect_seconds: float = _option(LeonardoOptions, "connect_seconds")
+    answer_seconds: float = _option(LeonardoOptions, "answer_seconds")
+    download_seconds: float = _option(LeonardoOptions, "download_seconds")
+    give_up_after_seconds: float = _option(LeonardoOptions, "give_up_after_seconds")
+    slots: int = _option(LeonardoOptions, "slots")
+    queue_ahead: int = _option(LeonardoOptions, "queue_ahead")
+    bulk_polling: bool = _option(LeonardoOptions, "bulk_polling")
+    creates_per_minute: int = _option(LeonardoOptions, "creates_per_minute")
+    requests_per_minute: int = _option(LeonardoOptions, "requests_per_minute")
+    balance_unit: Literal["CREDITS", "DOLLARS"] = _option(LeonardoOptions, "balance_unit")
+    largest_image_bytes: int = _option(LeonardoOptions, "largest_image_bytes")
+    largest_image_pixels: int = _option(LeonardoOptions, "largest_image_pixels")
+    largest_width: int | None = _option(LeonardoOptions, "largest_width")
+    largest_height: int | None = _option(LeonardoOptions, "largest_height")
+    largest_quantity: int | None = _option(LeonardoOptions, "largest_quantity")
+    largest_prompt: int | None = _option(LeonardoOptions, "largest_prompt")
+    allowed_styles: list[str] | None = _option(LeonardoOptions, "allowed_styles")
+    allowed_models: list[str] | None = _option(LeonardoOptions, "allowed_models")
 
     def get_resource_definition(self) -> Any:
         """What Dagster runs with.
@@ -147,15 +143,13 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
 
     model_config = _STRICT
 
-    url: str | None = Field(
-        default=None,
-        description=f"s3://bucket/prefix, file:///… or an absolute path. Default: {STORE_VARIABLE} when a run starts.",
-    )
-    endpoint_url: str | None = Field(default=None, description="Default: boto3's AWS_ENDPOINT_URL_S3.")
-    region: str | None = Field(default=None, description="Default: boto3's AWS_DEFAULT_REGION.")
-    max_connections: int = Field(default=32, ge=1, description="Connections to S3 at one time.")
-    checksums: bool = Field(default=True, description="Send SHA-256 checksums; off only for servers that refuse them.")
-    creates: str = Field(default="obstore", description="Who writes new objects: obstore, or boto3 alone.")
+    # Checked in `refuse_unless_allowed`: an EnvVar is no address yet.
+    url: str | None = Field(default=None, description=ImageStoreOptions.model_fields["url"].description)
+    endpoint_url: str | None = _option(ImageStoreOptions, "endpoint_url")
+    region: str | None = _option(ImageStoreOptions, "region")
+    max_connections: int = _option(ImageStoreOptions, "max_connections")
+    checksums: bool = _option(ImageStoreOptions, "checksums")
+    creates: str = _option(ImageStoreOptions, "creates")
 
     def options(self) -> S3Options:
         """How S3 is reached."""
