@@ -146,7 +146,7 @@ def plan_requests(
             **{name: specs[name] for name in _SPEC_IN_PLAN},
             "public": specs["public"],
             "wanted": np.minimum(count, specs["quantity"] - start),
-            "credits": specs["model"].map(prices) * count,
+            "credits": specs["model"].map(prices).astype("int64") * count,
             **begun.columns(ids),
             "row_number": specs["row_number"],
             "sample_rank": pd.Series(pd.NA, index=specs.index, dtype="Int64"),

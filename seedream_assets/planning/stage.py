@@ -150,6 +150,7 @@ def _prices_for(requests: pd.DataFrame, dataset: str, deployment: Deployment) ->
 def _most_samples(specs: pd.DataFrame, models: ModelCatalog) -> IntArray:
     """How many samples each spec can have: a seed that the row gives counts up to its model's last one."""
     last = specs["model"].map({name: int(models.find(name).seed.high) for name in specs["model"].unique()})
+    last = last.astype("int64")  # of no row, it would be text
     most: IntArray = (last + 1 - specs["seed"].fillna(0)).to_numpy(dtype=np.int64)
     return most
 
@@ -183,9 +184,15 @@ def _existing_by_end(store: ObjectStore, request_id: str, entry: LedgerEntry) ->
 
 
 def _existing_in(manifest: pd.DataFrame) -> dict[str, Existing]:
-    """Requests that an earlier manifest of this partition knows, so that their intents need not be read."""
-    ended = manifest[manifest["completed_at"].notna()].drop_duplicates("request_id")
-    rows = ended[["request_id", "request_count", "bought_for"]].itertuples(index=False, name=None)
+    """Requests that an earlier manifest of this partition shows whole, so that their intents need not be read.
+
+    Of one that somebody else bought with another size, the manifest has the size that this dataset wanted: it is known
+    by the images that are missing.
+    """
+    ended = manifest[manifest["completed_at"].notna()].drop_duplicates(["request_id", "sample"])
+    held = ended.groupby("request_id")["sample"].transform("size")
+    whole = ended[held == ended["request_count"]].drop_duplicates("request_id")
+    rows = whole[["request_id", "request_count", "bought_for"]].itertuples(index=False, name=None)
     return {request_id: Existing(count=int(count), bought_for=str(dataset)) for request_id, count, dataset in rows}
 
 
