@@ -30,12 +30,12 @@ class MaxRejected:
     Attributes:
         rows: The number; None where it is a share.
         share: From 0 to 1; None where it is a number.
-        told: As it was written.
+        written: As it was written.
     """
 
     rows: int | None = None
     share: Fraction | None = None
-    told: str
+    written: str
 
     @classmethod
     def of(cls, given: Any) -> MaxRejected:
@@ -46,33 +46,33 @@ class MaxRejected:
         """
         if isinstance(given, MaxRejected):
             return given
-        told = str(given)
+        written = str(given)
         refusal = ValueError(_ALLOWED)
         if isinstance(given, bool):
             raise refusal
-        if isinstance(given, int) or (isinstance(given, str) and re.fullmatch(r"\d{1,18}", told, re.ASCII)):
+        if isinstance(given, int) or (isinstance(given, str) and re.fullmatch(r"\d{1,18}", written, re.ASCII)):
             if int(given) < 0:
                 raise refusal
-            return cls(rows=int(given), told=told)
-        if percent := _PERCENT.fullmatch(told):
+            return cls(rows=int(given), written=written)
+        if percent := _PERCENT.fullmatch(written):
             share = Fraction(percent[1]) / 100
             if share > 1:
                 raise refusal
-            return cls(share=share, told=told)
+            return cls(share=share, written=written)
         try:
-            share = Fraction(told)
+            share = Fraction(written)
         except (ValueError, ZeroDivisionError):  # a word; NaN and infinity; 1/0
             raise refusal from None
         if not 0 <= share < 1:
             raise refusal
-        return cls(share=share, told=told)
+        return cls(share=share, written=written)
 
     def allows(self, rejected: int, *, of: int) -> bool:
         """Whether so many rejected rows of so many are borne."""
         return rejected <= (self.rows if self.share is None else self.share * of)  # type: ignore[operator]  # one is set
 
     def __str__(self) -> str:
-        return self.told if self.share is None else f"{float(self.share * 100):g}%"
+        return self.written if self.share is None else f"{float(self.share * 100):g}%"
 
 
 def _as_many(tables: Any) -> Any:

@@ -82,12 +82,12 @@ class TimeWindows:
     def find(self, name: str) -> datetime | None:
         """The begin of the window of this name; None where no window has it."""
         try:
-            told = datetime.strptime(name, self.format)  # noqa: DTZ007  # wall-clock time, as everything here
+            moment = datetime.strptime(name, self.format)  # noqa: DTZ007  # wall-clock time, as everything here
         except ValueError:
             return None
         # A format that leaves out the hour or the day names a moment before the begin: the first window from then on.
-        begin = self.begin_of(told)
-        begin = begin if begin == told else self.next(begin)
+        begin = self.begin_of(moment)
+        begin = begin if begin == moment else self.next(begin)
         return begin if self.name(begin) == name else None
 
     @property
