@@ -1,4 +1,5 @@
-"""Claims about rows and partitions: each row is in one, is told why it is in none, or is before the first."""
+"""Claims about partitions: each row is in one, has a reason why it is in none, or is before the first; and about what a
+sensor remembers of the tables between two looks, and takes for a change."""
 
 from datetime import date
 
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 from seedream_assets.config.partitions import MOST_PARTITIONS, Partitions, error_of_key, normal_key
 from seedream_assets.errors import ConfigError, PromptTableError
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
-from seedream_assets.prompts.partitions import partition_rows, row_hashes, rows_of_partition
+from seedream_assets.prompts.partitions import (
+    EMPTY,
+    SeenTables,
+    contiguous,
+    digest,
+    partition_rows,
+    row_hashes,
+    rows_of_partition,
+)
 
 COLOUR = Partitions(by="column", column="colour")
 DAILY = Partitions(by="daily", column="day", start=date(2026, 11, 1))
@@ -71,14 +80,14 @@ def test_what_is_taken_as_a_key_dagster_takes_too(text):
         assert normal_key(key) == key
 
 
-def test_a_row_that_is_broken_is_told_and_is_in_no_partition():
+def test_a_row_that_is_broken_is_reported_and_is_in_no_partition():
     frame = parse_prompt_file(b"prompt,colour\na cup,red\na,mug,blue\n", "prompts.csv")
     found = partition_rows(frame, COLOUR)
     assert found.keys == ("red",)
     assert rules(found) == {2: "broken_row"}
 
 
-def test_rejected_rows_are_told_under_their_table_and_row():
+def test_rejected_rows_are_named_by_their_table_and_row():
     tables = {
         name: parse_prompt_file(body, name)
         for name, body in [("a.csv", b"prompt,colour\nx,\n"), ("b.csv", b"prompt,colour\nx,red\ny,\n")]
@@ -132,7 +141,7 @@ def test_a_partition_without_rows_and_a_table_without_the_column_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("partitions", "key", "told"),
+    ("partitions", "key", "message"),
     [
         (DAILY, "2026-13-01", "is no day of this dataset; the first is 2026-11-01"),
         (DAILY, "2026-10-31", "is before the first one, 2026-11-01"),
@@ -141,8 +150,8 @@ def test_a_partition_without_rows_and_a_table_without_the_column_are_refused():
         (COLOUR, "", "cannot be one"),
     ],
 )
-def test_a_key_that_no_partition_can_have_is_refused(partitions, key, told):
-    with pytest.raises(ConfigError, match=told):
+def test_a_key_that_no_partition_can_have_is_refused(partitions, key, message):
+    with pytest.raises(ConfigError, match=message):
         partitions.refuse_unless_key(key)
 
 
@@ -151,3 +160,54 @@ def test_a_row_s_hash_changes_with_its_cells_and_not_with_its_place():
     other = join_prompt_tables({"b.csv": parse_prompt_file(b"prompt,n\ny,2\nx,1\nx,3\n", "b.csv")})
     assert row_hashes(one)[::-1].tolist() == row_hashes(other)[:2].tolist()
     assert row_hashes(other)[1] != row_hashes(other)[2]
+
+
+# --- what a sensor remembers
+
+FOUND = {"a": digest("one"), "b": digest("two")}
+
+
+def test_everything_is_new_at_first_and_nothing_once_it_was_asked_for() -> None:
+    first = SeenTables()
+    assert first.changed(FOUND) == ["a", "b"]
+    seen = first.after(FOUND, asked=["a", "b"], tables="v1")
+    assert seen.changed(FOUND) == []
+    assert (seen.number, seen.tables) == (1, "v1")
+    assert seen.changed({**FOUND, "b": digest("three")}) == ["b"]
+
+
+def test_what_was_not_asked_for_stays_a_change_and_the_tables_are_read_again() -> None:
+    seen = SeenTables().after(FOUND, asked=["a"], tables="v1")
+    assert seen.changed(FOUND) == ["b"]
+    assert seen.tables == ""
+
+
+def test_what_is_gone_is_reported_as_empty_once_it_was_known_and_then_forgotten() -> None:
+    seen = SeenTables().after(FOUND, asked=["a", "b"], tables="v1")
+    left = {"a": FOUND["a"]}
+    assert seen.emptied(["a", "b", "never-seen"], left) == {"b": EMPTY}
+    later = seen.after(left, asked=[], tables="v2")
+    assert later.emptied(["b"], left) == {}
+    assert later.number == 1
+
+
+def test_a_cursor_gives_back_what_was_put_into_it() -> None:
+    seen = SeenTables().after(FOUND, asked=["a", "b"], tables="v1")
+    assert SeenTables.from_cursor(seen.to_cursor()) == seen
+
+
+@pytest.mark.parametrize("cursor", [None, "", "no json", "[]", '{"version": 99}', '{"version": 1, "partitions": "!"}'])
+def test_a_cursor_that_cannot_be_read_is_as_none(cursor: str | None) -> None:
+    assert SeenTables.from_cursor(cursor) == SeenTables()
+
+
+def test_parts_of_a_digest_are_kept_apart() -> None:
+    assert digest("ab", "c") != digest("a", "bc")
+    assert digest("a") == digest(b"a")
+
+
+def test_keys_that_follow_each_other_become_ranges() -> None:
+    order = ["a", "b", "c", "d", "e"]
+    assert contiguous(order, ["e", "a", "b"]) == [("a", "b"), ("e", "e")]
+    assert contiguous(order, []) == []
+    assert contiguous(order, order) == [("a", "e")]
