@@ -116,7 +116,7 @@ class _SlowStore:
 def _buy(folder: str, requests: int, store_seconds: float) -> dict[str, float]:
     from seedream_assets.config.partitions import UNPARTITIONED
     from seedream_assets.purchase.partition_stream import Endings
-    from seedream_assets.purchase.stage import buy_images
+    from seedream_assets_tests.purchase.desk import buy_images
 
     config, deployment = _load(folder)
     if store_seconds:

@@ -76,11 +76,11 @@ def run_stages(root: str) -> dict[str, Any]:
     from seedream_assets.config.dataset import UNPARTITIONED
     from seedream_assets.deployment import Deployment
     from seedream_assets.prompts.stage import load_snapshot, read_prompts, write_snapshot
-    from seedream_assets.purchase.stage import buy_images
     from seedream_assets.quality.assemble import assemble_dataset
     from seedream_assets.quality.replanning import keep_plan, plan_partition
     from seedream_assets.storage.folder import FolderStore
     from seedream_assets_tests.purchase.counted_store import CountedStore
+    from seedream_assets_tests.purchase.desk import buy_images
 
     store = CountedStore(FolderStore(Path(root) / "store"))
     config, deployment, laps = declare(Path(root) / "prompts.parquet"), Deployment(store=store), Laps()

@@ -26,7 +26,7 @@ from seedream_assets.config.models import ModelCatalog
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 from seedream_assets.leonardo.requests import GenerationSpec, make_request
 from seedream_assets.purchase.run import RunOrder, run_generation
-from seedream_assets.purchase.task import Demand
+from seedream_assets.purchase.task import RequestTask
 from seedream_assets.storage.folder import FolderStore
 
 SECONDS_BETWEEN_STARTS = 5.0
@@ -106,7 +106,7 @@ def _run(base_url: str, folder: str, number: int, creates_per_minute: int, secon
     time.sleep(number * SECONDS_BETWEEN_STARTS)
     ends_at = time.monotonic() + seconds - number * SECONDS_BETWEEN_STARTS
 
-    def demands() -> Iterator[Demand]:
+    def tasks() -> Iterator[RequestTask]:
         counted = 0
         while time.monotonic() < ends_at:
             counted += 1
@@ -118,7 +118,7 @@ def _run(base_url: str, folder: str, number: int, creates_per_minute: int, secon
                 style="None",
                 prompt_enhance="OFF",
             )
-            yield Demand(request=make_request(spec, start=0, count=1, model=model))
+            yield RequestTask(request=make_request(spec, start=0, count=1, model=model))
 
     report = run_generation(
         RunOrder(
@@ -128,8 +128,8 @@ def _run(base_url: str, folder: str, number: int, creates_per_minute: int, secon
             models=ModelCatalog(),
             budget=Budget(unlimited=True),
             dataset=f"process-{number}",
-            partition="all",
-            demands=demands(),
+            partition_of=lambda _request_id: "all",
+            tasks=tasks(),
             total=0,
         )
     )

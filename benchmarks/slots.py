@@ -30,7 +30,7 @@ from seedream_assets.config.models import ModelCatalog
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 from seedream_assets.leonardo.requests import GenerationSpec, make_request
 from seedream_assets.purchase.run import RunOrder, run_generation
-from seedream_assets.purchase.task import Demand
+from seedream_assets.purchase.task import RequestTask
 from seedream_assets.storage.folder import FolderStore
 
 SIDE_PX = 64
@@ -116,8 +116,8 @@ def _ours(base_url: str, folder: Path, requests: int, slots: int, *, bulk_pollin
             models=ModelCatalog(),
             budget=Budget(unlimited=True),
             dataset="slots",
-            partition="all",
-            demands=(Demand(request=make_request(spec, start=0, count=1, model=model)) for spec in specs),
+            partition_of=lambda _request_id: "all",
+            tasks=(RequestTask(request=make_request(spec, start=0, count=1, model=model)) for spec in specs),
             total=requests,
         )
     )

@@ -147,7 +147,7 @@ def _order(base_url: str, dataset: str, *, requests: int, quantity: int) -> RunO
     from seedream_assets.emulator.settings import DEMO_KEY
     from seedream_assets.leonardo.requests import GenerationSpec, make_request
     from seedream_assets.purchase.run import RunOrder
-    from seedream_assets.purchase.task import Demand
+    from seedream_assets.purchase.task import RequestTask
     from seedream_assets.storage.s3 import S3Store
     from seedream_assets.storage.s3_client import S3Options, make_s3_client
 
@@ -174,8 +174,8 @@ def _order(base_url: str, dataset: str, *, requests: int, quantity: int) -> RunO
         models=ModelCatalog(),
         budget=Budget(unlimited=True),
         dataset=dataset,
-        partition="all",
-        demands=(Demand(request=make_request(spec, start=0, count=quantity, model=model)) for spec in specs),
+        partition_of=lambda _request_id: "all",
+        tasks=(RequestTask(request=make_request(spec, start=0, count=quantity, model=model)) for spec in specs),
         total=requests,
     )
 

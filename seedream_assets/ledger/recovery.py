@@ -84,6 +84,13 @@ class _Search:
     is_second_loss: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StaysOpen:
+    """An open intent of which this run cannot know whether it was bought."""
+
+    reason: str
+
+
 class Recovery:
     """Settles open intents of one store on one account.
 
@@ -131,7 +138,7 @@ class Recovery:
         self._waits: dict[str, float] = {}
         self.longest_lag_seconds = 0.0
 
-    async def settle(self, request_id: str, attempt: int, *, ours: bool) -> LedgerEntry | str:
+    async def settle(self, request_id: str, attempt: int, *, ours: bool) -> LedgerEntry | StaysOpen:
         """Find out what became of an open intent.
 
         Args:
@@ -144,7 +151,7 @@ class Recovery:
         """
         intent = await self._ledger.read_intent(request_id, attempt)
         if intent.account not in (None, self.account_id):
-            return f"begun with account {intent.account}; run once with a key of that account"
+            return StaysOpen(f"begun with account {intent.account}; run once with a key of that account")
         try:
             if not ours:
                 entry = await self._wait_for_owner(intent)
@@ -203,7 +210,7 @@ class Recovery:
             entry = await self._ledger.entry(request_id)
         return None if entry.state is RequestState.FREE else entry
 
-    async def _wait_for_owner(self, intent: Intent) -> LedgerEntry | str | None:
+    async def _wait_for_owner(self, intent: Intent) -> LedgerEntry | StaysOpen | None:
         """The entry once the owner has put down more; None once the owner is gone; why not where we stop before."""
         wait: float = FIRST_LOOK_SECONDS
         while True:
@@ -212,7 +219,7 @@ class Recovery:
                 entry = await self._ledger.entry(intent.request_id)
                 return None if self._is_still(entry, intent) else entry
             if self._stopping():
-                return "in another run's hands"
+                return StaysOpen("in another run's hands")
             self._waits[intent.request_id] = self._clock() + self._lease_seconds + self._settle_seconds
             await self._sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK_SECONDS, self._lease_seconds / 2)
@@ -247,7 +254,7 @@ class Recovery:
             in await self._ledger.released_why(intent.request_id, before=intent.attempt),
         )
 
-    async def _search(self, search: _Search) -> LedgerEntry | str:
+    async def _search(self, search: _Search) -> LedgerEntry | StaysOpen:
         intent, wait = search.intent, FIRST_LOOK_SECONDS
         needed_since = float("-inf")
         earlier: Look | None = None
@@ -267,7 +274,7 @@ class Recovery:
                 found = verdict.generations[0].id
                 verdict = Uncertain(reason=f"generation {found} in the account's history is claimed by another request")
             if self._is_over(search, look, verdict):
-                return self._describe(search, look, verdict)
+                return StaysOpen(self._describe(search, look, verdict))
             earlier = look if self._may_go_deeper(look, verdict) else None
             if earlier is None:
                 settled_at = search.closed_at + self._longest_wait()

@@ -186,7 +186,6 @@ async def _mend_all(
                 largest_pixels=deployment.leonardo.largest_image_pixels,
                 run_id="repair",
                 sleep=sleep,
-                at_step=lambda _step, _request_id: None,
                 taken_back=Ledger(store).taken_back,
             )
         places = asyncio.Semaphore(AT_ONCE)

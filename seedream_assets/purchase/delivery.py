@@ -1,4 +1,7 @@
-"""From a finished job to stored images: download → verify → embed metadata → store, and `completed` when all of them are there."""
+"""From an ended job to its final event: download → verify → embed metadata → store, then `completed`, `failed` or `blocked`.
+
+Whoever comes may do this, for its own requests and for those of others.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,28 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.config.retry import DOWNLOADS, repeat
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import DownloadError, ObjectUnreadable, StoreError
 from seedream_assets.images.embed import SOURCE_ENTRY, Embedding, PreparedImage, as_it_stands
 from seedream_assets.images.inspect import ImageFacts, image_key, inspect_image
-from seedream_assets.ledger.events import LedgerImage, id_in_key
+from seedream_assets.ledger.events import Blocked, Completed, Failed, LedgerImage, id_in_key
+from seedream_assets.ledger.lease import Lease, signed
+from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.downloads import ImageDownloads
-from seedream_assets.leonardo.generations import GeneratedImage, Generation, order_images
+from seedream_assets.leonardo.generations import GeneratedImage, Generation, GenerationStatus, order_images
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.purchase.submit import AtStep
+from seedream_assets.purchase.shutdown import StopRun
+from seedream_assets.purchase.task import Ended, Observer, RequestTask, ignore
 from seedream_assets.storage.async_store import AsyncStore
 
 
 class ByteBudget:
-    """Bytes that may be held at one time. First come, first served: a large holder is not passed by small ones.
-
-    asyncio's condition wakes all who wait whenever anything is given back: 0.5 ms of CPU for each image where a hundred
-    wait (2026-11-29).
-    """
+    """Bytes that may be held at one time. First come, first served: a large holder is not passed by small ones."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -89,8 +93,8 @@ class Delivery:
     largest_pixels: int
     run_id: str
     sleep: Sleep
-    at_step: AtStep
     taken_back: Callable[[str], Awaitable[Collection[str]]]
+    on: Observer = ignore
 
     async def deliver(self, request: GenerationRequest, generation: Generation) -> tuple[LedgerImage, ...]:
         """Store every image that a COMPLETE job delivered; images that it did not deliver are withheld.
@@ -133,7 +137,7 @@ class Delivery:
             )
         size = request.spec.width * request.spec.height * BYTES_PER_PIXEL
         async with self.memory.holding(size):
-            body, facts = await self._fetch_patiently(image.url)
+            body, facts = await self._fetch(image.url)
             prepared = await asyncio.to_thread(
                 self.embedding.embed,
                 body,
@@ -146,7 +150,7 @@ class Delivery:
             )
             key, kept = await self._keep(image_id, prepared, request, generation, image)
         facts = kept.facts
-        self.at_step("after_image", request.request_id)
+        self.on("after_image", request.request_id)
         return LedgerImage(
             position=position,
             image_id=image_id,
@@ -164,7 +168,7 @@ class Delivery:
             unmarked=kept.unmarked,
         )
 
-    async def _fetch_patiently(self, url: str) -> tuple[bytes, ImageFacts]:
+    async def _fetch(self, url: str) -> tuple[bytes, ImageFacts]:
         latest = b""
 
         async def fetch() -> tuple[bytes, ImageFacts]:
@@ -236,7 +240,85 @@ class Delivery:
     async def _is_of_another(self, key: str, request: GenerationRequest, generation: Generation) -> bool:
         """True where the image that stands there is of a generation that a person has taken back from the request."""
         head = await self.store.head(key)
-        told = head.metadata.get(GENERATION_ENTRY) if head else None
-        if told is None or told == id_in_key(generation.id):
+        other = head.metadata.get(GENERATION_ENTRY) if head else None
+        if other is None or other == id_in_key(generation.id):
             return False
-        return told in await self.taken_back(request.request_id)
+        return other in await self.taken_back(request.request_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finalizer:
+    """Stores the images of jobs that have ended, and writes down how their requests ended.
+
+    Attributes:
+        models: For the price list.
+    """
+
+    ledger: Ledger
+    lease: Lease
+    delivery: Delivery
+    models: ModelCatalog
+    stop: StopRun
+    on: Observer
+
+    async def look_up(self, task: RequestTask) -> bool:
+        """Read from the ledger how somebody has bought a request; False where that has been taken back since."""
+        submits = await self.ledger.read_submitted(task.request_id, task.entry.attempt)
+        if not submits:
+            return False
+        task.submitted = submits[0]
+        task.intent = await self.ledger.read_intent(task.request_id, task.entry.attempt)
+        return True
+
+    async def finalize(self, task: RequestTask, generation: Generation) -> Ended:
+        """Store what a job delivered that has ended, and write the final event.
+
+        Raises:
+            StoreError: An image or the event could not be written; the next run goes on.
+        """
+        if generation.status is GenerationStatus.FAILED:
+            return await self._finalize_failed(task, generation)
+        request = task.as_bought
+        try:
+            images = await self.delivery.deliver(request, generation)
+        except DownloadError as error:
+            self.stop.failed("undelivered", str(error))
+            return Ended.unfinished("pending", str(error))
+        stored = sum(image.object_key is not None for image in images)
+        if stored:
+            self.stop.succeeded("delivered")
+        else:
+            self.stop.failed("fruitless", "every image was withheld")
+        asked, delivered, note = request.count, len(generation.images), None
+        if delivered > asked:
+            note = f"Leonardo delivered {delivered} images where {asked} were asked for; {asked} are kept"
+        self.on("before_completed", task.request_id)
+        is_written = await self.ledger.write(Completed(**self._header(task), images=images))
+        self.on("after_completed", task.request_id)
+        return Ended("completed", images=stored, note=note) if is_written else Ended("owned", note=note)
+
+    async def _finalize_failed(self, task: RequestTask, generation: Generation) -> Ended:
+        if generation.moderation:
+            reason = f"refused by moderation: {', '.join(generation.moderation)}"
+            is_written = await self.ledger.write(Blocked(**self._header(task), reason=reason))
+            ended = Ended("blocked", reason=reason)
+        else:
+            reason = "Leonardo's job FAILED; the API gives no reason"
+            is_written = await self.ledger.write(Failed(**self._header(task), reason=reason))
+            ended = Ended("failed", reason=reason)
+        self.stop.failed("fruitless", reason)
+        return ended if is_written else Ended("owned")  # another run was faster
+
+    def _header(self, task: RequestTask) -> dict[str, Any]:
+        submitted, intent = task.paid, task.claimed
+        return signed(task.request_id, submitted.attempt, self.lease.writer()) | {
+            "generation_id": submitted.generation_id,
+            "count": intent.count,
+            "credits_quoted": credits_for(self.models.find(intent.model), intent.count),
+            "dataset": intent.dataset,
+            "run_id": intent.run_id,
+            "dagster_run_id": intent.dagster_run_id,
+            "cost_amount": submitted.cost_amount,
+            "cost_unit": submitted.cost_unit,
+            "submitted_at": submitted.at,
+        }

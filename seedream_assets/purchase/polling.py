@@ -33,6 +33,16 @@ LONGEST_LATE_WAIT_SECONDS = 20.0
 LATE_WAIT_GROWTH = 1.5
 
 
+@dataclass(frozen=True, slots=True)
+class LeftForLater:
+    """A job that is paid for and has not ended as far as this run could see; the next run goes on with it."""
+
+    reason: str
+
+
+Polled = Generation | LeftForLater
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polling:
     """Waits for ends.
@@ -55,7 +65,7 @@ class Polling:
     stopping: Callable[[], bool]
     late: dict[str, float] = field(default_factory=dict)
 
-    async def wait_for_end(self, request: GenerationRequest, generation_id: str, *, fresh: bool) -> Generation | str:
+    async def wait_for_end(self, request: GenerationRequest, generation_id: str, *, fresh: bool) -> Polled:
         """Wait until the job has ended. Polls that fail are repeated.
 
         Args:
@@ -87,7 +97,7 @@ class Polling:
                 unknown_since = min(unknown_since, asked_at) if generation is None else math.inf
                 if asked_at - unknown_since > UNKNOWN_FOR_SECONDS:
                     return _unknown(request, generation_id)
-        return f"not finished after {self.give_up_after_seconds:g} s; the next run goes on polling"
+        return LeftForLater(f"not finished after {self.give_up_after_seconds:g} s; the next run goes on polling")
 
     async def _wait_for_news(self, job: Job, latest: float) -> None:
         """Wait until a sweep shows the job's end, or else until its own poll is due."""
@@ -99,7 +109,7 @@ class Polling:
                 await asyncio.wait_for(job.has_news.wait(), seconds)
         job.has_news.clear()
 
-    async def wait_for_images(self, request: GenerationRequest, generation: Generation) -> Generation | str:
+    async def wait_for_images(self, request: GenerationRequest, generation: Generation) -> Polled:
         """Poll again after an end that need not be the last word, at growing intervals. The job needs no slot any more.
 
         An end is final once a poll that was sent after the settling time still shows the same. Where the run is to end,
@@ -128,21 +138,23 @@ class Polling:
         jobs = "1 finished job" if len(self.late) == 1 else f"{len(self.late)} finished jobs"
         return f"{jobs} polled again for missing images, for up to {left}"
 
-    async def _poll_again(self, request: GenerationRequest, generation: Generation, began: float) -> Generation | str:
+    async def _poll_again(self, request: GenerationRequest, generation: Generation, began: float) -> Polled:
         asked_at = began
         unknown_since, failures, wait = math.inf, 0, FIRST_LATE_WAIT_SECONDS
         while generation.may_still_bring(request.count) and asked_at - began < self._settle_seconds(generation):
             left = self._settle_seconds(generation) - (self.clock() - began)
             await self.pause(min(wait, left) if left > 0 else wait)
             if self.stopping():
-                return "stopped while images were missing that may still come; the next run goes on from here"
+                return LeftForLater(
+                    "stopped while images were missing that may still come; the next run goes on from here"
+                )
             wait = min(wait * LATE_WAIT_GROWTH, LONGEST_LATE_WAIT_SECONDS)
             now = self.clock()
             try:
                 seen = await self.client.read_generation(generation.id)
             except (LeonardoUnavailable, RateLimited) as error:
                 if now - began > self.give_up_after_seconds:
-                    return f"its images are missing, and Leonardo does not answer: {error}"
+                    return LeftForLater(f"its images are missing, and Leonardo does not answer: {error}")
                 failures += 1
                 wait = max(wait, POLLS.wait_seconds(failures, error))
                 continue
@@ -154,7 +166,7 @@ class Polling:
             if now - unknown_since > UNKNOWN_FOR_SECONDS:
                 return _unknown(request, generation.id)
         if generation.status is GenerationStatus.PENDING:
-            return "it had ended, and is reported as under way again; the next run goes on polling"
+            return LeftForLater("it had ended, and is reported as under way again; the next run goes on polling")
         return generation
 
     def _settle_seconds(self, generation: Generation) -> float:
@@ -163,9 +175,9 @@ class Polling:
         return self.settle_images_seconds
 
 
-def _unknown(request: GenerationRequest, generation_id: str) -> str:
+def _unknown(request: GenerationRequest, generation_id: str) -> LeftForLater:
     """The message on a paid job that Leonardo no longer knows."""
-    return (
+    return LeftForLater(
         f"Leonardo does not know generation {generation_id} any more; was it deleted? Then "
         f"`seedream ledger end {request.request_id[:12]}` ends its request"
     )

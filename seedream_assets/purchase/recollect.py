@@ -233,7 +233,6 @@ async def _recollect_all(
                     largest_pixels=leonardo.largest_image_pixels,
                     run_id="by-hand",
                     sleep=sleep,
-                    at_step=lambda _step, _request_id: None,
                     taken_back=ledger.taken_back,
                 ),
             )

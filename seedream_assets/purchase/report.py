@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from seedream_assets.budget.costs import add_costs, costs_as_json, costs_in_json, describe_costs
-from seedream_assets.budget.rules import Booked
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.config.waiting import format_seconds
 from seedream_assets.ledger.state import NONE_OPEN, OpenRequests
 from seedream_assets.planning.quote import Quote
+from seedream_assets.purchase.task import Bought, Ended, Event
 
-# Rates are told over so many reports: five minutes, where one comes every 5 s.
+# Rates are those over so many reports: five minutes, where one comes every 5 s.
 RECENT_REPORTS = 60
-MOST_TOLD_REASONS = 3
+MOST_REASONS = 20
+MOST_SHOWN_REASONS = 3
 LONGEST_REASON_CHARACTERS = 100
 # Why a run stopped admitting requests; None where it went through its plan.
 StopCause = Literal["over_budget", "interrupted", "refused", "awaiting_approval"]
@@ -34,13 +35,13 @@ class RunReport:
         images_stored: Images that this run stored.
         credits_booked: What this run bought, in credits; dollars are turned into credits at the known rate.
         credits_quoted: The same by the price list; the difference tells how good the quote was.
-        costs: What this run bought, by unit, as the API told it.
+        costs: What this run bought, by unit, as the API reported it.
         reasons: Reasons of failures, with how often each occurred; the commonest first, at most 20.
         stopped: Why the run stopped before the end of its plan.
         stop_reason: The same in words, with the numbers.
         seconds: Duration.
         notes: Reasons of requests that stay uncertain or pending, by request id.
-        doubted_costs: Requests of which the API told less than half of the price list: they count as they were quoted.
+        doubted_costs: Requests of which the API reported less than half of the price list: they count as they were quoted.
     """
 
     run_id: str
@@ -59,18 +60,18 @@ class RunReport:
     @property
     def warnings(self) -> list[str]:
         """What a person should know of the prices, in words; nothing where they were as quoted."""
-        told = []
+        warnings = []
         if self.credits_booked != self.credits_quoted:
-            told.append(
+            warnings.append(
                 f"{self.credits_booked} credits were booked where {self.credits_quoted} were quoted: the price on file may "
                 "be out of date"
             )
         if self.doubted_costs:
-            told.append(
+            warnings.append(
                 f"{self.doubted_costs} requests were answered with less than half of the price on file; they count as they "
-                "were quoted, and the ledger keeps what was told: look at the account's balance"
+                "were quoted, and the ledger keeps what was reported: look at the account's balance"
             )
-        return told
+        return warnings
 
 
 def join_reports(first: RunReport, second: RunReport) -> RunReport:
@@ -149,33 +150,15 @@ def _shortened(reason: str) -> str:
     return reason if len(reason) <= LONGEST_REASON_CHARACTERS else reason[: LONGEST_REASON_CHARACTERS - 1] + "…"
 
 
-class RunListener(Protocol):
-    """Is told of single requests what a tally only adds up. Called from the engine's event loop; must not block."""
-
-    def noted(self, request_id: str, reason: str) -> None:
-        """Why a request is not final; before it is counted."""
-        ...
-
-    def booked(self, request_id: str, booked: Booked, *, quoted: int) -> None:
-        """A request was bought by this run, for so many credits by the price list."""
-        ...
-
-    def counted(self, request_id: str, outcome: str, *, images: int, reason: str | None) -> None:
-        """A request has come to its end for this run; once for each that was drawn."""
-        ...
-
-
 class RunStats:
-    """Counts a run while it goes on.
+    """Counts a run, or one partition's share of it, while it goes on.
 
     Args:
         total: Requests.
         credits_to_buy: The price of those that nobody has bought; whoever books or drops one takes its price off.
-        listener: Who is told of every single request.
     """
 
-    def __init__(self, total: int, *, credits_to_buy: int = 0, listener: RunListener | None = None) -> None:
-        self._listener = listener
+    def __init__(self, total: int, *, credits_to_buy: int = 0) -> None:
         self.total = total
         self.credits_to_buy = credits_to_buy
         self.requests: Counter[str] = Counter()
@@ -183,34 +166,61 @@ class RunStats:
         self.reasons: Counter[str] = Counter()
         self.notes: dict[str, str] = {}
         self.in_flight = 0
+        self.credits_booked = 0
+        self.credits_quoted = 0
+        self.costs: defaultdict[str, Decimal] = defaultdict(Decimal)
+        self.doubted_costs = 0
         # (seconds, requests done, images stored) at the latest reports.
         self._reports: deque[tuple[float, int, int]] = deque([(0.0, 0, 0)], maxlen=RECENT_REPORTS)
 
-    def count(self, outcome: str, *, of: str = "", images: int = 0, reason: str | None = None) -> None:
-        """One request, `of`, has come to its end for this run. What is noted of it is noted before."""
-        self.requests[outcome] += 1
-        self.images_stored += images
-        if reason:
-            self.reasons[reason] += 1
-        if self._listener:
-            self._listener.counted(of, outcome, images=images, reason=reason)
+    @property
+    def left(self) -> int:
+        """Requests that have not ended yet."""
+        return max(0, self.total - self.requests.total())
 
-    def book(self, request_id: str, booked: Booked, *, quoted: int) -> None:
-        """A request was bought; the sums are the purse's."""
-        if self._listener:
-            self._listener.booked(request_id, booked, quoted=quoted)
+    def on(self, event: Event, request_id: str) -> None:
+        """Count what happened to a request; an `Observer`."""
+        match event:
+            case Bought():
+                self.credits_booked += event.booked.credits
+                self.credits_quoted += event.quoted
+                self.costs[event.booked.cost.unit] += event.booked.cost.amount
+                self.doubted_costs += event.booked.is_doubted
+            case Ended():
+                self.requests[event.outcome] += 1
+                self.images_stored += event.images
+                if event.reason:
+                    self.reasons[event.reason] += 1
+                if event.note:
+                    self.notes[request_id] = event.note
 
-    def note(self, request_id: str, reason: str) -> None:
-        """Keep why a request is not final."""
-        self.notes[request_id] = reason
-        if self._listener:
-            self._listener.noted(request_id, reason)
+    def count_rest(self) -> None:
+        """Count as not sent what the run did not come to."""
+        self.requests["not_sent"] += self.left
+
+    def report(
+        self, run_id: str, *, seconds: float, stopped: StopCause | None = None, stop_reason: str | None = None
+    ) -> RunReport:
+        """What was done so far, as a report; what has not ended counts as not sent."""
+        return RunReport(
+            run_id=run_id,
+            requests=dict(+(self.requests + Counter({"not_sent": self.left}))),
+            images_stored=self.images_stored,
+            credits_booked=self.credits_booked,
+            credits_quoted=self.credits_quoted,
+            costs=dict(self.costs),
+            doubted_costs=self.doubted_costs,
+            reasons=dict(self.reasons.most_common(MOST_REASONS)),
+            stopped=stopped,
+            stop_reason=stop_reason,
+            seconds=seconds,
+            notes=dict(self.notes),
+        )
 
     def progress(
         self,
         *,
         seconds: float,
-        credits_spent: int,
         outage: str | None = None,
         waiting: str | None = None,
         stopping: str | None = None,
@@ -226,11 +236,11 @@ class RunStats:
             total=self.total,
             in_flight=self.in_flight,
             failed=failed,
-            reasons=dict(self.reasons.most_common(MOST_TOLD_REASONS)),
+            reasons=dict(self.reasons.most_common(MOST_SHOWN_REASONS)),
             images_stored=self.images_stored,
             images_per_minute=(self.images_stored - images_before) * 60 / took if took > 0 else 0.0,
-            credits_spent=credits_spent,
-            credits_projected=credits_spent + max(0, self.credits_to_buy),
+            credits_spent=self.credits_booked,
+            credits_projected=self.credits_booked + max(0, self.credits_to_buy),
             seconds_left=(self.total - done) * took / (done - done_before) if done > done_before else None,
             outage=outage,
             waiting=waiting,

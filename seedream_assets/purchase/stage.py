@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from pydantic import TypeAdapter
 
@@ -22,17 +20,15 @@ from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.waiting import Sleep
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ConfigError, ObjectNotFound, SeedreamError, StoreError
-from seedream_assets.ledger.events import FinalEvent
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import PLAN_ANEW, SNAPSHOT, pin_plans, plan_key, read_plan_object
 from seedream_assets.purchase.embedding import open_embedding
 from seedream_assets.purchase.partition_stream import Endings, OnPartition, PartitionStream
-from seedream_assets.purchase.report import Progress, RunReport
+from seedream_assets.purchase.report import Progress, RunReport, RunStats
 from seedream_assets.purchase.run import RunOrder, run_generation
-from seedream_assets.purchase.submit import AtStep
-from seedream_assets.purchase.task import Demand, Predecessor
+from seedream_assets.purchase.task import Event, Observer, Predecessor, RequestTask, ignore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import iterate_rows, naming, read_facts
 from seedream_assets.storage.versions import NO_VERSIONS, version_key
@@ -41,62 +37,9 @@ _LOG = logging.getLogger(__name__)
 _REPORT: TypeAdapter[RunReport] = TypeAdapter(RunReport)
 
 
-def buy_images(
-    config: DatasetConfig,
-    partition: str,
-    deployment: Deployment,
-    *,
-    on_progress: Callable[[Progress], None] = lambda _progress: None,
-    on_ending: Callable[[FinalEvent], None] = lambda _event: None,
-    dagster_run_id: str | None = None,
-    watch_parent: bool = False,
-    at_step: AtStep = lambda _step, _request_id: None,
-    sleep: Sleep = asyncio.sleep,
-    gate: Gate | None = None,
-    version: str | None = None,
-) -> RunReport:
-    """Bring every request of one partition's plan to its end; see `buy_partitions`.
-
-    Args:
-        config, partition, deployment: What is wanted, and on what.
-        on_progress, dagster_run_id, watch_parent, at_step, sleep, gate: As for `buy_partitions`.
-        on_ending: Told how each request ended that this run brought to its end.
-        version: Of the plan; None for the latest.
-
-    Raises:
-        StoreError: The partition was not planned.
-        SeedreamError: As `buy_partitions`.
-    """
-    told: list[RunReport] = []
-
-    def keep(_partition: str, report: RunReport, endings: Endings) -> None:
-        told.append(report)
-        for event in endings:
-            on_ending(event)
-
-    bought = buy_partitions(
-        config,
-        [partition],
-        deployment,
-        on_partition=keep,
-        on_progress=on_progress,
-        dagster_run_id=dagster_run_id,
-        watch_parent=watch_parent,
-        at_step=at_step,
-        sleep=sleep,
-        gate=gate,
-        versions=NO_VERSIONS if version is None else {partition: version},
-    )
-    if bought.error is not None:
-        raise bought.error
-    for error in bought.unplanned.values():
-        raise error
-    return told[0] if told else bought.report
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoughtPartitions:
-    """What a run over several partitions came to, beyond what `on_partition` was told.
+    """What a run over several partitions came to, beyond the reports of `on_partition`.
 
     Attributes:
         report: Of the whole run.
@@ -120,7 +63,7 @@ def buy_partitions(
     on_progress: Callable[[Progress], None] = lambda _progress: None,
     dagster_run_id: str | None = None,
     watch_parent: bool = False,
-    at_step: AtStep = lambda _step, _request_id: None,
+    on: Observer = ignore,
     sleep: Sleep = asyncio.sleep,
     gate: Gate | None = None,
     versions: Mapping[str, str] = NO_VERSIONS,
@@ -128,16 +71,16 @@ def buy_partitions(
     """Bring every request of these partitions' plans to its end, as one run with one budget. Blocks until it has ended.
 
     Where everything is owned already, neither the paid API nor the account is asked anything. Each partition's report
-    is kept in the store before `on_partition` is told.
+    is kept in the store before `on_partition` is called.
 
     Args:
         config, partitions, deployment: What is wanted, in which order, and on what.
-        on_partition: Told of each partition as soon as it has come to its end, and of the others when the run has.
-            Called from another thread, one partition at a time.
+        on_partition: Called with each partition as soon as it has come to its end, and with the others when the run has.
+            From another thread, one partition at a time.
         on_progress: Called every few seconds.
         dagster_run_id: Stands in the ledger and in the manifest.
         watch_parent: Stop when the process that started this one is gone.
-        at_step: For tests that kill a process at a named point.
+        on: Is told what happens to each request.
         sleep: Waits so many seconds.
         gate: What may be bought of plans that nobody has approved; None: opened here, for these partitions. What is
             paid for already is fetched in any case.
@@ -162,7 +105,7 @@ def buy_partitions(
     refuse_without_cap(config.budget, sum(prices[key] for key in to_buy))
     keep_previews(gate, config, store)
 
-    def told(partition: str, report: RunReport, endings: Endings) -> None:
+    def keep(partition: str, report: RunReport, endings: Endings) -> None:
         if report.stopped is None and len(wanted[partition]) < len(unfinished[partition]):
             report = replace(report, stopped="awaiting_approval", stop_reason=gate.held_back(partition))
         own = version_key(config, "requests", partition, versions[partition], ".json")
@@ -170,9 +113,14 @@ def buy_partitions(
             _write_report(store, key, report)
         on_partition(partition, report, endings)
 
-    with PartitionStream(wanted, told) as stream:
-        stream.tell_whole()
-        report, error = nothing_to_do(stream.run_id), None
+    with PartitionStream(wanted, keep) as stream:
+
+        def on_both(event: Event, request_id: str) -> None:
+            stream.on(event, request_id)
+            on(event, request_id)
+
+        stream.report_empty()
+        report, error = RunStats(0).report(stream.run_id, seconds=0.0), None
         if stream.total:
             if deployment.leonardo is None:
                 raise ConfigError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
@@ -184,10 +132,8 @@ def buy_partitions(
                 models=deployment.models,
                 budget=config.budget,
                 dataset=config.name,
-                partition="",
                 partition_of=stream.buyer,
-                listener=stream,
-                demands=_demands(store, config, versions, entries, stream),
+                tasks=_tasks(store, config, versions, entries, stream),
                 total=stream.total,
                 credits_to_buy=sum(prices[key] for key in to_buy),
                 run_id=stream.run_id,
@@ -195,10 +141,9 @@ def buy_partitions(
                 embedding=open_embedding(config, snapshots, store),
                 on_progress=on_progress,
                 on_report=reports.append,
-                on_ending=stream.ended,
                 accepts_origin=deployment.accepts_origin,
                 watch_parent=watch_parent,
-                at_step=at_step,
+                on=on_both,
                 sleep=sleep,
             )
             try:
@@ -250,24 +195,24 @@ def _write_report(store: ObjectStore, key: str, report: RunReport) -> None:
     try:
         store.replace(key, _REPORT.dump_json(report, indent=1), content_type="application/json")
     except StoreError:
-        # A run that ends because the store fails must tell that, and not that its report could not be kept.
+        # A run that ends because the store fails must say that, and not that its report could not be kept.
         if report.stopped != "refused":
             raise
 
 
-def _demands(
+def _tasks(
     store: ObjectStore,
     config: DatasetConfig,
     versions: Mapping[str, str],
     entries: Mapping[str, LedgerEntry],
     stream: PartitionStream,
-) -> Iterator[Demand]:
+) -> Iterator[RequestTask]:
     """What is not final, partition by partition, in each plan's order: the requests of one spec follow each other.
 
     A plan is read again when its turn comes: those of all partitions together would not fit into memory.
     """
     for share in stream.shares.values():
-        if not share.waiting:
+        if not share.stats.total:
             continue
         before: tuple[GenerationRequest, LedgerEntry] | None = None
         was_drawn = False
@@ -276,7 +221,7 @@ def _demands(
             is_drawn = stream.draws(request.request_id, share.partition)
             if is_drawn:
                 predecessor = None if was_drawn else _predecessor(request, before)
-                yield Demand(request=request, entry=entries[request.request_id], predecessor=predecessor)
+                yield RequestTask(request=request, entry=entries[request.request_id], predecessor=predecessor)
             before, was_drawn = (request, planned), is_drawn
 
 
@@ -292,27 +237,12 @@ def _predecessor(
     return Predecessor(request_id=earlier.request_id, count=earlier.count)
 
 
-def nothing_to_do(run_id: str) -> RunReport:
-    """The report of a run that had nothing to bring to an end."""
-    return RunReport(
-        run_id=run_id,
-        requests=Counter(),
-        images_stored=0,
-        credits_booked=0,
-        costs=dict[str, Decimal](),
-        reasons={},
-        stopped=None,
-        stop_reason=None,
-        seconds=0.0,
-    )
-
-
 def load_report(
     store: ObjectStore, config: DatasetConfig, partition: str, version: str | None = None
 ) -> RunReport | None:
     """What the latest run over this partition, or over its plan of this version, did.
 
-    None where there was none, or none that can be read: nothing rests on it but what is told; the next run writes a new
+    None where there was none, or none that can be read: nothing depends on it but messages; the next run writes a new
     one.
     """
     key = config.key("runs", partition, ".json")

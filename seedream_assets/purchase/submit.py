@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal
 
@@ -17,7 +16,6 @@ from seedream_assets.config.retry import BUSY_SUBMITS, SUBMITS
 from seedream_assets.config.waiting import Clock, format_seconds
 from seedream_assets.errors import (
     Interrupted,
-    LeonardoError,
     LeonardoRefused,
     LeonardoUnavailable,
     PromptBlocked,
@@ -31,9 +29,11 @@ from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.prompts.reference_images import ReferenceUploads
+from seedream_assets.purchase.shutdown import StopRun
+from seedream_assets.purchase.task import Observer, RequestTask
 
 Kind = tuple[int | None, str | None]
-# What was accepted takes a moment to show.
+# A generation that was accepted takes a moment to show in the history.
 SHORTEST_WAIT_SECONDS = 10.0
 
 
@@ -122,109 +122,34 @@ class Refusals:
         return max(self._first_wait_seconds, self._recovery.longest_lag_seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Buyer:
-    """For whom a run buys; stands in every intent."""
-
-    dataset: str
-    partition: str
-    run_id: str
-    dagster_run_id: str | None = None
-
-    @classmethod
-    def of(cls, intent: Intent) -> Buyer:
-        """Who wrote an intent."""
-        return cls(
-            dataset=intent.dataset,
-            partition=intent.partition,
-            run_id=intent.run_id,
-            dagster_run_id=intent.dagster_run_id,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """An intent of this process that stands in the ledger.
-
-    Attributes:
-        engine_id: The lease that it was claimed under; sent under no other.
-        written_at: When the store took the intent, by its own clock: no other clock may say that the lease still holds.
-        turn: The account's rate had its turn for it at this moment.
-        reference_ids: Leonardo's ids of the spec's uploaded reference images, by content hash.
-    """
-
-    request: GenerationRequest
-    attempt: int
-    engine_id: str
-    intent: Intent
-    written_at: datetime
-    turn: float
-    reference_ids: Mapping[str, str]
-
-
-# Named points of a run, for tests that stop or kill a process there.
-Step = Literal[
-    "after_reserve",
-    "before_intent",
-    "after_intent",
-    "before_post",
-    "after_post",
-    "after_submitted",
-    "after_image",
-    "before_completed",
-    "after_completed",
-    "after_adoption",
-    "before_release",
-    "after_release",
-]
-AtStep = Callable[[Step, str], None]
-
-
+@dataclass(slots=True, kw_only=True)
 class Submits:
     """Claims requests and sends them, each once.
 
-    Args:
-        buyer_of: For whom a request is bought.
-        interruption: Ends when the run is asked to end.
-        stopping: True once nothing more may be bought.
-        pause: A wait between two tries.
-        doubt: Asked before anything rests on a refusal.
-        account_id: Stands in every intent.
-
     Attributes:
-        account_refusal: A refusal that concerns the account, not the request (key, balance); every other request
+        dataset, run_id, dagster_run_id, account_id: Stand in every intent.
+        partition_of: For which partition a request is bought.
+        pause: A wait between two tries, which ends early when the run does.
+        refusals: Asked before anything rests on a refusal.
+        account_refusal: A refusal that concerns the account and not the request (key, balance): every other request
             would fare the same.
     """
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        client: LeonardoClient,
-        lease: Lease,
-        references: ReferenceUploads,
-        models: ModelCatalog,
-        buyer_of: Callable[[str], Buyer],
-        interruption: Callable[[], Awaitable[None]],
-        pause: Callable[[float], Awaitable[None]],
-        stopping: Callable[[], bool],
-        doubt: Refusals,
-        account_id: str,
-        at_step: AtStep,
-    ) -> None:
-        self._ledger = ledger
-        self._client = client
-        self._lease = lease
-        self._doubt = doubt
-        self._account_id = account_id
-        self._references = references
-        self._models = models
-        self.buyer_of = buyer_of
-        self._interruption = interruption
-        self._pause = pause
-        self._stopping = stopping
-        self._at_step = at_step
-        self.account_refusal: LeonardoRefused | None = None
+    ledger: Ledger
+    client: LeonardoClient
+    lease: Lease
+    references: ReferenceUploads
+    models: ModelCatalog
+    dataset: str
+    run_id: str
+    dagster_run_id: str | None
+    account_id: str
+    partition_of: Callable[[str], str]
+    stop: StopRun
+    pause: Callable[[float], Awaitable[None]]
+    refusals: Refusals
+    on: Observer
+    account_refusal: LeonardoRefused | None = None
 
     async def upload_references(self, request: GenerationRequest) -> Mapping[str, str]:
         """Leonardo's ids of the request's reference images, uploaded where they have to be. Before anything is claimed.
@@ -233,167 +158,159 @@ class Submits:
             LeonardoError: An upload failed; nothing was bought.
             StoreError: The bytes are not in the store.
         """
-        return await self._references.ids_for(request.spec)
+        return await self.references.ids_for(request.spec)
 
     @property
     def waiting(self) -> str | None:
         """What is waited for before a refusal is believed; None where nothing is."""
-        return self._doubt.waiting
+        return self.refusals.waiting
 
     async def take_turn(self) -> float:
         """Wait until the account's rate allows one more create, or the run ends. Nothing is claimed ahead of it."""
-        return await self._client.take_turn(unless=self._interruption)
+        return await self.client.take_turn(unless=self.stop.interruption)
 
-    async def claim(
-        self, request: GenerationRequest, attempt: int, *, credits: int, turn: float, reference_ids: Mapping[str, str]
-    ) -> Claim | None:
-        """Put down the intent, as the last thing before it is sent.
+    async def claim(self, task: RequestTask, *, credits: int) -> bool:
+        """Write the intent of the attempt that the task's entry names: the last thing before the request is sent.
 
         Returns:
-            None: another writer's stands there, and what becomes of it is theirs to say.
+            False where another writer's intent is there; what becomes of that one is for its writer to say.
         """
-        self._at_step("before_intent", request.request_id)
-        intent = self._intent(request, attempt, credits=credits)
-        if not await self._ledger.write(intent):
-            return None
-        self._at_step("after_intent", request.request_id)
-        return Claim(
-            request=request,
-            attempt=attempt,
-            engine_id=intent.writer.engine_id,
-            intent=intent,
-            written_at=await self._ledger.intent_written_at(request.request_id, attempt) or intent.at,
-            turn=turn,
-            reference_ids=reference_ids,
-        )
+        self.on("before_intent", task.request_id)
+        intent = self._intent(task, credits=credits)
+        if not await self.ledger.write(intent):
+            return False
+        self.on("after_intent", task.request_id)
+        written_at = await self.ledger.intent_written_at(task.request_id, intent.attempt)
+        task.intent, task.intent_written_at = intent, written_at or intent.at
+        return True
 
-    async def send(self, claim: Claim) -> Submitted | Blocked | Released:
-        """Send a claimed request, once, and put down what became of it.
+    async def send(self, task: RequestTask) -> Submitted | Blocked | Released:
+        """Send a claimed request, once, and write down what became of it.
 
-        A refusal that may pass (429) and a connection that was never made are tried again, as long as the pause
-        between allows: each time with a turn of its own, and a look at the lease by the store's clock. Everything else is
-        put down and final for this attempt.
+        A refusal that may pass (429) and a connection that was never made are tried again as often as the policies
+        allow: each time with a turn of its own, and a look at the lease by the store's clock. Every other answer is
+        written down, and is final for this attempt.
 
         Raises:
-            SubmitUncertain: Sent, and not known. The intent stays open.
+            SubmitUncertain: Sent, and not known whether it was accepted. The intent stays open.
             LeaseLapsed: Others may have taken over; not sent, and released.
         """
         for tries in count(1):
             try:
-                return await self._send_once(claim)
+                return await self._send_once(task)
             except (RateLimited, LeonardoUnavailable) as error:
                 policy = SUBMITS
                 if isinstance(error, RateLimited):
                     policy = BUSY_SUBMITS
-                    await self._doubt_refusal_for_now(claim, error)
+                    # Before it is sent again: was it accepted all the same?
+                    if not await self.refusals.still_stands(error, task.claimed):
+                        raise _uncertain(error) from error
                 wait = policy.wait_after(tries, error)
                 if wait is None:
-                    return await self.release(claim, f"gave up after {tries} tries: {error}")
-                await self._pause(wait)
+                    return await self.release(task, f"gave up after {tries} tries: {error}")
+                await self.pause(wait)
             except Interrupted as error:
-                return await self.release(claim, str(error))
+                return await self.release(task, str(error))
             except LeaseLapsed as error:
-                await self.release(claim, str(error))
+                await self.release(task, str(error))
                 raise
             try:
-                claim = replace(claim, turn=await self.take_turn())
-                await self._lease.refuse_if_lapsed_by_store(claim.engine_id)
+                task.turn = await self.take_turn()
+                await self.lease.refuse_if_lapsed_by_store(task.claimed.writer.engine_id)
             except LeaseLapsed as error:
-                await self.release(claim, str(error))
+                await self.release(task, str(error))
                 raise
         raise AssertionError("the loop returns or raises")
 
-    async def _doubt_refusal_for_now(self, claim: Claim, error: RateLimited) -> None:
-        """Before a request that was refused with a 429 is sent again: was it accepted all the same?
-
-        Raises:
-            SubmitUncertain: It may have been.
-        """
-        if not await self._doubt.still_stands(error, claim.intent):
-            raise SubmitUncertain(_may_be_untrue(error), status=error.status, code=error.code) from error
-
     async def release(
-        self, claim: Claim, reason: str, *, why: Literal["refused", "never_sent"] = "never_sent"
+        self, task: RequestTask, reason: str, *, why: Literal["refused", "never_sent"] = "never_sent"
     ) -> Released:
-        """Give a claim back that was certainly not accepted."""
-        self._at_step("before_release", claim.request.request_id)
-        released = Released(**self._signed(claim), why=why, reason=reason)
-        await self._ledger.write(released)
-        self._at_step("after_release", claim.request.request_id)
+        """Write down that a claimed request was certainly not accepted."""
+        self.on("before_release", task.request_id)
+        released = Released(**self._signed(task), why=why, reason=reason)
+        await self.ledger.write(released)
+        self.on("after_release", task.request_id)
         return released
 
-    async def _send_once(self, claim: Claim) -> Submitted | Blocked | Released:
-        request = claim.request
+    async def _send_once(self, task: RequestTask) -> Submitted | Blocked | Released:
         try:
-            submission = await self._client.create(
-                request,
-                model=self._models.find(request.spec.model),
-                reference_ids=claim.reference_ids,
-                turn=claim.turn,
-                may_send=lambda: self._refuse_to_send_now(claim),
+            submission = await self.client.create(
+                task.request,
+                model=self.models.find(task.request.spec.model),
+                reference_ids=task.reference_ids,
+                turn=task.turn,
+                may_send=lambda: self._refuse_to_send_now(task),
             )
         except RateLimited:
             raise
         except LeonardoRefused as error:
-            if not await self._doubt.stands(error, claim.intent):
-                raise SubmitUncertain(_may_be_untrue(error), status=error.status, code=error.code) from error
-            if isinstance(error, PromptBlocked):
-                return await self._put_down_blocked(claim, error)
-            if type(error) is LeonardoRefused:
-                return await self.release(claim, f"refused by Leonardo: {error}", why="refused")
-            # The account's fault (balance, key) and not the request's: a later run may buy it as it is.
-            self.account_refusal = error
-            return await self.release(claim, f"refused for the account: {error}")
-        self._at_step("after_post", request.request_id)
+            return await self._refused(task, error)
+        self.on("after_post", task.request_id)
         submitted = Submitted(
-            **self._signed(claim),
+            **self._signed(task),
             generation_id=submission.generation_id,
             cost_amount=submission.cost.amount if submission.cost else None,
             cost_unit=submission.cost.unit if submission.cost else None,
         )
-        await self._ledger.write(submitted)
-        self._at_step("after_submitted", request.request_id)
+        await self.ledger.write(submitted)
+        self.on("after_submitted", task.request_id)
         return submitted
 
-    def _refuse_to_send_now(self, claim: Claim) -> None:
-        """The last look before a paid request leaves this machine."""
-        self._at_step("before_post", claim.request.request_id)
-        if self._stopping() or self.account_refusal is not None:
-            raise Interrupted("the run was stopped before this request was sent")
-        self._lease.refuse_if_lapsed(claim.engine_id, store_time=claim.written_at)
+    async def _refused(self, task: RequestTask, error: LeonardoRefused) -> Blocked | Released:
+        """Write down a refusal, once it is believed.
 
-    async def _put_down_blocked(self, claim: Claim, error: PromptBlocked) -> Blocked:
-        request, buyer = claim.request, self.buyer_of(claim.request.request_id)
+        Raises:
+            SubmitUncertain: It may have been accepted all the same.
+        """
+        if not await self.refusals.stands(error, task.claimed):
+            raise _uncertain(error) from error
+        if isinstance(error, PromptBlocked):
+            return await self._blocked(task, error)
+        if type(error) is LeonardoRefused:
+            return await self.release(task, f"refused by Leonardo: {error}", why="refused")
+        # It is about the account (balance, key) and not about the request: a later run may buy it as it is.
+        self.account_refusal = error
+        return await self.release(task, f"refused for the account: {error}")
+
+    def _refuse_to_send_now(self, task: RequestTask) -> None:
+        """The last look before a paid request leaves this machine."""
+        self.on("before_post", task.request_id)
+        if self.stop.buys_no_more or self.account_refusal is not None:
+            raise Interrupted("the run was stopped before this request was sent")
+        self.lease.refuse_if_lapsed(task.claimed.writer.engine_id, store_time=task.intent_written_at)
+
+    async def _blocked(self, task: RequestTask, error: PromptBlocked) -> Blocked:
+        intent = task.claimed
         blocked = Blocked(
-            **self._signed(claim),
+            **self._signed(task),
             generation_id=None,
-            count=request.count,
-            credits_quoted=credits_for(self._models.find(request.spec.model), request.count),
-            dataset=buyer.dataset,
-            run_id=buyer.run_id,
-            dagster_run_id=buyer.dagster_run_id,
+            count=intent.count,
+            credits_quoted=credits_for(self.models.find(intent.model), intent.count),
+            dataset=intent.dataset,
+            run_id=intent.run_id,
+            dagster_run_id=intent.dagster_run_id,
             reason=str(error),
         )
-        await self._ledger.write(blocked)
+        await self.ledger.write(blocked)
         return blocked
 
-    def _intent(self, request: GenerationRequest, attempt: int, *, credits: int) -> Intent:
-        buyer = self.buyer_of(request.request_id)
+    def _intent(self, task: RequestTask, *, credits: int) -> Intent:
         return Intent.of_request(
-            request,
-            attempt=attempt,
-            writer=self._lease.writer(),
+            task.request,
+            attempt=task.entry.attempt,
+            writer=self.lease.writer(),
             credits_reserved=credits,
-            dataset=buyer.dataset,
-            partition=buyer.partition,
-            run_id=buyer.run_id,
-            dagster_run_id=buyer.dagster_run_id,
-            account=self._account_id,
+            dataset=self.dataset,
+            partition=self.partition_of(task.request_id),
+            run_id=self.run_id,
+            dagster_run_id=self.dagster_run_id,
+            account=self.account_id,
         )
 
-    def _signed(self, claim: Claim) -> dict[str, Any]:
-        return signed(claim.request.request_id, claim.attempt, self._lease.writer())
+    def _signed(self, task: RequestTask) -> dict[str, Any]:
+        return signed(task.request_id, task.claimed.attempt, self.lease.writer())
 
 
-def _may_be_untrue(error: LeonardoError) -> str:
-    return f"refused, and the account's history shows that such a refusal need not be true: {error.message}"
+def _uncertain(error: LeonardoRefused) -> SubmitUncertain:
+    message = f"refused, and the account's history shows that such a refusal need not be true: {error.message}"
+    return SubmitUncertain(message, status=error.status, code=error.code)

@@ -5,7 +5,9 @@ from typing import Any
 import dagster as dg
 
 from seedream_assets.assets.images import LiveProgress
+from seedream_assets.budget.rules import book_cost
 from seedream_assets.purchase.report import RunStats
+from seedream_assets.purchase.task import Bought, Ended
 
 
 def observations_of(seconds: list[float], partition: str | None = None) -> tuple[list[Any], list[Any]]:
@@ -17,10 +19,11 @@ def observations_of(seconds: list[float], partition: str | None = None) -> tuple
     def images(context: dg.AssetExecutionContext) -> None:
         report = LiveProgress(context, key, partition, clock=lambda: now[0])
         stats = RunStats(total=100, credits_to_buy=2800)
+        stats.on(Bought(booked=book_cost(None, listed=28, reserved=28), quoted=28), "request")
         for moment in seconds:
             now[0] = moment
-            stats.count("completed", images=1)
-            report(stats.progress(seconds=moment, credits_spent=28))
+            stats.on(Ended("completed", images=1), "request")
+            report(stats.progress(seconds=moment))
 
     with dg.DagsterInstance.ephemeral() as instance:
         done = dg.materialize([images], instance=instance, partition_key=partition)

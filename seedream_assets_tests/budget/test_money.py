@@ -226,7 +226,7 @@ def test_a_run_that_is_ended_right_after_a_surprise_has_told_the_next_one(start_
             raise KeyboardInterrupt
 
     with pytest.raises(BaseException):  # noqa: B017, PT011 - however it dies
-        desk.run(requests, at_step=end, budget={"max_credits_total": 400})
+        desk.run(requests, on=end, budget={"max_credits_total": 400})
     assert desk.bill["credits"] == 280
     desk.run(requests, budget={"max_credits_total": 400}, engine={"lease_seconds": 1.0})
     assert desk.bill["credits"] == 280

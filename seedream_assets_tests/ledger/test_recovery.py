@@ -159,8 +159,8 @@ def test_a_generation_that_another_request_has_claimed_is_left_to_it(folder_stor
     intent = open_intent()
     theirs = json.dumps({"generation_id": "generation-1", "request_id": "b" * 64}).encode()
     folder_store.create("adoptions/generation-1.json", theirs, content_type="application/json")
-    (told,) = settle(folder_store, History([found(intent)]), [intent])
-    assert told.startswith("generation generation-1 in the account's history is claimed by another request; ")
+    (outcome,) = settle(folder_store, History([found(intent)]), [intent])
+    assert outcome.reason.startswith("generation generation-1 in the account's history is claimed by another request; ")
 
 
 def test_an_adoption_that_was_cut_short_is_carried_on(folder_store):
@@ -200,8 +200,8 @@ def test_an_entry_that_moves_up_because_others_are_deleted_is_not_missed(folder_
 
 def test_a_history_that_knows_no_offset_proves_nothing(folder_store):
     intent = open_intent()
-    (told,) = settle(folder_store, StubbornHistory([found(intent, id="web", seed=1)], witness=True), [intent])
-    assert "could not be read back" in told
+    (outcome,) = settle(folder_store, StubbornHistory([found(intent, id="web", seed=1)], witness=True), [intent])
+    assert "could not be read back" in outcome.reason
 
 
 def test_one_page_a_look_is_enough_to_come_to_the_end(folder_store):
@@ -215,8 +215,8 @@ def test_one_page_a_look_is_enough_to_come_to_the_end(folder_store):
 def test_what_another_account_began_is_left_to_it(folder_store):
     intent = open_intent(account="another")
     history = History([found(intent)])
-    (told,) = settle(folder_store, history, [intent])
-    assert told == "begun with account another; run once with a key of that account"
+    (outcome,) = settle(folder_store, history, [intent])
+    assert outcome.reason == "begun with account another; run once with a key of that account"
     assert history.reads == 0
 
 
@@ -244,8 +244,8 @@ def test_a_generation_that_the_account_has_deleted_need_not_be_shown(folder_stor
             return found(intent, id=generation_id)
 
     history = Behind(before_answer=acknowledge, witness=True)
-    (told,) = settle(folder_store, history, [intent])
-    assert "does not show generation behind" in told
+    (outcome,) = settle(folder_store, history, [intent])
+    assert "does not show generation behind" in outcome.reason
 
 
 def test_however_many_the_account_has_deleted_none_of_them_need_be_shown(folder_store):
@@ -266,8 +266,8 @@ def test_however_many_the_account_has_deleted_none_of_them_need_be_shown(folder_
 def test_a_run_that_is_asked_to_end_does_not_wait_for_the_history_to_settle(folder_store):
     intent = open_intent()
     began = time.monotonic()
-    (told,) = settle(folder_store, History(), [intent], settle_seconds=30.0, stopping=lambda: True)
-    assert told == "stopped before the account's history had settled"
+    (outcome,) = settle(folder_store, History(), [intent], settle_seconds=30.0, stopping=lambda: True)
+    assert outcome.reason == "stopped before the account's history had settled"
     assert time.monotonic() - began < 2
     assert keys(folder_store, intent) == ["00-intent.json"]
 
@@ -276,8 +276,8 @@ def test_a_history_that_was_seen_far_behind_is_not_waited_for_by_the_run(folder_
     """Found by the disbelief matrix: ten times the age of what it never showed would be hours."""
     intent = open_intent()
     began = time.monotonic()
-    (told,) = settle(folder_store, History(witness=True), [intent], lag_seconds=1000.0)
-    assert told.startswith("the account's history has not had the time to show it; ")
+    (outcome,) = settle(folder_store, History(witness=True), [intent], lag_seconds=1000.0)
+    assert outcome.reason.startswith("the account's history has not had the time to show it; ")
     assert time.monotonic() - began < 5
     assert keys(folder_store, intent) == ["00-intent.json"]
 

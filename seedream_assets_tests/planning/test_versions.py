@@ -12,11 +12,11 @@ from seedream_assets.errors import StoreError
 from seedream_assets.manifest.stage import load_manifest
 from seedream_assets.planning.stage import load_plan
 from seedream_assets.prompts.stage import load_snapshot, read_prompts, write_snapshot
-from seedream_assets.purchase.stage import buy_images, load_report
+from seedream_assets.purchase.stage import load_report
 from seedream_assets.quality.assemble import assemble_dataset
 from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets.storage.versions import KEPT_DAYS, read_version, version_of
-from seedream_assets_tests.purchase.desk import short_sleep
+from seedream_assets_tests.purchase.desk import buy_images, short_sleep
 from seedream_assets_tests.purchase.living_dataset import LivingDataset
 
 OLD = [{"prompt": "a red mug"}, {"prompt": "a blue mug"}, {"prompt": "", "quantity": 1}]

@@ -19,10 +19,10 @@ from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
 from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import RunReport
-from seedream_assets.purchase.stage import buy_images
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
+from seedream_assets_tests.purchase.desk import buy_images
 
 CALLS = ("create", "replace", "read", "head", "list", "delete", "now")
 

@@ -9,18 +9,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedream_assets.config.account import LeonardoSettings
-from seedream_assets.config.dataset import Budget
+from seedream_assets.config.dataset import Budget, DatasetConfig
 from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
+from seedream_assets.config.waiting import Sleep
+from seedream_assets.deployment import Deployment
 from seedream_assets.emulator.server import RunningEmulator
+from seedream_assets.ledger.events import FinalEvent
 from seedream_assets.ledger.lease import CLOCK_GRAIN_SECONDS
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
+from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import Progress, RunReport
 from seedream_assets.purchase.run import RunOrder, run_generation
-from seedream_assets.purchase.task import Demand
+from seedream_assets.purchase.stage import buy_partitions
+from seedream_assets.purchase.task import RequestTask
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.versions import NO_VERSIONS
 from seedream_assets_tests.purchase.judging import Judgement, judge
 
 MODEL = ModelCatalog()["seedream-4.0"]
@@ -43,6 +49,31 @@ def make_paid_requests(
     return [make_paid_request(f"{words} {index}", count=count, width=width) for index in range(number)]
 
 
+def buy_images(
+    config: DatasetConfig,
+    partition: str,
+    deployment: Deployment,
+    *,
+    on_ending: Callable[[FinalEvent], None] = lambda _event: None,
+    sleep: Sleep = asyncio.sleep,
+    version: str | None = None,
+) -> RunReport:
+    """Buy one planned partition; returns its report, and raises what kept it from being bought."""
+    reports: list[RunReport] = []
+
+    def keep(_partition: str, report: RunReport, endings: Endings) -> None:
+        reports.append(report)
+        for event in endings:
+            on_ending(event)
+
+    versions = NO_VERSIONS if version is None else {partition: version}
+    bought = buy_partitions(config, [partition], deployment, on_partition=keep, sleep=sleep, versions=versions)
+    for error in (bought.error, *bought.unplanned.values()):
+        if error is not None:
+            raise error
+    return reports[0] if reports else bought.report
+
+
 async def short_sleep(seconds: float) -> None:
     """The engine waits for seconds where the emulator needs milliseconds."""
     await asyncio.sleep(min(seconds, 0.02))
@@ -56,8 +87,8 @@ class Desk:
     emulator: RunningEmulator
     progress: list[Progress] = field(default_factory=list)
 
-    def order(self, demands: Iterable[Demand], **changes: Any) -> RunOrder:
-        demands = list(demands)
+    def order(self, tasks: Iterable[RequestTask], **changes: Any) -> RunOrder:
+        tasks = list(tasks)
         engine = {"lease_seconds": 5.0, "history_settle_seconds": 0.3, "drain_seconds": 2.0, "progress_seconds": 60.0}
         engine["settle_images_seconds"] = 0.3
         leonardo = {"api_key": self.emulator.key, "base_url": self.emulator.base_url}
@@ -69,9 +100,9 @@ class Desk:
             "models": ModelCatalog(),
             "budget": Budget(**changes.pop("budget", {"unlimited": True})),
             "dataset": DATASET,
-            "partition": "all",
-            "demands": iter(demands),
-            "total": len(demands),
+            "partition_of": lambda _request_id: "all",
+            "tasks": iter(tasks),
+            "total": len(tasks),
             "sleep": short_sleep,
             "on_progress": self.progress.append,
         }
@@ -79,7 +110,7 @@ class Desk:
 
     def run(self, requests: Iterable[GenerationRequest], **changes: Any) -> RunReport:
         """One run over what is not final of these requests."""
-        return run_generation(self.order(self.demands(requests), **changes))
+        return run_generation(self.order(self.tasks(requests), **changes))
 
     @property
     def leonardo(self) -> LeonardoSettings:
@@ -95,11 +126,11 @@ class Desk:
         self.run([make_paid_request(f"a witness of {wanted[0].request_id}")])
         return self.run(wanted, **changes)
 
-    def demands(self, requests: Iterable[GenerationRequest]) -> list[Demand]:
+    def tasks(self, requests: Iterable[GenerationRequest]) -> list[RequestTask]:
         wanted = list(requests)
         entries = LedgerEntries(self.store).of([request.request_id for request in wanted])
         return [
-            Demand(request=request, entry=entries[request.request_id])
+            RequestTask(request=request, entry=entries[request.request_id])
             for request in wanted
             if not entries[request.request_id].is_final
         ]

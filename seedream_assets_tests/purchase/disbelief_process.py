@@ -25,7 +25,7 @@ from seedream_assets_tests.purchase.killed_process import (
     Killer,
     kill_later,
     open_child_store,
-    open_demands,
+    open_tasks,
     short_sleep,
 )
 
@@ -99,7 +99,7 @@ def run_doubting(order: DoubtingOrder, told: Connection) -> None:
     if order.kill_at == "any_time":
         kill_later(order.kill_after_seconds, order)
     store = open_child_store(order.store, order.environment)
-    demands = open_demands(store, order.requests())
+    tasks = open_tasks(store, order.requests())
     reports: list[RunReport] = []
     values: dict[str, Any] = {"clock": GuestClock()} if order.paused_guest else {}
     run = RunOrder(
@@ -126,10 +126,10 @@ def run_doubting(order: DoubtingOrder, told: Connection) -> None:
         models=ModelCatalog(),
         budget=Budget(max_credits_total=order.max_credits_total, max_credits_per_run=order.run_cap),
         dataset=DATASET,
-        partition="all",
-        demands=iter(demands),
-        total=len(demands),
-        at_step=Killer(order),
+        partition_of=lambda _request_id: "all",
+        tasks=iter(tasks),
+        total=len(tasks),
+        on=Killer(order),
         on_report=reports.append,
         sleep=short_sleep,
         **values,

@@ -35,7 +35,7 @@ from seedream_assets.storage.object_store import NO_METADATA, ObjectStore
 from seedream_assets.storage.s3 import S3Store
 from seedream_assets.storage.s3_client import S3Options
 from seedream_assets_tests.purchase.judging import Judgement, judge, release_what_was_not_billed
-from seedream_assets_tests.purchase.killed_process import make_requests, open_demands
+from seedream_assets_tests.purchase.killed_process import make_requests, open_tasks
 from seedream_assets_tests.storage.faulty_proxy import Fault, Refusal, SeenRequest, running_faulty_proxy
 from seedream_assets_tests.storage.s3_server import S3Server
 
@@ -254,7 +254,7 @@ class FaultMatrix:
             emulator.account.top_up(price * 10)
             heal()
             runs = 1
-            while open_demands(store, requests) and runs < MOST_RUNS:
+            while open_tasks(store, requests) and runs < MOST_RUNS:
                 if runs == MOST_RUNS // 2:
                     release_what_was_not_billed(store, emulator.account, requests)
                 # What is bought later, and shown, tells of what is not shown that it was not bought.
@@ -288,7 +288,7 @@ class FaultMatrix:
         *,
         dataset: str = "faults",
     ) -> str:
-        demands = open_demands(store, requests)
+        tasks = open_tasks(store, requests)
         reports: list[RunReport] = []
         order = RunOrder(
             store=store,
@@ -313,9 +313,9 @@ class FaultMatrix:
             # Exactly the price of the plan: whatever is counted twice cannot be bought.
             budget=Budget(max_credits_total=price),
             dataset=dataset,
-            partition="all",
-            demands=iter(demands),
-            total=len(demands),
+            partition_of=lambda _request_id: "all",
+            tasks=iter(tasks),
+            total=len(tasks),
             on_report=reports.append,
             sleep=_short_sleep,
         )

@@ -21,7 +21,7 @@ from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
 from seedream_assets.ledger.lease import CLOCK_GRAIN_SECONDS
 from seedream_assets.ledger.store import LedgerEntries
-from seedream_assets.purchase.submit import Step
+from seedream_assets.purchase.task import Step
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets_tests.purchase.judging import Judgement, judge, release_what_was_not_billed
 from seedream_assets_tests.purchase.killed_process import (

@@ -28,7 +28,7 @@ from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.leonardo.downloads import tls_context
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.purchase.run import RunOrder, run_generation
-from seedream_assets.purchase.task import Demand
+from seedream_assets.purchase.task import Event, RequestTask
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3 import S3Store
@@ -108,7 +108,7 @@ def run_child(order: ChildOrder) -> None:
     if order.kill_at == "any_time":
         kill_later(order.kill_after_seconds, order)
     store = open_child_store(order.store, order.environment)
-    demands = open_demands(store, make_requests(order.prompts, order.images))
+    tasks = open_tasks(store, make_requests(order.prompts, order.images))
     run_generation(
         RunOrder(
             store=store,
@@ -123,21 +123,21 @@ def run_child(order: ChildOrder) -> None:
             models=ModelCatalog(),
             budget=Budget(max_credits_total=order.max_credits_total, unlimited=order.max_credits_total is None),
             dataset=order.dataset,
-            partition="all",
-            demands=iter(demands),
-            total=len(demands),
-            at_step=Killer(order),
+            partition_of=lambda _request_id: "all",
+            tasks=iter(tasks),
+            total=len(tasks),
+            on=Killer(order),
             watch_parent=order.watch_parent,
             sleep=short_sleep,
         )
     )
 
 
-def open_demands(store: ObjectStore, requests: list[GenerationRequest]) -> list[Demand]:
+def open_tasks(store: ObjectStore, requests: list[GenerationRequest]) -> list[RequestTask]:
     """What is not final, as a plan would have it."""
     entries = LedgerEntries(store).of([request.request_id for request in requests])
     return [
-        Demand(request=request, entry=entries[request.request_id])
+        RequestTask(request=request, entry=entries[request.request_id])
         for request in requests
         if not entries[request.request_id].is_final
     ]
@@ -174,7 +174,9 @@ class Killer:
         self._turns: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def __call__(self, step: str, _request_id: str) -> None:
+    def __call__(self, step: Event, _request_id: str) -> None:
+        if not isinstance(step, str):
+            return
         with self._lock:
             self._turns[step] += 1
             turn = self._turns[step]

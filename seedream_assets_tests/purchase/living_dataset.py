@@ -17,10 +17,9 @@ from seedream_assets.config.partitions import UNPARTITIONED, Partitions
 from seedream_assets.deployment import Deployment
 from seedream_assets.planning.quote import Quote
 from seedream_assets.prompts.stage import read_prompts, write_snapshot
-from seedream_assets.purchase.stage import buy_images
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.quality.replanning import keep_plan, plan_partition
-from seedream_assets_tests.purchase.desk import CREDITS, Desk, short_sleep
+from seedream_assets_tests.purchase.desk import CREDITS, Desk, buy_images, short_sleep
 
 Row = Mapping[str, object]
 

@@ -62,7 +62,6 @@ def deliver(store: FolderStore, *served: bytes, embedding: Embedding | None = No
                 largest_pixels=10**7,
                 run_id="run-1",
                 sleep=short_sleep,
-                at_step=lambda _step, _request_id: None,
                 taken_back=nothing_taken_back,
             )
             image = GeneratedImage(id="image-1", url="https://cdn.leonardo.ai/users/u/cat-0.jpg", nsfw=False)

@@ -26,7 +26,7 @@ from seedream_assets.ledger.store import final_key, read_event
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.purchase.history_sweep import HistorySweep
-from seedream_assets.purchase.polling import Polling
+from seedream_assets.purchase.polling import LeftForLater, Polled, Polling
 from seedream_assets.purchase.run import run_generation
 from seedream_assets_tests.jumping_loop import JumpingLoop
 from seedream_assets_tests.purchase.desk import make_paid_request, make_paid_requests
@@ -49,7 +49,7 @@ ORDER = Order(
 def waited(kind: str, *, settle: float = 120.0, poll_fault: dict[str, Any] | None = None, **fault: Any) -> Any:
     """What one job that ends at once comes to, the seconds until that is final, and how often it was asked for."""
 
-    async def act() -> tuple[Generation | str, float, int]:
+    async def act() -> tuple[Polled, float, int]:
         loop = asyncio.get_running_loop()
         unlimited = {"requests_per_minute": 0, "creates_per_minute": 0, "latency_seconds": 0}
         account = Account(EmulatorSettings(**unlimited), clock=lambda: loop.time() + 1e9)
@@ -137,8 +137,8 @@ def test_what_has_come_whole_is_asked_no_more() -> None:
 @pytest.mark.parametrize("kind", ["error_before", "rate_limit", "html"])
 def test_an_api_that_does_not_answer_finalizes_nothing(kind: str) -> None:
     found, took, _ = waited("late_images", seconds=3, shown="empty", poll_fault={"kind": kind})
-    assert isinstance(found, str)
-    assert "Leonardo does not answer" in found
+    assert isinstance(found, LeftForLater)
+    assert "Leonardo does not answer" in found.reason
     assert took > 120
     # An answer that comes when the time is up is still one: what it shows, is there.
     found, _, _ = waited("late_images", seconds=3, shown="empty", poll_fault={"kind": kind, "times": 12})
@@ -147,7 +147,7 @@ def test_an_api_that_does_not_answer_finalizes_nothing(kind: str) -> None:
 
 def test_a_job_that_is_deleted_meanwhile_is_left_with_what_to_do() -> None:
     found, _, _ = waited("late_images", seconds=500, shown="partial", poll_fault={"kind": "not_found"})
-    assert "seedream ledger end" in found
+    assert "seedream ledger end" in found.reason
     # For a moment it is only a server that is behind the times.
     found, _, _ = waited("late_images", seconds=30, shown="partial", poll_fault={"kind": "not_found", "times": 2})
     assert len(found.images) == COUNT
@@ -186,9 +186,7 @@ def test_late_images_hold_neither_a_slot_nor_room(start_desk):
 def test_a_run_that_is_stopped_meanwhile_finalizes_nothing_and_the_next_goes_on(desk):
     request = make_paid_request("a cat", count=2)
     desk.fault("create", "late_images", seconds=2.0, shown="partial")
-    order = desk.order(
-        desk.demands([request]), engine={"settle_images_seconds": 60, "drain_seconds": 20}, at_step=interrupt
-    )
+    order = desk.order(desk.tasks([request]), engine={"settle_images_seconds": 60, "drain_seconds": 20}, on=interrupt)
     report = run_generation(order)
     assert report.requests == {"pending": 1}
     assert report.seconds < 10

@@ -21,7 +21,7 @@ from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import GenerationStatus
 from seedream_assets.purchase.history_sweep import HistorySweep
-from seedream_assets.purchase.polling import Polling
+from seedream_assets.purchase.polling import LeftForLater, Polling
 from seedream_assets_tests.jumping_loop import JumpingLoop
 from seedream_assets_tests.purchase.desk import make_paid_request
 
@@ -93,7 +93,7 @@ def bill_after(
             )
             await asyncio.gather(*(one(number) for number in range(jobs)))
         assert len(sweep) == 0
-        assert [end for end in ends if isinstance(end, str) or end.status is GenerationStatus.PENDING] == []
+        assert [end for end in ends if isinstance(end, LeftForLater) or end.status is GenerationStatus.PENDING] == []
         return account.bill(details=False)
 
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:

@@ -4,8 +4,10 @@ from decimal import Decimal
 
 import pytest
 
+from seedream_assets.budget.rules import book_cost
 from seedream_assets.config.waiting import format_seconds
 from seedream_assets.purchase.report import Progress, RunReport, RunStats, join_reports
+from seedream_assets.purchase.task import Bought, Ended
 
 
 def make_report(**changes):
@@ -61,22 +63,22 @@ def test_a_duration_reads_as_people_say_it(seconds, words):
 
 
 def test_before_the_first_request_is_done_nothing_is_estimated():
-    progress = RunStats(total=3).progress(seconds=0, credits_spent=0)
+    progress = RunStats(total=3).progress(seconds=0)
     assert (progress.seconds_left, progress.credits_projected, progress.images_per_minute) == (None, 0, 0.0)
     assert str(progress) == (
         "0 of 3 requests done, 0 in flight, 3 queued, 0 images stored (0/min), 0 of about 0 credits"
     )
 
 
-def test_a_tally_tells_where_the_run_stands():
+def test_progress_says_where_the_run_stands():
     stats = RunStats(total=8, credits_to_buy=112)
-    stats.count("completed", images=4)
-    stats.count("failed", reason="the job FAILED")
-    stats.count("failed", reason="the job FAILED")
-    stats.count("uncertain", reason="no answer")
-    stats.note("request-1", "no answer")
+    stats.on(Ended("completed", images=4), "request")
+    stats.on(Ended("failed", reason="the job FAILED"), "request")
+    stats.on(Ended("failed", reason="the job FAILED"), "request")
+    stats.on(Ended.unfinished("uncertain", "no answer"), "request-1")
+    stats.on(Bought(booked=book_cost(None, listed=112, reserved=112), quoted=112), "request")
     stats.in_flight = 3
-    progress = stats.progress(seconds=120, credits_spent=112)
+    progress = stats.progress(seconds=120)
     assert progress == Progress(
         done=4,
         total=8,
@@ -102,30 +104,28 @@ def test_a_tally_tells_where_the_run_stands():
 def test_requests_in_flight_beyond_the_total_make_no_negative_queue():
     stats = RunStats(total=1)
     stats.in_flight = 2
-    assert stats.progress(seconds=1, credits_spent=0).queued == 0
+    assert stats.progress(seconds=1).queued == 0
 
 
 def test_rates_are_those_of_the_latest_minutes():
     stats = RunStats(total=10_000)
     for report in range(1, 101):  # for 500 s nothing but what is owned, then 60 images a minute
-        stats.count("owned")
-        stats.progress(seconds=5.0 * report, credits_spent=0)
-    assert stats.progress(seconds=500.0, credits_spent=0).images_per_minute == 0.0
+        stats.on(Ended("owned"), "request")
+        stats.progress(seconds=5.0 * report)
+    assert stats.progress(seconds=500.0).images_per_minute == 0.0
     for report in range(1, 101):
         for _ in range(5):
-            stats.count("completed", images=1)
-        progress = stats.progress(seconds=500 + 5.0 * report, credits_spent=0)
+            stats.on(Ended("completed", images=1), "request")
+        progress = stats.progress(seconds=500 + 5.0 * report)
     assert progress.images_per_minute == pytest.approx(60, rel=0.05)
     assert progress.seconds_left == pytest.approx(10_000 - 600, rel=0.05)
 
 
-def test_an_outage_a_stop_and_a_long_reason_are_told():
+def test_an_outage_a_stop_and_a_long_reason_are_shown():
     stats = RunStats(total=2)
-    stats.count("failed", reason="no " * 200)
-    told = str(
-        stats.progress(
-            seconds=5, credits_spent=0, outage="Leonardo cannot be reached since 10:00:00 UTC", stopping="out of money"
-        )
+    stats.on(Ended("failed", reason="no " * 200), "request")
+    shown = str(
+        stats.progress(seconds=5, outage="Leonardo cannot be reached since 10:00:00 UTC", stopping="out of money")
     )
-    assert told.endswith("Leonardo cannot be reached since 10:00:00 UTC, stopping: out of money")
-    assert len(told) < 400
+    assert shown.endswith("Leonardo cannot be reached since 10:00:00 UTC, stopping: out of money")
+    assert len(shown) < 400

@@ -37,7 +37,7 @@ def test_a_second_run_buys_nothing(desk):
 
 def test_a_plan_that_is_out_of_date_buys_nothing_that_is_owned_by_now(desk):
     requests = make_paid_requests(3)
-    planned = desk.demands(requests)
+    planned = desk.tasks(requests)
     desk.run(requests)
     from seedream_assets.purchase.run import run_generation
 
@@ -128,7 +128,7 @@ def test_a_deleted_generation_is_given_up_long_before_the_longest_wait(desk):
 
 def test_a_wrong_key_ends_the_run_with_an_error_and_buys_nothing(desk):
     wrong = LeonardoSettings(api_key="not-a-key", base_url=desk.emulator.base_url)
-    order = dataclasses.replace(desk.order(desk.demands(make_paid_requests(1))), leonardo=wrong)
+    order = dataclasses.replace(desk.order(desk.tasks(make_paid_requests(1))), leonardo=wrong)
     from seedream_assets.purchase.run import run_generation
 
     with pytest.raises(AuthenticationFailed):
@@ -169,7 +169,7 @@ def test_a_surprise_in_one_request_leaves_the_others_alone(desk):
         if step == "after_submitted" and request_id == requests[2].request_id:
             raise ZeroDivisionError("a mistake of ours")
 
-    report = desk.run(requests, at_step=surprise)
+    report = desk.run(requests, on=surprise)
     assert report.requests == {"completed": 5, "pending": 1}
     assert "ZeroDivisionError: a mistake of ours" in report.notes[requests[2].request_id]
     assert desk.run(requests).requests == {"completed": 1}
@@ -184,7 +184,7 @@ def test_the_same_surprise_ten_times_in_a_row_ends_the_run(desk):
             raise ZeroDivisionError("a mistake of ours")
 
     with pytest.raises(ZeroDivisionError):
-        desk.run(requests, at_step=surprise)
+        desk.run(requests, on=surprise)
     assert desk.bill["generations"] == 0
 
 

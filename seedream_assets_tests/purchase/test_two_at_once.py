@@ -9,7 +9,7 @@ from seedream_assets.config.retry import RetryPolicy
 from seedream_assets.ledger.events import Completed, Intent, Writer, encode_event, event_key
 from seedream_assets.ledger.store import read_event
 from seedream_assets.purchase.run import run_generation
-from seedream_assets.purchase.task import Demand, Predecessor
+from seedream_assets.purchase.task import Predecessor, RequestTask
 from seedream_assets_tests.purchase.desk import Desk, make_paid_request, make_paid_requests
 from seedream_assets_tests.storage.faulty_proxy import Fault, running_faulty_proxy
 from seedream_assets_tests.support.builders import make_intent
@@ -92,7 +92,7 @@ def test_nobody_takes_over_from_an_owner_whose_lease_runs(desk):
         took_over.append((step, datetime.now(UTC)))
 
     began = datetime.now(UTC)
-    assert desk.run_with_witness([request], at_step=note).requests == {"completed": 1}
+    assert desk.run_with_witness([request], on=note).requests == {"completed": 1}
     posted = next(moment for step, moment in took_over if step == "before_post")
     # Its lease of one second, the grain of the store's clock, and the settling of the history.
     assert (posted - began).total_seconds() > 1.0 + 2.0 + 0.3
@@ -133,7 +133,7 @@ def test_all_requests_of_a_prompt_are_bought_where_nobody_interferes(desk):
 
 def test_a_request_after_one_that_others_have_split_differently_is_not_bought(desk):
     split = make_split(8, 2)
-    planned = [Demand(request=request) for request in split]
+    planned = [RequestTask(request=request) for request in split]
     desk.run([make_paid_request("a cat", count=4)])
     report = run_generation(desk.order(planned))
     assert report.requests == {"owned": 1, "not_sent": 1}
@@ -143,7 +143,7 @@ def test_a_request_after_one_that_others_have_split_differently_is_not_bought(de
 
 def test_a_request_after_one_that_others_have_bought_as_planned_is_bought(desk):
     split = make_split(8, 2)
-    planned = [Demand(request=request) for request in split]
+    planned = [RequestTask(request=request) for request in split]
     desk.run(split[:1])
     assert run_generation(desk.order(planned)).requests == {"owned": 1, "completed": 1}
     assert desk.bill["images"] == 10
@@ -153,8 +153,8 @@ def test_a_request_after_one_that_others_have_bought_as_planned_is_bought(desk):
 def test_a_predecessor_that_has_ended_since_the_plan_is_looked_up(desk, theirs, outcome):
     first, second = make_split(8, 2)
     desk.run([make_paid_request("a cat", count=theirs)])
-    demand = Demand(request=second, predecessor=Predecessor(request_id=first.request_id, count=8))
-    assert run_generation(desk.order([demand])).requests == {outcome: 1}
+    task = RequestTask(request=second, predecessor=Predecessor(request_id=first.request_id, count=8))
+    assert run_generation(desk.order([task])).requests == {outcome: 1}
 
 
 def test_a_request_after_one_that_no_cap_allowed_is_not_bought_either(desk):
@@ -167,9 +167,9 @@ def test_a_request_after_one_that_no_cap_allowed_is_not_bought_either(desk):
 def test_two_plans_that_split_a_prompt_differently_never_buy_a_sample_twice(start_desk, mine):
     desk = start_desk(latency_seconds=0.02)
     plans = [make_split(*mine), make_split(8, 8, 1)]
-    demands = [[Demand(request=request) for request in plan] for plan in plans]
+    tasks = [[RequestTask(request=request) for request in plan] for plan in plans]
     with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda wanted: run_generation(desk.order(wanted)), demands))
+        list(threads.map(lambda wanted: run_generation(desk.order(wanted)), tasks))
     samples = []
     for info in desk.store.list("requests/"):
         event = read_event(desk.store, info.key)

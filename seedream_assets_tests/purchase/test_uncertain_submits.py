@@ -151,7 +151,7 @@ def test_a_dead_machine_s_wrong_clock_changes_nothing(desk, hours):
 def test_what_a_dead_run_bought_is_stored_and_not_bought_again(desk):
     bought, unsent = make_paid_requests(2)
     desk.fault("create", "drop_after")
-    desk.run([bought], engine={"history_settle_seconds": 0.0, "history_pages": 1}, at_step=stop_before_adoption)
+    desk.run([bought], engine={"history_settle_seconds": 0.0, "history_pages": 1}, on=stop_before_adoption)
     desk.heal()
     leave_intent(desk, unsent)
     assert desk.run([bought, unsent]).requests == {"completed": 1, "uncertain": 1}
