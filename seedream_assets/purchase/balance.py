@@ -21,7 +21,7 @@ PUBLISHED_CREATES_PER_MINUTE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountReading:
-    """What the account tells now.
+    """What the account reports now.
 
     Attributes:
         account: None where it was not read.
@@ -38,7 +38,7 @@ NOT_ASKED = AccountReading(unknown="not asked: there is nothing to buy")
 
 
 def read_account(leonardo: LeonardoSettings | None) -> AccountReading:
-    """Ask `GET /v1/me` once. An account that cannot be read is told as such, never raised: a quote needs none."""
+    """Ask `GET /v1/me` once. An account that cannot be read is reported as such, never raised: a quote needs none."""
     if leonardo is None:
         return AccountReading(unknown="there is no key here: LEONARDO_API_KEY is not set")
     try:
@@ -46,7 +46,7 @@ def read_account(leonardo: LeonardoSettings | None) -> AccountReading:
     except LeonardoError as error:
         return AccountReading(unknown=f"the account cannot be read: {error}")
     if account.balance is None:
-        return AccountReading(account=account, unknown="the account tells no balance")
+        return AccountReading(account=account, unknown="the account reports no balance")
     balance = cost_in_credits(Cost(amount=account.balance, unit=leonardo.balance_unit), quoted=0)
     return AccountReading(account=account, balance_credits=balance)
 

@@ -57,7 +57,7 @@ class Collaborators:
         models: For the price list.
         stats: Where every end is counted.
         stop: Who may end the run early, and why.
-        on: Is told what happens to each request; `stats` is told by it.
+        on: Called with what happens to each request; counts it in `stats` too.
     """
 
     ledger: Ledger

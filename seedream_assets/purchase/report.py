@@ -34,7 +34,7 @@ class RunReport:
         requests: Requests by what became of them: completed, failed, blocked, uncertain, pending, not_sent.
         images_stored: Images that this run stored.
         credits_booked: What this run bought, in credits; dollars are turned into credits at the known rate.
-        credits_quoted: The same by the price list; the difference tells how good the quote was.
+        credits_quoted: The same by the price list; the difference shows how good the quote was.
         costs: What this run bought, by unit, as the API reported it.
         reasons: Reasons of failures, with how often each occurred; the commonest first, at most 20.
         stopped: Why the run stopped before the end of its plan.

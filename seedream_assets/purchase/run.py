@@ -52,7 +52,7 @@ class RunOrder:
         credits_to_buy: The price of those that are to be bought, for the projection; nothing is decided by it.
         partition_of: For which partition a request is bought, by its id.
         embedding: What is written into the images.
-        on: Is told what happens to each request. Tests stop and kill processes through it.
+        on: Called with what happens to each request. Tests stop and kill processes through it.
         on_progress: Called every `settings.progress_seconds`, and once at the end.
         on_report: Called with the report when the run has ended, also where it ends with an error.
         accepts_origin: The store may be bought for through another address of its account than so far.

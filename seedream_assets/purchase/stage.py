@@ -80,7 +80,7 @@ def buy_partitions(
         on_progress: Called every few seconds.
         dagster_run_id: Stands in the ledger and in the manifest.
         watch_parent: Stop when the process that started this one is gone.
-        on: Is told what happens to each request.
+        on: Called with what happens to each request.
         sleep: Waits so many seconds.
         gate: What may be bought of plans that nobody has approved; None: opened here, for these partitions. What is
             paid for already is fetched in any case.
