@@ -1,4 +1,4 @@
-"""The account tells otherwise than expected, in every way that was seen or feared: what is bought twice, what is lost.
+"""The account reports otherwise than expected, in every way that was seen or feared: what is bought twice, what is lost.
 
     python benchmarks/disbelief_matrix.py --rounds 16
 
@@ -42,7 +42,7 @@ def main() -> int:
         with lock:
             table[case.world.name].append(outcome)
             if not outcome.is_clean or options.verbose:
-                print(_told(case, outcome), flush=True)
+                print(_described(case, outcome), flush=True)
 
     with running_disbelief_matrix(requests=options.requests, lost=options.lost, s3=True) as matrix:
         outcomes = matrix.run(cases, at_once=options.at_once, report=report)
@@ -57,10 +57,10 @@ def main() -> int:
     return 0 if clean == len(outcomes) else 1
 
 
-def _told(case: Case, outcome: Outcome) -> str:
+def _described(case: Case, outcome: Outcome) -> str:
     bad = ", ".join(f"{getattr(outcome, name)} {name}" for name in ZEROS if getattr(outcome, name)) or "clean"
     shares = f"{outcome.adopted} of {outcome.lost} adopted, {outcome.stored} of {outcome.wanted} stored"
-    runs = "".join(f"\n    {told[:300]}" for told in outcome.told)
+    runs = "".join(f"\n    {message[:300]}" for message in outcome.messages)
     return f"{bad}: {case}: {shares}, {outcome.runs} runs, {outcome.seconds:.0f} s{runs}"
 
 

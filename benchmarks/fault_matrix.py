@@ -3,7 +3,8 @@
     python benchmarks/fault_matrix.py --requests 1000
 
 One line per fault: the runs until everything was final (the first met the fault, the others did not), the bill, the
-counts that must be 0, and what the first run told its user.
+counts that must be 0, and what the first run reported. Before each later run one more request is bought, a witness, so
+that the history has something new to show: witnesses are billed beside the requests of the case.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ def main() -> int:
     parser.add_argument("--only", help="cases whose name contains this")
     options = parser.parse_args()
     began, clean = time.monotonic(), True
-    print(f"{'fault':34}{'runs':>5}{'billed':>8}" + "".join(f"{name:>16}" for name in ZEROS) + "  first run")
+    print(
+        f"{'fault':34}{'runs':>5}{'billed':>8}{'witnesses':>11}"
+        + "".join(f"{name:>16}" for name in ZEROS)
+        + "  first run"
+    )
     with running_s3_server() as server:
         os.environ.update(server.environment)
         matrix = FaultMatrix(requests=options.requests, s3=server, random_seed=options.seed)
@@ -41,11 +46,9 @@ def main() -> int:
 
 def _print(result: Result) -> None:
     zeros = "".join(f"{getattr(result.verdict, name):>16}" for name in ZEROS)
-    told = result.seen if len(result.seen) < 200 else result.seen[:199] + "…"
-    print(
-        f"{result.name:34}{result.runs:>5}{result.generations:>8}{zeros}  {result.first_seconds:.0f} s: {told}",
-        flush=True,
-    )
+    seen = result.seen if len(result.seen) < 200 else result.seen[:199] + "…"
+    billed = f"{result.generations:>8}{result.witnesses:>11}"
+    print(f"{result.name:34}{result.runs:>5}{billed}{zeros}  {result.first_seconds:.0f} s: {seen}", flush=True)
     for note in result.verdict.notes[:5]:
         print(f"    {note}", flush=True)
 

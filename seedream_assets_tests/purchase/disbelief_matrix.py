@@ -88,13 +88,13 @@ class Outcome:
         caps_crossed: Credits beyond what the cap and the world allow.
         wrong_account: Generations of the account that was second on this store.
         wrong_picture: Generations that a request took for its own and that are another's.
-        broken: Runs that did not end, ended with a traceback, or told of an error that nobody foresaw.
-        lost: Generations that no answer has told the ledger of.
+        broken: Runs that did not end, ended with a traceback, or reported an error that nobody foresaw.
+        lost: Generations whose answer never reached the ledger.
         adopted: Of these, owned by their requests in the end.
         must_adopt: The world asks for all of them.
         wanted, stored: Requests, and those that have all their images.
         runs: Of processes, until nothing was left to do.
-        told: What each run said.
+        messages: What each run reported, or how its process ended.
     """
 
     billed_twice: int = 0
@@ -110,7 +110,7 @@ class Outcome:
     stored: int = 0
     runs: int = 0
     seconds: float = 0.0
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     @property
     def not_adopted(self) -> int:
@@ -293,7 +293,7 @@ class _Play:
     def judge(self) -> Outcome:
         """Compare what is stored with what the accounts have billed."""
         outcome, world = self._outcome, self._world
-        # What has been told late is there now.
+        # What is shown late is there now.
         time.sleep(max(world.account.get("images_late_seconds", 0.0), world.account.get("failed_first_seconds", 0.0)))
         bills = [one.account.bill() for one in self._accounts]
         lines = [line for bill in bills for line in bill["details"]]
@@ -346,8 +346,8 @@ class _Play:
 
     def _run(self, *orders: DoubtingOrder) -> None:
         """Processes that begin at one moment, to their ends."""
-        for process, told in [self._start(order) for order in orders]:
-            self._end(process, told)
+        for process, messages in [self._start(order) for order in orders]:
+            self._end(process, messages)
         self._note_spent(len(orders))
 
     def _start(self, order: DoubtingOrder) -> tuple[Any, Any]:
@@ -357,19 +357,22 @@ class _Play:
         theirs.close()
         return process, ours
 
-    def _end(self, process: Any, told: Any) -> None:
+    def _end(self, process: Any, messages: Any) -> None:
         process.join(RUN_SECONDS)
         if process.is_alive():
             self._outcome.broken += 1
             process.kill()
             process.join()
-        words = "killed" if process.exitcode == -signal.SIGKILL else f"exit code {process.exitcode}"
+        said = ""
         with contextlib.suppress(EOFError):
-            words = told.recv() if told.poll() else words
-        told.close()
-        self._outcome.broken += process.exitcode not in (0, -signal.SIGKILL) or f"e.g. {UNEXPECTED}" in words
+            said = messages.recv() if messages.poll() else ""
+        messages.close()
+        is_broken = process.exitcode not in (0, -signal.SIGKILL) or f"e.g. {UNEXPECTED}" in said
+        killed = "killed" if process.exitcode == -signal.SIGKILL else ""
+        ended = f"broken, exit code {process.exitcode}" if is_broken else killed
+        self._outcome.broken += is_broken
         self._outcome.runs += 1
-        self._outcome.told.append(words)
+        self._outcome.messages.append("; ".join(filter(None, (ended, said))))
 
     def _run_paused(self) -> None:
         """A guest is paused with a request on its way out; another machine takes over, and it wakes when that is done."""
@@ -381,13 +384,13 @@ class _Play:
             stop_instead=True,
             machine="guest",
         )
-        paused, told = self._start(order)
+        paused, messages = self._start(order)
         _wait_until_stopped(paused)
         others = [replace(self._on(self._first), machine=f"machine-{number}") for number in range(self._case.processes)]
         self._run(*others)
         with contextlib.suppress(ProcessLookupError):
             os.kill(paused.pid, signal.SIGCONT)
-        self._end(paused, told)
+        self._end(paused, messages)
 
     def _note_spent(self, processes: int) -> None:
         spent = sum(one.account.bill(details=False)["credits"] for one in self._accounts)
@@ -416,7 +419,7 @@ class _Play:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _copy_store(self) -> None:
-        """Copy every object, an hour after what it tells of; the copies are new."""
+        """Copy every object, an hour after the times in it; the copies are new."""
         bodies = {info.key: _as_written_before(self._store.read(info.key), HOUR) for info in self._store.list("")}
         self._go_to(*self._stack.enter_context(self._address()))
         for key, body in bodies.items():
@@ -451,7 +454,7 @@ class _Play:
 
 
 def _as_written_before(body: bytes, seconds: float) -> bytes:
-    """An object that tells its own time, as though it had been written so much earlier."""
+    """An object that has its time in it, as though it had been written so much earlier."""
     try:
         facts = json.loads(body)
         moment = datetime.fromisoformat(facts["at"])

@@ -1,4 +1,4 @@
-"""One run of the disbelief matrix in a process of its own, and what it told.
+"""One run of the disbelief matrix in a process of its own, and what it reports.
 
 A light module: every child imports it. What is run when is said in `disbelief_matrix`.
 """
@@ -31,7 +31,7 @@ from seedream_assets_tests.purchase.killed_process import (
 )
 
 DATASET = "disbelief"
-# How the engine begins to tell of an error that nobody foresaw.
+# How the engine begins its note on an error that nobody foresaw.
 UNEXPECTED = "unexpected "
 # Neither is a multiple of 16.
 WIDTH, HEIGHT = 72, 56
@@ -95,8 +95,8 @@ class GuestClock:
             time.sleep(0.05)
 
 
-def run_doubting(order: DoubtingOrder, told: Connection) -> None:
-    """The child's whole life; `told` gets one line about what the run said, unless it is killed."""
+def run_doubting(order: DoubtingOrder, messages: Connection) -> None:
+    """The child's whole life; `messages` gets one line on what the run reported, unless it is killed."""
     if order.kill_at == "any_time":
         kill_later(order.kill_after_seconds, order)
     store = open_child_store(order.store, order.environment)
@@ -140,7 +140,7 @@ def run_doubting(order: DoubtingOrder, told: Connection) -> None:
         run_generation(run)
     except SeedreamError as error:
         raised = f"{type(error).__name__}: {error}"
-    told.send(_in_words(reports, raised))
+    messages.send(_in_words(reports, raised))
 
 
 def _in_words(reports: list[RunReport], raised: str) -> str:
@@ -148,7 +148,7 @@ def _in_words(reports: list[RunReport], raised: str) -> str:
     for report in reports:
         words += [f"{count} {outcome}" for outcome, count in sorted(report.requests.items()) if count]
         words += [f"stopped: {report.stop_reason}"] if report.stopped else []
-        # A mistake of the package goes first: nothing else is told of so seldom.
+        # A mistake of the package goes first: nothing else is so rare.
         notes = sorted(report.notes.values(), key=lambda note: not note.startswith(UNEXPECTED))
         words += [f"e.g. {note}" for note in notes[:1]]
     return "; ".join(filter(None, [*words, raised])) or "nothing to do"

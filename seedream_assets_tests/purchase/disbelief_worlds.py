@@ -1,4 +1,4 @@
-"""The worlds of the disbelief matrix, as data: each tells history, answers, images or prices otherwise than expected.
+"""The worlds of the disbelief matrix, as data: each shows history, answers, images or prices otherwise than expected.
 
 Here belongs what is otherwise, and what can then be demanded. How a world is played and judged is in
 `disbelief_matrix`.
@@ -197,10 +197,10 @@ _PRICES = (
     _price("280 where 28 is quoted", credits_per_image=280, surprise=252),
     World(name="56, and a cap on each run", account={"credits_per_image": 56}, faults=(), run_cap=280, surprise=28),
     *(
-        _price(f"cost told: {told}", cap=280, faults=LOST_ANSWERS, cost_reported=told)
-        for told in ("zero", "tenth", "tiny", "none", "negative", "words", "number", "changing")
+        _price(f"cost reported: {reported}", cap=280, faults=LOST_ANSWERS, cost_reported=reported)
+        for reported in ("zero", "tenth", "tiny", "none", "negative", "words", "number", "changing")
     ),
-    _price("cost told in dollars", cap=280, faults=LOST_ANSWERS, cost_unit="DOLLARS"),
+    _price("cost reported in dollars", cap=280, faults=LOST_ANSWERS, cost_unit="DOLLARS"),
 )
 
 _STORES = (
@@ -226,10 +226,10 @@ OWN = (
         alike=True,
     ),
     _reporting("a Date header from a cache", clock_ahead_seconds=-HOUR, created_at_ahead_seconds=HOUR),
-    World(name="everything told otherwise at once", account={"reporting": _EVERYTHING_ELSE}),
-    _reporting("only the history tells it otherwise", seed="zero", prompt="cut", only_history=True),
+    World(name="everything reported otherwise at once", account={"reporting": _EVERYTHING_ELSE}),
+    _reporting("only the history reports it otherwise", seed="zero", prompt="cut", only_history=True),
     World(
-        name="told rightly at first, otherwise later",
+        name="reported rightly at first, otherwise later",
         later={"reporting": Reporting(seed="zero", prompt="cut", size_multiple=16)},
     ),
     World(
@@ -311,12 +311,12 @@ SHORT = tuple(
         "one image too many",
         "56 where 28 is quoted",
         "56, and a cap on each run",
-        "cost told: zero",
-        "cost told: tiny",
+        "cost reported: zero",
+        "cost reported: tiny",
         "a store that was copied",
         "a paused guest",
         "a new key for the same account",
-        "told rightly at first, otherwise later",
+        "reported rightly at first, otherwise later",
         "one seed for all rows",
         "requests lost, and a day passes",
         "refusals that are true and some that are not",

@@ -173,15 +173,18 @@ class Result:
     """What became of a case.
 
     Attributes:
-        seen: What the first run told: requests by outcome, and why it stopped.
+        seen: What the first run reported: requests by outcome, and why it stopped.
         runs: Runs until everything was final, the first included.
+        generations: Billed for the requests of the case.
+        witnesses: Billed besides: before each later run one more request is bought, so that the history has something
+            new to show. What it does not show after that was not bought.
     """
 
     name: str
     seen: str
     runs: int
     generations: int
-    credits: int
+    witnesses: int
     verdict: Judgement
     first_seconds: float
     seconds: float
@@ -257,7 +260,7 @@ class FaultMatrix:
             while open_tasks(store, requests) and runs < MOST_RUNS:
                 if runs == MOST_RUNS // 2:
                     release_what_was_not_billed(store, emulator.account, requests)
-                # What is bought later, and shown, tells of what is not shown that it was not bought.
+                # What is bought later, and shown, proves of what is not shown that it was not bought.
                 time.sleep(CLOCK_GRAIN_SECONDS + 0.2)
                 witness = make_requests((f"{case.name} witness {runs}",), 1)
                 self._see(store, emulator.base_url, emulator.key, witness, CREDITS * MOST_RUNS, dataset="witness")
@@ -265,14 +268,15 @@ class FaultMatrix:
                 runs += 1
             # One more, with nothing to do: it settles in the dataset's log what earlier runs left open.
             self._see(store, emulator.base_url, emulator.key, [], price)
-            bill = emulator.account.bill(details=False)
+            bought = [line["prompt"] for line in emulator.account.bill(details=True)["details"]]
+            witnesses = sum(prompt.startswith(f"{case.name} witness ") for prompt in bought)
             verdict = judge(store, emulator.account, [request.request_id for request in requests])
         return Result(
             name=case.name,
             seen=seen,
             runs=runs,
-            generations=bill["generations"],
-            credits=bill["credits"],
+            generations=len(bought) - witnesses,
+            witnesses=witnesses,
             verdict=verdict,
             first_seconds=first_seconds,
             seconds=time.monotonic() - began,
