@@ -22,11 +22,11 @@ from seedream_assets.deployment import Deployment
 from seedream_assets.errors import LimitError
 from seedream_assets.ledger.state import OpenRequests, RequestState
 from seedream_assets.manifest.column_lineage import PLAN_LINEAGE
+from seedream_assets.planning.outlook import AccountReading, look_ahead, read_account
 from seedream_assets.planning.plan import PLAN_COLUMNS, outside_limits
 from seedream_assets.planning.quote import Outlook, Quote, dollars_for, quote_rows
 from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.stage import load_snapshot
-from seedream_assets.purchase.balance import AccountReading, look_ahead, read_account
 from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.parquet import to_parquet

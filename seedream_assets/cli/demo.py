@@ -18,6 +18,7 @@ import seedream_assets
 from seedream_assets.assets import build_assets, build_checks
 from seedream_assets.assets.asset_context import STAGES
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
+from seedream_assets.cli.summary import describe, summarise
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.config.yaml import load_config
@@ -28,7 +29,6 @@ from seedream_assets.manifest.stage import load_manifest
 from seedream_assets.planning.quote import quote_plan
 from seedream_assets.planning.stage import load_plan
 from seedream_assets.prompts.stage import load_snapshot
-from seedream_assets.purchase.report import describe, summarise
 from seedream_assets.purchase.stage import load_report
 from seedream_assets.quality.assemble import outcome_of
 from seedream_assets.quality.stage import judge_partition

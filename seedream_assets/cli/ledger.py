@@ -162,7 +162,7 @@ def recollect(request_id: str | None, dataset: Path | None, store: str | None, a
 
 
 def _show_recollection(found: Recollection) -> None:
-    why = f"; {found.told}" if found.told else ""
+    why = f"; {found.reason}" if found.reason else ""
     click.echo(
         f"{found.request_id[:12]}  {found.dataset}/{found.partition}  {found.fetched} of {found.lacked} fetched{why}"
     )

@@ -18,6 +18,7 @@ from seedream_assets.approval.store import gate_of
 from seedream_assets.budget.log import read_budget
 from seedream_assets.cli.declared import partitions_of
 from seedream_assets.cli.exit_codes import NOT_ALL_FINAL
+from seedream_assets.cli.summary import add_up, summarise
 from seedream_assets.config.dataset import NO_CAP, DatasetConfig
 from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import Deployment
@@ -25,14 +26,13 @@ from seedream_assets.errors import PromptTableError, StoreError
 from seedream_assets.ledger.account import describe_another_account
 from seedream_assets.manifest.build import extra_column_name, table_rows
 from seedream_assets.manifest.stage import PREVIOUS, read_earlier
+from seedream_assets.planning.outlook import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
 from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.plan_diff import CHANGES, PlanDiff, diff_plan
 from seedream_assets.planning.quote import Quote, quote_rows
 from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.row_errors import describe_rows
 from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
-from seedream_assets.purchase.balance import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
-from seedream_assets.purchase.report import add_up, summarise
 from seedream_assets.quality.replanning import plan_partition
 
 ROW_ERRORS_SHOWN = 10

@@ -25,17 +25,18 @@ from seedream_assets.approval.store import approve, open_gate
 from seedream_assets.cli.declared import partitions_of, this_person
 from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINAL, NOTHING_STORED
 from seedream_assets.cli.plan import ROW_ERRORS_SHOWN, print_row_errors
+from seedream_assets.cli.summary import add_up, describe, summarise
 from seedream_assets.config.dataset import NO_CAP, Budget, DatasetConfig
 from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ConfigError, NoCapError, PartitionKeyError, SeedreamError, StoreRefused
 from seedream_assets.ledger.state import OpenRequests
+from seedream_assets.planning.outlook import NOT_ASKED, place_of, read_account
 from seedream_assets.planning.quote import Quote, place_rows
 from seedream_assets.planning.stage import open_in_manifest
 from seedream_assets.prompts.stage import PromptReader, load_snapshot, write_snapshot
-from seedream_assets.purchase.balance import NOT_ASKED, place_of, read_account
 from seedream_assets.purchase.partition_stream import Endings
-from seedream_assets.purchase.report import Progress, RunReport, add_up, describe, join_reports, summarise
+from seedream_assets.purchase.report import Progress, RunReport, join_reports
 from seedream_assets.purchase.stage import buy_partitions
 from seedream_assets.quality.assemble import Outcome, assemble_dataset, count_reused, measure_dataset
 from seedream_assets.quality.replanning import keep_plan, plan_partition

@@ -61,8 +61,7 @@ from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import read_plan_object
-from seedream_assets.purchase.delivery import ByteBudget, Delivery
-from seedream_assets.purchase.embedding import open_embedding
+from seedream_assets.purchase.delivery import ByteBudget, Delivery, open_embedding
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import iterate_rows

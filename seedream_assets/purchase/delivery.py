@@ -6,16 +6,18 @@ Whoever comes may do this, for its own requests and for those of others.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from seedream_assets.config.dataset import DatasetConfig
+from seedream_assets.config.engine import code_version
 from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.config.retry import DOWNLOADS, repeat
 from seedream_assets.config.waiting import Sleep
-from seedream_assets.errors import DownloadError, ObjectUnreadable, StoreError
+from seedream_assets.errors import ConfigError, DownloadError, ObjectUnreadable, StoreError
+from seedream_assets.images.c2pa import open_credentials
 from seedream_assets.images.embed import SOURCE_ENTRY, Embedding, PreparedImage, as_it_stands
 from seedream_assets.images.inspect import ImageFacts, image_key, inspect_image
 from seedream_assets.ledger.events import Blocked, Completed, Failed, LedgerImage, id_in_key
@@ -25,9 +27,12 @@ from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import GeneratedImage, Generation, GenerationStatus, order_images
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.leonardo.requests import GenerationRequest
+from seedream_assets.planning.plan import specs_of
+from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.purchase.shutdown import StopRun
 from seedream_assets.purchase.task import Ended, Observer, RequestTask, ignore
 from seedream_assets.storage.async_store import AsyncStore
+from seedream_assets.storage.object_store import ObjectStore
 
 
 class ByteBudget:
@@ -36,41 +41,23 @@ class ByteBudget:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._free = capacity
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._line = asyncio.Lock()
+        self._freed = asyncio.Event()
 
     @asynccontextmanager
     async def holding(self, size: int) -> AsyncIterator[None]:
         """Hold `size` bytes; one that is larger than everything gets everything."""
         size = min(size, self._capacity)
-        await self._take(size)
+        async with self._line:
+            while self._free < size:
+                self._freed.clear()
+                await self._freed.wait()
+            self._free -= size
         try:
             yield
         finally:
-            self._give_back(size)
-
-    async def _take(self, size: int) -> None:
-        if not self._waiting and size <= self._free:
-            self._free -= size
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            # Its turn may have come in the moment in which it was cancelled.
-            self._give_back(0 if turn.cancelled() else size)
-            raise
-
-    def _give_back(self, size: int) -> None:
-        self._free += size
-        while self._waiting:
-            wanted, turn = self._waiting[0]
-            if not turn.cancelled():
-                if wanted > self._free:
-                    return
-                self._free -= wanted
-                turn.set_result(None)
-            self._waiting.popleft()
+            self._free += size
+            self._freed.set()
 
 
 # Object metadata: the generation that an image is of, as ids stand in keys.
@@ -322,3 +309,36 @@ class Finalizer:
             "cost_unit": submitted.cost_unit,
             "submitted_at": submitted.at,
         }
+
+
+def open_embedding(config: DatasetConfig, snapshots: Mapping[str, str | None], store: ObjectStore) -> Embedding:
+    """What is embedded in the images of these partitions, by the versions of their prompts; None for the latest.
+
+    Raises:
+        ConfigError: The certificate or the key cannot be used, or the column of the writers is not in the table.
+        StoreError: The prompts were not read.
+    """
+    declared = config.provenance
+    credentials = open_credentials(declared.c2pa, base=config.base, version=code_version()) if declared.c2pa else None
+    writers: Mapping[str, str] = {}
+    if declared.prompt_writer_column is not None:
+        writers = _writers(config, snapshots, store, declared.prompt_writer_column)
+    return Embedding(provenance=declared, writers=writers, credentials=credentials)
+
+
+def _writers(
+    config: DatasetConfig, snapshots: Mapping[str, str | None], store: ObjectStore, column: str
+) -> dict[str, str]:
+    """Who wrote the prompt of each spec; several rows with the same prompt name all of their writers."""
+    by_spec: dict[str, dict[str, None]] = {}
+    for partition, version in snapshots.items():
+        snapshot = load_snapshot(store, config, partition, version)
+        extra_columns = snapshot.checked.extra_columns
+        if column not in extra_columns.columns:
+            known = ", ".join(map(str, extra_columns.columns)) or "no extra columns"
+            raise ConfigError(f"provenance.prompt_writer_column: the table has no column {column!r}; it has {known}")
+        spec_ids = specs_of(snapshot.checked.prompts, snapshot.reference_hashes)["spec_id"]
+        for spec_id, writer in zip(spec_ids, extra_columns[column], strict=True):
+            if isinstance(writer, str) and writer.strip():
+                by_spec.setdefault(spec_id, {})[writer.strip()] = None
+    return {spec_id: ", ".join(writers) for spec_id, writers in by_spec.items()}

@@ -1,15 +1,17 @@
 """Fetching what came late: images of requests that ended short, once they turn out to be there. Buys nothing.
 
 A request that has ended is not looked at by any run again. Here its job is asked for once more, and what is there now and
-was not then is stored and put down as `recollected`; the next manifest has it.
+was not then is stored and recorded as `recollected`; the next manifest has it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import count
 
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.dataset import DatasetConfig
@@ -42,8 +44,7 @@ from seedream_assets.ledger.store import Ledger, read_endings, read_events
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Generation
-from seedream_assets.purchase.delivery import ByteBudget, Delivery
-from seedream_assets.purchase.embedding import open_embedding
+from seedream_assets.purchase.delivery import ByteBudget, Delivery, open_embedding
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import iterate_rows, naming
@@ -68,7 +69,7 @@ class Recollection:
     Attributes:
         lacked: Images that were not stored.
         fetched: Of these, those that are stored now.
-        told: Why not all of them; None where none lacks any more.
+        reason: Why not all of them; None where none lacks any more.
         failed: True where that could not be found out, or not be fetched; repeating it may help.
     """
 
@@ -77,7 +78,7 @@ class Recollection:
     partition: str
     lacked: int
     fetched: int
-    told: str | None
+    reason: str | None
     failed: bool = False
 
 
@@ -97,7 +98,7 @@ def find_short(
         store: Where ledger and manifests are.
         request_id: This one alone, whole.
         dataset: Those alone that were bought for it.
-        on_problem: Told of each object that cannot be read; what hangs on it is left out, and the others go on.
+        on_problem: Called with each object that cannot be read; what hangs on it is left out, and the others go on.
 
     Raises:
         NotByHand: The request that is named has not ended, or lacks nothing.
@@ -147,7 +148,9 @@ def _entries(store: ObjectStore, prefix: str) -> dict[str, LedgerEntry]:
 def _withheld(store: ObjectStore, on_problem: Callable[[str], None]) -> set[str]:
     """The requests of which a manifest says that an image was withheld."""
     found: set[str] = set()
-    for key in _manifest_keys(store):
+    datasets = store.list_folders("datasets/")
+    infos = (info for name in datasets for info in store.list(f"datasets/{name}/manifest/"))
+    for key in (info.key for info in infos if info.key.endswith(".parquet")):
         try:
             with naming(key, remedy="the next `seedream run` builds it anew, for nothing"):
                 rows = iterate_rows(store.read(key), ["request_id", "status"])
@@ -155,13 +158,6 @@ def _withheld(store: ObjectStore, on_problem: Callable[[str], None]) -> set[str]
         except StoreError as error:
             on_problem(str(error))
     return found
-
-
-def _manifest_keys(store: ObjectStore) -> Iterator[str]:
-    for name in store.list_folders("datasets/"):
-        for info in store.list(f"datasets/{name}/manifest/"):
-            if info.key.endswith(".parquet"):
-                yield info.key
 
 
 def recollect_images(
@@ -184,8 +180,8 @@ def recollect_images(
         short: As `find_short` gives them.
         leonardo: The account.
         engine: Bounds of memory and threads.
-        config: How the images are marked and signed; without one they carry their ids and no signature.
-        on_recollection: Told of each request as it is done.
+        config: What is embedded in the images; without one they carry their ids and no signature.
+        on_recollection: Called with each request as it is done.
         sleep: Waits so many seconds.
 
     Raises:
@@ -198,127 +194,101 @@ def recollect_images(
         return []
     if leonardo is None:
         raise ConfigError("no Leonardo key: set LEONARDO_API_KEY; what came late is asked for at Leonardo")
-    embedding = Embedding()
+    embedding, settings = Embedding(), engine or EngineSettings()
     if config is not None:
         embedding = open_embedding(config, dict.fromkeys(sorted({one.intent.partition for one in short})), store)
-    work = _recollect_all(store, short, leonardo, engine or EngineSettings(), embedding, on_recollection, sleep)
-    return asyncio.run(work)
 
-
-async def _recollect_all(
-    store: ObjectStore,
-    short: Collection[ShortRequest],
-    leonardo: LeonardoSettings,
-    settings: EngineSettings,
-    embedding: Embedding,
-    on_recollection: Callable[[Recollection], None],
-    sleep: Sleep,
-) -> list[Recollection]:
-    async_store = AsyncStore(store, threads=settings.store_threads, sleep=sleep)
-    ledger, places = Ledger(async_store), asyncio.Semaphore(AT_ONCE)
-    try:
-        async with LeonardoClient(leonardo) as client, ImageDownloads(leonardo) as downloads:
+    async def recollect_all() -> list[Recollection]:
+        async with AsyncExitStack() as stack:
+            async_store = AsyncStore(store, threads=settings.store_threads, sleep=sleep)
+            stack.callback(async_store.close)
+            client = await stack.enter_async_context(LeonardoClient(leonardo))
+            downloads = await stack.enter_async_context(ImageDownloads(leonardo))
             account = await repeat(client.read_account, sleep=sleep)
             await is_known_account(async_store, account.user_id)
-            recollecting = _Recollecting(
-                ledger=ledger,
-                client=client,
-                signs=embedding.credentials is not None,
+            ledger, at_once = Ledger(async_store), asyncio.Semaphore(AT_ONCE)
+            delivery = Delivery(
+                store=async_store,
+                downloads=downloads,
+                embedding=embedding,
+                memory=ByteBudget(settings.image_bytes_in_memory),
+                largest_pixels=leonardo.largest_image_pixels,
+                run_id="by-hand",
                 sleep=sleep,
-                delivery=Delivery(
-                    store=async_store,
-                    downloads=downloads,
-                    embedding=embedding,
-                    memory=ByteBudget(settings.image_bytes_in_memory),
-                    largest_pixels=leonardo.largest_image_pixels,
-                    run_id="by-hand",
-                    sleep=sleep,
-                    taken_back=ledger.taken_back,
-                ),
+                taken_back=ledger.taken_back,
             )
 
-            async def one(request: ShortRequest) -> Recollection:
-                async with places:
-                    found = await recollecting.recollect(request)
+            async def recollect(one: ShortRequest) -> Recollection:
+                async with at_once:
+                    found = await _recollect(one, ledger=ledger, client=client, delivery=delivery)
                 on_recollection(found)
                 return found
 
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(request)) for request in short]
+                tasks = [group.create_task(recollect(one)) for one in short]
             return [task.result() for task in tasks]
+
+    try:
+        return asyncio.run(recollect_all())
     except* StoreError as failures:
         raise failures.exceptions[0] from None
-    finally:
-        async_store.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Recollecting:
-    """Asks for the jobs of short requests.
-
-    Attributes:
-        signs: True where the images are signed.
-    """
-
-    ledger: Ledger
-    client: LeonardoClient
-    delivery: Delivery
-    signs: bool
-    sleep: Sleep
-
-    async def recollect(self, short: ShortRequest) -> Recollection:
-        failed = False
-        try:
-            fetched, told = await self._fetch(short)
-        except (LeonardoError, DownloadError, ValueError) as error:
-            fetched, told, failed = 0, str(error), True
-        return Recollection(
-            request_id=short.intent.request_id,
-            dataset=short.intent.dataset,
-            partition=short.intent.partition,
-            lacked=len(missing_positions(short.ending)),
-            fetched=fetched,
-            told=told,
-            failed=failed,
-        )
-
-    async def _fetch(self, short: ShortRequest) -> tuple[int, str | None]:
-        ending = short.ending
+async def _recollect(
+    short: ShortRequest, *, ledger: Ledger, client: LeonardoClient, delivery: Delivery
+) -> Recollection:
+    """Fetch and record what one request has now and had not when it ended."""
+    ending = short.ending
+    lacked, fetched, failed = len(missing_positions(ending)), 0, False
+    try:
         generation_id = str(ending.generation_id)
-        generation = await repeat(lambda: self.client.read_generation(generation_id), sleep=self.sleep)
+        generation = await repeat(lambda: client.read_generation(generation_id), sleep=delivery.sleep)
         if generation is None:
-            return 0, f"Leonardo does not know generation {generation_id} any more"
-        late = late_images(ending, generation.images)
-        if late:
-            request = request_in_intent(short.intent)
-            images = await self.delivery.store_images(request, generation, late)
-            await self._put_down(short, generation, [self._noted(image, ending) for image in images])
-        lacking = len(missing_positions(ending)) - len(late)
-        return len(late), _why_lacking(lacking, generation) if lacking else None
+            reason: str | None = f"Leonardo does not know generation {generation_id} any more"
+        else:
+            late = late_images(ending, generation.images)
+            if late:
+                images = await delivery.store_images(request_in_intent(short.intent), generation, late)
+                is_signed = delivery.embedding.credentials is not None
+                noted = images if is_signed else tuple(_noted(image, ending) for image in images)
+                await _record(ledger, short, generation, noted)
+            fetched = len(late)
+            reason = _why_lacking(lacked - fetched, generation) if lacked > fetched else None
+    except (LeonardoError, DownloadError, ValueError) as error:
+        fetched, reason, failed = 0, str(error), True
+    return Recollection(
+        request_id=short.intent.request_id,
+        dataset=short.intent.dataset,
+        partition=short.intent.partition,
+        lacked=lacked,
+        fetched=fetched,
+        reason=reason,
+        failed=failed,
+    )
 
-    def _noted(self, image: LedgerImage, ending: FinalEvent) -> LedgerImage:
-        """The image, with a word where the others of its request are signed and it is not."""
-        others = ending.images if isinstance(ending, Completed) else ()
-        if self.signs or not any(C2PA in (other.marks or "") for other in others):
-            return image
-        return replace(image, unmarked="; ".join(filter(None, (image.unmarked, NOT_SIGNED))))
 
-    async def _put_down(self, short: ShortRequest, generation: Generation, images: list[LedgerImage]) -> None:
-        """As the next event that adds images; where somebody else is at it too, as the one after."""
-        number = max(short.entry.recollected, default=0)
-        written = False
-        while not written:
-            number += 1
-            event = Recollected(
-                request_id=short.intent.request_id,
-                attempt=short.entry.attempt,
-                at=datetime.now(UTC),
-                writer=by_hand(),
-                number=number,
-                generation_id=generation.id,
-                images=tuple(images),
-            )
-            written = await self.ledger.write(event)
+def _noted(image: LedgerImage, ending: FinalEvent) -> LedgerImage:
+    """An image that is not signed, with a note where the others of its request are."""
+    others = ending.images if isinstance(ending, Completed) else ()
+    if not any(C2PA in (other.marks or "") for other in others):
+        return image
+    return replace(image, unmarked="; ".join(filter(None, (image.unmarked, NOT_SIGNED))))
+
+
+async def _record(ledger: Ledger, short: ShortRequest, generation: Generation, images: tuple[LedgerImage, ...]) -> None:
+    """Write the next event that adds images; where somebody else has just written that one, the one after."""
+    for number in count(max(short.entry.recollected, default=0) + 1):
+        event = Recollected(
+            request_id=short.intent.request_id,
+            attempt=short.entry.attempt,
+            at=datetime.now(UTC),
+            writer=by_hand(),
+            number=number,
+            generation_id=generation.id,
+            images=images,
+        )
+        if await ledger.write(event):
+            return
 
 
 def _why_lacking(lacking: int, generation: Generation) -> str:

@@ -29,7 +29,6 @@ from seedream_assets.leonardo.generations import Account, Cost
 from seedream_assets.prompts.reference_images import ReferenceUploads
 from seedream_assets.purchase.delivery import ByteBudget, Delivery, Finalizer
 from seedream_assets.purchase.engine import Collaborators, Engine
-from seedream_assets.purchase.history_sweep import HistorySweep
 from seedream_assets.purchase.polling import Polling
 from seedream_assets.purchase.report import Progress, RunReport, RunStats
 from seedream_assets.purchase.shutdown import StopRun, pause, signals_stop, watch_parent
@@ -209,17 +208,13 @@ def _build_engine(
             recovery=recovery,
             polling=Polling(
                 client=opened.client,
-                sweep=HistorySweep(
-                    client=opened.client,
-                    user_id=account.user_id,
-                    enabled=settings.bulk_polling,
-                    sleep=order.sleep,
-                    clock=order.clock,
-                ),
+                user_id=account.user_id,
+                sweeps=settings.bulk_polling,
                 give_up_after_seconds=settings.give_up_after_seconds,
-                clock=order.clock,
                 settle_images_seconds=settings.settle_images_seconds,
+                sleep=order.sleep,
                 pause=pause_unless_stopped,
+                clock=order.clock,
                 stopping=lambda: stop.is_interrupted,
             ),
             finalizer=Finalizer(

@@ -24,7 +24,7 @@ from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import PLAN_ANEW, SNAPSHOT, pin_plans, plan_key, read_plan_object
-from seedream_assets.purchase.embedding import open_embedding
+from seedream_assets.purchase.delivery import open_embedding
 from seedream_assets.purchase.partition_stream import Endings, OnPartition, PartitionStream
 from seedream_assets.purchase.report import Progress, RunReport, RunStats
 from seedream_assets.purchase.run import RunOrder, run_generation

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from seedream_assets.budget.costs import costs_as_json
+from seedream_assets.cli.summary import SUMMED, add_up, describe, summarise
 from seedream_assets.planning.quote import Quote
-from seedream_assets.purchase.report import SUMMED, add_up, describe, summarise
 
 QUOTE = Quote(
     wanted=4,
@@ -26,7 +26,7 @@ QUOTE = Quote(
 
 
 def summary(partition: str = "all", **changes: Any) -> dict[str, Any]:
-    told = summarise(
+    found = summarise(
         dataset="shoes",
         partition=partition,
         quote=QUOTE,
@@ -37,14 +37,14 @@ def summary(partition: str = "all", **changes: Any) -> dict[str, Any]:
         report=None,
         seconds=61.23456,
     )
-    return {**told, **changes}
+    return {**found, **changes}
 
 
 def test_a_summary_counts_images_by_what_became_of_them() -> None:
-    told = summary()
-    assert (told["wanted"], told["stored"], told["reused"], told["blocked"], told["failed"]) == (4, 3, 2, 1, 0)
-    assert told["cost"] == {"amount": 0.0, "unit": "CREDITS"}
-    assert told["seconds"] == 61.235
+    found = summary()
+    assert (found["wanted"], found["stored"], found["reused"], found["blocked"], found["failed"]) == (4, 3, 2, 1, 0)
+    assert found["cost"] == {"amount": 0.0, "unit": "CREDITS"}
+    assert found["seconds"] == 61.235
 
 
 def paid(**costs: str) -> dict[str, Any]:

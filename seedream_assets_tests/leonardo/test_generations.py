@@ -1,4 +1,4 @@
-"""Claims about what the paid API tells: which of the images asked for each delivered image is."""
+"""Claims about what the paid API reports: which of the images asked for each delivered image is."""
 
 import pytest
 from hypothesis import given

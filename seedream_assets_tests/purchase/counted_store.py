@@ -82,7 +82,7 @@ class DeclaredDataset:
     deployment: Deployment
 
     def run(self) -> tuple[Plan, RunReport, Outcome]:
-        """All four stages once, as a process of their own: what an earlier one was told, this one is not."""
+        """All four stages once, as a process of their own: what an earlier one has learned, this one has not."""
         deployment = replace(self.deployment)
         snapshot = read_prompts(self.config, UNPARTITIONED, deployment)
         write_snapshot(deployment.store, self.config, UNPARTITIONED, snapshot)

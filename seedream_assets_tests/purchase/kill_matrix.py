@@ -50,7 +50,7 @@ class Case:
 
     Attributes:
         kills: The step and turn at which each process in a row is killed, and the delay for the steps that have one.
-        apart: Every process believes that it runs on a machine of its own, so that only leases tell who is gone.
+        apart: Every process believes that it runs on a machine of its own, so that only leases show who is gone.
         companion: Another run of the same plan goes on beside the first, unharmed.
     """
 

@@ -54,7 +54,7 @@ def test_a_store_that_hangs_stops_buying_and_fetching_until_it_takes_images_agai
     engine = {"slots": 2, "queue_ahead": 1, "image_bytes_in_memory": 5 * BYTES_OF_AN_IMAGE}
     with ThreadPoolExecutor(1) as threads:
         run = threads.submit(desk.run, requests, engine=engine)
-        # Three places at Leonardo, and as many requests that are put away; of their images, five fit into memory.
+        # Three slots at Leonardo, and as many requests that are stored meanwhile; of their images, five fit into memory.
         assert at_rest(desk, store) == {"generations": 6, "images_downloaded": 5, "waiting": 5}
         store.gate.set()
         assert run.result(60).requests == {"completed": 60}

@@ -52,7 +52,7 @@ def test_a_row_of_one_trouble_stops_the_run(events, stops):
 
 
 @pytest.mark.parametrize("trouble", MOST_IN_A_ROW)
-def test_the_reason_to_stop_tells_how_many_and_the_latest(trouble):
+def test_the_reason_to_stop_says_how_many_and_the_latest(trouble):
     said = feed(Breaker(), [f"{trouble}:the server said no"] * MOST_IN_A_ROW[trouble])
     assert said.startswith(f"{MOST_IN_A_ROW[trouble]} ")
     assert said.endswith("the latest: the server said no")

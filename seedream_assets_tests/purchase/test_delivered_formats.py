@@ -1,6 +1,6 @@
 """Claims about what an image host may serve: every picture that is paid for is stored, and what is no picture is not.
 
-The host is a function; store, marks and retries are those of a run.
+The host is a function; store, embedded metadata and retries are those of a run.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def deliver(store: FolderStore, *served: bytes, embedding: Embedding | None = No
             generation = replace(make_generation(make_intent(REQUEST)), images=(image,))
             return await delivery.deliver(REQUEST, generation)
 
-    (told,) = asyncio.run(act())
-    return told, asked
+    (image,) = asyncio.run(act())
+    return image, asked
 
 
 def saved(image_format: str, **options: Any) -> bytes:
@@ -83,88 +83,88 @@ def test_a_picture_of_another_format_is_stored_as_it_came_under_its_own_name(
     folder_store: FolderStore, image_format: str
 ) -> None:
     body = saved(image_format)
-    told, asked = deliver(folder_store, body)
+    image, asked = deliver(folder_store, body)
     assert asked == 1
-    key = str(told.object_key)
+    key = str(image.object_key)
     assert key.endswith(f".{EXTENSIONS[image_format]}")
     assert folder_store.read(key) == body
     head = folder_store.head(key)
     assert head is not None
     assert head.content_type == CONTENT_TYPES[image_format]
-    assert (told.format, told.marks, told.sha256) == (image_format, None, told.source_sha256)
-    assert "only JPEG, PNG and WebP carry embedded metadata" in str(told.unmarked)
+    assert (image.format, image.marks, image.sha256) == (image_format, None, image.source_sha256)
+    assert "only JPEG, PNG and WebP carry embedded metadata" in str(image.unmarked)
     # After a crash between the image and its ending the same object is found.
     assert deliver(folder_store, body)[0].object_key == key
 
 
 def test_what_is_not_to_be_marked_has_no_reason_for_that(folder_store: FolderStore) -> None:
     embedding = Embedding(provenance=Embedding().provenance.changed(xmp=False))
-    told, _ = deliver(folder_store, saved("AVIF"), embedding=embedding)
-    assert (told.marks, told.unmarked) == (None, None)
+    image, _ = deliver(folder_store, saved("AVIF"), embedding=embedding)
+    assert (image.marks, image.unmarked) == (None, None)
 
 
 def test_another_format_is_not_signed_and_says_so(folder_store: FolderStore) -> None:
-    told, _ = deliver(folder_store, saved("AVIF"), embedding=Embedding(credentials=make_credentials()))
-    assert told.format == "AVIF"
-    assert "unexpected" not in str(told.unmarked)
-    assert str(told.unmarked).count("only JPEG, PNG and WebP") == 2
+    image, _ = deliver(folder_store, saved("AVIF"), embedding=Embedding(credentials=make_credentials()))
+    assert image.format == "AVIF"
+    assert "unexpected" not in str(image.unmarked)
+    assert str(image.unmarked).count("only JPEG, PNG and WebP") == 2
 
 
 @pytest.mark.parametrize("name", [name for name in PICTURES if "picture" in name or "gain map" in name])
 def test_several_pictures_in_one_jpeg_are_stored_as_a_jpeg_and_marked(folder_store: FolderStore, name: str) -> None:
     body = PICTURES[name]()
-    told, asked = deliver(folder_store, body)
+    image, asked = deliver(folder_store, body)
     assert asked == 1
-    assert (told.format, told.marks, told.unmarked) == ("JPEG", "xmp", None)
-    assert remove_metadata(folder_store.read(str(told.object_key))) == body
+    assert (image.format, image.marks, image.unmarked) == ("JPEG", "xmp", None)
+    assert remove_metadata(folder_store.read(str(image.object_key))) == body
 
 
 def test_a_broken_note_costs_no_picture_and_other_readers_open_what_is_stored(folder_store: FolderStore) -> None:
     body = with_broken_note()
     with pytest.raises(OSError, match="cannot identify"):
         Image.open(io.BytesIO(body))
-    told, asked = deliver(folder_store, body)
+    image, asked = deliver(folder_store, body)
     assert asked == 1
-    assert (told.format, told.marks, told.unmarked) == ("PNG", "xmp", None)
-    stored = folder_store.read(str(told.object_key))
+    assert (image.format, image.marks, image.unmarked) == ("PNG", "xmp", None)
+    stored = folder_store.read(str(image.object_key))
     with Image.open(io.BytesIO(stored)) as opened, Image.open(io.BytesIO(make_picture("PNG"))) as expected:
         assert opened.tobytes() == expected.tobytes()
     assert remove_metadata(stored) == body
 
 
 def test_a_broken_note_is_wrapped_for_a_signature_too(folder_store: FolderStore) -> None:
-    told, _ = deliver(
+    image, _ = deliver(
         folder_store, with_broken_note(b"tEXt", b"a\0b"), embedding=Embedding(credentials=make_credentials())
     )
-    assert (told.marks, told.unmarked) == ("xmp+c2pa", None)
+    assert (image.marks, image.unmarked) == ("xmp+c2pa", None)
 
 
 def test_sixteen_bits_are_kept_as_sixteen(folder_store: FolderStore) -> None:
     values = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64) * 21
     written = io.BytesIO()
     Image.fromarray(values).save(written, "PNG")
-    told, _ = deliver(folder_store, written.getvalue())
-    with Image.open(io.BytesIO(folder_store.read(str(told.object_key)))) as stored:
+    image, _ = deliver(folder_store, written.getvalue())
+    with Image.open(io.BytesIO(folder_store.read(str(image.object_key)))) as stored:
         assert np.array_equal(np.asarray(stored), values)
-    assert told.marks == "xmp"
+    assert image.marks == "xmp"
 
 
 def test_a_file_without_its_end_is_fetched_again_and_kept_where_it_comes_no_better(folder_store: FolderStore) -> None:
     whole = make_picture("PNG")
     note = b"\x00\x00\x00\x64tEXtcomment\0" + b"x" * 40
     cut = whole[:-12] + note
-    told, asked = deliver(folder_store, cut, whole)
+    image, asked = deliver(folder_store, cut, whole)
     assert asked == 2
-    assert remove_metadata(folder_store.read(str(told.object_key))) == whole
-    folder_store.delete(str(told.object_key))
-    told, asked = deliver(folder_store, cut)
+    assert remove_metadata(folder_store.read(str(image.object_key))) == whole
+    folder_store.delete(str(image.object_key))
+    image, asked = deliver(folder_store, cut)
     assert asked == DOWNLOADS.attempts
-    stored = folder_store.read(str(told.object_key))
+    stored = folder_store.read(str(image.object_key))
     assert remove_metadata(stored) == cut
     with Image.open(io.BytesIO(stored)) as opened, Image.open(io.BytesIO(whole)) as expected:
         assert opened.tobytes() == expected.tobytes()
-    assert (told.marks, told.unmarked) == ("xmp", None)
-    assert deliver(folder_store, cut)[0].object_key == told.object_key
+    assert (image.marks, image.unmarked) == ("xmp", None)
+    assert deliver(folder_store, cut)[0].object_key == image.object_key
 
 
 @pytest.mark.parametrize(
@@ -190,20 +190,20 @@ def test_what_is_no_picture_or_half_of_one_is_fetched_again_and_never_stored(
 
 
 def test_an_image_of_another_format_is_none_that_nothing_accounts_for(folder_store: FolderStore) -> None:
-    told, _ = deliver(folder_store, saved("JPEG2000"))
+    image, _ = deliver(folder_store, saved("JPEG2000"))
     stranger = WantedImages(keys={}, statuses={}, partitions={}, unwanted=frozenset())
-    assert list(find_extra([str(told.object_key)], stranger, LedgerImages([REQUEST.request_id]))) == []
-    named = str(told.object_key).replace(".jp2", ".html")
+    assert list(find_extra([str(image.object_key)], stranger, LedgerImages([REQUEST.request_id]))) == []
+    named = str(image.object_key).replace(".jp2", ".html")
     assert [one.told for one in find_extra([named], stranger, LedgerImages([REQUEST.request_id]))] == [
         "its name is not an image's"
     ]
-    assert inspect_image(folder_store.read(str(told.object_key)), largest_pixels=10**6).format == told.format
+    assert inspect_image(folder_store.read(str(image.object_key)), largest_pixels=10**6).format == image.format
 
 
 @pytest.mark.parametrize(
-    ("image_format", "told"), [("JPEG", "image/jpeg"), ("JPEG2000", "image/jp2"), ("BMP", "image/bmp")]
+    ("image_format", "content_type"), [("JPEG", "image/jpeg"), ("JPEG2000", "image/jp2"), ("BMP", "image/bmp")]
 )
-def test_a_trace_tells_the_type_by_its_registered_name(image_format: str, told: str) -> None:
+def test_a_trace_gives_the_type_by_its_registered_name(image_format: str, content_type: str) -> None:
     image = TracedImage(
         image_id="0f" * 16,
         sample=0,
@@ -225,4 +225,4 @@ def test_a_trace_tells_the_type_by_its_registered_name(image_format: str, told: 
     )
     trace = Trace(asked="one", found_by="image id", comparison=None, store="file:///store", images=(image,))
     nodes = trace_as_prov(trace)["@graph"]
-    assert [node["schema:encodingFormat"] for node in nodes if "schema:encodingFormat" in node] == [told]
+    assert [node["schema:encodingFormat"] for node in nodes if "schema:encodingFormat" in node] == [content_type]

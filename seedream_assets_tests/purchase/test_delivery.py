@@ -30,7 +30,7 @@ def test_a_download_that_may_come_right_is_tried_again(desk, kind, options):
     assert desk.judge(requests).is_clean
 
 
-def test_an_image_beyond_the_cap_is_told_with_the_setting_and_fetched_once_that_is_raised(desk):
+def test_an_image_beyond_the_cap_is_reported_with_the_setting_and_fetched_once_that_is_raised(desk):
     request = make_paid_request("a cat")
     report = desk.run([request], leonardo={"largest_image_bytes": 100})
     assert report.requests == {"pending": 1}
@@ -49,7 +49,7 @@ def test_images_that_came_through_stay_stored_while_another_is_waited_for(desk):
     assert desk.judge([request]).is_clean
 
 
-def test_other_bytes_under_an_image_s_key_stay_and_are_what_the_ledger_tells(desk):
+def test_other_bytes_under_an_image_s_key_stay_and_are_what_the_ledger_says(desk):
     """The image host serves other bytes today than when the image was stored by a run that died."""
     first, second = make_paid_request("a cat"), make_paid_request("a dog")
     desk.run([first])
@@ -63,7 +63,7 @@ def test_other_bytes_under_an_image_s_key_stay_and_are_what_the_ledger_tells(des
     assert desk.judge([first, second]).is_clean
 
 
-def test_images_listed_in_another_order_get_the_place_their_names_tell(start_desk):
+def test_images_listed_in_another_order_get_the_position_in_their_names(start_desk):
     plain, shuffled = start_desk(), start_desk(shuffled_images=True)
     request = make_paid_request("a cat", count=6)
     plain.run([request])

@@ -89,7 +89,7 @@ def test_a_run_that_is_asked_to_end_buys_no_more_and_keeps_what_is_on_its_way(sl
     bought = slow_desk.bill["generations"]
     assert bought < 30
     found = states(slow_desk, order)
-    # Every submit that was on its way has been put down: nothing is open, and each purchase has its id.
+    # Every submit that was on its way is in the ledger: nothing is open, and each purchase has its id.
     assert found.count(RequestState.OPEN) == 0
     assert sum(state is not RequestState.FREE for state in found) == bought
     slow_desk.heal()

@@ -25,7 +25,6 @@ from seedream_assets.ledger.state import RequestState
 from seedream_assets.ledger.store import final_key, read_event
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
-from seedream_assets.purchase.history_sweep import HistorySweep
 from seedream_assets.purchase.polling import LeftForLater, Polled, Polling
 from seedream_assets.purchase.run import run_generation
 from seedream_assets_tests.jumping_loop import JumpingLoop
@@ -57,26 +56,21 @@ def waited(kind: str, *, settle: float = 120.0, poll_fault: dict[str, Any] | Non
         leonardo = LeonardoSettings(api_key=DEMO_KEY, base_url="http://127.0.0.1", requests_per_minute=1_000_000)
         transport = httpx.ASGITransport(build_app(account))
         async with LeonardoClient(leonardo, transport=transport) as client:
-            sweep = HistorySweep(
-                client=client,
-                user_id=account.settings.user_id,
-                enabled=False,
-                sleep=asyncio.sleep,
-                clock=loop.time,
-            )
             polling = Polling(
                 client=client,
-                sweep=sweep,
+                user_id=account.settings.user_id,
+                sweeps=False,
                 give_up_after_seconds=600,
                 clock=loop.time,
                 settle_images_seconds=settle,
+                sleep=asyncio.sleep,
                 pause=asyncio.sleep,
                 stopping=lambda: False,
             )
             job = account.create(ORDER, "key", Fault(operation="create", kind=kind, parameters=fault))
             ended = await polling.wait_for_end(request, job.generation_id, fresh=False)
             assert isinstance(ended, Generation)
-            assert len(sweep) == 0
+            assert polling.jobs == 0
             if poll_fault:
                 account.add_fault("poll", **poll_fault)
             began, polls = loop.time(), job.polls

@@ -36,6 +36,6 @@ def disbelief():
 
 
 @pytest.mark.parametrize("case", [make_doubtful_case(seed, SHORT) for seed in range(len(SHORT))], ids=str)
-def test_whatever_the_account_tells_nothing_is_bought_twice_or_given_up(case, disbelief):
+def test_whatever_the_account_reports_nothing_is_bought_twice_or_given_up(case, disbelief):
     outcome = disbelief.run_case(case)
     assert outcome.is_clean, outcome

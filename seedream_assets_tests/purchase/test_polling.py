@@ -20,7 +20,6 @@ from seedream_assets.emulator.jobs import Order
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import GenerationStatus
-from seedream_assets.purchase.history_sweep import HistorySweep
 from seedream_assets.purchase.polling import LeftForLater, Polling
 from seedream_assets_tests.jumping_loop import JumpingLoop
 from seedream_assets_tests.purchase.desk import make_paid_request
@@ -54,7 +53,7 @@ def bill_after(
     through: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] = lambda transport: transport,
     **changes: Any,
 ) -> dict[str, Any]:
-    """The books after so many jobs, sent as soon as there is a free slot or queue place, and waited for each by itself."""
+    """The books after so many jobs, sent as soon as there is a free slot or room in the queue, and waited for each by itself."""
 
     async def act() -> dict[str, Any]:
         loop = asyncio.get_running_loop()
@@ -64,35 +63,30 @@ def bill_after(
         leonardo = LeonardoSettings(api_key=DEMO_KEY, base_url="http://127.0.0.1", requests_per_minute=1_000_000)
         transport = through(httpx.ASGITransport(build_app(account)))
         request = make_paid_request(prompt)
-        places = asyncio.Semaphore(slots + QUEUE_AHEAD)
+        slots_and_queue = asyncio.Semaphore(slots + QUEUE_AHEAD)
         ends = []
 
         async def one(number: int) -> None:
-            async with places:
+            async with slots_and_queue:
                 if besides is not None:
                     besides(account)
                 job = account.create(order(f"{prompt} {number}"), "key")
                 ends.append(await polling.wait_for_end(request, job.generation_id, fresh=True))
 
         async with LeonardoClient(leonardo, transport=transport) as client:
-            sweep = HistorySweep(
-                client=client,
-                user_id=account.settings.user_id,
-                enabled=bulk,
-                sleep=asyncio.sleep,
-                clock=loop.time,
-            )
             polling = Polling(
                 client=client,
-                sweep=sweep,
+                user_id=account.settings.user_id,
+                sweeps=bulk,
                 give_up_after_seconds=600,
                 clock=loop.time,
                 settle_images_seconds=120,
+                sleep=asyncio.sleep,
                 pause=asyncio.sleep,
                 stopping=lambda: False,
             )
             await asyncio.gather(*(one(number) for number in range(jobs)))
-        assert len(sweep) == 0
+        assert polling.jobs == 0
         assert [end for end in ends if isinstance(end, LeftForLater) or end.status is GenerationStatus.PENDING] == []
         return account.bill(details=False)
 

@@ -137,7 +137,7 @@ def test_in_one_namespace_a_dead_owner_is_gone_at_once_unless_its_number_is_anot
 
 @pytest.mark.parametrize("changed", [{"host": "another"}, {"boot_id": ""}, {"boot_id": "another boot"}, {"pid": 0}])
 def test_who_is_dead_is_known_only_on_the_same_machine_in_the_same_boot(start, tmp_path, changed):
-    """A host name is no machine: two can have the same. A container without /proc tells no boot."""
+    """A host name is no machine: two can have the same. A container without /proc shows no boot id."""
     owner, writer = hold(start, [], tmp_path)
     here = Judge(start([], "judge", str(tmp_path)))
     assert not here.finds_gone(writer)

@@ -1,4 +1,4 @@
-"""Claims about images that turn up after their request has ended: fetched for nothing, once, each in its place."""
+"""Claims about images that turn up after their request has ended: fetched for nothing, once, each where it belongs."""
 
 import time
 
@@ -43,10 +43,10 @@ def test_what_came_late_is_stored_in_its_place_and_nothing_is_bought(desk, shown
     request = ended_short(desk, shown=shown)
     before = {image.position: image.object_key for image in images_of(desk, request) if image.object_key}
     (early,) = recollect(desk, request)
-    assert (early.fetched, early.told is None) == (0, False)
+    assert (early.fetched, early.reason is None) == (0, False)
     time.sleep(LATE)
     (found,) = recollect(desk, request)
-    assert (found.lacked, found.fetched, found.told) == (3 - len(before), 3 - len(before), None)
+    assert (found.lacked, found.fetched, found.reason) == (3 - len(before), 3 - len(before), None)
     images = images_of(desk, request)
     assert [image.source_url.rpartition("-")[2] for image in images] == ["0.jpg", "1.jpg", "2.jpg"]
     assert before.items() <= {image.position: image.object_key for image in images}.items()
@@ -107,8 +107,8 @@ def test_without_a_name_all_that_ended_short_is_found_and_no_other(desk, tmp_pat
     assert find_short(desk.store, dataset="another") == []
     time.sleep(4 * LATE)
     found = recollect_images(desk.store, short, desk.leonardo)
-    told = {one.intent.prompt: (done.lacked, done.fetched) for one, done in zip(short, found, strict=True)}
-    assert told == {"a cat": (1, 1), "a dog": (2, 2), "a cow": (2, 0)}
+    outcomes = {one.intent.prompt: (done.lacked, done.fetched) for one, done in zip(short, found, strict=True)}
+    assert outcomes == {"a cat": (1, 1), "a dog": (2, 2), "a cow": (2, 0)}
     again = dataset.run()[2]
     assert dict(again.manifest["status"].value_counts()) == {"stored": 6, "blocked": 4}
     assert desk.bill["generations"] == 4
@@ -126,11 +126,11 @@ def test_what_has_not_ended_is_not_recollected(desk):
         find_short(desk.store, request_id=request.request_id)
 
 
-def test_an_api_that_is_away_is_told_for_each_and_changes_nothing(desk):
+def test_an_api_that_is_away_is_reported_for_each_and_changes_nothing(desk):
     request = ended_short(desk, shown="empty")
     desk.fault("poll", "not_found")
     (found,) = recollect(desk, request)
-    assert (found.fetched, "does not know generation" in str(found.told)) == (0, True)
+    assert (found.fetched, "does not know generation" in str(found.reason)) == (0, True)
     assert desk.entry(request).recollected == ()
 
 

@@ -82,7 +82,7 @@ def test_books_that_agree_agree(dataset):
     assert found.account == dataset.desk.emulator.account.settings.user_id
 
 
-def test_what_was_made_in_the_web_app_is_told_with_an_estimate(dataset):
+def test_what_was_made_in_the_web_app_is_reported_with_an_estimate(dataset):
     dataset.bring([MUG])
     job = in_web_app(dataset)
     found = compare(dataset)
@@ -100,7 +100,7 @@ def test_what_is_older_than_the_date_is_left_out(dataset):
     assert (later.agreeing, later.whole) == (0, True)
 
 
-def test_what_was_deleted_in_the_account_is_told(dataset):
+def test_what_was_deleted_in_the_account_is_reported(dataset):
     dataset.bring([MUG, CUP])
     manifest = dataset.bring().manifest
     gone = manifest["generation_id"][0]
@@ -126,7 +126,7 @@ def lose_an_answer(dataset: LivingDataset) -> None:
     dataset.desk.heal()
 
 
-def test_a_lost_answer_is_told_with_its_request_and_can_be_given_to_it(dataset):
+def test_a_lost_answer_is_reported_with_its_request_and_can_be_given_to_it(dataset):
     lose_an_answer(dataset)
     found = compare(dataset)
     assert found.open_requests == 1

@@ -82,12 +82,12 @@ def test_a_429_is_looked_up_before_a_request_is_sent_a_third_time(desk):
     assert desk.bill["generations"] == 1
 
 
-def test_what_a_refused_request_waits_for_is_told(desk):
+def test_what_a_refused_request_waits_for_is_reported(desk):
     desk.fault("create", "rate_limit", times=1, retry_after=0)
     desk.fault("history", "slow", seconds=0.5, times=1)
     desk.run(make_paid_requests(1), engine={"progress_seconds": 0.02})
-    told = {progress.waiting for progress in desk.progress} - {None}
-    assert any(waiting.startswith("a refused request is looked up in the account's history") for waiting in told)
+    messages = {progress.waiting for progress in desk.progress} - {None}
+    assert any(waiting.startswith("a refused request is looked up in the account's history") for waiting in messages)
     assert desk.progress[-1].waiting is None
 
 

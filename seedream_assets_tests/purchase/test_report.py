@@ -1,4 +1,4 @@
-"""Claims about a run's numbers: what is counted is told, and estimates are made only from what has happened."""
+"""Claims about a run's numbers: what is counted is reported, and estimates are made only from what has happened."""
 
 from decimal import Decimal
 
@@ -35,8 +35,8 @@ def make_report(**changes):
     ],
 )
 def test_a_report_warns_of_a_price_that_is_another_or_cannot_be_believed(changes, warnings):
-    told = make_report(**changes).warnings
-    assert [line[: len(start)] for line, start in zip(told, warnings, strict=True)] == warnings
+    found = make_report(**changes).warnings
+    assert [line[: len(start)] for line, start in zip(found, warnings, strict=True)] == warnings
 
 
 def test_runs_that_follow_each_other_add_up_unit_by_unit():

@@ -1,4 +1,4 @@
-"""Claims about one run: everything demanded comes to its end, each end is told, and nothing is bought again."""
+"""Claims about one run: everything wanted comes to its end, each end is reported, and nothing is bought again."""
 
 import dataclasses
 
@@ -75,7 +75,7 @@ def test_a_job_that_failed_without_a_word_is_final(desk):
     assert desk.bill["generations"] == 1
 
 
-def test_an_ending_tells_who_bought_it_and_what_it_cost(desk):
+def test_an_ending_says_who_bought_it_and_what_it_cost(desk):
     request = make_paid_request("a cat", count=2)
     report = desk.run([request], dagster_run_id="dagster-7")
     event = ending(desk, request)
@@ -83,7 +83,7 @@ def test_an_ending_tells_who_bought_it_and_what_it_cost(desk):
     assert (event.cost_amount, event.cost_unit, event.credits_quoted) == (2 * CREDITS, "CREDITS", 2 * CREDITS)
 
 
-def test_a_refused_request_is_told_and_may_be_tried_by_the_next_run(desk):
+def test_a_refused_request_is_reported_and_may_be_tried_by_the_next_run(desk):
     request = make_paid_request("a cat")
     desk.fault("create", "error_before", status=400, message="no such style")
     report = desk.run([request])
@@ -136,7 +136,7 @@ def test_a_wrong_key_ends_the_run_with_an_error_and_buys_nothing(desk):
     assert desk.bill["generations"] == 0
 
 
-def test_a_key_that_is_revoked_in_the_middle_ends_the_run_and_is_told_in_its_report(desk):
+def test_a_key_that_is_revoked_in_the_middle_ends_the_run_and_is_named_in_its_report(desk):
     requests = make_paid_requests(40)
     desk.fault("create", "error_before", status=401, message="Authentication hook unauthorized", skip=3)
     reports = []

@@ -37,7 +37,7 @@ def test_a_fresh_request_costs_three_small_writes_and_an_owned_one_next_to_nothi
     }
     # At most two entries for each block of 32 requests.
     assert calls["create datasets/budget"] <= 2 * -(-prompts // 32)
-    # Every entry of the budget log tells the store's time, and the lease asks once.
+    # Every entry of the budget log asks for the store's time, and the lease asks once.
     assert calls["now clock"] == calls["create datasets/budget"] + 1
     assert calls["head leases"] == calls["replace leases"] - 1
 

@@ -165,7 +165,7 @@ def stop_before_adoption(step, _request_id):
         raise RuntimeError("died here")
 
 
-def test_twins_that_the_history_cannot_tell_apart_are_left_to_a_person(desk):
+def test_twins_that_the_history_cannot_distinguish_are_left_to_a_person(desk):
     """Same row's seed, prompt and size; they differ in a style, which the history does not show."""
     from seedream_assets.leonardo.requests import GenerationSpec, make_request
     from seedream_assets_tests.purchase.desk import MODEL

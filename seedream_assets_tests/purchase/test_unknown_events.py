@@ -25,15 +25,15 @@ def rows_by_name(brought):
     return {row["prompt_id"]: row for row in brought.manifest.to_dict("records")}
 
 
-def test_a_request_that_ended_and_has_an_unknown_event_since_is_left_alone_and_told(desk, dataset):
+def test_a_request_that_ended_and_has_an_unknown_event_since_is_left_alone_and_reported(desk, dataset):
     rows = rows_by_name(dataset.bring(ROWS[:2]))
     mark(desk, rows["cat"]["request_id"])
     again = dataset.bring(ROWS)
     assert again.images_bought == 1
-    told = rows_by_name(again)
-    assert {name: row["status"] for name, row in told.items()} == {"cat": "uncertain", "dog": "stored", "cow": "stored"}
-    assert "00-refunded.json" in told["cat"]["reason"]
-    assert "update seedream-assets" in told["cat"]["reason"]
+    rows = rows_by_name(again)
+    assert {name: row["status"] for name, row in rows.items()} == {"cat": "uncertain", "dog": "stored", "cow": "stored"}
+    assert "00-refunded.json" in rows["cat"]["reason"]
+    assert "update seedream-assets" in rows["cat"]["reason"]
 
 
 @pytest.mark.parametrize("name", ["00-reserved.json", "07-intent-of-two.json"])
