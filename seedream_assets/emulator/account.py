@@ -1,7 +1,7 @@
 """The account: who may ask and how often, what it costs, where the jobs are, and what was bought and billed.
 
-What belongs here: state and the rules that change it, under one lock, on an injected clock, and the bill drawn up from
-it. HTTP and JSON names are in `answers.py` and `api.py`.
+State and the rules that change it, under one lock, on an injected clock, and the bill drawn up from it. HTTP is in
+`api`, JSON names of answers in `answers`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any, Final
 
 from seedream_assets.emulator.faults import Fault, FaultScript, decide
-from seedream_assets.emulator.jobs import Job, Order, Outcome, new_generation_id, written_time
-from seedream_assets.emulator.settings import UUID_PATTERN, EmulatorSettings
+from seedream_assets.emulator.jobs import Job, Order, Outcome, list_page, new_generation_id, written_time
+from seedream_assets.emulator.settings import LARGEST_SEED, UUID_PATTERN, EmulatorSettings
 from seedream_assets.emulator.uploads import InitImage, InitImages
 from seedream_assets.emulator.validation import UPLOADED_TYPES
 
@@ -78,76 +78,18 @@ class Slots:
 _REQUESTS: Final = {
     "creates": "create",
     "polls": "poll",
-    "deletes": "delete",
     "history": "history",
     "me": "me",
-    "models": "models",
     "init_images": "init_image",
     "uploads": "upload",
     "downloads": "download",
 }
 
 
-def draw_up(
-    jobs: Sequence[Job],
-    *,
-    now: float,
-    slots: int,
-    balance_credits: int,
-    counts: Mapping[str, int],
-    violations: Sequence[str],
-    faults_played: Mapping[str, int],
-    details: bool,
-) -> dict[str, Any]:
-    """Sum up every billed generation.
-
-    Returns:
-        `credits` is everything charged, `refunded` what came back of it, `net_credits` the difference.
-        `duplicates` counts generations beyond the first with one `Order.fingerprint`; `unanswered` those whose create
-        answer never went out whole. `images` were ordered and charged, `images_available` can be downloaded now,
-        `images_downloaded` of them were sent whole at least once. `slot_use` is busy slot-seconds over what the slots
-        could have done between the first create and the last completion. `reads_per_generation` counts polls and
-        pages of history together; `median_lateness` is how long after its end a caller was first shown a job, as a share of
-        the time the job occupied a slot, None where none was shown yet.
-    """
-    orders = Counter(job.order.fingerprint() for job in jobs)
-    charged = sum(job.credits for job in jobs)
-    refunded = sum(job.credits for job in jobs if job.refunded)
-    downloaded = sum(len(job.downloads) for job in jobs)
-    lateness = [share for job in jobs if (share := job.lateness()) is not None]
-    bill: dict[str, Any] = {
-        "credits": charged,
-        "refunded": refunded,
-        "net_credits": charged - refunded,
-        "balance_credits": balance_credits,
-        "generations": len(jobs),
-        "images": sum(job.order.quantity for job in jobs),
-        "images_available": sum(len(job.indexes(now)) for job in jobs),
-        "images_downloaded": downloaded,
-        "duplicates": len(jobs) - len(orders),
-        "unanswered": sum(not job.answered for job in jobs),
-        "statuses": dict(Counter(job.status(now) for job in jobs)),
-        "requests": {name: counts.get(operation, 0) for name, operation in _REQUESTS.items()},
-        "rate_limited": counts.get("rate_limited", 0),
-        "invalid_creates": counts.get("invalid_create", 0),
-        "blocked": counts.get("blocked", 0),
-        "auth_leaks": counts.get("auth_leak", 0),
-        "violations": list(violations),
-        "faults_played": dict(faults_played),
-        "polls_per_generation": sum(job.polls for job in jobs) / len(jobs) if jobs else 0.0,
-        "reads_per_generation": (counts.get("poll", 0) + counts.get("history", 0)) / len(jobs) if jobs else 0.0,
-        "median_lateness": median(lateness) if lateness else None,
-        **_slot_use(jobs, now, slots),
-    }
-    if details:
-        bill["by_request"] = dict(orders)
-        bill["details"] = [_line(job, now) for job in jobs]
-    return bill
-
-
 def _slot_use(jobs: Sequence[Job], now: float, slots: int) -> dict[str, Any]:
+    """Busy slot-seconds over what the slots could have done between the first create and the last completion."""
     if not jobs:
-        return {"first_create": None, "last_completion": None, "busy_slot_seconds": 0.0, "slot_use": 0.0}
+        return {"first_create": None, "last_completion": None, "slot_use": 0.0}
     first = jobs[0].created_at
     last = max((job.ends_at for job in jobs if job.ends_at <= now), default=None)
     until = now if last is None or any(job.ends_at > now for job in jobs) else last
@@ -156,28 +98,19 @@ def _slot_use(jobs: Sequence[Job], now: float, slots: int) -> dict[str, Any]:
     return {
         "first_create": first,
         "last_completion": last,
-        "busy_slot_seconds": busy,
         "slot_use": busy / possible if possible > 0 else 0.0,
     }
 
 
 def _line(job: Job, now: float) -> dict[str, Any]:
-    order = job.order
+    """One generation in the bill's details."""
     return {
         "generation_id": job.generation_id,
-        "request": order.fingerprint(),
-        "model": order.model,
-        "prompt": order.prompt,
-        "prompt_sha256": hashlib.sha256(order.prompt.encode("utf-8", "surrogatepass")).hexdigest(),
-        "width": order.width,
-        "height": order.height,
-        "seed": order.seed,
+        "request": job.order.fingerprint(),
+        **asdict(job.order),
+        "style_ids": list(job.order.style_ids),
+        "references": [asdict(reference) for reference in job.order.references],
         "seed_used": job.seed,
-        "quantity": order.quantity,
-        "style_ids": list(order.style_ids),
-        "prompt_enhance": order.prompt_enhance,
-        "public": order.public,
-        "references": [{"type": r.type, "content": r.content, "strength": r.strength} for r in order.references],
         "credits": job.credits,
         "refunded": job.refunded,
         "key": job.key_fingerprint,
@@ -189,13 +122,9 @@ def _line(job: Job, now: float) -> dict[str, Any]:
         "answered": job.answered,
         "deleted": job.deleted,
         "polls": job.polls,
-        "shown": job.shown_at,
         "image_ids": list(job.image_ids),
         "downloads": {str(index): times for index, times in sorted(job.downloads.items())},
     }
-
-
-LARGEST_SEED: Final = 2147483638
 
 
 class RefusedError(Exception):
@@ -204,7 +133,7 @@ class RefusedError(Exception):
     def __init__(self, status: int, message: str, code: str = "unexpected", retry_after: float | None = None) -> None:
         """Keep what the answer needs."""
         super().__init__(message)
-        self.status, self.message, self.code, self.retry_after = (status, message, code, retry_after)
+        self.status, self.message, self.code, self.retry_after = status, message, code, retry_after
 
 
 class Account:
@@ -226,20 +155,13 @@ class Account:
         self._in_order: list[Job] = []
         self._image_ids: dict[str, Job] = {}
         self._unrefunded: list[Job] = []
-        self._init_images = InitImages(settings.user_id, settings.upload_lifetime_seconds)
+        self._init_images = InitImages(settings.user_id)
         self._balance_credits = settings.balance_credits
         self._history_reads = 0
         self._web_app = random.Random(f"web app {settings.random_seed}")
 
     def change(self, /, **settings: Any) -> None:
-        """Let the account behave otherwise from now on.
-
-        Args:
-            settings: Fields of `EmulatorSettings`; `reporting` and `listing` whole, or in part as a mapping.
-
-        Raises:
-            ValueError: There is no such setting, it has no such value, or it is fixed when the account is opened.
-        """
+        """Let the account behave otherwise from now on; see `EmulatorSettings.changed`."""
         with self._lock:
             self.settings = self.settings.changed(settings)
 
@@ -349,11 +271,12 @@ class Account:
             return job
 
     def history(self, offset: int, limit: int) -> list[Job]:
-        """List generations as `Listing` says: by default newest first, once they are old enough to be visible."""
+        """List generations as the settings say: by default newest first, once they are old enough to be visible."""
         with self._lock:
             now = self.clock()
             self._history_reads += 1
-            page = self.settings.listing.page(
+            page = list_page(
+                self.settings.listing,
                 self._in_order,
                 now=now,
                 lag_seconds=self.settings.history_lag_seconds,
@@ -401,15 +324,6 @@ class Account:
                 self.violations.append(f"upload is not {image.content_type}")
             return image
 
-    def init_image(self, identity: str) -> InitImage | None:
-        """Find a reference image."""
-        return self._init_images.get(identity)
-
-    def delete_init_image(self, identity: str) -> InitImage | None:
-        """Forget a reference image."""
-        with self._lock:
-            return self._init_images.delete(identity)
-
     def reference_content(self, type_: str, identity: str) -> str | None:
         """Name the picture behind a reference id, by content where there is any; None when it cannot be used."""
         if type_ in UPLOADED_TYPES:
@@ -429,12 +343,12 @@ class Account:
         Args:
             operation: One of `OPERATIONS`.
             kind: One of `KINDS`.
-            options: `times`, `probability`, `skip`, `prompt_contains` of `Fault`, and the parameters of the kind.
+            options: Other fields of `Fault`; its parameters are those of the kind.
 
         Raises:
             ValueError: There is no such fault.
         """
-        fault = Fault.from_json({"operation": operation, "kind": kind, **options})
+        fault = Fault.model_validate({"operation": operation, "kind": kind, **options})
         self.script.add(fault)
         return fault
 
@@ -443,21 +357,53 @@ class Account:
         self.script.clear()
 
     def bill(self, *, details: bool = True) -> dict[str, Any]:
-        """Draw up the bill as it stands now; `draw_up` says what is in them."""
+        """Sum up every billed generation, as it stands now.
+
+        Returns:
+            `credits` is everything charged, `refunded` what came back of it, `net_credits` the difference.
+            `duplicates` counts generations beyond the first with one `Order.fingerprint`; `unanswered` those whose
+            create answer never went out whole. `images` were ordered and charged, `images_available` can be downloaded
+            now, `images_downloaded` of them were sent whole at least once. `reads_per_generation` counts polls and
+            pages of history together; `median_lateness` is how long after its end a caller was first shown a job, as a
+            share of the time the job occupied a slot, None where none was shown yet.
+        """
         with self._lock:
             now = self.clock()
-            balance = self._settled_balance(now)
-            billed = [job for job in self._in_order if job.billed]
-            return draw_up(
-                billed,
-                now=now,
-                slots=self.settings.slots,
-                balance_credits=balance,
-                counts=self.counts,
-                violations=self.violations,
-                faults_played=self.script.played,
-                details=details,
-            )
+            jobs = [job for job in self._in_order if job.billed]
+            orders = Counter(job.order.fingerprint() for job in jobs)
+            charged = sum(job.credits for job in jobs)
+            balance_credits = self._settled_balance(now)
+            refunded = sum(job.credits for job in jobs if job.refunded)
+            lateness = [share for job in jobs if (share := job.lateness()) is not None]
+            counts = self.counts
+            bill: dict[str, Any] = {
+                "credits": charged,
+                "refunded": refunded,
+                "net_credits": charged - refunded,
+                "balance_credits": balance_credits,
+                "generations": len(jobs),
+                "images": sum(job.order.quantity for job in jobs),
+                "images_available": sum(len(job.indexes(now)) for job in jobs),
+                "images_downloaded": sum(len(job.downloads) for job in jobs),
+                "duplicates": len(jobs) - len(orders),
+                "unanswered": sum(not job.answered for job in jobs),
+                "statuses": dict(Counter(job.status(now) for job in jobs)),
+                "requests": {name: counts[operation] for name, operation in _REQUESTS.items()},
+                "rate_limited": counts["rate_limited"],
+                "invalid_creates": counts["invalid_create"],
+                "blocked": counts["blocked"],
+                "auth_leaks": counts["auth_leak"],
+                "violations": list(self.violations),
+                "faults_played": dict(self.script.played),
+                "polls_per_generation": sum(job.polls for job in jobs) / len(jobs) if jobs else 0.0,
+                "reads_per_generation": (counts["poll"] + counts["history"]) / len(jobs) if jobs else 0.0,
+                "median_lateness": median(lateness) if lateness else None,
+                **_slot_use(jobs, now, self.settings.slots),
+            }
+            if details:
+                bill["by_request"] = dict(orders)
+                bill["details"] = [_line(job, now) for job in jobs]
+            return bill
 
     # Inside
 
@@ -483,25 +429,21 @@ class Account:
         self._jobs[job.generation_id] = job
         self._in_order.append(job)
         self._image_ids.update(dict.fromkeys(job.image_ids, job))
-        if outcome.failed and not outcome.never_ends and self.settings.refund_failed:
+        if outcome.failed and not outcome.never_ends:
             self._unrefunded.append(job)
         return job
 
     def _price(self, fault: Fault | None) -> int:
         """Credits of one image of the generation that comes next."""
         if fault is not None and fault.kind == "price":
-            return int(fault.parameters["credits_per_image"])
-        cycle = self.settings.price_cycle
-        return (
-            cycle[sum(job.billed for job in self._in_order) % len(cycle)] if cycle else self.settings.credits_per_image
-        )
+            return fault.credits_per_image
+        cycle = self.settings.price_cycle or (self.settings.credits_per_image,)
+        return cycle[sum(job.billed for job in self._in_order) % len(cycle)]
 
     def _order_in_web_app(self, before: Order) -> Order:
-        prompt = (
-            before.prompt
-            if self.settings.web_app_prompt == "same"
-            else f"A picture of my own, {self._web_app.random()}"
-        )
+        prompt = before.prompt
+        if self.settings.web_app_prompt == "own":
+            prompt = f"A picture of my own, {self._web_app.random()}"
         seed = self._web_app.randrange(LARGEST_SEED)
         return replace(before, prompt=prompt, quantity=1, seed=seed, references=())
 
@@ -510,12 +452,11 @@ class Account:
         return median * math.exp(sigma * self._random.gauss(0.0, 1.0)) if median else 0.0
 
     def _settled_balance(self, now: float) -> int:
-        if self._unrefunded:
-            for job in self._unrefunded:
-                if job.ends_at <= now:
-                    job.refunded = True
-                    self._balance_credits += job.credits
-            self._unrefunded = [job for job in self._unrefunded if not job.refunded]
+        for job in self._unrefunded:
+            if job.ends_at <= now:
+                job.refunded = True
+                self._balance_credits += job.credits
+        self._unrefunded = [job for job in self._unrefunded if not job.refunded]
         return self._balance_credits
 
 

@@ -1,28 +1,20 @@
-"""The JSON that the API sends, shape by shape.
-
-What belongs here: every documented field name of an answer, and the three error envelopes. What does not: decisions.
-"""
+"""The JSON that the API sends, shape by shape: every documented field name, and the three error envelopes."""
 
 from __future__ import annotations
 
 import html
 import json
 import random
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import format_datetime
 from typing import Any, Final
 
 from seedream_assets.emulator.jobs import Job, written_time
-from seedream_assets.emulator.settings import (
-    LIVE_REPORTING,
-    MODEL_NAMES,
-    USD_PER_CREDIT,
-    CostReported,
-    EmulatorSettings,
-    Reporting,
-)
+from seedream_assets.emulator.settings import LARGEST_SEED, MODEL_NAMES, EmulatorSettings, Reporting
 from seedream_assets.emulator.uploads import InitImage
-from seedream_assets.emulator.validation import MODELS
 
 JSON_TYPE: Final = "application/json; charset=utf-8"
 HTML_TYPE: Final = "text/html; charset=UTF-8"
@@ -104,9 +96,9 @@ def accepted(job: Job, settings: EmulatorSettings, cost: object) -> dict[str, An
 
 def reported_cost(job: Job, settings: EmulatorSettings) -> dict[str, Any] | None:
     """Write what a create's answer says that it costs; None says nothing."""
-    how = settings.cost_reported
+    how: str = settings.cost_reported
     if how == "changing":
-        how = _CHANGING[job.number % len(_CHANGING)]
+        how = _CHANGING_COSTS[job.number % len(_CHANGING_COSTS)]
     if how == "none":
         return None
     if how == "tiny":
@@ -114,44 +106,46 @@ def reported_cost(job: Job, settings: EmulatorSettings) -> dict[str, Any] | None
     if how == "words":
         return {"amount": "twenty-eight", "unit": settings.cost_unit}
     amount = job.credits * {"zero": 0.0, "tenth": 0.1, "negative": -1.0}.get(how, 1.0)
-    written = f"{amount * USD_PER_CREDIT:.4f}" if settings.cost_unit == "DOLLARS" else f"{amount:g}"
+    written = f"{amount * _USD_PER_CREDIT:.4f}" if settings.cost_unit == "DOLLARS" else f"{amount:g}"
     return {"amount": amount if how == "number" else written, "unit": settings.cost_unit}
 
 
-_CHANGING: Final[tuple[CostReported, ...]] = ("charged", "none", "zero", "charged", "tiny", "negative")
+_USD_PER_CREDIT: Final = 0.001495
+_CHANGING_COSTS: Final = ("charged", "none", "zero", "charged", "tiny", "negative")
 
 
 def generation(
-    job: Job, now: float, address: str, *, reporting: Reporting = LIVE_REPORTING, shuffled: bool = False
+    job: Job, now: float, address: str, *, reporting: Reporting | None = None, shuffled: bool = False
 ) -> dict[str, Any]:
-    """Write a generation as a poll and the history show it; `address` is what image URLs begin with."""
-    order, outcome = job.order, job.outcome
+    """Write a generation as a poll and the history show it.
+
+    Args:
+        job: The generation.
+        now: The emulator's clock.
+        address: What image URLs begin with.
+        reporting: What is said otherwise than it was ordered.
+        shuffled: List the images in another order.
+    """
+    outcome = job.outcome
     status = job.status(now)
-    indexes = [*job.indexes(now), *job.without_address(now)]
+    without_url = set(job.without_address(now))
+    indexes = [*job.indexes(now), *without_url]
     if shuffled:
         random.Random(job.generation_id).shuffle(indexes)
-    pending = set(job.without_address(now))
-    described = reporting.describe(
-        prompt=order.prompt,
-        width=order.width,
-        height=order.height,
-        seed=job.seed,
-        model=order.model,
-        created_at=job.created_at,
-    )
+    moderation = [] if status == "PENDING" else list(outcome.moderation)
     return {
         "id": job.generation_id,
         "status": status,
-        **described,
+        **_as_ordered(job, reporting or Reporting()),
         **_ALWAYS_NULL,
-        "public": order.public,
+        "public": job.order.public,
         "generation_elements": [],
-        "prompt_moderations": [{"moderationClassification": [] if status == "PENDING" else list(outcome.moderation)}],
+        "prompt_moderations": [{"moderationClassification": moderation}],
         "generated_images": [
             {
                 "id": job.image_ids[index],
                 "url": None
-                if index in pending
+                if index in without_url
                 else f"{address}/generations/{job.generation_id}/{job.file_name(index)}",
                 "nsfw": outcome.nsfw,
                 "likeCount": 0,
@@ -182,12 +176,91 @@ _ALWAYS_NULL: Final = dict.fromkeys(
 )
 
 
+def _as_ordered(job: Job, reporting: Reporting) -> dict[str, Any]:
+    """The fields that say what was ordered, each as `reporting` has it; those that are absent are left out."""
+    multiple = reporting.size_multiple
+    fields = {
+        "createdAt": _reported_time(job, reporting),
+        "prompt": _reported_prompt(job.order.prompt, reporting),
+        "imageWidth": max(1, round(job.order.width / multiple)) * multiple,
+        "imageHeight": max(1, round(job.order.height / multiple)) * multiple,
+        "seed": _reported_seed(job.seed, reporting),
+        "modelId": _reported_model(job, reporting),
+    }
+    how = {"createdAt": reporting.time, "seed": reporting.seed, "modelId": reporting.model}
+    return {name: value for name, value in fields.items() if how.get(name) != "absent"}
+
+
+def _reported_seed(seed: int, reporting: Reporting) -> int | str | None:
+    if reporting.seed == "other":
+        return (seed * 48271 + 11) % LARGEST_SEED
+    if reporting.seed == "text":
+        return str(seed)
+    return {"zero": 0, "null": None}.get(reporting.seed, seed)
+
+
+def _reported_time(job: Job, reporting: Reporting) -> str | int | None:
+    seconds = job.created_at + reporting.clock_ahead_seconds + reporting.created_at_ahead_seconds
+    moment = datetime.fromtimestamp(seconds, UTC)
+    zone = timezone(timedelta(hours=reporting.utc_offset_hours))
+    match reporting.time:
+        case "null" | "absent":
+            return None
+        case "seconds":
+            return int(seconds)
+        case "milliseconds":
+            return int(seconds * 1000)
+        case "http":
+            return format_datetime(moment, usegmt=True)
+        case "zone":
+            return moment.astimezone(zone).isoformat(timespec="milliseconds")
+        case "local":
+            return moment.astimezone(zone).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return written_time(seconds)
+
+
+def _reported_prompt(prompt: str, reporting: Reporting) -> str:
+    match reporting.prompt:
+        case "cut":
+            return prompt[: reporting.prompt_characters]
+        case "shortened":
+            kept = prompt[: reporting.prompt_characters]
+            return prompt if kept == prompt else f"{kept}..."
+        case "spaced":
+            return " " + "  ".join(prompt.split(" ")) + "\n"
+        case "escaped":
+            return html.escape(prompt)
+        case "upper":
+            return prompt.upper()
+        case "nfd":
+            return unicodedata.normalize("NFD", prompt)
+        case "empty":
+            return ""
+        case "rewritten":
+            return "Professional photograph, " + " ".join(reversed(prompt.split()))
+    return prompt
+
+
+def _reported_model(job: Job, reporting: Reporting) -> str | None:
+    identity, name = MODEL_NAMES[job.order.model]
+    match reporting.model:
+        case "slug":
+            return job.order.model
+        case "name":
+            return name
+        case "other":
+            return f"{identity[:-12]}{job.seed:012x}"
+        case "null" | "absent":
+            return None
+    return identity
+
+
 def me(settings: EmulatorSettings, balance_credits: int) -> dict[str, Any]:
     """Write the account. Only `apiPaidTokens` pays for API calls; the subscription tokens are there to mislead."""
     return {
         "user_details": [
             {
-                "user": {"id": settings.user_id, "username": settings.username},
+                "user": {"id": settings.user_id, "username": "emulated-studio"},
                 "tokenRenewalDate": None,
                 "paidTokens": 0,
                 "subscriptionTokens": 150,
@@ -202,23 +275,7 @@ def me(settings: EmulatorSettings, balance_credits: int) -> dict[str, Any]:
     }
 
 
-def models() -> dict[str, Any]:
-    """Write the list of models with their parameter schemas."""
-    entries = [
-        {"id": identity, "name": name, "parameters": MODELS[slug]} for slug, (identity, name) in MODEL_NAMES.items()
-    ]
-    return {"productionApiAvailableModels": entries}
-
-
 def upload_form(image: InitImage, address: str) -> dict[str, Any]:
     """Write a presigned form; `fields` is JSON inside a JSON string, as the vendor sends it."""
     inner = {"id": image.id, "fields": json.dumps(image.form()), "key": image.key, "url": f"{address}/upload/"}
     return {"uploadInitImage": inner}
-
-
-def init_image(image: InitImage | None, address: str) -> dict[str, Any]:
-    """Write a reference image, or null."""
-    if image is None:
-        return {"init_images_by_pk": None}
-    url = f"{address}/upload/{image.key}"
-    return {"init_images_by_pk": {"id": image.id, "url": url, "createdAt": written_time(image.created_at)}}

@@ -1,8 +1,8 @@
 """The stand-in API as an ASGI app: which path is which operation, and the order in which a request is treated.
 
-What belongs here: routes, authorisation, faults before and after, sending, and the tests' own control routes. What an
-operation does is in `operations.py`. Routes are plain ASGI endpoints below a bare router, without any middleware, to
-keep up with several hundred requests per second on one core.
+Routes, authorisation, faults before and after, sending, and the tests' own control routes. What an operation does is in
+`operations`. Routes are plain ASGI endpoints below a bare router, without any middleware, to keep up with several
+hundred requests per second on one core.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
@@ -23,8 +24,9 @@ from seedream_assets.emulator import operations
 from seedream_assets.emulator.account import Account, RefusedError
 from seedream_assets.emulator.answers import Answer, flat_error, html_page
 from seedream_assets.emulator.connection import play_after, play_before, send_answer
-from seedream_assets.emulator.faults import KINDS, Fault
+from seedream_assets.emulator.faults import Fault
 from seedream_assets.emulator.operations import Call
+from seedream_assets.emulator.settings import describe_mistakes
 
 _NEWEST_SHOWN = 24
 
@@ -42,9 +44,9 @@ def control_routes(account: Account) -> list[Route]:
     async def add_faults(request: Request) -> Response:
         try:
             body = json.loads(await request.body())
-            added = [Fault.from_json(item) for item in (body if isinstance(body, list) else [body])]
+            added = [Fault.model_validate(item) for item in (body if isinstance(body, list) else [body])]
         except ValueError as wrong:
-            return JSONResponse({"error": str(wrong)}, status_code=400)
+            return _refused(wrong)
         for fault in added:
             account.script.add(fault)
         return JSONResponse({"faults": [fault.to_json() for fault in added]}, status_code=201)
@@ -60,7 +62,7 @@ def control_routes(account: Account) -> list[Route]:
         try:
             account.change(**json.loads(await request.body()))
         except (ValueError, TypeError) as wrong:
-            return JSONResponse({"error": str(wrong)}, status_code=400)
+            return _refused(wrong)
         return JSONResponse(account.settings.to_json())
 
     async def page(request: Request) -> Response:
@@ -77,15 +79,16 @@ def control_routes(account: Account) -> list[Route]:
     ]
 
 
+def _refused(wrong: ValueError | TypeError) -> Response:
+    text = describe_mistakes(wrong) if isinstance(wrong, ValidationError) else str(wrong)
+    return JSONResponse({"error": text}, status_code=400)
+
+
 def _page(account: Account) -> str:
     bill = account.bill(details=False)
     rows = "".join(
-        f"<tr><th>{html.escape(name.replace('_', ' '))}</th><td>{html.escape(_written(value))}</td></tr>"
+        f"<tr><th>{html.escape(name.replace('_', ' '))}</th><td>{html.escape(str(value))}</td></tr>"
         for name, value in bill.items()
-    )
-    kinds = "".join(
-        f"<tr><th>{name}</th><td>{html.escape(kind.meaning)}</td><td>{html.escape(_written(dict(kind.parameters)))}</td></tr>"
-        for name, kind in KINDS.items()
     )
     pictures = "".join(
         f'<a href="{url}"><img src="{url}" width="160" loading="lazy" alt=""></a>' for url in _newest_images(account)
@@ -95,10 +98,8 @@ def _page(account: Account) -> str:
         "body{font:15px sans-serif;margin:2em}th{text-align:left;padding-right:1.5em;font-weight:normal;color:#555}"
         "img{margin:3px}</style></head><body><h1>Emulated Leonardo account</h1>"
         "<p>Nothing here was made by a model, and nothing here costs money.</p>"
-        f"<h2>Books</h2><table>{rows}</table><p><a href='/emulator/bill?details=1'>every generation, as JSON</a></p>"
-        f"<h2>Newest images</h2><p>{pictures or 'none yet'}</p>"
-        f"<h2>Faults to script</h2><p>POST /emulator/faults; now in force: {len(account.script.faults())}</p>"
-        f"<table>{kinds}</table></body></html>"
+        f"<h2>Bill</h2><table>{rows}</table><p><a href='/emulator/bill?details=1'>every generation, as JSON</a></p>"
+        f"<h2>Newest images</h2><p>{pictures or 'none yet'}</p></body></html>"
     )
 
 
@@ -110,16 +111,6 @@ def _newest_images(account: Account) -> list[str]:
         for index in job.indexes(now)
     ]
     return urls[:_NEWEST_SHOWN]
-
-
-def _written(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_written(inner)}" for name, inner in value.items()) or "none"
-    if isinstance(value, list):
-        return str(len(value))
-    return str(value)
 
 
 Handler = Callable[[Account, Call], Answer | Awaitable[Answer]]
@@ -152,14 +143,11 @@ class Endpoint:
         if refusal is not None:
             await send_answer(refusal, scope, send)
             return
-        script = account.script
-        fault = script.strike(
-            operation, operations.prompt_of(account, operation, call) if script.needs_prompt() else ""
-        )
+        prompt = operations.prompt_of(account, operation, call) if account.script.needs_prompt() else ""
+        call.fault = fault = account.script.strike(operation, prompt)
         if fault is None:
             await send_answer(await self._handled(call), scope, send)
             return
-        call.fault = fault
         if fault.kind == "rate_limit":
             account.count("rate_limited")
         if not await play_before(fault, scope, receive, send):
@@ -201,12 +189,8 @@ def build_app(account: Account) -> ASGIApp:
         route("/v1/generations/{id}", "poll", operations.poll),
         route("/v2/generations", "create", operations.create, "POST"),
         route("/v1/generations/user/{user_id}", "history", operations.history),
-        route("/v1/generations/{id}", "delete", operations.delete, "DELETE"),
         route("/v1/me", "me", operations.me),
         route("/v1/init-image", "init_image", operations.init_image, "POST"),
-        route("/v1/init-image/{id}", "init_image", operations.get_init_image),
-        route("/v1/init-image/{id}", "init_image", operations.delete_init_image, "DELETE"),
-        route("/v2/models", "models", operations.models),
         Mount("/v1", _always(_ENDPOINT_NOT_FOUND)),
         Mount("/v2", _always(_ENDPOINT_NOT_FOUND)),
     ]

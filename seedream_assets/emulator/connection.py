@@ -1,6 +1,6 @@
 """The connection itself: sending an answer, closing without one, and spoiling one as a fault says.
 
-What belongs here: ASGI messages and the transport below them. Which fault strikes is chosen in `faults.py`.
+ASGI messages and the transport below them. Which fault strikes is chosen in `faults`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -87,20 +87,16 @@ async def _start(answer: Answer, send: Send, length: int | None) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
 
 
-Parameters = Mapping[str, Any]
-
-
 def answer_instead(fault: Fault, scope: Scope) -> Answer | None:
     """Return the answer that is given without handling the request, if this kind of fault gives one."""
-    given = fault.parameters
     if fault.kind == "error_before":
-        return _error(given)
+        return _error(fault)
     if fault.kind == "rate_limit":
-        return flat_error(429, "Too many requests", retry_after=given["retry_after"])
+        return flat_error(429, "Too many requests", retry_after=fault.retry_after)
     if fault.kind == "html":
-        return html_page(int(given["status"]), "Bad gateway")
+        return html_page(fault.status, "Bad gateway")
     if fault.kind == "redirect":
-        return _redirect(given, scope)
+        return _redirect(fault, scope)
     if fault.kind == "not_found" and fault.operation == "download":
         return s3_error(404, "NoSuchKey", "The specified key does not exist.")
     return None
@@ -112,10 +108,10 @@ async def play_before(fault: Fault, scope: Scope, receive: Receive, send: Send) 
         await drop(scope, receive)
         return True
     if fault.kind == "hang_before":
-        await hang(fault.parameters["seconds"], scope, receive)
+        await hang(fault.seconds, scope, receive)
         return True
     if fault.kind == "slow_before":
-        await asyncio.sleep(fault.parameters["seconds"])
+        await asyncio.sleep(fault.seconds)
         return False
     answer = answer_instead(fault, scope)
     if answer is not None:
@@ -125,57 +121,55 @@ async def play_before(fault: Fault, scope: Scope, receive: Receive, send: Send) 
 
 async def play_after(fault: Fault, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
     """Send the answer of a handled request, spoilt as the fault says."""
-    given = fault.parameters
     if fault.kind == "drop_after":
         await drop(scope, receive)
     elif fault.kind == "hang":
-        await hang(given["seconds"], scope, receive)
+        await hang(fault.seconds, scope, receive)
     elif fault.kind == "cut":
         await send_half(answer, scope, receive, send)
-    elif fault.kind == "redirect_after":
-        await send_answer(_redirect(given, scope), scope, send)
-    elif fault.kind == "slow":
-        await asyncio.sleep(given["seconds"])
-        await send_answer(answer, scope, send)
-    elif fault.kind in _SPOILT:
-        await send_answer(_SPOILT[fault.kind](answer, given), scope, send, declared=given.get("declared", True))
     else:
-        await send_answer(answer, scope, send)
+        if fault.kind == "slow":
+            await asyncio.sleep(fault.seconds)
+        await send_answer(_spoilt(answer, fault, scope), scope, send, declared=fault.declared)
 
 
-def _error(given: Parameters) -> Answer:
-    retry_after = given["retry_after"]
-    return any_error(given["envelope"], int(given["status"]), given["message"], given["code"], retry_after)
+def _spoilt(answer: Answer, fault: Fault, scope: Scope) -> Answer:
+    match fault.kind:
+        case "error_after":
+            return _error(fault)
+        case "html_after":
+            return html_page(fault.status, "Bad gateway")
+        case "redirect_after":
+            return _redirect(fault, scope)
+        case "empty":
+            return Answer(200)
+        case "not_object":
+            return Answer(fault.status, json.dumps(fault.content_json).encode())
+        case "truncated_image":
+            return replace(answer, body=answer.body[: len(answer.body) * 2 // 3], on_sent=None)
+        case "oversize":
+            return replace(answer, body=answer.body.ljust(fault.body_bytes, b"\0"), on_sent=None)
+        case "wrong_type":
+            return _wrong_type(answer, fault)
+    return answer
 
 
-def _redirect(given: Parameters, scope: Scope) -> Answer:
+def _error(fault: Fault) -> Answer:
+    return any_error(fault.envelope, fault.status, fault.message, fault.code, fault.retry_after)
+
+
+def _redirect(fault: Fault, scope: Scope) -> Answer:
     # By default to another host name of this same emulator, whose CDN counts a key that is carried along.
-    location = given["location"] or f"http://localhost:{scope['server'][1]}/cdn/elsewhere"
-    return Answer(int(given["status"]), headers=(("Location", location),))
+    location = fault.location or f"http://localhost:{scope['server'][1]}/cdn/elsewhere"
+    return Answer(fault.status, headers=(("Location", location),))
 
 
-def _wrong_type(answer: Answer, given: Parameters) -> Answer:
-    if given["content"] == "png":
+def _wrong_type(answer: Answer, fault: Fault) -> Answer:
+    if fault.content == "png":
         return Answer(answer.status, _small_png(), "image/png")
-    if given["content"] == "text":
+    if fault.content == "text":
         return Answer(answer.status, b"The image is being prepared.", "text/plain; charset=utf-8")
     return html_page(answer.status, "Just a moment...")
-
-
-def _oversize(answer: Answer, given: Parameters) -> Answer:
-    size_bytes = int(given["body_bytes"])
-    return Answer(answer.status, answer.body.ljust(size_bytes, b"\0"), answer.content_type)
-
-
-_SPOILT: Final[Mapping[str, Callable[[Answer, Parameters], Answer]]] = {
-    "error_after": lambda _, given: _error(given),
-    "html_after": lambda _, given: html_page(int(given["status"]), "Bad gateway"),
-    "empty": lambda *_: Answer(200),
-    "not_object": lambda _, given: Answer(int(given["status"]), json.dumps(given["json"]).encode()),
-    "truncated_image": lambda answer, _: Answer(answer.status, answer.body[: len(answer.body) * 2 // 3], "image/jpeg"),
-    "wrong_type": _wrong_type,
-    "oversize": _oversize,
-}
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,6 @@
 """What may go wrong, as data; the script of what goes wrong next; and how a generation ends because of it.
 
-What belongs here: the kinds of fault, where each may strike, its parameters with their defaults, which call a scripted
-fault strikes, and the endings that a prompt's words ask for. How a fault spoils a connection is in `connection.py`.
+How a fault spoils a connection is in `connection`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,9 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
+
+from pydantic import ConfigDict, Field, model_validator
 
 from seedream_assets.emulator.jobs import Order, Outcome
 from seedream_assets.emulator.pictures import Looks
@@ -24,11 +25,20 @@ from seedream_assets.emulator.settings import (
     SIMILAR_MARKER,
     STUCK_MARKER,
     WITHHELD_MARKER,
+    Checked,
+    Count,
     EmulatorSettings,
+    LateImages,
+    Positive,
+    Seconds,
 )
 
-OPERATIONS: Final = ("create", "poll", "delete", "history", "me", "models", "init_image", "upload", "download")
+Operation = Literal["create", "poll", "history", "me", "init_image", "upload", "download"]
 """What a fault can strike. `init_image` is the request for an upload address, `upload` the upload itself."""
+
+Envelope = Literal["flat", "array", "object"]
+
+OPERATIONS: Final[tuple[Operation, ...]] = get_args(Operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +46,12 @@ class Kind:
     """One way to go wrong: where it makes sense, and its parameters with their defaults."""
 
     meaning: str
-    operations: tuple[str, ...] = OPERATIONS
+    operations: tuple[Operation, ...] = OPERATIONS
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-_CREATE: Final = ("create",)
+_CREATE: Final[tuple[Operation, ...]] = ("create",)
+_DOWNLOAD: Final[tuple[Operation, ...]] = ("download",)
 _ERROR: Final = {
     "status": 500,
     "message": "internal error",
@@ -48,7 +59,6 @@ _ERROR: Final = {
     "code": "unexpected",
     "retry_after": None,
 }
-_DOWNLOAD: Final = ("download",)
 
 KINDS: Final[Mapping[str, Kind]] = {
     # Before: the request is never handled, so nothing is accepted or billed.
@@ -71,9 +81,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "slow": Kind("handled at once, answered after a delay", parameters={"seconds": 1.0}),
     "cut": Kind("handled, then connection closed in the middle of the body"),
     # Outcomes of a generation.
-    "blocked": Kind(
-        "refused by content moderation", _CREATE, {"word": "blocked by the fault script", "shape": "object"}
-    ),
+    "blocked": Kind("refused by content moderation", _CREATE, {"shape": "object"}),
     "failed": Kind("ends FAILED", _CREATE, {"moderation": []}),
     "nsfw": Kind("ends COMPLETE, images flagged nsfw", _CREATE, {"moderation": []}),
     "fewer_images": Kind("ends COMPLETE with fewer images", _CREATE, {"images": None}),
@@ -89,114 +97,76 @@ KINDS: Final[Mapping[str, Kind]] = {
     "truncated_image": Kind("a correct answer whose image is cut short", _DOWNLOAD),
     "wrong_type": Kind("something else with status 200", _DOWNLOAD, {"content": "html"}),
     "oversize": Kind("a body of very many bytes", _DOWNLOAD, {"body_bytes": 64 * 1024 * 1024, "declared": True}),
-    "wrong_size": Kind("a picture of another size", _DOWNLOAD, {"width": 64, "height": 64}),
     "not_found": Kind("as if it did not exist", ("poll", "download")),
 }
 
-_CHOICES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
-    ("wrong_type", "content"): ("html", "png", "text"),
-    ("poor_images", "looks"): ("blank", "same", "similar"),
-    ("blocked", "shape"): ("object", "array", "flat"),
-    ("late_images", "shown"): ("empty", "partial", "no_url"),
-    ("error_before", "envelope"): ("flat", "array", "object"),
-    ("error_after", "envelope"): ("flat", "array", "object"),
-}
 
-_NUMBERS: Final = (
-    "seconds",
-    "status",
-    "retry_after",
-    "images",
-    "more",
-    "credits_per_image",
-    "body_bytes",
-    "width",
-    "height",
-)
+class Fault(Checked):
+    """One line of the script. Parameters stand beside the other fields; each kind has some, with defaults of its own."""
 
+    model_config = ConfigDict(frozen=False)
 
-def _is_number(value: object, *, optional: bool) -> bool:
-    if value is None:
-        return optional
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-@dataclass(slots=True, kw_only=True)
-class Fault:
-    """One line of the script.
-
-    Attributes:
-        operation: One of `OPERATIONS`.
-        kind: One of `KINDS`.
-        probability: Chance that a call is struck.
-        times: How many calls are struck at most; None has no end.
-        skip: How many calls are let through first.
-        prompt_contains: Strike only calls about a generation whose prompt contains this.
-        parameters: Of the kind; those left out take the kind's defaults.
-        fired: How often it has struck.
-    """
-
-    operation: str
+    operation: Operation
     kind: str
-    probability: float = 1.0
-    times: int | None = None
-    skip: int = 0
+    """One of `KINDS`."""
+    probability: float = Field(default=1.0, ge=0, le=1)
+    """Chance that a call is struck."""
+    times: Positive | None = None
+    """How many calls are struck at most; None has no end."""
+    skip: Count = 0
+    """How many calls are let through first."""
     prompt_contains: str | None = None
-    parameters: dict[str, Any] = field(default_factory=dict)
-    fired: int = 0
+    """Strike only calls about a generation whose prompt contains this."""
+    fired: Count = 0
+    """How often it has struck."""
 
-    def __post_init__(self) -> None:
-        """Refuse a fault that could never strike, saying what is allowed."""
-        if self.operation not in OPERATIONS:
-            raise ValueError(f"operation must be one of {', '.join(OPERATIONS)}, got {self.operation!r}")
-        if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        kind = KINDS[self.kind]
-        if self.operation not in kind.operations:
-            raise ValueError(f"{self.kind} strikes {', '.join(kind.operations)} only, not {self.operation}")
-        if unknown := sorted(set(self.parameters) - set(kind.parameters)):
-            allowed = ", ".join(kind.parameters) or "none"
-            raise ValueError(f"{self.kind} has no parameter {', '.join(unknown)}; it has {allowed}")
-        for name, value in self.parameters.items():
-            choices = _CHOICES.get((self.kind, name))
-            if choices and value not in choices:
-                raise ValueError(f"{name} of {self.kind} must be one of {', '.join(choices)}, got {value!r}")
-            if name in _NUMBERS and not _is_number(value, optional=kind.parameters[name] is None):
-                raise ValueError(f"{name} of {self.kind} must be a number, 0 or more, got {value!r}")
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability must be 0..1, got {self.probability}")
-        if (self.times is not None and self.times < 1) or self.skip < 0:
-            raise ValueError(f"times must be 1 or more, skip 0 or more, got {self.times} and {self.skip}")
-        self.parameters = {**kind.parameters, **self.parameters}
+    seconds: Seconds = 0.0
+    status: Count = 0
+    message: str = ""
+    envelope: Envelope = "flat"
+    code: str = ""
+    retry_after: Seconds | None = None
+    location: str | None = None
+    content_json: Any = Field(default=None, alias="json")
+    shape: Envelope = "object"
+    moderation: list[str] = Field(default_factory=list)
+    images: Count | None = None
+    more: Count = 0
+    shown: LateImages = "empty"
+    looks: Literal["blank", "same", "similar"] = "blank"
+    credits_per_image: Count = 0
+    content: Literal["html", "png", "text"] = "html"
+    body_bytes: Count = 0
+    declared: bool = True
 
+    @model_validator(mode="before")
     @classmethod
-    def from_json(cls, body: object) -> Fault:
-        """Read a fault from its flat JSON form, in which parameters stand beside the other keys.
-
-        Raises:
-            ValueError: It is not an object, or not a fault that could strike.
-        """
-        if not isinstance(body, dict):
+    def _fill_in(cls, given: Any) -> Any:
+        """Add the kind's defaults, and refuse what it has no use for."""
+        if not isinstance(given, dict):
             raise ValueError("a fault is a JSON object with operation, kind and parameters")
-        own = {"operation", "kind", "probability", "times", "skip", "prompt_contains"}
-        fields = {name: value for name, value in body.items() if name in own}
-        try:
-            return cls(**fields, parameters={name: value for name, value in body.items() if name not in own})
-        except TypeError as wrong:
-            raise ValueError(f"not a fault: {wrong}") from wrong
+        if given.get("kind") not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {given.get('kind')!r}")
+        kind = KINDS[given["kind"]]
+        if unknown := sorted(set(given) - {*_OWN_FIELDS, *kind.parameters}):
+            allowed = ", ".join(kind.parameters) or "none"
+            raise ValueError(f"{given['kind']} has no parameter {', '.join(unknown)}; it has {allowed}")
+        return {**kind.parameters, **given}
+
+    @model_validator(mode="after")
+    def _check_operation(self) -> Fault:
+        allowed = KINDS[self.kind].operations
+        if self.operation not in allowed:
+            raise ValueError(f"{self.kind} strikes {', '.join(allowed)} only, not {self.operation}")
+        return self
 
     def to_json(self) -> dict[str, Any]:
-        """Write the fault in the form `from_json` reads, and how often it has struck."""
-        return {
-            "operation": self.operation,
-            "kind": self.kind,
-            "probability": self.probability,
-            "times": self.times,
-            "skip": self.skip,
-            "prompt_contains": self.prompt_contains,
-            **self.parameters,
-            "fired": self.fired,
-        }
+        """Write the fault as it is read, with its parameters and how often it has struck."""
+        written = self.model_dump(mode="json", by_alias=True)
+        return {name: written[name] for name in (*_OWN_FIELDS, *KINDS[self.kind].parameters, "fired")}
+
+
+_OWN_FIELDS: Final = ("operation", "kind", "probability", "times", "skip", "prompt_contains")
 
 
 class FaultScript:
@@ -225,13 +195,11 @@ class FaultScript:
             return list(self._faults)
 
     def needs_prompt(self) -> bool:
-        """Say whether any fault looks at prompts."""
+        """Whether any fault looks at prompts."""
         return any(fault.prompt_contains is not None for fault in self._faults)
 
     def strike(self, operation: str, prompt: str) -> Fault | None:
         """Choose the fault that strikes this call, and count it."""
-        if not self._faults:
-            return None
         with self._lock:
             for fault in self._faults:
                 if fault.operation != operation or (fault.times is not None and fault.fired >= fault.times):
@@ -252,10 +220,13 @@ class FaultScript:
 class ModeratedError(Exception):
     """A prompt is blocked before it becomes a generation; nothing is billed."""
 
-    def __init__(self, word: str, shape: str = "object") -> None:
+    def __init__(self, word: str, shape: Envelope = "object") -> None:
         """Keep the word that was found and the envelope to answer in."""
         super().__init__(f"content moderation filter: {word}")
         self.shape = shape
+
+
+_LOOKS: Final[Mapping[str, Looks]] = {BLANK_MARKER: "blank", SAME_MARKER: "same", SIMILAR_MARKER: "similar"}
 
 
 def decide(order: Order, settings: EmulatorSettings, fault: Fault | None) -> Outcome:
@@ -279,34 +250,32 @@ def decide(order: Order, settings: EmulatorSettings, fault: Fault | None) -> Out
         outcome = replace(outcome, nsfw=True, moderation=("NSFW",))
     if WITHHELD_MARKER in prompt:
         outcome = replace(outcome, images=order.quantity - 1, moderation=("NSFW",))
-    looks_by_marker: Mapping[str, Looks] = {BLANK_MARKER: "blank", SAME_MARKER: "same", SIMILAR_MARKER: "similar"}
-    for marker, looks in looks_by_marker.items():
-        if marker in prompt:
-            outcome = replace(outcome, looks=looks)
     if STUCK_MARKER in prompt:
         outcome = replace(outcome, never_ends=True)
+    for marker, looks in _LOOKS.items():
+        if marker in prompt:
+            outcome = replace(outcome, looks=looks)
     return _struck(outcome, order, fault) if fault else outcome
 
 
 def _struck(outcome: Outcome, order: Order, fault: Fault) -> Outcome:
-    given = fault.parameters
-    if fault.kind == "blocked":
-        raise ModeratedError(given["word"], given["shape"])
-    if fault.kind == "failed":
-        return replace(outcome, failed=True, moderation=tuple(given["moderation"]))
-    if fault.kind == "nsfw":
-        return replace(outcome, nsfw=True, moderation=tuple(given["moderation"]))
-    if fault.kind == "fewer_images":
-        return replace(outcome, images=order.quantity - 1 if given["images"] is None else int(given["images"]))
-    if fault.kind == "more_images":
-        return replace(outcome, images=order.quantity + int(given["more"]))
-    if fault.kind == "late_images":
-        return replace(outcome, late_seconds=given["seconds"], late_images=given["shown"])
-    if fault.kind == "failed_first":
-        return replace(outcome, failed_first_seconds=given["seconds"])
-    if fault.kind == "poor_images":
-        poor = given["images"]
-        return replace(outcome, looks=given["looks"], poor_images=None if poor is None else int(poor))
-    if fault.kind == "never_ends":
-        return replace(outcome, never_ends=True)
+    match fault.kind:
+        case "blocked":
+            raise ModeratedError("blocked by the fault script", fault.shape)
+        case "failed":
+            return replace(outcome, failed=True, moderation=tuple(fault.moderation))
+        case "nsfw":
+            return replace(outcome, nsfw=True, moderation=tuple(fault.moderation))
+        case "fewer_images":
+            return replace(outcome, images=order.quantity - 1 if fault.images is None else fault.images)
+        case "more_images":
+            return replace(outcome, images=order.quantity + fault.more)
+        case "late_images":
+            return replace(outcome, late_seconds=fault.seconds, late_images=fault.shown)
+        case "failed_first":
+            return replace(outcome, failed_first_seconds=fault.seconds)
+        case "poor_images":
+            return replace(outcome, looks=fault.looks, poor_images=fault.images)
+        case "never_ends":
+            return replace(outcome, never_ends=True)
     return outcome  # The other kinds spoil the connection, not the generation.

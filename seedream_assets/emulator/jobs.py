@@ -1,27 +1,27 @@
-"""One generation: what was ordered, how it will end, and what has happened to it.
+"""One generation: what was ordered, how it will end, what has happened to it, and when the history lists it.
 
-What belongs here: the order, its outcome, its identifiers, its state at a moment. What does not: slots, money and
-limits (`account.py`), JSON names (`answers.py`).
+Slots, money and limits are in `account`, JSON names in `answers`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import random
 import re
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 from seedream_assets.emulator.pictures import Looks
+from seedream_assets.emulator.settings import LateImages, Listing
 
 Status = Literal["PENDING", "COMPLETE", "FAILED"]
-LateImages = Literal["empty", "partial", "no_url"]
-"""What a COMPLETE generation shows before its images are there: none, half of them, all of them without an address."""
 
 _TICKS_FROM_1582_TO_1970: Final = 0x01B21DD213814000
 _SLUG_LENGTH: Final = 100
@@ -53,18 +53,12 @@ class Order:
 
     def fingerprint(self) -> str:
         """Name what is bought: two orders with one fingerprint buy the same pictures twice. SHA-256, hex."""
-        same = [
-            self.model,
-            self.prompt,
-            self.width,
-            self.height,
-            self.quantity,
-            self.seed,
-            self.style_ids,
-            self.prompt_enhance,
-            [(reference.type, reference.content, reference.strength) for reference in self.references],
-        ]
-        return hashlib.sha256(json.dumps(same).encode()).hexdigest()
+        bought = asdict(replace(self, public=False))
+        return hashlib.sha256(json.dumps(bought).encode()).hexdigest()
+
+    def share(self) -> float:
+        """A number from 0 to 1 that is the order's own, the same whenever the same is ordered."""
+        return int(self.fingerprint()[:8], 16) / 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +161,50 @@ def new_generation_id(now: float) -> str:
     ticks = int(now * 10_000_000) + _TICKS_FROM_1582_TO_1970
     high, middle, low = ticks >> 28, (ticks >> 12) & 0xFFFF, ticks & 0xFFF
     return str(uuid.UUID(int=high << 96 | middle << 80 | 0x6 << 76 | low << 64 | 0b10 << 62 | secrets.randbits(62)))
+
+
+def list_page(
+    listing: Listing, jobs: Sequence[Job], *, now: float, lag_seconds: float, offset: int, limit: int, read: int
+) -> list[Job]:
+    """One page of the history.
+
+    Args:
+        listing: What it lists, and how.
+        jobs: Everything that the account has made, oldest first.
+        now: The emulator's clock.
+        lag_seconds: Age at which a generation shows at the earliest.
+        offset: Entries to pass over.
+        limit: The longest page.
+        read: The number of this read of the history, from 1.
+    """
+    is_stale = listing.stale_every > 0 and read % listing.stale_every == 0
+    seen_at = now - listing.stale_seconds if is_stale else now
+    listed: Iterator[Job] = (job for job in reversed(jobs) if _is_listed(job, listing, now, seen_at, lag_seconds))
+    if listing.depth:
+        listed = itertools.islice(listed, listing.depth)
+    if listing.order == "oldest_first":
+        listed = reversed(list(listed))
+    elif listing.order == "scattered":
+        listed = iter(sorted(listed, key=lambda job: job.order.share()))
+    elif listing.order == "shuffled":
+        entries = list(listed)
+        random.Random(read).shuffle(entries)
+        listed = iter(entries)
+    if listing.repeats:
+        listed = (job for job in listed for _ in range(2))
+    offset = 0 if listing.ignores_offset else offset
+    return list(itertools.islice(listed, offset, offset + limit))
+
+
+def _is_listed(job: Job, listing: Listing, now: float, seen_at: float, lag_seconds: float) -> bool:
+    if listing.lag_spread_seconds:
+        lag_seconds += listing.lag_spread_seconds * job.order.share()
+    age = seen_at - job.created_at
+    if job.deleted or age < lag_seconds or 0 <= age - listing.vanish_after_seconds < listing.vanish_seconds:
+        return False
+    if listing.lists == "complete":
+        return job.status(now) == "COMPLETE"
+    return listing.lists == "all" or (listing.lists == "web_app" and not job.billed)
 
 
 def written_time(seconds: float) -> str:

@@ -1,14 +1,13 @@
-"""What each operation of the API does with a request that has been let in.
+"""What each operation of the API does with a request that has been let in: one function each.
 
-What belongs here: from a request's parts to an answer, one function per operation. What does not: authorisation,
-faults and sending (`api.py`).
+Authorisation, faults and sending are in `api`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from seedream_assets.emulator import answers
@@ -78,7 +77,7 @@ def _accept(account: Account, call: Call, order: Order) -> Answer:
     fault = call.fault
     cost = answers.reported_cost(job, account.settings)
     if fault is not None and fault.kind == "cost":
-        cost = fault.parameters["json"]
+        cost = fault.content_json
     return json_answer(answers.accepted(job, account.settings, cost), on_sent=lambda: account.note_answered(job))
 
 
@@ -118,20 +117,17 @@ def read_order(body: Mapping[str, Any], content_of: Callable[[str, str], str | N
 
 def poll(account: Account, call: Call) -> Answer:
     """`GET /v1/generations/{id}`: null for an id that is unknown or deleted."""
-    if not UUID_PATTERN.fullmatch(call.path["id"]):
-        return _not_a_uuid(call.path["id"])
-    job = account.poll(call.path["id"])
+    identity = call.path["id"]
+    if not UUID_PATTERN.fullmatch(identity):
+        return flat_error(400, f'invalid input syntax for type uuid: "{identity}"', "data-exception")
+    job = account.poll(identity)
     if job is None or (call.fault is not None and call.fault.kind == "not_found"):
         return json_answer({"generations_by_pk": None})
     reporting = account.settings.reporting
-    reporting = reporting.truly() if reporting.only_history else reporting
+    if reporting.only_history:
+        # The API has only one clock, so that stays.
+        reporting = Reporting(clock_ahead_seconds=reporting.clock_ahead_seconds)
     return json_answer({"generations_by_pk": _generation(account, call, job, reporting)})
-
-
-def delete(account: Account, call: Call) -> Answer:
-    """`DELETE /v1/generations/{id}`."""
-    job = account.delete(call.path["id"])
-    return json_answer({"delete_generations_by_pk": {"id": job.generation_id} if job else None})
 
 
 def history(account: Account, call: Call) -> Answer:
@@ -150,11 +146,6 @@ def me(account: Account, call: Call) -> Answer:
     return json_answer(answers.me(account.settings, account.balance_credits()))
 
 
-def models(account: Account, call: Call) -> Answer:
-    """`GET /v2/models`."""
-    return json_answer(answers.models())
-
-
 def init_image(account: Account, call: Call) -> Answer:
     """`POST /v1/init-image`: a form to upload with."""
     body = call.json()
@@ -162,17 +153,6 @@ def init_image(account: Account, call: Call) -> Answer:
     if not isinstance(extension, str) or extension not in CONTENT_TYPES:
         return flat_error(400, f"extension must be one of: {', '.join(CONTENT_TYPES)}", "bad-request")
     return json_answer(answers.upload_form(account.issue_init_image(extension), call.address))
-
-
-def get_init_image(account: Account, call: Call) -> Answer:
-    """`GET /v1/init-image/{id}`."""
-    return json_answer(answers.init_image(account.init_image(call.path["id"]), call.address))
-
-
-def delete_init_image(account: Account, call: Call) -> Answer:
-    """`DELETE /v1/init-image/{id}`."""
-    image = account.delete_init_image(call.path["id"])
-    return json_answer({"delete_init_images_by_pk": {"id": image.id} if image else None})
 
 
 def upload(account: Account, call: Call) -> Answer:
@@ -192,10 +172,6 @@ async def download(account: Account, call: Call) -> Answer:
     job, index = found
     looks = job.outcome.looks_of(index)
     picture = Picture(job.order.prompt, job.seed, index, job.order.width, job.order.height, looks)
-    if call.fault is not None and call.fault.kind == "wrong_size":
-        wrong = call.fault.parameters
-        picture = replace(picture, width=max(1, int(wrong["width"])), height=max(1, int(wrong["height"])))
-        return Answer(200, await asyncio.to_thread(render, picture), "image/jpeg")
     if account.settings.picture_bytes is None or looks != "own":
         content = await asyncio.to_thread(render, picture)
     else:
@@ -234,7 +210,3 @@ def _generation(account: Account, call: Call, job: Job, reporting: Reporting) ->
     address = f"{call.address}/cdn/users/{account.settings.user_id}"
     shuffled = account.settings.shuffled_images
     return answers.generation(job, account.clock(), address, reporting=reporting, shuffled=shuffled)
-
-
-def _not_a_uuid(text: str) -> Answer:
-    return flat_error(400, f'invalid input syntax for type uuid: "{text}"', "data-exception")

@@ -1,7 +1,4 @@
-"""The emulated images: JPEGs that follow from prompt, seed and index, at exactly the size asked for.
-
-What belongs here: drawing, marking as emulated, and a small cache. What does not: which image may be seen by whom.
-"""
+"""The emulated images: JPEGs that follow from prompt, seed and index, at exactly the size asked for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The emulator as a server: in a thread for tests, in the foreground for the command line.
-
-What belongs here: sockets, threads, start and stop. What does not: anything that a request can see.
-"""
+"""The emulator as a server: in a thread for tests, in the foreground for the command line."""
 
 from __future__ import annotations
 
@@ -122,7 +119,7 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         woken = self._woken or asyncio.Event()
         while not await self.on_tick(0):
-            # uvicorn's own loop sleeps between two looks; this one is woken, which saves 0.1 s at every stop.
+            # uvicorn's own loop sleeps between two looks; this one is woken, so a test does not wait for every stop.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(woken.wait(), 0.25)
 
@@ -131,7 +128,7 @@ class _Server(uvicorn.Server):
             server.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        # One turn for the loop to tell every connection that it is closed, one for the handlers to notice.
+        # One turn in which every connection learns that it is closed, one in which the handlers notice.
         await asyncio.sleep(0.01)
         for task in list(self.server_state.tasks):
             task.cancel()

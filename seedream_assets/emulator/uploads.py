@@ -1,7 +1,6 @@
 """Reference images: the presigned form that is issued, and the upload that follows.
 
-What belongs here: what was issued, what arrived, and when the form expires. What does not: HTTP and its status codes
-(`api.py`), whether a generation may use an image (`account.py`).
+What was issued, what arrived, and when the form expires. Whether a generation may use an image is in `account`.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from typing import Final
 
 CONTENT_TYPES: Final = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"}
 LARGEST_UPLOAD_BYTES: Final = 25 * 1024 * 1024
+FORM_SECONDS: Final = 120.0
+"""How long a form can be used."""
 
 _BUCKET: Final = "emulated-init-images"
 _SIGNATURES: Final = {"image/png": (0, b"\x89PNG"), "image/jpeg": (0, b"\xff\xd8\xff"), "image/webp": (8, b"WEBP")}
@@ -36,7 +37,6 @@ class InitImage:
     id: str
     key: str
     content_type: str
-    created_at: float
     expires_at: float
     signature: str
     sha256: str | None = None
@@ -59,9 +59,9 @@ class InitImage:
 class InitImages:
     """The account's reference images. Not thread-safe: the account holds the lock."""
 
-    def __init__(self, user_id: str, lifetime_seconds: float) -> None:
+    def __init__(self, user_id: str) -> None:
         """Start with none."""
-        self._user_id, self._lifetime_seconds = user_id, lifetime_seconds
+        self._user_id = user_id
         self._by_id: dict[str, InitImage] = {}
         self._by_key: dict[str, InitImage] = {}
 
@@ -72,8 +72,7 @@ class InitImages:
             id=identity,
             key=f"users/{self._user_id}/initImages/{identity}.{extension}",
             content_type=CONTENT_TYPES[extension],
-            created_at=now,
-            expires_at=now + self._lifetime_seconds,
+            expires_at=now + FORM_SECONDS,
             signature=secrets.token_hex(32),
         )
         self._by_id[image.id] = self._by_key[image.key] = image
@@ -108,13 +107,6 @@ class InitImages:
     def get(self, identity: str) -> InitImage | None:
         """Find an issued image, uploaded or not."""
         return self._by_id.get(identity)
-
-    def delete(self, identity: str) -> InitImage | None:
-        """Forget an image."""
-        image = self._by_id.pop(identity, None)
-        if image is not None:
-            del self._by_key[image.key]
-        return image
 
 
 def read_form(content_type: str, body: bytes) -> list[tuple[str, bytes]]:

@@ -1,7 +1,6 @@
 """The documented create request, written as data, and the check of a body against it.
 
-What belongs here: the schemas of `POST /v2/generations` per model and the small reader of JSON Schema they need.
-What does not: whether a reference exists, what a prompt may say, what it costs (`account.py`).
+The schemas of `POST /v2/generations` per model, and the small reader of JSON Schema they need.
 
 Source: Leonardo's OpenAPI v2 for seedream-4.0 and seedream-4.5 (read 2026-10-08) and the Seedream guide pages, which
 add `strength` and the older reference types `INIT` and `GENERATION`.
@@ -14,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from seedream_assets.emulator.settings import UUID_PATTERN
+from seedream_assets.emulator.settings import LARGEST_SEED, UUID_PATTERN
 
 Schema = Mapping[str, Any]
 
@@ -67,7 +66,7 @@ def _parameters(default_side: int) -> Schema:
             "width": side,
             "height": side,
             "quantity": {"type": "integer", "minimum": 1, "maximum": 8, "default": 1},
-            "seed": {"type": "integer", "minimum": 0, "maximum": 2147483638},
+            "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED},
             "style_ids": {
                 "type": "array",
                 "maxItems": 1,
@@ -142,7 +141,7 @@ def _reference_problems(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _is(value: object, kind: str) -> bool:
     if kind == "integer":
-        # JSON does not tell 1024 from 1024.0, and neither does the vendor's validator.
+        # JSON makes no difference between 1024 and 1024.0, nor does the vendor's validator.
         return not isinstance(value, bool) and (
             isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         )

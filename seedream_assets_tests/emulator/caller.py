@@ -14,7 +14,7 @@ PROMPT = "Studio photo of a blue ceramic mug on pale stone, soft window light"
 
 
 class FakeClock:
-    """A clock that moves when it is told to."""
+    """A clock that moves only when it is moved."""
 
     def __init__(self, now: float = 1_795_338_843.512) -> None:
         self.now = now

@@ -1,4 +1,4 @@
-"""Emulators for the tests of this folder: every one is real HTTP, and generations end at once unless told otherwise."""
+"""Emulators for the tests of this folder: every one is real HTTP, and generations end at once unless a test asks otherwise."""
 
 from __future__ import annotations
 

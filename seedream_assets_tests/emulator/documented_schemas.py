@@ -210,9 +210,8 @@ GENERATION = {
 }
 POLLED = closed({"generations_by_pk": {"anyOf": [GENERATION, {"type": "null"}]}})
 HISTORY = closed({"generations": {"type": "array", "items": GENERATION}})
-DELETED = closed({"delete_generations_by_pk": {"anyOf": [closed({"id": UUID}), {"type": "null"}]}})
 
-# ---- The account, the models, the reference images
+# ---- The account, the reference images
 
 ME = closed(
     {
@@ -238,16 +237,6 @@ ME = closed(
     }
 )
 
-MODELS = closed(
-    {
-        "productionApiAvailableModels": {
-            "type": "array",
-            "minItems": 1,
-            "items": closed({"id": UUID, "name": {"type": "string"}, "parameters": {"type": "object"}}),
-        }
-    }
-)
-
 INIT_IMAGE_FORM = closed(
     {
         "uploadInitImage": closed(
@@ -260,14 +249,6 @@ INIT_IMAGE_FORM = closed(
         )
     }
 )
-INIT_IMAGE = closed(
-    {
-        "init_images_by_pk": {
-            "anyOf": [closed({"id": UUID, "url": {"type": "string"}, "createdAt": TIMESTAMP}), {"type": "null"}]
-        }
-    }
-)
-DELETED_INIT_IMAGE = closed({"delete_init_images_by_pk": {"anyOf": [closed({"id": UUID}), {"type": "null"}]}})
 
 
 def assert_documented(content: object, schema: Schema) -> None:

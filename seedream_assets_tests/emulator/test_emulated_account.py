@@ -128,13 +128,6 @@ def test_a_failed_generation_shows_its_moderation_and_is_refunded(start: StartEm
     assert (bill["credits"], bill["refunded"], bill["net_credits"]) == (28, 28, 0)
 
 
-def test_a_failed_generation_can_stay_paid(start: StartEmulator) -> None:
-    caller = start(balance_credits=100, refund_failed=False)
-    caller.create(FAILED_MARKER)
-
-    assert (caller.account.balance_credits(), caller.bill()["refunded"]) == (72, 0)
-
-
 def test_a_flagged_image_is_still_served(caller: Caller) -> None:
     images = caller.generation(caller.create_id(f"A mug, {NSFW_MARKER}", quantity=2))["generated_images"]
 

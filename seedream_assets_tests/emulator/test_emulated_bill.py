@@ -1,4 +1,4 @@
-"""The books: what the emulated account was charged for, exactly."""
+"""The bill: what the emulated account was charged for, exactly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from seedream_assets_tests.emulator.caller import Caller, make_body
 from seedream_assets_tests.emulator.conftest import StartEmulator
 
 
-def test_an_unused_account_has_empty_books(start: StartEmulator) -> None:
+def test_an_unused_account_has_an_empty_bill(start: StartEmulator) -> None:
     bill = start(balance_credits=500).bill()
 
     assert (bill["credits"], bill["generations"], bill["images"], bill["duplicates"]) == (0, 0, 0, 0)
@@ -33,7 +33,7 @@ def test_a_line_of_the_bill_says_what_was_bought_and_with_which_key(caller: Call
     line = caller.bill()["details"][0]
 
     assert line["generation_id"] == generation_id
-    assert line["prompt_sha256"] == hashlib.sha256(b"A mug").hexdigest()
+    assert line["prompt"] == "A mug"
     assert (line["width"], line["height"], line["seed"], line["quantity"], line["credits"]) == (96, 64, 7, 2, 56)
     assert (line["answered"], line["polls"], line["downloads"], line["status"]) == (True, 2, {"1": 1}, "COMPLETE")
     assert line["created_at"] == "2026-11-22T09:14:03.512"
@@ -85,19 +85,15 @@ def test_every_kind_of_request_is_counted(caller: Caller) -> None:
     caller.bare.get(caller.image_urls(generation_id)[0])
     caller.history()
     caller.http.get("/v1/me")
-    caller.http.get("/v2/models")
     caller.upload(caller.upload_form(), b"\xff\xd8\xff")
-    caller.http.delete(f"/v1/generations/{generation_id}")
     caller.create(quantity=99)
     bill = caller.bill()
 
     assert bill["requests"] == {
         "creates": 2,
         "polls": 1,
-        "deletes": 1,
         "history": 1,
         "me": 1,
-        "models": 1,
         "init_images": 1,
         "uploads": 1,
         "downloads": 1,
@@ -113,7 +109,6 @@ def test_slot_use_is_busy_time_over_possible_time(start: StartEmulator) -> None:
     bill = caller.bill()
 
     # Two slots for 20 s could have done 40 slot-seconds; three generations of 10 s did 30.
-    assert bill["busy_slot_seconds"] == pytest.approx(30)
     assert bill["slot_use"] == pytest.approx(0.75)
     assert bill["last_completion"] - bill["first_create"] == pytest.approx(20)
 

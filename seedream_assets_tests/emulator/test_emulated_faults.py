@@ -175,13 +175,13 @@ def test_a_redirect_can_lead_anywhere(caller: Caller) -> None:
 def test_a_blocked_prompt_may_come_in_any_envelope(
     caller: Caller, shape: str, status: int, schema: documented.Schema
 ) -> None:
-    caller.account.add_fault("create", "blocked", times=1, shape=shape, word="gherkin")
+    caller.account.add_fault("create", "blocked", times=1, shape=shape)
 
     answer = caller.create()
 
     assert answer.status_code == status
     assert_documented(answer.json(), schema)
-    assert "content moderation filter: gherkin" in answer.text
+    assert "content moderation filter: blocked by the fault script" in answer.text
     assert billed(caller) == NOTHING_BILLED
 
 
@@ -288,13 +288,6 @@ def test_an_image_may_be_far_too_long(caller: Caller, declared: bool) -> None:
     assert ("content-length" in answer.headers) == declared
 
 
-def test_an_image_may_have_another_size(caller: Caller) -> None:
-    url = image_url(caller)
-    caller.account.add_fault("download", "wrong_size", times=1, width=100, height=50)
-
-    assert Image.open(io.BytesIO(caller.bare.get(url).content)).size == (100, 50)
-
-
 def test_an_upload_may_fail_like_anything_else(caller: Caller) -> None:
     caller.account.add_fault("init_image", "error_before", times=1)
     assert caller.http.post("/v1/init-image", json={"extension": "jpg"}).status_code == 500
@@ -318,31 +311,30 @@ def test_every_kind_can_be_scripted_for_every_operation_it_names() -> None:
     for name, kind in KINDS.items():
         assert set(kind.operations) <= set(OPERATIONS)
         for operation in kind.operations:
-            assert Fault(operation=operation, kind=name).parameters == kind.parameters
+            written = Fault(operation=operation, kind=name).to_json()
+            assert {parameter: written[parameter] for parameter in kind.parameters} == kind.parameters
 
 
-@pytest.mark.parametrize("operation", ["poll", "history", "me", "models", "init_image", "delete"])
+@pytest.mark.parametrize("operation", ["poll", "history", "me", "init_image"])
 def test_every_api_operation_can_be_dropped(caller: Caller, operation: str) -> None:
     caller.account.add_fault(operation, "drop_after", times=1)
     generation_id, user_id = caller.create_id(), caller.account.settings.user_id
-    method, path = {
-        "poll": ("GET", f"/v1/generations/{generation_id}"),
-        "history": ("GET", f"/v1/generations/user/{user_id}"),
-        "me": ("GET", "/v1/me"),
-        "models": ("GET", "/v2/models"),
-        "init_image": ("GET", f"/v1/init-image/{generation_id}"),
-        "delete": ("DELETE", f"/v1/generations/{generation_id}"),
+    method, path, body = {
+        "poll": ("GET", f"/v1/generations/{generation_id}", None),
+        "history": ("GET", f"/v1/generations/user/{user_id}", None),
+        "me": ("GET", "/v1/me", None),
+        "init_image": ("POST", "/v1/init-image", {"extension": "jpg"}),
     }[operation]
 
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-        caller.http.request(method, path)
-    assert caller.http.request(method, path).status_code == 200
+        caller.http.request(method, path, json=body)
+    assert caller.http.request(method, path, json=body).status_code == 200
 
 
 # ---- Which call is struck
 
 
-def test_faults_strike_the_next_calls_only_as_often_as_told(caller: Caller) -> None:
+def test_faults_strike_the_next_calls_only_as_often_as_asked(caller: Caller) -> None:
     caller.account.add_fault("me", "error_before", times=2, skip=1)
 
     assert [caller.http.get("/v1/me").status_code for _ in range(5)] == [200, 500, 500, 200, 200]
@@ -366,7 +358,7 @@ def test_a_fault_can_choose_generations_by_their_prompt(caller: Caller) -> None:
     assert caller.bare.get(caller.image_urls(jug)[0]).status_code == 404
 
 
-def test_faults_by_probability_are_repeatable_and_about_as_frequent_as_told() -> None:
+def test_faults_by_probability_are_repeatable_and_about_as_frequent_as_asked() -> None:
     def struck() -> list[bool]:
         script = FaultScript(random_seed=3)
         script.add(Fault(operation="poll", kind="drop_before", probability=0.3))
@@ -418,16 +410,19 @@ def test_faults_are_scripted_over_http_too(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        ({"operation": "pay", "kind": "drop_after"}, "operation must be one of create"),
+        ({"operation": "pay", "kind": "drop_after"}, "operation: Input should be 'create'"),
         ({"operation": "create", "kind": "explode"}, "kind must be one of drop_before"),
         ({"operation": "poll", "kind": "failed"}, "failed strikes create only, not poll"),
         ({"operation": "poll", "kind": "slow", "second": 1}, "slow has no parameter second; it has seconds"),
-        ({"operation": "poll", "kind": "slow", "seconds": "1"}, "seconds of slow must be a number"),
-        ({"operation": "download", "kind": "wrong_type", "content": "gif"}, "content of wrong_type must be one of"),
-        ({"operation": "poll", "kind": "html", "probability": 2}, "probability must be 0..1"),
-        ({"operation": "poll", "kind": "html", "probability": "x"}, "not a fault"),
-        ({"operation": "poll", "kind": "html", "times": 0}, "times must be 1 or more"),
-        ({"kind": "html"}, "not a fault"),
+        ({"operation": "poll", "kind": "slow", "seconds": "1"}, "seconds: Input should be a valid number"),
+        ({"operation": "download", "kind": "wrong_type", "content": "gif"}, "content: Input should be 'html', 'png'"),
+        (
+            {"operation": "poll", "kind": "html", "probability": 2},
+            "probability: Input should be less than or equal to 1",
+        ),
+        ({"operation": "poll", "kind": "html", "probability": "x"}, "probability: Input should be a valid number"),
+        ({"operation": "poll", "kind": "html", "times": 0}, "times: Input should be greater than or equal to 1"),
+        ({"kind": "html"}, "operation: Field required"),
         (["html"], "a fault is a JSON object"),
         (7, "a fault is a JSON object"),
     ],
@@ -446,8 +441,8 @@ def test_poor_images_are_scripted_by_what_they_look_like(caller: Caller) -> None
     urls = caller.image_urls(caller.create_id(quantity=2))
 
     assert len({caller.bare.get(url).content for url in urls}) == 1
-    with pytest.raises(ValueError, match="looks of poor_images must be one of blank, same, similar"):
-        Fault(operation="create", kind="poor_images", parameters={"looks": "ugly"})
+    with pytest.raises(ValueError, match="Input should be 'blank', 'same' or 'similar'"):
+        caller.account.add_fault("create", "poor_images", looks="ugly")
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("error_before", NOTHING_BILLED), ("error_after", ONE_BILLED)])
@@ -528,14 +523,14 @@ def test_a_generation_may_be_failed_before_it_is_complete(caller: Caller) -> Non
 
 def test_one_generation_may_cost_more_than_the_others(caller: Caller) -> None:
     caller.account.add_fault("create", "price", times=1, credits_per_image=280)
-    told = [caller.create(quantity=2).json()["generate"]["cost"]["amount"] for _ in range(2)]
+    costs = [caller.create(quantity=2).json()["generate"]["cost"]["amount"] for _ in range(2)]
 
-    assert told == ["560", "56"]
+    assert costs == ["560", "56"]
     assert caller.bill()["credits"] == 616
 
 
 @pytest.mark.parametrize("cost", [None, {"amount": "0", "unit": "CREDITS"}, "free", [28]], ids=str)
-def test_an_answer_may_tell_any_cost(caller: Caller, cost: object) -> None:
+def test_an_answer_may_report_any_cost(caller: Caller, cost: object) -> None:
     caller.account.add_fault("create", "cost", times=1, json=cost)
 
     assert caller.create().json()["generate"]["cost"] == cost

@@ -1,9 +1,8 @@
-"""An account that tells otherwise than was ordered: its history, its clock, its prices, its other users."""
+"""An account that reports otherwise than was ordered: its history, its clock, its prices, its other users."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -108,7 +107,7 @@ def test_a_model_may_be_one_that_no_list_has(start: StartEmulator) -> None:
     assert_documented({"generations": [entry]}, documented.HISTORY)
 
 
-def test_polls_tell_the_same_unless_only_the_history_does_not(start: StartEmulator) -> None:
+def test_polls_report_the_same_unless_only_the_history_does_not(start: StartEmulator) -> None:
     for only_history, polled in ((False, 0), (True, 77)):
         caller = start(reporting=Reporting(seed="zero", clock_ahead_seconds=60, only_history=only_history))
         generation = caller.generation(caller.create_id(seed=77))
@@ -317,7 +316,7 @@ def test_all_generations_of_an_account_may_end_late(start: StartEmulator) -> Non
 
 
 @pytest.mark.parametrize(
-    ("told", "unit", "expected"),
+    ("cost", "unit", "expected"),
     [
         ("charged", "CREDITS", {"amount": "56", "unit": "CREDITS"}),
         ("charged", "DOLLARS", {"amount": "0.0837", "unit": "DOLLARS"}),
@@ -331,8 +330,8 @@ def test_all_generations_of_an_account_may_end_late(start: StartEmulator) -> Non
         ("none", "CREDITS", None),
     ],
 )
-def test_what_it_costs_may_be_reported_otherwise(start: StartEmulator, told: str, unit: str, expected: object) -> None:
-    caller = start(cost_reported=told, cost_unit=unit)
+def test_what_it_costs_may_be_reported_otherwise(start: StartEmulator, cost: str, unit: str, expected: object) -> None:
+    caller = start(cost_reported=cost, cost_unit=unit)
 
     assert caller.create(quantity=2).json()["generate"]["cost"] == expected
     assert caller.bill()["credits"] == 56
@@ -388,13 +387,13 @@ def test_an_account_can_change_while_it_runs(caller: Caller) -> None:
     [
         ({"slots": 3}, "slots cannot change"),
         ({"user_id": DEMO_USER_ID}, "user_id cannot change"),
-        ({"colour": "red"}, "there is no setting colour"),
-        ({"reporting": {"colour": "red"}}, "there is no setting colour"),
-        ({"reporting": {"seed": "blue"}}, "seed must be one of used, other"),
-        ({"reporting": 3}, "reporting and listing must be objects"),
-        ({"listing": {"order": "none"}}, "order must be one of newest_first"),
-        ({"refund_failed": "no"}, "refund_failed must be true or false"),
-        ({"picture_bytes": "many"}, "not supported"),
+        ({"colour": "red"}, "colour: Extra inputs are not permitted"),
+        ({"reporting": {"colour": "red"}}, "reporting.colour: Extra inputs are not permitted"),
+        ({"reporting": {"seed": "blue"}}, "reporting.seed: Input should be 'used', 'other'"),
+        ({"reporting": 3}, "reporting: Input should be a valid dictionary"),
+        ({"listing": {"order": "none"}}, "listing.order: Input should be 'newest_first'"),
+        ({"retry_after_header": "no"}, "retry_after_header: Input should be a valid boolean"),
+        ({"picture_bytes": "many"}, "picture_bytes: Input should be a valid integer"),
         ([], "mapping"),
     ],
     ids=str,
@@ -463,5 +462,5 @@ def test_the_document_names_every_setting_and_its_example_is_taken(caller: Calle
     page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"PATCH .*?--data '(.*?)'", page, re.DOTALL)
 
-    assert [name.name for name in (*fields(Reporting), *fields(Listing)) if f"`{name.name}`" not in page] == []
+    assert [name for name in (*Reporting.model_fields, *Listing.model_fields) if f"`{name}`" not in page] == []
     assert caller.bare.patch("/emulator/settings", content=example).status_code == 200

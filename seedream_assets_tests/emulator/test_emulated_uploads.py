@@ -125,17 +125,3 @@ def test_a_generated_image_can_be_a_reference_by_its_own_id(caller: Caller) -> N
         assert_documented(caller.create(guidances=reference(type_, image_id)).json(), documented.ACCEPTED)
     assert_documented(caller.create(guidances=reference("GENERATED", generation_id)).json(), documented.ARRAY_ERROR)
     assert_documented(caller.create(guidances=reference("UPLOADED", image_id)).json(), documented.ARRAY_ERROR)
-
-
-def test_a_reference_image_can_be_read_and_deleted(caller: Caller) -> None:
-    form = caller.upload_form()
-    path = f"/v1/init-image/{form['id']}"
-
-    found, deleted, gone = (caller.http.get(path), caller.http.delete(path), caller.http.get(path))
-
-    assert_documented(found.json(), documented.INIT_IMAGE)
-    assert_documented(deleted.json(), documented.DELETED_INIT_IMAGE)
-    assert deleted.json() == {"delete_init_images_by_pk": {"id": form["id"]}}
-    assert gone.json() == {"init_images_by_pk": None}
-    assert caller.http.delete(path).json() == {"delete_init_images_by_pk": None}
-    assert caller.upload(form, JPEG).status_code == 403

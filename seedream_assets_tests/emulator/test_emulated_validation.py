@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedream_assets.emulator.validation import MODELS, problems_of
+from seedream_assets.emulator.validation import problems_of
 from seedream_assets_tests.emulator import documented_schemas as documented
 from seedream_assets_tests.emulator.caller import Caller, make_body
 from seedream_assets_tests.emulator.documented_schemas import CREATE_REQUEST, assert_documented, is_documented
@@ -170,9 +170,3 @@ def test_the_older_reference_types_are_taken_too() -> None:
     for kind in ("INIT", "GENERATION"):
         body = make_body(guidances={"image_reference": [{"image": {"type": kind, "id": SOME_ID}}]})
         assert problems_of(body) == []
-
-
-def test_the_published_schema_is_the_one_that_is_checked(caller: Caller) -> None:
-    listed = caller.http.get("/v2/models").json()["productionApiAvailableModels"]
-
-    assert [model["parameters"] for model in listed] == list(MODELS.values())

@@ -67,7 +67,7 @@ def waited(kind: str, *, settle: float = 120.0, poll_fault: dict[str, Any] | Non
                 pause=asyncio.sleep,
                 stopping=lambda: False,
             )
-            job = account.create(ORDER, "key", Fault(operation="create", kind=kind, parameters=fault))
+            job = account.create(ORDER, "key", Fault(operation="create", kind=kind, **fault))
             ended = await polling.wait_for_end(request, job.generation_id, fresh=False)
             assert isinstance(ended, Generation)
             assert polling.jobs == 0
