@@ -13,9 +13,6 @@ from seedream_assets.components.attributes import attributes_model, read_attribu
 from seedream_assets.components.scaffold import ImageDatasetScaffolder
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.models import ModelCatalog
-from seedream_assets.prompts.table import check_recipe
-from seedream_assets.prompts.template import PromptTemplate
 
 
 @dg.scaffold_with(ImageDatasetScaffolder)
@@ -37,9 +34,6 @@ class ImageDataset(dg.Component):
 
     def __init__(self, config: DatasetConfig) -> None:
         self.config = self.get_config(config)
-        if self.config.rules.template is not None:
-            PromptTemplate(self.config.rules.template)
-        check_recipe(self.config.recipe, ModelCatalog(self.config.leonardo), self.config.size_policy)
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:

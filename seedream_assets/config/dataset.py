@@ -254,9 +254,8 @@ class DatasetConfig(Config):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        problems: list[tuple[Place, str]] = [
-            (("recipe", name), message) for name, message in self.recipe.problems_under(ModelCatalog(self.leonardo))
-        ]
+        of_recipe = self.recipe.problems_under(ModelCatalog(self.leonardo), self.size_policy)
+        problems: list[tuple[Place, str]] = [(("recipe", name), message) for name, message in of_recipe]
         cut = self.partitions
         if self.schedule is not None and cut.is_dynamic:
             message = (

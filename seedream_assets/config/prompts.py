@@ -9,15 +9,26 @@ from fractions import Fraction
 from typing import Annotated, Any
 
 from jinja2 import Environment, TemplateSyntaxError
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from seedream_assets.config.base import Config
 from seedream_assets.config.models import MODELS, NO_STYLE, ModelCatalog, ModelSpec, SizePolicy
-from seedream_assets.errors import LimitError
+from seedream_assets.config.references import read_references
+from seedream_assets.errors import LimitError, RowError
 
 # Images per prompt. Our own bound: a size that slipped into the wrong column must not become an order.
 LARGEST_QUANTITY = 10_000
 LONGEST_TEMPLATE = 100_000
+# Of Jinja's own filters and globals: what would make a prompt differ from run to run.
+NOT_IN_TEMPLATES = ("lipsum", "random")
 DEFAULT_MODEL = "seedream-4.0"
 _PERCENT = re.compile(r"\s*(\d{1,3}(?:\.\d{1,9})?)\s*%\s*", re.ASCII)
 _ALLOWED = "allowed is a number of rows, as 20, or a share of them, as 0.05 or 5%"
@@ -80,18 +91,24 @@ def _as_many(tables: Any) -> Any:
 
 
 def _check_template(source: str) -> str:
-    """The syntax alone; what a template may do is up to `prompts.template`."""
+    """Whether it can be compiled; what it may ask for while it is rendered is up to `prompts.template`."""
     if len(source) > LONGEST_TEMPLATE:
         raise ValueError(f"it has {len(source)} characters; allowed are {LONGEST_TEMPLATE}")
+    # Not optimised: constants would be worked out here, however large they are.
+    environment = Environment(autoescape=False, optimized=False)  # noqa: S701  # nothing is rendered; prompts are no HTML
+    for name in NOT_IN_TEMPLATES:
+        environment.filters.pop(name, None)
     try:
-        Environment(autoescape=False).parse(source)  # noqa: S701  # nothing is rendered, and prompts are no HTML
+        environment.compile(source)
     except TemplateSyntaxError as error:
         raise ValueError(f"line {error.lineno}: {error.message}") from error
-    except (RecursionError, MemoryError, SyntaxError, OverflowError) as error:
-        raise ValueError(f"it cannot be read ({type(error).__name__}: {error})") from error
+    except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
+        # Nested deeper than Python can; a number of more digits than it reads.
+        raise ValueError(f"it cannot be compiled ({type(error).__name__}: {error})") from error
     return source
 
 
+Template = Annotated[str, AfterValidator(_check_template)]
 Tables = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     BeforeValidator(_as_many),
@@ -113,7 +130,7 @@ class Prompts(Config):
         description="This project's name: the table's name.",
         examples=[{"prompt": "Prompt"}],
     )
-    template: str | None = Field(
+    template: Template | None = Field(
         default=None,
         description="Jinja over the row's columns; gives the final prompt.",
         examples=["{{ prompt }}, studio light"],
@@ -126,8 +143,6 @@ class Prompts(Config):
         "or bought. Default: all but the last one.",
         examples=[20, 0.05, "5%"],
     )
-
-    _template = field_validator("template")(_check_template)
 
 
 class Recipe(Config):
@@ -168,19 +183,24 @@ class Recipe(Config):
             raise ValueError(f"allowed is one of {', '.join(MODELS)}")
         return name
 
-    @field_validator("width", "height", "seed", "style", "prompt_enhance", "reference_strength")
+    @field_validator("width", "height", "seed", "style", "prompt_enhance", "references", "reference_strength")
     @classmethod
     def _check_limit(cls, value: Any, field: ValidationInfo) -> Any:
         # Where the model's own name is wrong, the others are held against the default one's limits.
         model = MODELS[field.data.get("model", DEFAULT_MODEL)]
         if allowed := _allowed_instead(str(field.field_name), value, model):
             raise ValueError(f"allowed is {allowed}")
+        # A request's seed is the row's plus the number of its first image.
+        last_seed = model.seed.high - field.data.get("quantity", 1) + 1
+        if field.field_name == "seed" and value is not None and value > last_seed:
+            raise ValueError(f"allowed is {last_seed:.0f} or less with {field.data['quantity']} images a prompt")
         return value
 
-    def problems_under(self, models: ModelCatalog) -> list[tuple[str, str]]:
-        """What a deployment's or a dataset's tighter limits do not allow: options, each with what is wrong with it.
+    def problems_under(self, models: ModelCatalog, size_policy: SizePolicy) -> list[tuple[str, str]]:
+        """What a deployment's or a dataset's tighter limits do not allow, and what the provider does not serve well.
 
-        References are checked with the table (`prompts.table.check_recipe`).
+        Returns:
+            Options, each with what is wrong with it.
         """
         model = models.get(self.model)
         if model is None:
@@ -189,6 +209,9 @@ class Recipe(Config):
         for name in ("width", "height", "style"):
             if allowed := _allowed_instead(name, getattr(self, name), model):
                 found.append((name, f"got {getattr(self, name)!r}, allowed is {allowed}"))
+        advice = model.size_advice(self.width or model.default_width_px, self.height or model.default_height_px)
+        if advice and size_policy == "provider" and not found:
+            found.append(("height" if self.width is None else "width", f"{advice}; size_policy: provider refuses it"))
         return found
 
     def cells(self, model: ModelSpec) -> dict[str, str]:
@@ -201,9 +224,13 @@ class Recipe(Config):
             "style": self.style,
             "prompt_enhance": self.prompt_enhance,
             "public": str(self.public),
-            "references": json.dumps(self.references, ensure_ascii=False) if self.references else "",
+            "references": _references_cell(self.references),
             "reference_strength": self.reference_strength,
         }
+
+
+def _references_cell(references: tuple[str, ...]) -> str:
+    return json.dumps(references, ensure_ascii=False) if references else ""
 
 
 def _allowed_instead(name: str, value: Any, model: ModelSpec) -> str | None:
@@ -219,6 +246,9 @@ def _allowed_instead(name: str, value: Any, model: ModelSpec) -> str | None:
         except LimitError as error:
             return error.allowed
         return None
+    if name == "references":
+        found = read_references(_references_cell(value), model.reference_strengths[0], model)
+        return f"{found.allowed}; {found.fix}" if isinstance(found, RowError) else None
     words = model.prompt_enhance if name == "prompt_enhance" else model.reference_strengths
     return None if value.strip().upper() in words else "one of " + ", ".join(words)
 
@@ -234,6 +264,6 @@ class TableRules(Config):
     """
 
     columns: dict[str, str] = Field(default_factory=dict)
-    template: str | None = None
+    template: Template | None = None
     recipe: Recipe = Recipe()
     size_policy: SizePolicy = "warn"

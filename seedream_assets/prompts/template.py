@@ -24,7 +24,6 @@ from jinja2 import (
     Template,
     TemplateError,
     TemplateRuntimeError,
-    TemplateSyntaxError,
     UndefinedError,
     meta,
     nodes,
@@ -34,7 +33,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from seedream_assets.config.prompts import LONGEST_TEMPLATE
+from seedream_assets.config.prompts import NOT_IN_TEMPLATES
 from seedream_assets.errors import ConfigError, PromptTableError, RowError
 
 # Characters of one text on the way, and elements of one list with all that is in them.
@@ -63,7 +62,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         # Not optimised: constants would be worked out while the template is read.
         super().__init__(undefined=StrictUndefined, autoescape=False, optimized=False, finalize=_printed)
-        del self.globals["lipsum"], self.filters["random"]
+        for name in NOT_IN_TEMPLATES:
+            self.globals.pop(name, None)
+            self.filters.pop(name, None)
         self.filters = {name: self._bounded(name, function) for name, function in self.filters.items()}
         self.tests = {name: self._bounded(name, function) for name, function in self.tests.items()}
         self.filters |= {_LOOPED: self._looped, _WEIGHED: self._weighed}
@@ -278,21 +279,17 @@ class PromptTemplate:
     """One compiled template.
 
     Raises:
-        ConfigError: It is no Jinja template.
+        ConfigError: It is nested too deep.
     """
 
     def __init__(self, source: str) -> None:
-        if len(source) > LONGEST_TEMPLATE:
-            raise ConfigError(f"template: it has {len(source)} characters; allowed are {LONGEST_TEMPLATE}")
         self._environment = BoundedEnvironment()
         self._environment.source_size = max(1, len(source))
         try:
             self._template: Template = self._environment.from_string(source)
             names = meta.find_undeclared_variables(self._environment.parse(source))
-        except TemplateSyntaxError as error:
-            raise ConfigError(f"template, line {error.lineno}: {error.message}") from error
         except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
-            # Nested deeper than Python can; a number of more digits than it reads.
+            # What bounds it nests it a little deeper than it was when `config` compiled it.
             raise ConfigError(f"template: it cannot be compiled ({type(error).__name__}: {error})") from error
         self.names = frozenset(names - set(self._environment.globals))
 

@@ -105,6 +105,41 @@ def test_attributes_alone_are_a_file_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("declared", "line", "message"),
+    [
+        ("recipe:\n  references: ['ftp://x/a']", 4, "recipe.references: got ['ftp://x/a'], allowed is a path"),
+        ("recipe:\n  references: [a, b, c, d, e, f, g]", 4, "0–6 image references; the cell names 7"),
+        ("recipe:\n  quantity: 3\n  seed: 2147483637", 5, "allowed is 2147483636 or less with 3 images a prompt"),
+        ("size_policy: provider\nrecipe:\n  width: 512", 5, "recipe.width: 512x1024 has 524288 pixels; the provider"),
+        ("size_policy: provider\nrecipe:\n  height: 512", 5, "recipe.height: 1024x512 has 524288 pixels"),
+    ],
+)
+def test_what_is_wrong_whatever_the_table_holds_is_an_error_of_the_recipe(tmp_path: Path, declared, line, message):
+    found = lines_and_messages(tmp_path, f"name: a\nprompts: {{table: p.csv}}\n{declared}\n")
+    assert [at for at, _ in found] == [line]
+    assert message in found[0][1]
+
+
+def test_a_size_that_the_provider_does_not_serve_well_is_no_error_where_it_is_only_noted(tmp_path: Path) -> None:
+    assert lines_and_messages(tmp_path, "name: a\nprompts: {table: p.csv}\nrecipe: {width: 512}\n") == []
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ prompt | no_such_filter }}", "line 1: No filter named 'no_such_filter'"),
+        ("{{ prompt is no_such_test }}", "line 1: No test named 'no_such_test'"),
+        ("{{ [1, 2] | random }}", "line 1: No filter named 'random'"),
+        ("{% for i in 'a' %}" * 40 + "x" + "{% endfor %}" * 40, "it cannot be compiled (SyntaxError"),
+    ],
+)
+def test_a_template_that_cannot_be_compiled_is_an_error_at_its_line(tmp_path: Path, template, message) -> None:
+    found = lines_and_messages(tmp_path, f'name: a\nprompts:\n  table: p.csv\n  template: "{template}"\n')
+    assert [at for at, _ in found] == [4]
+    assert message in found[0][1]
+
+
+@pytest.mark.parametrize(
     ("budget", "told"),
     [
         ("none", ["budget: got 'none', allowed is a mapping or 'unlimited'"]),
