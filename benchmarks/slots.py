@@ -23,9 +23,8 @@ from typing import Any
 import httpx
 
 from benchmarks.emulator_process import emulator_process, read_bill
-from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.account import EngineSettings, LeonardoSettings
 from seedream_assets.config.dataset import Budget
-from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
 from seedream_assets.leonardo.requests import GenerationSpec, make_request

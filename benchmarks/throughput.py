@@ -140,9 +140,8 @@ def _ours(base_url: str, _urls: list[str], images: int, quantity: int) -> Measur
 
 
 def _order(base_url: str, dataset: str, *, requests: int, quantity: int) -> RunOrder:
-    from seedream_assets.config.account import LeonardoSettings
+    from seedream_assets.config.account import EngineSettings, LeonardoSettings
     from seedream_assets.config.dataset import Budget
-    from seedream_assets.config.engine import EngineSettings
     from seedream_assets.config.models import ModelCatalog
     from seedream_assets.emulator.settings import DEMO_KEY
     from seedream_assets.leonardo.requests import GenerationSpec, make_request

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedream_assets.budget.log import PricesOfLate
-from seedream_assets.config.account import PRODUCTION_URL, LeonardoSettings, host_of
+from seedream_assets.config.account import PRODUCTION_URL, EngineSettings, LeonardoSettings, host_of
+from seedream_assets.config.addresses import is_unresolved
 from seedream_assets.config.base import Config
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog, TighterLimits
-from seedream_assets.config.store_address import is_unresolved
 from seedream_assets.errors import ConfigError
 from seedream_assets.ledger.store import LedgerEntries
 from seedream_assets.storage.object_store import ObjectStore

@@ -16,14 +16,14 @@ from pydantic import ConfigDict, Field
 from seedream_assets.config.account import (
     PRODUCTION_IMAGE_HOSTS,
     PRODUCTION_URL,
+    EngineSettings,
     ImageStoreOptions,
     LeonardoOptions,
     LeonardoSettings,
 )
+from seedream_assets.config.addresses import is_unresolved, read_store_address
 from seedream_assets.config.base import Config
-from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.config.store_address import is_unresolved, read_store_address
 from seedream_assets.deployment import (
     KEY_VARIABLE,
     allowed_models,

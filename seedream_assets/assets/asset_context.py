@@ -14,7 +14,7 @@ import dagster as dg
 
 from seedream_assets.config.account import host_of
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.engine import code_version
+from seedream_assets.config.images import code_version
 from seedream_assets.deployment import Deployment
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 

@@ -16,7 +16,7 @@ import pandas as pd
 from seedream_assets.assets.asset_context import AssetContext
 from seedream_assets.assets.partition_report import as_dagster_failures
 from seedream_assets.assets.ui_metadata import preview
-from seedream_assets.config.redaction import shown
+from seedream_assets.config.addresses import shown
 from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.purchase.reconcile import Reconciliation, reconcile

@@ -24,7 +24,7 @@ from seedream_assets.budget.log import (
 )
 from seedream_assets.budget.rules import Asked, CapReached, DearPrices, PriceSeen, book_cost, kind_of, learn, price_of
 from seedream_assets.config.models import ModelCatalog, credits_for
-from seedream_assets.config.time_windows import utc_day
+from seedream_assets.config.partitions import utc_day
 from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.ledger.by_hand import by_hand
 from seedream_assets.ledger.events import Intent, Writer

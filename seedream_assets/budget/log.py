@@ -15,7 +15,7 @@ from functools import cache
 from pydantic import TypeAdapter
 
 from seedream_assets.budget.rules import DearPrice, DearPrices
-from seedream_assets.config.time_windows import utc_day
+from seedream_assets.config.partitions import utc_day
 from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.ledger.events import Writer
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
-from seedream_assets.config.redaction import shown
+from seedream_assets.config.addresses import shown
 from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import SeedreamError

@@ -8,7 +8,7 @@ from typing import Any
 
 from seedream_assets.budget.costs import add_costs, costs_as_json, costs_in_json, describe_costs
 from seedream_assets.config.partitions import UNPARTITIONED
-from seedream_assets.config.waiting import format_seconds
+from seedream_assets.config.retry import format_seconds
 from seedream_assets.ledger.state import NONE_OPEN, OpenRequests
 from seedream_assets.planning.quote import Quote
 from seedream_assets.purchase.report import RunReport

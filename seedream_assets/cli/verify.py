@@ -14,7 +14,7 @@ import click
 from seedream_assets.cli.declared import partitions_of
 from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.waiting import format_seconds
+from seedream_assets.config.retry import format_seconds
 from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import Deployment, open_declared_store
 from seedream_assets.errors import ObjectUnreadable, SeedreamError

@@ -12,17 +12,16 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from seedream_assets.config.account import LeonardoOptions
+from seedream_assets.config.account import LeonardoOptions, Recovery
+from seedream_assets.config.addresses import check_store_address
 from seedream_assets.config.base import Config, Place, refuse, without_nulls
-from seedream_assets.config.engine import Recovery
 from seedream_assets.config.exports import Card, Exports
+from seedream_assets.config.images import Provenance
 from seedream_assets.config.models import ModelCatalog, SizePolicy
 from seedream_assets.config.partitions import UNPARTITIONED as UNPARTITIONED
 from seedream_assets.config.partitions import Partitions as Partitions
 from seedream_assets.config.prompts import MaxRejected, Prompts, Recipe, TableRules
-from seedream_assets.config.provenance import Provenance
 from seedream_assets.config.quality import QualityRules, Regenerate
-from seedream_assets.config.store_address import check_store_address
 
 # A file's name has 255 bytes at most, and `.rejected.parquet` and its like come after.
 LONGEST_IN_KEY = 200

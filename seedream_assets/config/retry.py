@@ -1,4 +1,4 @@
-"""When a call that failed is made again: every policy of the project, and the one loop over them.
+"""When a call that failed is made again: every policy of the project, the one loop over them, and time in words.
 
 A call is repeated only where its error says so (`may_retry`). A paid POST whose answer is missing raises `SubmitUncertain`,
 which does not, so it passes through every loop untouched.
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
-from seedream_assets.config.waiting import Sleep
 from seedream_assets.errors import LeonardoError, SeedreamError
 
 Result = TypeVar("Result")
+Sleep = Callable[[float], Awaitable[None]]
+# Seconds that never run backwards, and that go on while this process, or the whole machine, is stopped.
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,3 +135,19 @@ def repeat_blocking(
                 raise
         sleep(wait)
     raise AssertionError("the loop returns or raises")
+
+
+def running_seconds() -> float:
+    """The machine's seconds since boot, suspended time included where the system counts it (Linux)."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration for people: 8 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

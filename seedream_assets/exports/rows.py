@@ -41,7 +41,7 @@ class StoredImage:
     """Where an exported image lies in the dataset's store.
 
     Attributes:
-        suffix: Of its key, without the dot: jpg, png, webp or another of `config/image_formats`.
+        suffix: Of its key, without the dot: jpg, png, webp or another of `config/images`.
         sha256: Of the stored object, as the manifest has it.
     """
 

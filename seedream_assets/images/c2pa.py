@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 
-from seedream_assets.config.provenance import INSTALL_C2PA, C2paSigning
+from seedream_assets.config.images import INSTALL_C2PA, C2paSigning
 from seedream_assets.errors import ConfigError, EmbedError
 from seedream_assets.images.jpeg import JpegFile
 from seedream_assets.images.xmp import (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from types import MappingProxyType
 
-from seedream_assets.config.provenance import Provenance
+from seedream_assets.config.images import Provenance
 from seedream_assets.errors import EmbedError
 from seedream_assets.images.c2pa import ContentCredentials
 from seedream_assets.images.inspect import ImageFacts

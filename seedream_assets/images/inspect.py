@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from seedream_assets.config.account import LARGEST_DECODED_PIXELS
-from seedream_assets.config.image_formats import ALIASES, CONTENT_TYPES, EXTENSIONS
+from seedream_assets.config.images import ALIASES, CONTENT_TYPES, EXTENSIONS
 from seedream_assets.errors import DownloadError, EmbedError
 from seedream_assets.images.jpeg import JpegFile
 from seedream_assets.images.png import PNG_SIGNATURE, PngFile
@@ -31,7 +31,7 @@ class ImageFacts:
     """Measured on the bytes, never taken from what a server says.
 
     Attributes:
-        format: `JPEG`, `PNG`, `WEBP`, or another of `image_formats`.
+        format: `JPEG`, `PNG`, `WEBP`, or another of `config/images`.
         sha256: Hex digest of all bytes.
     """
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.addresses import shown
 from seedream_assets.config.models import MODELS, credits_for
-from seedream_assets.config.redaction import shown
 from seedream_assets.config.retry import repeat
 from seedream_assets.errors import ConfigError, LeonardoRefused, ObjectUnreadable
 from seedream_assets.ledger.account import is_known_account

@@ -25,7 +25,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from seedream_assets.config.redaction import address_to_keep
+from seedream_assets.config.addresses import address_to_keep
 from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.leonardo.requests import GenerationRequest
 

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from seedream_assets.config.retry import repeat
-from seedream_assets.config.waiting import Clock, Sleep
+from seedream_assets.config.retry import Clock, Sleep, repeat
 from seedream_assets.errors import LeonardoError, ObjectUnreadable
 from seedream_assets.ledger.events import REQUESTS_FOLDER, EventKey, Intent, id_in_key
 from seedream_assets.ledger.recovery_rules import Acknowledged, Reading

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from seedream_assets.config.waiting import Clock, Sleep
+from seedream_assets.config.retry import Clock, Sleep
 from seedream_assets.errors import ObjectNotFound, SeedreamError, StoreError
 from seedream_assets.ledger.events import Writer
 from seedream_assets.storage.async_store import AsyncStore

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from seedream_assets.config.waiting import Clock, Sleep, format_seconds
+from seedream_assets.config.retry import Clock, Sleep, format_seconds
 from seedream_assets.errors import LeonardoError
 from seedream_assets.ledger.events import Intent, Released, Submitted, id_in_key
 from seedream_assets.ledger.history import AccountHistory, HistoryRead, LedgerReader, LedgerView

@@ -16,8 +16,8 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from seedream_assets.config.redaction import KeyRemover
-from seedream_assets.config.redaction import shown as shown_line
+from seedream_assets.config.addresses import KeyRemover
+from seedream_assets.config.addresses import shown as shown_line
 from seedream_assets.errors import (
     AuthenticationFailed,
     BalanceExhausted,

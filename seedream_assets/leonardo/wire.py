@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from seedream_assets.config.addresses import shown
 from seedream_assets.config.models import ModelSpec
-from seedream_assets.config.redaction import shown
 from seedream_assets.leonardo.generations import (
     Account,
     Cost,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from seedream_assets.config.addresses import address_to_keep
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.config.redaction import address_to_keep
 from seedream_assets.ledger.events import Blocked as BlockedEvent
 from seedream_assets.ledger.events import Completed, Failed, LedgerImage
 from seedream_assets.leonardo.identity import derived_seed, image_id_for

@@ -21,8 +21,7 @@ from seedream_assets.budget.repair import mend_budget_log, reservation_of
 from seedream_assets.config.account import LARGEST_DECODED_PIXELS
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.models import credits_for
-from seedream_assets.config.retry import repeat
-from seedream_assets.config.waiting import Sleep
+from seedream_assets.config.retry import Sleep, repeat
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import (
     DownloadError,

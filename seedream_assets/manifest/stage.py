@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.engine import code_version
+from seedream_assets.config.images import code_version
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.ledger.events import EventKey, FinalEvent

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from seedream_assets.config.image_formats import CONTENT_TYPES
+from seedream_assets.config.images import CONTENT_TYPES
 from seedream_assets.manifest.trace import Trace, TracedImage, TracedRow
 
 NAME = "urn:seedream-assets:"

@@ -22,7 +22,7 @@ import pandas as pd
 
 from seedream_assets.config.account import LARGEST_DECODED_PIXELS
 from seedream_assets.config.dataset import partition_in_key
-from seedream_assets.config.image_formats import EXTENSIONS
+from seedream_assets.config.images import EXTENSIONS
 from seedream_assets.config.models import LARGEST_REQUEST
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.images.inspect import inspect_image

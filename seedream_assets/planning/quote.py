@@ -14,7 +14,7 @@ import pandas as pd
 
 from seedream_assets.budget.rules import ANSWERS_REMEMBERED, DearPrices, dearest, kind_of
 from seedream_assets.config.models import DOLLARS_PER_CREDIT
-from seedream_assets.config.waiting import format_seconds
+from seedream_assets.config.retry import format_seconds
 from seedream_assets.ledger.state import NONE_OPEN, OpenRequests, RequestState
 
 # No latency of Seedream is documented beyond "a few seconds"; the vendor's own recipe waits so long before it looks

@@ -21,8 +21,14 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.config.dataset import UNPARTITIONED, DatasetConfig
-from seedream_assets.config.partitions import MOST_PARTITIONS, Partitions, error_of_key, normal_key
-from seedream_assets.config.time_windows import TimeWindows, parse_moment
+from seedream_assets.config.partitions import (
+    MOST_PARTITIONS,
+    Partitions,
+    TimeWindows,
+    error_of_key,
+    normal_key,
+    parse_moment,
+)
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import PromptTableError, RowError
 from seedream_assets.prompts.cells import BROKEN_ROW, ROW_NUMBER, TABLE, Cells, IntArray, Texts, as_text, row_places

@@ -11,9 +11,8 @@ import hashlib
 import json
 from collections import defaultdict
 
-from seedream_assets.config.image_formats import EXTENSIONS, OWN_FORMATS
-from seedream_assets.config.retry import repeat
-from seedream_assets.config.waiting import Sleep
+from seedream_assets.config.images import EXTENSIONS, OWN_FORMATS
+from seedream_assets.config.retry import Sleep, repeat
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.images.inspect import ImageFacts, inspect_image
 from seedream_assets.leonardo.client import LeonardoClient

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.engine import code_version
+from seedream_assets.config.images import code_version
 from seedream_assets.config.models import ModelCatalog, credits_for
-from seedream_assets.config.retry import DOWNLOADS, repeat
-from seedream_assets.config.waiting import Sleep
+from seedream_assets.config.retry import DOWNLOADS, Sleep, repeat
 from seedream_assets.errors import ConfigError, DownloadError, ObjectUnreadable, StoreError
 from seedream_assets.images.c2pa import open_credentials
 from seedream_assets.images.embed import SOURCE_ENTRY, Embedding, PreparedImage, as_it_stands

@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import TracebackType
 from uuid import uuid4
 
-from seedream_assets.config.waiting import Clock, running_seconds
+from seedream_assets.config.retry import Clock, running_seconds
 from seedream_assets.ledger.events import Blocked, Completed, Failed, FinalEvent, decode_event, encode_event
 from seedream_assets.purchase.report import RunReport, RunStats, StopCause
 from seedream_assets.purchase.task import Bought, Ended, Event

@@ -23,8 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from seedream_assets.config.retry import POLLS
-from seedream_assets.config.waiting import Clock, Sleep, format_seconds
+from seedream_assets.config.retry import POLLS, Clock, Sleep, format_seconds
 from seedream_assets.errors import LeonardoError, LeonardoUnavailable, RateLimited
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation, GenerationStatus

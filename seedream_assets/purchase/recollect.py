@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 
-from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.account import EngineSettings, LeonardoSettings
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.engine import EngineSettings
-from seedream_assets.config.retry import repeat
-from seedream_assets.config.waiting import Sleep
+from seedream_assets.config.retry import Sleep, repeat
 from seedream_assets.errors import ConfigError, DownloadError, LeonardoError, ObjectUnreadable, StoreError
 from seedream_assets.images.embed import C2PA, Embedding
 from seedream_assets.ledger.account import is_known_account

@@ -19,8 +19,7 @@ from urllib.parse import unquote
 from seedream_assets.budget.dataset_budget import DatasetBudget, book_again, told_by
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.models import ModelCatalog, credits_for
-from seedream_assets.config.retry import repeat
-from seedream_assets.config.waiting import Sleep
+from seedream_assets.config.retry import Sleep, repeat
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ConfigError, StoreError
 from seedream_assets.ledger.account import StoreAccount, is_known_account, refuse_another_account

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Literal
 
 from seedream_assets.budget.costs import add_costs
-from seedream_assets.config.waiting import format_seconds
+from seedream_assets.config.retry import format_seconds
 from seedream_assets.purchase.task import Bought, Ended, Event
 
 # Rates are those over so many reports: five minutes, where one comes every 5 s.

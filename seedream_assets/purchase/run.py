@@ -11,12 +11,10 @@ from uuid import uuid4
 from seedream_assets.budget.dataset_budget import DatasetBudget, told_by
 from seedream_assets.budget.reservations import Reservations
 from seedream_assets.budget.rules import Spending, cost_in_credits, spending_of_run
-from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.account import EngineSettings, LeonardoSettings
 from seedream_assets.config.dataset import Budget
-from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.config.retry import repeat
-from seedream_assets.config.waiting import Clock, Sleep, running_seconds
+from seedream_assets.config.retry import Clock, Sleep, repeat, running_seconds
 from seedream_assets.images.embed import Embedding
 from seedream_assets.ledger.account import StoreAccount, refuse_another_account
 from seedream_assets.ledger.history import AccountHistory

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from seedream_assets.config.waiting import Sleep
+from seedream_assets.config.retry import Sleep
 from seedream_assets.purchase.report import StopCause
 
 Trouble = Literal["refused", "blocked", "uncertain", "undelivered", "fruitless", "unexpected"]

@@ -17,7 +17,7 @@ from seedream_assets.approval.rules import Gate
 from seedream_assets.approval.store import keep_previews, open_gate
 from seedream_assets.budget.rules import refuse_without_cap
 from seedream_assets.config.dataset import DatasetConfig
-from seedream_assets.config.waiting import Sleep
+from seedream_assets.config.retry import Sleep
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ConfigError, ObjectNotFound, SeedreamError, StoreError
 from seedream_assets.ledger.state import LedgerEntry, RequestState

@@ -12,8 +12,7 @@ from itertools import count
 from typing import Any, Literal
 
 from seedream_assets.config.models import ModelCatalog, credits_for
-from seedream_assets.config.retry import BUSY_SUBMITS, SUBMITS
-from seedream_assets.config.waiting import Clock, format_seconds
+from seedream_assets.config.retry import BUSY_SUBMITS, SUBMITS, Clock, format_seconds
 from seedream_assets.errors import (
     Interrupted,
     LeonardoRefused,

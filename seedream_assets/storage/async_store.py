@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
-from seedream_assets.config.retry import STORE, repeat
-from seedream_assets.config.waiting import Sleep
+from seedream_assets.config.retry import STORE, Sleep, repeat
 from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo, ObjectStore
 
 Result = TypeVar("Result")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from seedream_assets.config.store_address import Bucket, read_store_address
+from seedream_assets.config.addresses import Bucket, read_store_address
 from seedream_assets.errors import StoreError
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import check_key

@@ -34,7 +34,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from seedream_assets.config.redaction import HIDDEN, shown
+from seedream_assets.config.addresses import HIDDEN, shown
 from seedream_assets.config.retry import repeat_blocking
 from seedream_assets.errors import ObjectNotFound, StoreError, StoreRefused, StoreUnavailable
 from seedream_assets.storage.object_store import (

@@ -14,7 +14,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
-from seedream_assets.config.redaction import shown
+from seedream_assets.config.addresses import shown
 from seedream_assets.config.retry import STORE_ROUNDS, RetryPolicy
 from seedream_assets.errors import ConfigError
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from seedream_assets.config.exports import ExportChoice
-from seedream_assets.config.image_formats import EXTENSIONS
+from seedream_assets.config.images import EXTENSIONS
 from seedream_assets.exports.formats import default_target, find_export
 from seedream_assets.exports.gallery import FOLDER
 from seedream_assets.exports.opening import LIBRARIES

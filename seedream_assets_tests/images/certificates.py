@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from seedream_assets.config.provenance import C2paSigning
+from seedream_assets.config.images import C2paSigning
 from seedream_assets.images.c2pa import ContentCredentials
 
 

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 import pytest
 
-from seedream_assets.config.provenance import C2paSigning
+from seedream_assets.config.images import C2paSigning
 from seedream_assets.errors import ConfigError, EmbedError
 from seedream_assets.images.c2pa import OWN_ASSERTION, open_credentials
 from seedream_assets.images.xmp import embed_metadata, has_credentials, parse_image, read_metadata, remove_metadata

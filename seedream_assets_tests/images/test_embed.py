@@ -8,8 +8,8 @@ from hashlib import sha256
 import pytest
 from PIL import Image
 
+from seedream_assets.config.images import Provenance
 from seedream_assets.config.models import SEEDREAM_4_0
-from seedream_assets.config.provenance import Provenance
 from seedream_assets.images.embed import Embedding
 from seedream_assets.images.inspect import inspect_image
 from seedream_assets.images.xmp import has_credentials, read_metadata, remove_metadata

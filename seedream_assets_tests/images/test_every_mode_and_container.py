@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from seedream_assets.config.image_formats import CONTENT_TYPES, EXTENSIONS, OWN_FORMATS
+from seedream_assets.config.images import CONTENT_TYPES, EXTENSIONS, OWN_FORMATS
 from seedream_assets.config.quality import Blank
 from seedream_assets.errors import DownloadError, EmbedError
 from seedream_assets.exports.gallery import make_webp_thumbnail
@@ -29,7 +29,7 @@ from seedream_assets_tests.images.test_embedded import make_metadata
 Image.init()
 SIDE = 32  # which icons have too
 ENOUGH_PIXELS = SIDE * SIDE
-# Whatever Pillow's registry says of them: see `image_formats`. The last two come and go with another library.
+# Whatever Pillow's registry says of them: see `config/images`. The last two come and go with another library.
 NOT_KEPT = {"EPS", "IPTC", "BUFR", "GRIB", "HDF5", "MPEG", "WMF", "FITS"}
 SOMETIMES_THERE = {"FPX", "MIC"}
 VARIANTS = {

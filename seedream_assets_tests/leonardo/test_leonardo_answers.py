@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedream_assets.config.redaction import LONGEST_SHOWN_CHARACTERS
+from seedream_assets.config.addresses import LONGEST_SHOWN_CHARACTERS
 from seedream_assets.errors import (
     AuthenticationFailed,
     BalanceExhausted,

@@ -97,7 +97,7 @@ def test_other_bytes_of_the_same_length_are_found_when_all_are_read(dataset):
 
 
 def test_an_image_that_is_marked_otherwise_today_is_kept_and_the_ledger_says_so(dataset):
-    from seedream_assets.config.provenance import Provenance
+    from seedream_assets.config.images import Provenance
 
     first = dataset.bring([MUG])
     (key, *_) = keys_of(dataset.desk.store, "images/")

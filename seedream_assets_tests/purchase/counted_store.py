@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.account import EngineSettings, LeonardoSettings
 from seedream_assets.config.dataset import UNPARTITIONED, Budget, DatasetConfig
-from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.deployment import Deployment
 from seedream_assets.emulator.server import RunningEmulator

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.account import EngineSettings, LeonardoSettings
 from seedream_assets.config.dataset import Budget, DatasetConfig
-from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.config.waiting import Sleep
+from seedream_assets.config.retry import Sleep
 from seedream_assets.deployment import Deployment
 from seedream_assets.emulator.server import RunningEmulator
 from seedream_assets.ledger.events import FinalEvent

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.account import EngineSettings, LeonardoSettings
 from seedream_assets.config.dataset import Budget
-from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.config.waiting import running_seconds
+from seedream_assets.config.retry import running_seconds
 from seedream_assets.errors import SeedreamError
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
 from seedream_assets.purchase.report import RunReport

@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.account import EngineSettings, LeonardoSettings
 from seedream_assets.config.dataset import Budget
-from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.config.retry import RetryPolicy
 from seedream_assets.ledger.store import LedgerEntries

@@ -10,9 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from seedream_assets.config.account import LeonardoSettings
+from seedream_assets.config.account import EngineSettings, LeonardoSettings
 from seedream_assets.config.dataset import Budget, DatasetConfig
-from seedream_assets.config.engine import EngineSettings
 from seedream_assets.config.partitions import UNPARTITIONED, Partitions
 from seedream_assets.deployment import Deployment
 from seedream_assets.planning.quote import Quote

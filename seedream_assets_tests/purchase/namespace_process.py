@@ -16,7 +16,7 @@ import json
 import sys
 from pathlib import Path
 
-from seedream_assets.config.waiting import running_seconds
+from seedream_assets.config.retry import running_seconds
 from seedream_assets.ledger.events import Writer
 from seedream_assets.ledger.lease import Lease, is_gone
 from seedream_assets.storage.async_store import AsyncStore

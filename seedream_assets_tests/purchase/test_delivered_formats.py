@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seedream_assets.config.image_formats import CONTENT_TYPES, EXTENSIONS
+from seedream_assets.config.images import CONTENT_TYPES, EXTENSIONS
 from seedream_assets.config.retry import DOWNLOADS
 from seedream_assets.errors import DownloadError
 from seedream_assets.images.embed import Embedding

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from seedream_assets.budget.rules import book_cost
-from seedream_assets.config.waiting import format_seconds
+from seedream_assets.config.retry import format_seconds
 from seedream_assets.purchase.report import Progress, RunReport, RunStats, join_reports
 from seedream_assets.purchase.task import Bought, Ended
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from seedream_assets.config.redaction import without_credentials
+from seedream_assets.config.addresses import without_credentials
 from seedream_assets.errors import PromptTableError
 from seedream_assets.prompts.sources import ALLOWED, WILDCARD, SourceAccess, SourceFile, too_large
 

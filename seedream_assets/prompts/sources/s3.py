@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from seedream_assets.config.redaction import without_credentials
+from seedream_assets.config.addresses import without_credentials
 from seedream_assets.errors import ConfigError, PromptTableError, StoreError
 from seedream_assets.prompts.sources import WILDCARD, SourceAccess, SourceFile, too_large
 from seedream_assets.storage.s3 import LargerThanAsked, S3Store

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 
 import httpx
 
-from seedream_assets.config.redaction import without_credentials
+from seedream_assets.config.addresses import without_credentials
 from seedream_assets.config.retry import SOURCES, repeat_blocking
 from seedream_assets.errors import DownloadError, PromptTableError
 from seedream_assets.prompts.sources import SourceAccess, SourceFile, most_unpacked, too_large, too_packed

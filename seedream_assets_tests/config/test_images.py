@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seedream_assets.config.provenance import C2paSigning, Provenance
+from seedream_assets.config.images import C2paSigning, Provenance
 from seedream_assets.config.yaml import check_yaml_files, configs_of
 from seedream_assets.errors import ConfigError
 

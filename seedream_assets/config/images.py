@@ -1,14 +1,69 @@
-"""What is written into a dataset's images: XMP, and whose certificate signs them."""
+"""Image files: the formats they may come in, what is written into them, and whose certificate signs them.
+
+Leonardo serves JPEG, PNG or WebP. What it serves beside these was paid for too, so all is kept that Pillow decodes by
+itself. Not among the formats, whatever Pillow's registry says:
+
+EPS, IPTC                        drawn by Ghostscript, or may hold an EPS: a server's bytes start no program here
+BUFR, GRIB, HDF5, MPEG, WMF      Pillow reads their header and no picture
+FITS                             its packed form unpacks without a bound
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from seedream_assets.config.base import Config, refuse
+
+# Those that Leonardo serves and takes, and into which metadata is written.
+OWN_FORMATS = ("JPEG", "PNG", "WEBP")
+# Several pictures in one JPEG; to every reader a JPEG.
+ALIASES: Mapping[str, str] = {"MPO": "JPEG"}
+# By Pillow's names: the suffix and the MIME type that an image is stored with.
+_KEPT: Mapping[str, tuple[str, str]] = {
+    "JPEG": ("jpg", "image/jpeg"),
+    "PNG": ("png", "image/png"),
+    "WEBP": ("webp", "image/webp"),
+    "AVIF": ("avif", "image/avif"),
+    "GIF": ("gif", "image/gif"),
+    "TIFF": ("tiff", "image/tiff"),
+    "BMP": ("bmp", "image/bmp"),
+    "JPEG2000": ("jp2", "image/jp2"),
+    "BLP": ("blp", "image/x-blp"),
+    "CUR": ("cur", "image/vnd.microsoft.icon"),
+    "DCX": ("dcx", "image/x-dcx"),
+    "DDS": ("dds", "image/vnd-ms.dds"),
+    "DIB": ("dib", "image/bmp"),
+    "FLI": ("fli", "video/x-fli"),
+    "FTEX": ("ftc", "image/x-ftex"),
+    "GBR": ("gbr", "image/x-gimp-gbr"),
+    "ICNS": ("icns", "image/x-icns"),
+    "ICO": ("ico", "image/vnd.microsoft.icon"),
+    "IM": ("im", "image/x-im"),
+    "IMT": ("imt", "image/x-imt"),
+    "MCIDAS": ("mcidas", "image/x-mcidas"),
+    "MSP": ("msp", "image/x-msp"),
+    "PCD": ("pcd", "image/x-photo-cd"),
+    "PCX": ("pcx", "image/x-pcx"),
+    "PIXAR": ("pxr", "image/x-pixar"),
+    "PPM": ("ppm", "image/x-portable-anymap"),
+    "PSD": ("psd", "image/vnd.adobe.photoshop"),
+    "QOI": ("qoi", "image/qoi"),
+    "SGI": ("sgi", "image/sgi"),
+    "SPIDER": ("spi", "image/x-spider"),
+    "SUN": ("ras", "image/x-sun-raster"),
+    "TGA": ("tga", "image/x-tga"),
+    "XBM": ("xbm", "image/x-xbitmap"),
+    "XPM": ("xpm", "image/x-xpixmap"),
+    "XVTHUMB": ("xv", "image/x-xv-thumbnail"),
+}
+EXTENSIONS: Mapping[str, str] = {name: extension for name, (extension, _) in _KEPT.items()}
+CONTENT_TYPES: Mapping[str, str] = {name: content_type for name, (_, content_type) in _KEPT.items()}
 
 SigningAlgorithm = Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"]
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -91,3 +146,11 @@ class Provenance(Config):
         if self.c2pa is not None and importlib.util.find_spec("c2pa") is None:
             refuse((("c2pa",), f"signing needs c2pa-python, which is not installed; {INSTALL_C2PA}"))
         return self
+
+
+def code_version() -> str:
+    """Version of this package, as it stands in every manifest row."""
+    try:
+        return version("seedream-assets")
+    except PackageNotFoundError:
+        return "unknown"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedream_assets.config.redaction import (
+from seedream_assets.config.addresses import (
     HIDDEN,
     LONGEST_SHOWN_CHARACTERS,
     KeyRemover,

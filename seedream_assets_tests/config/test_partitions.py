@@ -13,7 +13,7 @@ from dagster import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedream_assets.config.time_windows import DEFAULT_FORMATS, TimeWindows, parse_moment
+from seedream_assets.config.partitions import DEFAULT_FORMATS, TimeWindows, parse_moment
 
 START = datetime(2026, 9, 28, 5, 30)
 DAGSTERS = {
