@@ -17,7 +17,7 @@ from seedream_assets.config.models import ModelCatalog
 from seedream_assets.ledger.events import Blocked as BlockedEvent
 from seedream_assets.ledger.events import Completed, Failed, LedgerImage
 from seedream_assets.leonardo.identity import derived_seed, image_id_for
-from seedream_assets.planning.replacements import NONE_REPLACED, Replacements
+from seedream_assets.planning.plan import NONE_REPLACED, Replacements
 from seedream_assets.storage.parquet import from_parquet, naming
 
 UTC_TIME = "datetime64[us, UTC]"

@@ -1,12 +1,19 @@
 """From checked prompts to the plan: which requests are wanted, which of them are owned, and what the rest costs.
 
-Planning spends nothing and asks the paid API nothing. The ledger's entries say what is owned.
+Planning spends nothing and asks the paid API nothing. The ledger's entries say what is owned; the wanted samples are cut
+into requests evenly where nothing is owned, and around what is.
+
+A spec's samples are numbered, and a number is bought once. So nothing is taken back: where a row wants `quantity`
+samples and r of them are rejected, it wants the samples `[0, quantity + r)`; where some of the new ones are rejected
+too, that many more, round by round. The same rejects always give the same samples.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,11 +23,10 @@ import pyarrow as pa
 from seedream_assets.budget.rules import DearPrices, dearest, kind_in
 from seedream_assets.config.models import ModelCatalog, ModelSpec, credits_for
 from seedream_assets.errors import LimitError, PromptTableError
-from seedream_assets.ledger.state import LedgerEntry, RequestState
+from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.leonardo.identity import request_id_for, seed_for, spec_id_for
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, Reference, refuse_outside_limits
-from seedream_assets.planning.cuts import BegunRequests, EntriesOf, ExistingOf, cut_around_owned
-from seedream_assets.prompts.cells import TEXT
+from seedream_assets.prompts.cells import TEXT, IntArray
 
 PLAN_COLUMNS: Mapping[str, str] = {
     "request_id": "string",
@@ -54,6 +60,60 @@ _NOTHING = (np.zeros(0, dtype=np.int64),) * 3
 _NUMBERS = ("width", "height", "count", "seed")
 _WORDS = ("style", "prompt_enhance", "references")
 _REQUEST = ["model", "prompt", "row_seed", "start", "public", *_NUMBERS, *_WORDS]
+
+
+# Where requests stand that anybody has begun, asked for many at a time; the others may be left out.
+EntriesOf = Callable[[Collection[str]], Mapping[str, LedgerEntry]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Existing:
+    """What is known of a request that exists, from its intent or from a manifest.
+
+    Attributes:
+        count: Images that it was sent for.
+        bought_for: The dataset that bought it.
+    """
+
+    count: int
+    bought_for: str
+
+
+# None where nothing is known of it but that it must not be touched.
+ExistingOf = Callable[[str, LedgerEntry], Existing | None]
+
+
+class BegunRequests:
+    """The requests that somebody has begun, as far as the ledger was asked."""
+
+    def __init__(self, entries_of: EntriesOf, existing_of: ExistingOf) -> None:
+        self._entries_of, self._existing_of = entries_of, existing_of
+        self._entries: dict[str, LedgerEntry] = {}
+        self._existing: dict[str, Existing] = {}
+
+    def ask_for(self, request_ids: Collection[str]) -> None:
+        """Learn from the ledger where these stand, and of those that were begun, what they hold."""
+        begun = {name: entry for name, entry in self._entries_of(request_ids).items() if name not in self._entries}
+        self._entries.update(begun)
+        for name, entry in begun.items():
+            existing = self._existing_of(name, entry) if entry.state is not RequestState.FREE else None
+            if existing is not None:
+                self._existing[name] = existing
+
+    def counts(self, spec_id: str, starts: Iterable[int]) -> dict[int, int]:
+        """How many images a spec's requests hold, by start; without those that are free, or not known."""
+        names = {start: request_id_for(spec_id, start) for start in starts} if self._existing else {}
+        return {start: self._existing[name].count for start, name in names.items() if name in self._existing}
+
+    def columns(self, request_ids: Sequence[str]) -> dict[str, Any]:
+        """`standing`, `attempt` and `bought_for` of every request."""
+        entries = [self._entries.get(name, FRESH) for name in request_ids]
+        buyers = [self._existing[name].bought_for if name in self._existing else None for name in request_ids]
+        return {
+            "standing": pd.Series([entry.state.value for entry in entries], dtype=TEXT),
+            "attempt": [entry.attempt for entry in entries],
+            "bought_for": pd.Series(buyers, dtype=TEXT),
+        }
 
 
 def specs_of(prompts: pd.DataFrame, reference_hashes: Mapping[str, str]) -> pd.DataFrame:
@@ -252,3 +312,112 @@ def _plain_rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
         part = frame.iloc[start : start + _ROWS_AT_ONCE]
         for values in zip(*(_plain(part[name]) for name in frame.columns), strict=True):
             yield dict(zip(frame.columns, values, strict=True))
+
+
+def cut_samples(quantity: int, *, largest: int, owned: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+    """Start and count of the requests that together hold samples `[0, quantity)`, in order of start.
+
+    Args:
+        quantity: How many samples are wanted; 1 or more.
+        largest: Images that one request may ask for.
+        owned: Sizes of the requests that exist already, by start. Their borders are kept: a dataset that wants 10
+            samples where 4 are owned buys `[4, 10)`, and stops before the next one that is owned.
+    """
+    start = 0
+    while start < quantity:
+        count = owned.get(start)
+        if count is None:
+            following = min((border for border in owned if border > start), default=quantity)
+            count = min(largest, quantity - start, following - start)
+        yield start, count
+        start += count
+
+
+def cut_around_owned(
+    spec_ids: Sequence[str], quantities: Sequence[int], largest: Sequence[int], begun: BegunRequests
+) -> list[tuple[int, int, int]]:
+    """The requests for all specs: position of the spec, start and count, in order.
+
+    The ledger is asked twice at the most: for every spec as if nothing were owned, and then, where a part of a spec is
+    owned, for every sample at which another of its requests may begin.
+    """
+
+    def cut(at: int) -> list[tuple[int, int]]:
+        return list(cut_samples(quantities[at], largest=largest[at], owned=owned.get(at, {})))
+
+    owned: dict[int, dict[int, int]] = {}
+    cuts = [cut(at) for at in range(len(spec_ids))]
+    begun.ask_for([request_id_for(spec_ids[at], start) for at, spec in enumerate(cuts) for start, _ in spec])
+    for at, spec in enumerate(cuts):
+        if counts := begun.counts(spec_ids[at], (start for start, _ in spec)):
+            owned[at] = counts
+            cuts[at] = cut(at)
+    partly = [at for at in owned if any(start not in owned[at] for start, _ in cuts[at])]
+    if partly:
+        begun.ask_for([request_id_for(spec_ids[at], start) for at in partly for start in range(quantities[at])])
+    for at in partly:
+        owned[at] = begun.counts(spec_ids[at], range(quantities[at]))
+        cuts[at] = cut(at)
+    return [(at, start, count) for at, spec in enumerate(cuts) for start, count in spec]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacements:
+    """The rejects that a plan answers.
+
+    Attributes:
+        max_rounds: How often a sample is replaced, its replacements included.
+        rejected: Numbers of the rejected samples in rising order, by spec id.
+    """
+
+    max_rounds: int = 0
+    rejected: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, samples: Iterable[tuple[str, int]], *, max_rounds: int) -> Replacements:
+        """From (spec id, sample) of every rejected image."""
+        numbers: dict[str, set[int]] = {}
+        for spec_id, sample in samples:
+            numbers.setdefault(spec_id, set()).add(int(sample))
+        return cls(max_rounds=max_rounds, rejected={key: tuple(sorted(numbers[key])) for key in sorted(numbers)})
+
+    def samples_wanted(self, spec_id: str, quantity: int, *, largest: int | None = None) -> int:
+        """How many samples, from 0 on, give `quantity` good ones as far as it is known now.
+
+        Args:
+            spec_id: Whose samples.
+            quantity: Images that a row wants.
+            largest: The most samples that the spec can have: a row's seed counts up to the model's last one.
+        """
+        rejected = self.rejected.get(spec_id, ())
+        wanted = quantity
+        for _ in range(self.max_rounds if rejected else 0):
+            more = quantity + bisect_left(rejected, wanted)
+            if more == wanted:
+                break
+            wanted = more
+        return wanted if largest is None else min(wanted, max(quantity, largest))
+
+    def of_rows(self, spec_ids: pd.Series[str], quantities: IntArray, largest: IntArray) -> IntArray:
+        """`samples_wanted` of every row, by position; rows of specs without rejects cost nothing."""
+        samples = quantities.astype(np.int64)
+        if self.max_rounds and self.rejected:
+            for row in np.flatnonzero(spec_ids.isin(list(self.rejected)).to_numpy()):
+                spec_id, quantity = spec_ids.iloc[int(row)], int(quantities[row])
+                samples[row] = self.samples_wanted(spec_id, quantity, largest=int(largest[row]))
+        return samples
+
+    def to_facts(self) -> dict[str, Any]:
+        """As JSON values, for the plan that answers them; empty where nothing is replaced."""
+        if not self.max_rounds or not self.rejected:
+            return {}
+        return {"max_rounds": self.max_rounds, "rejected": {key: list(value) for key, value in self.rejected.items()}}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Replacements:
+        """Back from what `to_facts` gave."""
+        rejected = {key: tuple(value) for key, value in facts.get("rejected", {}).items()}
+        return cls(max_rounds=int(facts.get("max_rounds", 0)), rejected=rejected)
+
+
+NONE_REPLACED = Replacements()

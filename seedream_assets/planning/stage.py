@@ -25,16 +25,17 @@ from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.ledger.events import Blocked, Completed, Failed, Intent, request_folder
 from seedream_assets.ledger.state import NONE_OPEN, LedgerEntry, OpenRequests, RequestState
 from seedream_assets.ledger.store import final_key, read_event
-from seedream_assets.planning.cuts import Existing
 from seedream_assets.planning.plan import (
+    NONE_REPLACED,
     PLAN_COLUMNS,
+    Existing,
+    Replacements,
     gather_wanted,
     plan_requests,
     reckon_with,
     specs_of,
 )
 from seedream_assets.planning.quote import DOCUMENTED_PACE, Pace, Quote, learn_pace, quote_plan
-from seedream_assets.planning.replacements import NONE_REPLACED, Replacements
 from seedream_assets.prompts.cells import IntArray
 from seedream_assets.prompts.stage import PromptSnapshot
 from seedream_assets.storage.object_store import ObjectStore

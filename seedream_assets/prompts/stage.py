@@ -3,6 +3,7 @@
     datasets/<dataset>/prompts/<partition>.parquet           accepted rows, with the table's other columns
     datasets/<dataset>/prompts/<partition>.rejected.parquet  one row per violation
     datasets/<dataset>/prompts/<partition>/<version>…        the same, for the run that read it: see `versions`
+    references/<sha256>/image.<ext>                          reference images that rows name
 
 A table that cannot be used raises, and nothing is written; a row that cannot be used is quarantined.
 """
@@ -20,11 +21,12 @@ from pathlib import Path
 import pandas as pd
 
 from seedream_assets.config.dataset import DatasetConfig
+from seedream_assets.config.images import OWN_FORMATS
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, PromptTableError, StoreError
+from seedream_assets.images.inspect import ImageFacts, inspect_image
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.partitions import no_rejections, rows_of_partition, table_labels, the_table
-from seedream_assets.prompts.reference_images import LARGEST_REFERENCE_BYTES, check_reference, keep_reference
 from seedream_assets.prompts.row_errors import refuse_unless_enough
 from seedream_assets.prompts.settings import reference_sources
 from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
@@ -52,6 +54,9 @@ PROMPT_DTYPES: Mapping[str, str] = {
 EXTRA_COLUMN_PREFIX = "passenger:"
 FACT_NAMES = {"tables", "reference_hashes"}
 READ_ANEW = "read the table again: `seedream run` does, or materialise prompts"
+# The largest that Leonardo's pages speak of (about 25 MB, on the remove-bg page; no general figure is published).
+LARGEST_REFERENCE_BYTES = 25_000_000
+LARGEST_REFERENCE_PIXELS = 6000 * 6000
 REJECTED, WARNINGS = ".rejected.parquet", ".warnings.parquet"
 
 
@@ -169,13 +174,27 @@ def _with_references(
         try:
             found = find_sources(source, base=base, options=deployment.s3)
             body = fetch(found[0], max_bytes=LARGEST_REFERENCE_BYTES)
-            hashes[source] = check_reference(body)
+            hashes[source] = _inspect(body).sha256
             bodies[source] = body
         except (PromptTableError, DownloadError) as error:
             reasons[source] = str(error)
     if reasons:
         checked = _quarantine(checked, reasons)
     return PromptSnapshot(checked=checked, tables=tables, reference_hashes=hashes, reference_bodies=bodies)
+
+
+def _inspect(body: bytes) -> ImageFacts:
+    """A reference image's hash and format.
+
+    Raises:
+        DownloadError: Not a JPEG, PNG or WebP that decodes.
+    """
+    facts = inspect_image(body, largest_pixels=LARGEST_REFERENCE_PIXELS)
+    if facts.format not in OWN_FORMATS:
+        raise DownloadError(
+            f"the image is {facts.format}, which Leonardo does not take; save it as JPEG, PNG or WebP", may_retry=False
+        )
+    return facts
 
 
 def _quarantine(checked: CheckedPrompts, reasons: Mapping[str, str]) -> CheckedPrompts:
@@ -230,7 +249,9 @@ def write_snapshot(
         The same, with its version.
     """
     for body in snapshot.reference_bodies.values():
-        keep_reference(store, body)
+        image = _inspect(body)
+        key = f"references/{image.sha256}/image.{image.extension}"
+        store.create(key, body, content_type=image.content_type, sha256=image.sha256)
     checked = snapshot.checked
     extra_columns = checked.extra_columns.add_prefix(EXTRA_COLUMN_PREFIX)
     facts = {

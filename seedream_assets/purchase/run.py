@@ -24,10 +24,10 @@ from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Account, Cost
-from seedream_assets.prompts.reference_images import ReferenceUploads
 from seedream_assets.purchase.delivery import ByteBudget, Delivery, Finalizer
 from seedream_assets.purchase.engine import Collaborators, Engine
 from seedream_assets.purchase.polling import Polling
+from seedream_assets.purchase.reference_uploads import ReferenceUploads
 from seedream_assets.purchase.report import Progress, RunReport, RunStats
 from seedream_assets.purchase.shutdown import StopRun, pause, signals_stop, watch_parent
 from seedream_assets.purchase.submit import Refusals, Submits

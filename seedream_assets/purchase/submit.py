@@ -27,7 +27,7 @@ from seedream_assets.ledger.recovery import Recovery
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.prompts.reference_images import ReferenceUploads
+from seedream_assets.purchase.reference_uploads import ReferenceUploads
 from seedream_assets.purchase.shutdown import StopRun
 from seedream_assets.purchase.task import Observer, RequestTask
 

@@ -11,7 +11,7 @@ from seedream_assets.approval.store import keep_planned_preview, with_preview
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.deployment import Deployment
 from seedream_assets.manifest.stage import load_manifest
-from seedream_assets.planning.replacements import NONE_REPLACED, Replacements
+from seedream_assets.planning.plan import NONE_REPLACED, Replacements
 from seedream_assets.planning.stage import Plan, make_plan, write_plan
 from seedream_assets.prompts.stage import PromptSnapshot
 from seedream_assets.quality.stage import judge_partition

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedream_assets.planning.cuts import cut_samples
+from seedream_assets.planning.plan import cut_samples
 
 
 def cut(quantity: int, owned: dict[int, int] | None = None, largest: int = 8) -> list[tuple[int, int]]:

@@ -13,9 +13,9 @@ from seedream_assets.config.models import SEEDREAM_4_0, ModelCatalog, TighterLim
 from seedream_assets.errors import BudgetError, LimitError, PromptTableError
 from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.leonardo.requests import GenerationRequest, Reference
-from seedream_assets.planning.cuts import Existing
 from seedream_assets.planning.plan import (
     PLAN_COLUMNS,
+    Existing,
     gather_wanted,
     plan_requests,
     read_plan,

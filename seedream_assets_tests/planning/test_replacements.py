@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedream_assets.planning.replacements import NONE_REPLACED, Replacements
+from seedream_assets.planning.plan import NONE_REPLACED, Replacements
 
 
 def replacing(*samples: int, rounds: int = 1) -> Replacements:

@@ -14,8 +14,7 @@ from seedream_assets.ledger.events import Intent, Writer
 from seedream_assets.ledger.state import LedgerEntry
 from seedream_assets.leonardo.generations import Generation, GenerationStatus
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, make_request
-from seedream_assets.planning.cuts import Existing
-from seedream_assets.planning.plan import gather_wanted, plan_requests, specs_of
+from seedream_assets.planning.plan import Existing, gather_wanted, plan_requests, specs_of
 from seedream_assets.prompts.table import CheckedPrompts, check_prompt_table
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -1,6 +1,6 @@
-"""Reference images: kept in the store by content hash, uploaded to Leonardo once per account, their ids remembered.
+"""Reference images at Leonardo: uploaded once per account, their ids remembered.
 
-references/<sha256>/image.<ext>       the bytes, put there when the plan is made
+references/<sha256>/image.<ext>       the bytes, put there when the prompts were read
 references/<sha256>/<user_id>.json    Leonardo's id of the uploaded image, on that account
 """
 
@@ -13,51 +13,12 @@ from collections import defaultdict
 
 from seedream_assets.config.images import EXTENSIONS, OWN_FORMATS
 from seedream_assets.config.retry import Sleep, repeat
-from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, StoreError
-from seedream_assets.images.inspect import ImageFacts, inspect_image
+from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.requests import GenerationSpec
 from seedream_assets.storage.async_store import AsyncStore
-from seedream_assets.storage.object_store import ObjectStore
 
-# The largest that Leonardo's pages speak of (about 25 MB, on the remove-bg page; no general figure is published).
-LARGEST_REFERENCE_BYTES = 25_000_000
-LARGEST_REFERENCE_PIXELS = 6000 * 6000
 _TAKEN = tuple(EXTENSIONS[name] for name in OWN_FORMATS)
-
-
-def check_reference(body: bytes) -> str:
-    """The SHA-256 of a reference image's bytes.
-
-    Raises:
-        DownloadError: Not a JPEG, PNG or WebP that decodes.
-    """
-    return _inspect(body).sha256
-
-
-def keep_reference(store: ObjectStore, body: bytes) -> str:
-    """Put a reference image's bytes into the store and return their SHA-256.
-
-    Raises:
-        DownloadError: Not a JPEG, PNG or WebP that decodes.
-    """
-    facts = _inspect(body)
-    store.create(
-        f"references/{facts.sha256}/image.{facts.extension}",
-        body,
-        content_type=facts.content_type,
-        sha256=facts.sha256,
-    )
-    return facts.sha256
-
-
-def _inspect(body: bytes) -> ImageFacts:
-    facts = inspect_image(body, largest_pixels=LARGEST_REFERENCE_PIXELS)
-    if facts.format not in OWN_FORMATS:
-        raise DownloadError(
-            f"the image is {facts.format}, which Leonardo does not take; save it as JPEG, PNG or WebP", may_retry=False
-        )
-    return facts
 
 
 class ReferenceUploads:
