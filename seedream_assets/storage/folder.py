@@ -3,6 +3,9 @@
 Whole objects appear under their names at once. A file system has no place for content types and metadata; where they
 differ from what the key's suffix implies, they stand in a small JSON file beside the object. An object never waits for
 that file and is never read through it: it may be lost without harm, and counts only for the bytes it was written for.
+
+The functions below the class know files alone: files that appear under their names whole, at once, and survive a power
+cut. They raise OSError unless they say otherwise.
 """
 
 from __future__ import annotations
@@ -13,13 +16,13 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import Enum, auto
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from seedream_assets.errors import ConfigError, ObjectNotFound, StoreError, StoreRefused, StoreUnavailable
 from seedream_assets.storage.object_store import (
@@ -39,16 +42,8 @@ from seedream_assets.storage.object_store import (
     digest_of,
     prove_create_only,
 )
-from seedream_assets.storage.whole_files import (
-    flush_file,
-    flush_folder,
-    link,
-    move,
-    remove_empty_folders,
-    remove_stale_files,
-    second_name,
-    temporary_file,
-)
+
+STALE_AFTER_SECONDS = 24 * 3600.0
 
 # Not the mimetypes module: what it answers differs with the machine's files and with the version of Python.
 _CONTENT_TYPES = {
@@ -67,94 +62,40 @@ _CONTENT_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
-    """What is known of one object besides its bytes."""
-
-    content_type: str
-    metadata: Mapping[str, str]
-
-
 def guess_content_type(key: str) -> str:
     """The MIME type that a key's suffix stands for, the same on every machine."""
     return _CONTENT_TYPES.get(PurePosixPath(key).suffix.lower(), "application/octet-stream")
 
 
-def is_implied(description: Description, key: str) -> bool:
-    """Whether the key and the bytes alone imply all of it, so that no file is needed."""
-    return set(description.metadata) <= {SHA256_ENTRY} and description.content_type == guess_content_type(key)
-
-
-def write_description(description: Description, *, path: Path, temporary: Path) -> None:
-    """Put the description at `path`, whole or not at all; not flushed to the disk.
-
-    Raises:
-        OSError: It could not be written; no temporary file is left.
-    """
-    text = json.dumps({"content_type": description.content_type, "metadata": dict(description.metadata)})
-    try:
-        temporary.write_text(text, encoding="ascii")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_description(path: Path, *, key: str, body: bytes) -> Description:
-    """The description of these bytes: the written one if it is theirs, else what the key and the bytes imply.
-
-    Raises:
-        OSError: The file is there and cannot be read.
-    """
-    sha256 = hashlib.sha256(body).hexdigest()
-    implied = Description(content_type=guess_content_type(key), metadata={SHA256_ENTRY: sha256})
-    try:
-        written = json.loads(path.read_text(encoding="ascii"))
-        description = Description(content_type=str(written["content_type"]), metadata=dict(written["metadata"]))
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
-        return implied
-    return description if description.metadata.get(SHA256_ENTRY) == sha256 else implied
-
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
-_FOR_NOW = {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM,
-            errno.ETIMEDOUT}  # fmt: skip
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_REFUSED = (
+    (
+        {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
+        "; nothing was left there. Make room, or point the store at a larger disk",
+    ),
+    ({errno.EACCES, errno.EPERM, errno.EROFS}, ". Give this user the right to read and write the store's folder"),
+    (
+        {errno.ENOTDIR, errno.EISDIR, errno.EEXIST},
+        ". In a folder an object cannot also be the folder of other objects, and something that is not the store's own "
+        "may be in the way",
+    ),
+)
+_UNAVAILABLE = {errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM,
+                errno.ETIMEDOUT}  # fmt: skip
 
 
 def folder_error(error: OSError, *, doing: str, uri: str) -> StoreError:
     """The error to raise for `error`, chained with `from` at the call site.
 
     Args:
-        error: What the operating system said.
+        error: What the operating system reported.
         doing: The verb: "create", "read" and so on.
         uri: Of the object or of the store.
     """
-    said = f"cannot {doing} {uri}: {error.strerror or error}"
-    if error.errno in _NO_ROOM:
-        return StoreRefused(f"{said}; nothing was left there. Make room, or point the store at a larger disk")
-    if error.errno in _NO_PERMISSION:
-        return StoreRefused(f"{said}. Give this user the right to read and write the store's folder")
-    if error.errno in _NO_PLACE:
-        return StoreRefused(
-            f"{said}. In a folder an object cannot also be the folder of other objects, and something that is not "
-            "the store's own may be in the way"
-        )
-    if error.errno in _FOR_NOW:
-        return StoreUnavailable(said)
-    return StoreRefused(said)
-
-
-STALE_AFTER_SECONDS = 24 * 3600.0
-
-
-class _Written(Enum):
-    """Who wrote the object that stands under a key."""
-
-    NOW = auto()
-    BEFORE = auto()  # with the same bytes
-    BY_ANOTHER = auto()
+    message = f"cannot {doing} {uri}: {error.strerror or error}"
+    if error.errno in _UNAVAILABLE:
+        return StoreUnavailable(message)
+    return StoreRefused(message + next((advice for numbers, advice in _REFUSED if error.errno in numbers), ""))
 
 
 class FolderStore:
@@ -209,13 +150,13 @@ class FolderStore:
         path = self._path(key)
         complete = check_metadata(metadata, content_type=content_type, sha256=digest_of(body, sha256))
         with self._translated("create", key), temporary_file(self._temporary_folder, body) as temporary:
-            written = self._link_unless_taken(temporary, path, body)
-            if written is _Written.BY_ANOTHER:
+            found = _link_unless_taken(temporary, path, body)
+            if found == "another":
                 return False
             # Also for equal bytes found there: their writer may have died before it flushed or described them.
             flush_folder(path.parent)
-            if written is _Written.NOW or not self._description_path(key).exists():
-                self._describe(key, Description(content_type=content_type, metadata=complete))
+            if found == "nothing" or not self._description_path(key).exists():
+                self._describe(key, content_type, complete)
             return True
 
     def replace(self, key: str, body: bytes, *, content_type: str, metadata: Mapping[str, str] = NO_METADATA) -> None:
@@ -225,7 +166,7 @@ class FolderStore:
         with self._translated("replace", key), temporary_file(self._temporary_folder, body) as temporary:
             move(temporary, path)
             flush_folder(path.parent)
-            self._describe(key, Description(content_type=content_type, metadata=complete))
+            self._describe(key, content_type, complete)
 
     def replace_from_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> None:
         """See `ObjectStore.replace_from_file`. On the same file system the file is not copied."""
@@ -237,7 +178,7 @@ class FolderStore:
             flush_file(temporary)
             move(temporary, self._path(key))
             flush_folder(self._path(key).parent)
-            self._describe(key, Description(content_type=content_type, metadata=complete))
+            self._describe(key, content_type, complete)
 
     def copy_from(self, source: ObjectStore, source_key: str, key: str) -> None:
         """See `ObjectStore.copy_from`."""
@@ -259,10 +200,11 @@ class FolderStore:
 
     def read(self, key: str) -> bytes:
         """See `ObjectStore.read`."""
-        body = self._read_if_there(key)
-        if body is None:
-            raise ObjectNotFound(f"no object at {self.uri(key)}")
-        return body
+        with self._translated("read", key):
+            try:
+                return self._path(key).read_bytes()
+            except _ABSENT as error:
+                raise ObjectNotFound(f"no object at {self.uri(key)}") from error
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         """See `ObjectStore.read_range`."""
@@ -271,7 +213,7 @@ class FolderStore:
                 with self._path(key).open("rb") as file:
                     file.seek(start)
                     return file.read(stop - start)
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            except _ABSENT as error:
                 raise ObjectNotFound(f"no object at {self.uri(key)}") from error
 
     def head(self, key: str) -> ObjectHead | None:
@@ -279,21 +221,19 @@ class FolderStore:
         path = self._path(key)
         with self._translated("look at", key):
             try:
-                status = path.stat()
-            except (FileNotFoundError, NotADirectoryError):
+                status, body = path.stat(), path.read_bytes()
+            except _ABSENT:
                 return None
-            body = self._read_if_there(key)
-            if body is None:
-                return None
-            description = read_description(self._description_path(key), key=key, body=body)
+            sha256 = hashlib.sha256(body).hexdigest()
+            content_type, metadata = self._description(key, sha256)
         return ObjectHead(
             key=key,
             size_bytes=len(body),
             last_modified=datetime.fromtimestamp(status.st_mtime, UTC),
             etag=_etag(status),
-            content_type=description.content_type,
-            metadata=description.metadata,
-            sha256=hashlib.sha256(body).hexdigest(),
+            content_type=content_type,
+            metadata=metadata,
+            sha256=sha256,
         )
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
@@ -346,32 +286,25 @@ class FolderStore:
         except OSError as error:
             raise folder_error(error, doing=doing, uri=(self._folder / key).as_uri()) from error
 
-    @staticmethod
-    def _link_unless_taken(temporary: Path, path: Path, body: bytes) -> _Written:
-        while True:
-            try:
-                link(temporary, path)
-            except FileExistsError:
-                with suppress(FileNotFoundError):  # deleted since: try again to be the one
-                    return _Written.BEFORE if path.read_bytes() == body else _Written.BY_ANOTHER
-            else:
-                return _Written.NOW
-
-    def _describe(self, key: str, description: Description) -> None:
+    def _describe(self, key: str, content_type: str, metadata: Mapping[str, str]) -> None:
+        """Write content type and metadata down, where the key and the bytes do not imply them."""
         path = self._description_path(key)
         with suppress(OSError):  # the object is safe by now, and must not be reported as failed for a courtesy
-            if is_implied(description, key):
+            if set(metadata) <= {SHA256_ENTRY} and content_type == guess_content_type(key):
                 path.unlink(missing_ok=True)
-            else:
-                temporary = self._temporary_folder / secrets.token_hex(16)
-                write_description(description, path=path, temporary=temporary)
+                return
+            text = json.dumps({"content_type": content_type, "metadata": dict(metadata)})
+            with temporary_file(self._temporary_folder, text.encode("ascii"), flush=False) as temporary:
+                move(temporary, path)
 
-    def _read_if_there(self, key: str) -> bytes | None:
-        with self._translated("read", key):
-            try:
-                return self._path(key).read_bytes()
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                return None
+    def _description(self, key: str, sha256: str) -> tuple[str, Mapping[str, str]]:
+        """Content type and metadata of these bytes: as written, if it was for them, else as the key implies."""
+        with suppress(FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+            written = json.loads(self._description_path(key).read_text(encoding="ascii"))
+            content_type, metadata = str(written["content_type"]), dict(written["metadata"])
+            if metadata.get(SHA256_ENTRY) == sha256:
+                return content_type, metadata
+        return guess_content_type(key), {SHA256_ENTRY: sha256}
 
     def _entries(self, folder_key: str) -> Iterator[os.DirEntry[str]]:
         """What is in one folder, in key order: a folder counts as its name with the "/" that follows it."""
@@ -411,3 +344,151 @@ def _join(folder_key: str, name: str) -> str:
 
 def _etag(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns:x}-{status.st_ino:x}-{status.st_size:x}"
+
+
+# How often a folder may be removed under a writer's hands by a delete before that stops being a coincidence.
+_FOLDER_ATTEMPTS = 100
+
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
+
+
+@contextmanager
+def temporary_file(folder: Path, body: bytes, *, flush: bool = True) -> Iterator[Path]:
+    """A file holding `body`, safe on the disk if it is flushed; gone afterwards unless it was moved."""
+    make_folder(folder)
+    temporary = folder / secrets.token_hex(16)
+    try:
+        with temporary.open("xb") as file:
+            file.write(body)
+            file.flush()
+            # An event of the ledger is money, so it has to survive a power cut.
+            if flush:
+                os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def second_name(folder: Path, origin: Path, *, read_only: bool) -> Iterator[Path]:
+    """A temporary name for the file `origin`, or a copy of it where it can have no second one; gone unless moved.
+
+    Args:
+        folder: Where the temporary name is.
+        origin: Anywhere.
+        read_only: Make the file read-only: an editor opened on one of the two names would change both.
+    """
+    make_folder(folder)
+    temporary = folder / secrets.token_hex(16)
+    try:
+        try:
+            os.link(origin, temporary)
+            if read_only and temporary.stat().st_mode & _WRITABLE:
+                temporary.chmod(stat.S_IMODE(temporary.stat().st_mode) & ~_WRITABLE)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS | {errno.EACCES, errno.EROFS}:
+                raise
+            temporary.unlink(missing_ok=True)
+            shutil.copyfile(origin, temporary)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def link(temporary: Path, path: Path) -> None:
+    """Give a temporary file its final name, where nothing has it yet.
+
+    Raises:
+        FileExistsError: Something has that name.
+        StoreRefused: The file system has no hard links. Opening the final name with O_EXCL would be create-only
+            too, but a writer killed halfway would leave a torn file, so there is no falling back.
+    """
+    try:
+        _with_folder(path.parent, lambda: os.link(temporary, path))
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        raise StoreRefused(
+            f"cannot create {path.as_uri()}: its file system makes no hard link there ({error.strerror}), and without "
+            "one a killed writer could leave part of an object. Use a folder on a local disk (ext4, xfs, btrfs, APFS), "
+            "all on one file system, or an s3:// store"
+        ) from error
+
+
+def move(temporary: Path, path: Path) -> None:
+    """Give a temporary file its final name, over whatever file has it."""
+    _with_folder(path.parent, lambda: temporary.replace(path))
+
+
+def _link_unless_taken(temporary: Path, path: Path, body: bytes) -> Literal["nothing", "the same", "another"]:
+    """Give a temporary file its final name, where nothing has it; report what had it."""
+    while True:
+        try:
+            link(temporary, path)
+        except FileExistsError:
+            with suppress(FileNotFoundError):  # deleted since: try again to be the one
+                return "the same" if path.read_bytes() == body else "another"
+        else:
+            return "nothing"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each step flushed."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    flush_folder(folder.parent)
+
+
+def flush_file(path: Path) -> None:
+    """Make what is in a file survive a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut. One that has been emptied and removed has none to keep."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_empty_folders(folder: Path, *, below: Path) -> None:
+    """Remove a folder and those above it, as long as they are empty and below `below`."""
+    while folder != below:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
+
+
+def remove_stale_files(folder: Path, *, older_than: float) -> None:
+    """Remove the files that were last written before that many seconds since 1970; never raises OSError."""
+    with suppress(OSError):
+        for file in folder.iterdir():
+            with suppress(OSError):
+                if file.stat().st_mtime < older_than:
+                    file.unlink()
+
+
+def _with_folder(folder: Path, step: Callable[[], object]) -> None:
+    for _ in range(_FOLDER_ATTEMPTS):
+        try:
+            step()
+        except FileNotFoundError:
+            make_folder(folder)
+        else:
+            return
+    step()
