@@ -20,8 +20,8 @@ from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.models import ModelCatalog, TighterLimits
 from seedream_assets.errors import ConfigError
 from seedream_assets.ledger.store import LedgerEntries
+from seedream_assets.storage import open_store
 from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets.storage.open_store import open_store
 from seedream_assets.storage.s3_client import S3Options
 
 KEY_VARIABLE = "LEONARDO_API_KEY"

@@ -32,7 +32,7 @@ from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.purchase.stage import load_report
 from seedream_assets.quality.assemble import outcome_of
 from seedream_assets.quality.stage import judge_partition
-from seedream_assets.storage.open_store import open_store
+from seedream_assets.storage import open_store
 
 DATASET = "product_scenes"
 DECLARED = Path(seedream_assets.__file__).parent / "defs" / DATASET / "defs.yaml"

@@ -27,8 +27,8 @@ from seedream_assets.ledger.by_hand import (
 from seedream_assets.ledger.events import encode_event
 from seedream_assets.ledger.state import LedgerEntry, OpenRequests, RequestState
 from seedream_assets.purchase.recollect import Recollection, find_short, recollect_images
+from seedream_assets.storage import refuse_missing
 from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets.storage.open_store import refuse_missing
 
 LONGEST_PROMPT = 60
 LONGEST_BESIDE = 40

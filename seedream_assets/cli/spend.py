@@ -14,7 +14,7 @@ from seedream_assets.budget.statement import Bought, StillOpen, read_history, su
 from seedream_assets.cli.exit_codes import COULD_NOT_RUN
 from seedream_assets.deployment import open_declared_store
 from seedream_assets.ledger.state import OpenRequests
-from seedream_assets.storage.open_store import refuse_missing
+from seedream_assets.storage import refuse_missing
 
 
 def sum_up(store: str | None, by: tuple[str, ...], as_json: bool) -> None:

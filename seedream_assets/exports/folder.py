@@ -23,9 +23,9 @@ from typing import Any
 from seedream_assets.errors import ExportError
 from seedream_assets.exports.formats import ExportedFile, ExportReport, ExportTarget
 from seedream_assets.exports.rows import ExportRow, ExportRows, StoredImage
+from seedream_assets.storage.async_store import read_ahead
 from seedream_assets.storage.folder import guess_content_type
 from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets.storage.read_ahead import read_ahead
 
 RECORD = "export.json"
 RECORD_VERSION = 1

@@ -33,7 +33,7 @@ from seedream_assets.errors import DownloadError, ExportError, ObjectNotFound
 from seedream_assets.exports.formats import ExportedFile, ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.gallery_rows import PackedRows, Row, pack_rows, plain_value
 from seedream_assets.images.inspect import decode_image
-from seedream_assets.storage.read_ahead import read_ahead
+from seedream_assets.storage.async_store import read_ahead
 
 PAGE = "index.html"
 # Reading and writing wait for the network, decoding keeps a core busy outside of Python's lock. Each holds one image.

@@ -29,8 +29,8 @@ from seedream_assets.images.inspect import inspect_image
 from seedream_assets.ledger.events import REQUESTS_FOLDER, EventKey
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.manifest.build import read_manifest
+from seedream_assets.storage.async_store import read_ahead
 from seedream_assets.storage.object_store import ObjectStore
-from seedream_assets.storage.read_ahead import read_ahead
 
 DifferenceKind = Literal["missing", "extra", "torn", "wrong_size", "wrong_hash"]
 DIFFERENCE_KINDS: tuple[DifferenceKind, ...] = ("missing", "extra", "torn", "wrong_size", "wrong_hash")

@@ -30,9 +30,9 @@ from seedream_assets.quality.judge import (
     stored_images,
 )
 from seedream_assets.quality.scorers import Scorer, load_scorer
+from seedream_assets.storage.async_store import read_ahead
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET, from_parquet, to_parquet
-from seedream_assets.storage.read_ahead import read_ahead
 
 # What the perceptual hash and the contrast are taken from.
 SIDE_PX = 256

@@ -1,16 +1,18 @@
-"""The object store for the engine: its blocking calls in a few threads, repeated while it is unavailable."""
+"""Blocking calls to the object store in threads: awaited by the engine, or a few ahead of who takes their results."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
 from seedream_assets.config.retry import STORE, Sleep, repeat
 from seedream_assets.storage.object_store import NO_METADATA, ObjectHead, ObjectInfo, ObjectStore
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 JSON = "application/json"
 
@@ -74,3 +76,31 @@ class AsyncStore:
     async def now(self) -> datetime:
         """See `ObjectStore.now`."""
         return await self._call(self.store.now)
+
+
+def read_ahead(
+    items: Iterable[Item], work: Callable[[Item], Result], *, threads: int, most: int
+) -> Iterator[tuple[Item, Result]]:
+    """Every item with its result, in the items' order, worked on in threads; memory is bounded.
+
+    Whoever stops early, or an error, leaves nothing running: what was not begun is dropped, what was is waited for.
+
+    Args:
+        items: Drawn as there is room.
+        work: Called in a thread; what it raises comes out where the item's turn is.
+        threads: At work at one time.
+        most: Results, done or in work, that are held at one time.
+    """
+    ahead: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        try:
+            for item in items:
+                ahead.append((item, pool.submit(work, item)))
+                if len(ahead) >= most:
+                    first, result = ahead.popleft()
+                    yield first, result.result()
+            while ahead:
+                first, result = ahead.popleft()
+                yield first, result.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from seedream_assets.errors import ConfigError, ObjectNotFound, StoreError
+from seedream_assets.storage import refuse_missing
 from seedream_assets.storage.object_store import MAX_METADATA_BYTES, SHA256_ENTRY, ObjectStore
-from seedream_assets.storage.open_store import refuse_missing
 
 JSON = "application/json"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from seedream_assets.errors import ConfigError
+from seedream_assets.storage import open_store
 from seedream_assets.storage.folder import FolderStore
-from seedream_assets.storage.open_store import open_store
 from seedream_assets.storage.s3 import S3Store
 
 
