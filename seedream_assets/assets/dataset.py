@@ -39,8 +39,7 @@ from seedream_assets.errors import ExportError
 from seedream_assets.exports.card import how_to_load
 from seedream_assets.exports.formats import ExportReport, ExportSource, default_target, find_export
 from seedream_assets.exports.opening import LIBRARIES, Opening, open_export
-from seedream_assets.manifest.build import MANIFEST_COLUMNS
-from seedream_assets.manifest.column_lineage import manifest_lineage
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS, manifest_lineage
 from seedream_assets.manifest.verify import verify_images
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.resources import ImageStoreResource, LeonardoResource

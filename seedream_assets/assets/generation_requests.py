@@ -20,8 +20,8 @@ from seedream_assets.budget.log import BudgetState, read_budget
 from seedream_assets.config.dataset import NO_CAP, Budget, DatasetConfig
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import LimitError
+from seedream_assets.ledger.image_columns import PLAN_LINEAGE
 from seedream_assets.ledger.state import OpenRequests, RequestState
-from seedream_assets.manifest.column_lineage import PLAN_LINEAGE
 from seedream_assets.planning.outlook import AccountReading, look_ahead, read_account
 from seedream_assets.planning.plan import PLAN_COLUMNS, outside_limits
 from seedream_assets.planning.quote import Outlook, Quote, dollars_for, quote_rows

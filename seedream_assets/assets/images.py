@@ -29,7 +29,7 @@ from seedream_assets.budget.costs import describe_costs, in_one_unit
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import SeedreamError
-from seedream_assets.manifest.column_lineage import IMAGE_COLUMNS, IMAGES_LINEAGE
+from seedream_assets.ledger.image_columns import IMAGE_COLUMNS, IMAGES_LINEAGE
 from seedream_assets.planning.stage import pin_plans
 from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import Progress, RunReport

@@ -45,7 +45,7 @@ from openlineage.client.facet_v2 import (
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.config.images import code_version
-from seedream_assets.manifest.column_lineage import DATASET, IMAGES, PROMPTS, REQUESTS
+from seedream_assets.ledger.image_columns import DATASET, IMAGES, PROMPTS, REQUESTS
 
 _LOG = logging.getLogger(__name__)
 NAMESPACE = "seedream-assets"

@@ -17,7 +17,7 @@ import pandas as pd
 
 from seedream_assets.errors import DownloadError, ObjectNotFound
 from seedream_assets.images.inspect import make_thumbnail
-from seedream_assets.manifest.column_lineage import Lineage
+from seedream_assets.ledger.image_columns import IMAGE_FIELDS, MANIFEST, Lineage
 from seedream_assets.storage.object_store import ObjectStore
 
 LONGEST_CELL = 120
@@ -34,67 +34,19 @@ _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*[]|#
 
 # What the columns of the prompts, the plan and the manifest mean.
 COLUMN_MEANINGS: Mapping[str, str] = {
+    **{name: column.meaning for name, column in {**IMAGE_FIELDS, **MANIFEST}.items()},
     "sample_rank": "Place in the preview that is bought before the plan is approved; empty for the rest.",
-    "row_number": "Row of the prompt table, from 1, the header not counted.",
-    "prompt_id": "The row's own id, or one derived from its content.",
-    "prompt": "The final text, after the template.",
-    "prompt_sha256": "Of the final text.",
-    "model": "Model asked for.",
-    "width": "Asked for, in pixels.",
-    "height": "Asked for, in pixels.",
     "quantity": "Images wanted of this row.",
-    "seed": "As sent to the model; empty in a prompt where none is given.",
     "row_seed": "The seed that the table gives, if any; part of the spec.",
-    "style": "Preset's name; None is the neutral one.",
-    "prompt_enhance": "OFF, ON or AUTO.",
-    "references": "Reference images with their strengths, as JSON.",
     "reference_strength": "For references that name none of their own.",
     "public": "Whether the images show in Leonardo's community feed.",
     "table": "The prompt table that the row comes from.",
-    "request_id": "The paid request; a hash of the spec and its first sample.",
-    "spec_id": "Hash of all that changes the picture.",
     "start": "First sample that the request buys.",
     "count": "Images that the request buys.",
     "wanted": "Images of the request that this dataset wants.",
     "credits": "Price of the whole request.",
     "standing": "What the ledger says: free, open, submitted, completed, blocked or failed.",
     "attempt": "Number of the latest try to buy it.",
-    "image_id": "Name of the image in the store; a hash, never a prompt's words.",
-    "position": "Number of the image within its request, from 0.",
-    "sample": "Number of the image among those of its spec, from 0.",
-    "dataset": "This dataset.",
-    "partition": "The partition; all where there are none.",
-    "status": "stored; withheld, blocked or failed (final, with a reason); uncertain, over_budget, awaiting_approval or pending.",
-    "reason": "Why the image is not stored.",
-    "rejected": "True where a quality check that rejects found something; exports leave the image out.",
-    "reject_reasons": "What was found, checks separated by semicolons.",
-    "nsfw": "Leonardo's own flag.",
-    "generation_id": "Leonardo's id of the generation.",
-    "provider_image_id": "Leonardo's id of the image.",
-    "source_url": "Where the bytes came from.",
-    "object_key": "Where the bytes are in the store.",
-    "format": "JPEG, PNG or WEBP, or what else came; measured on the bytes.",
-    "width_px": "Measured on the bytes.",
-    "height_px": "Measured on the bytes.",
-    "size_bytes": "Of the file.",
-    "sha256": "Of the file.",
-    "source_sha256": "Of the bytes as Leonardo served them, before metadata was embedded.",
-    "marks": "What the file says about itself: xmp, c2pa, or both joined by +.",
-    "unmarked": "Why the file does not carry all the metadata that was asked for.",
-    "credits_quoted": "This image's share of the quote.",
-    "cost_amount": "This image's share of what the API charged; 0 where it was owned already.",
-    "cost_unit": "CREDITS or DOLLARS.",
-    "reused": "True where this dataset did not have to buy the image.",
-    "submitted_at": "When the request was accepted.",
-    "completed_at": "When the request came to its end in the ledger.",
-    "dagster_run_id": "The Dagster run that bought it.",
-    "run_id": "The engine's run that bought it.",
-    "bought_for": "The dataset that it was bought for.",
-    "request_start": "First sample of the request.",
-    "request_count": "Images of the request.",
-    "code_version": "Version of seedream-assets that wrote the row.",
-    "table_uri": "Address of the prompt table.",
-    "table_sha256": "Of the prompt table as it was read.",
 }
 
 

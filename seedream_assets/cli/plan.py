@@ -24,7 +24,8 @@ from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import PromptTableError, StoreError
 from seedream_assets.ledger.account import describe_another_account
-from seedream_assets.manifest.build import extra_column_name, table_rows
+from seedream_assets.ledger.image_columns import extra_column_name
+from seedream_assets.manifest.build import table_rows
 from seedream_assets.manifest.stage import PREVIOUS, read_earlier
 from seedream_assets.planning.outlook import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
 from seedream_assets.planning.plan import specs_of

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seedream_assets.manifest.build import MANIFEST_COLUMNS
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS
 
 Kind = Literal["text", "int", "float", "bool", "time"]
 ARROW_TYPES: Mapping[Kind, pa.DataType] = {

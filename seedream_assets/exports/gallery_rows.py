@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from seedream_assets.manifest.build import EXTRA_COLUMN_PREFIX, MANIFEST_COLUMNS, STATUSES
+from seedream_assets.ledger.image_columns import EXTRA_COLUMN_PREFIX, MANIFEST_COLUMNS
+from seedream_assets.manifest.build import STATUSES
 
 Row = Mapping[str, Any]
 

@@ -23,7 +23,7 @@ from seedream_assets.budget.costs import QUOTED
 from seedream_assets.errors import ExportError
 from seedream_assets.exports.columns import ExportColumn, column_values, export_columns, has_gap
 from seedream_assets.exports.formats import ExportSource
-from seedream_assets.manifest.build import extra_column_name
+from seedream_assets.ledger.image_columns import extra_column_name
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_OF = {

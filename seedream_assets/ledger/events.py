@@ -175,31 +175,26 @@ class Submitted(_Event):
 class LedgerImage:
     """One image of a completed request: stored, or withheld with the reason.
 
-    Attributes:
-        position: From 0 within the request; sample = the request's start + position.
-        object_key: Where its bytes are in the store; None where it is withheld.
-        size_bytes, sha256: Of the stored object.
-        source_sha256: Of the bytes as the provider served them; None in events written before images were marked.
-        source_url: Where the bytes came from: scheme, host and path, never a signed query, whatever is given here.
-        marks: `xmp`, `c2pa`, `xmp+c2pa`; None where the object carries none.
-        unmarked: Why it does not carry every mark that was asked for.
+    The one record of an image's own fields. Each is annotated with what it means; manifest, trace and the columns shown
+    in the UI are derived from here (`image_columns`).
     """
 
-    position: int
-    image_id: str
-    nsfw: bool = False
-    reason: str | None = None
-    provider_image_id: str | None = None
-    source_url: str | None = None
-    object_key: str | None = None
-    format: str | None = None
-    width_px: int | None = None
-    height_px: int | None = None
-    size_bytes: int | None = None
-    sha256: str | None = None
-    source_sha256: str | None = None
-    marks: str | None = None
-    unmarked: str | None = None
+    position: Annotated[int, "Number of the image within its request, from 0."]
+    image_id: Annotated[str, "Name of the image in the store; a hash, never a prompt's words."]
+    nsfw: Annotated[bool, "Leonardo's own flag."] = False
+    reason: Annotated[str | None, "Why the image is not stored."] = None
+    provider_image_id: Annotated[str | None, "Leonardo's id of the image."] = None
+    # Scheme, host and path; a signed query is never kept, whatever is given here.
+    source_url: Annotated[str | None, "Where the bytes came from."] = None
+    object_key: Annotated[str | None, "Where the bytes are in the store."] = None
+    format: Annotated[str | None, "JPEG, PNG or WEBP, or what else came; measured on the bytes."] = None
+    width_px: Annotated[int | None, "Measured on the bytes."] = None
+    height_px: Annotated[int | None, "Measured on the bytes."] = None
+    size_bytes: Annotated[int | None, "Of the file."] = None
+    sha256: Annotated[str | None, "Of the file."] = None
+    source_sha256: Annotated[str | None, "Of the bytes as Leonardo served them, before metadata was embedded."] = None
+    marks: Annotated[str | None, "What the file says about itself: xmp, c2pa, or both joined by +."] = None
+    unmarked: Annotated[str | None, "Why the file does not carry all the metadata that was asked for."] = None
 
     def __post_init__(self) -> None:
         if self.source_url is not None:

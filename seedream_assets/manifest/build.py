@@ -12,110 +12,18 @@ from typing import Any
 
 import pandas as pd
 
-from seedream_assets.config.addresses import address_to_keep
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.ledger.events import Blocked as BlockedEvent
 from seedream_assets.ledger.events import Completed, Failed, LedgerImage
+from seedream_assets.ledger.image_columns import ENDING_COLUMNS, IMAGE_FIELDS, MANIFEST_COLUMNS, extra_column_name
 from seedream_assets.leonardo.identity import derived_seed, image_id_for
 from seedream_assets.planning.plan import NONE_REPLACED, Replacements
 from seedream_assets.storage.parquet import from_parquet, naming
 
-UTC_TIME = "datetime64[us, UTC]"
-MANIFEST_COLUMNS: Mapping[str, str] = {
-    "image_id": "string",
-    "request_id": "string",
-    "spec_id": "string",
-    "sample": "int64",
-    "dataset": "string",
-    "partition": "string",
-    "row_number": "int64",
-    "prompt_id": "string",
-    "prompt": "string",
-    "prompt_sha256": "string",
-    "model": "string",
-    "width": "int64",
-    "height": "int64",
-    "seed": "int64",
-    "style": "string",
-    "prompt_enhance": "string",
-    "references": "string",
-    "status": "string",
-    "reason": "string",
-    "rejected": "bool",
-    "reject_reasons": "string",
-    "nsfw": "boolean",
-    "generation_id": "string",
-    "provider_image_id": "string",
-    "source_url": "string",
-    "object_key": "string",
-    "format": "string",
-    "width_px": "Int64",
-    "height_px": "Int64",
-    "size_bytes": "Int64",
-    "sha256": "string",
-    "source_sha256": "string",
-    "marks": "string",
-    "unmarked": "string",
-    "credits_quoted": "float64",
-    "cost_amount": "float64",
-    "cost_unit": "string",
-    "reused": "bool",
-    "submitted_at": UTC_TIME,
-    "completed_at": UTC_TIME,
-    "dagster_run_id": "string",
-    "run_id": "string",
-    "bought_for": "string",
-    "request_start": "int64",
-    "request_count": "int64",
-    "code_version": "string",
-    "table_uri": "string",
-    "table_sha256": "string",
-}
-# Columns that came later, with what a manifest that was written before them is read as.
-LATER_COLUMNS: Mapping[str, Any] = {
-    "source_sha256": None,
-    "marks": None,
-    "unmarked": None,
-    "rejected": False,
-    "reject_reasons": None,
-}
 STATUSES = ("stored", "withheld", "blocked", "failed", "uncertain", "over_budget", "awaiting_approval", "pending")
 # Nothing more will become of these; the rest is taken up by the next run.
 FINAL_STATUSES = ("stored", "withheld", "blocked", "failed")
-# What the ledger knows of each position of a request; the part of the manifest that is not in the plan.
-ENDING_COLUMNS: Mapping[str, str] = {
-    "request_id": "string",
-    "position": "int64",
-    **{
-        name: MANIFEST_COLUMNS[name]
-        for name in (
-            "status",
-            "reason",
-            "nsfw",
-            "generation_id",
-            "provider_image_id",
-            "source_url",
-            "object_key",
-            "format",
-            "width_px",
-            "height_px",
-            "size_bytes",
-            "sha256",
-            "source_sha256",
-            "marks",
-            "unmarked",
-            "cost_amount",
-            "cost_unit",
-            "submitted_at",
-            "completed_at",
-            "dagster_run_id",
-            "run_id",
-            "bought_for",
-        )
-    },
-}
 REBUILD_MANIFEST = "the next `seedream run`, or materialising the asset `dataset`, builds it anew from the plan and the ledger, for nothing"
-EXTRA_COLUMN_PREFIX = "column_"
 
 
 def endings_of(events: Iterable[Completed | Failed | BlockedEvent]) -> pd.DataFrame:
@@ -146,23 +54,10 @@ def _ending_rows(event: Completed | Failed | BlockedEvent) -> Iterable[dict[str,
 
 
 def _image_row(image: LedgerImage) -> dict[str, Any]:
-    return {
-        "position": image.position,
+    return {name: getattr(image, name) for name in IMAGE_FIELDS} | {
         "status": "stored" if image.object_key is not None else "withheld",
-        "reason": image.reason,
-        "nsfw": image.nsfw,
-        "provider_image_id": image.provider_image_id,
-        "source_url": image.source_url,
-        "object_key": image.object_key,
-        "format": image.format,
-        "width_px": image.width_px,
-        "height_px": image.height_px,
-        "size_bytes": image.size_bytes,
-        "sha256": image.sha256,
-        # Before images were marked, what was stored is what the provider served.
+        # An event without it was written where nothing is embedded: what is stored is what the provider served.
         "source_sha256": image.source_sha256 or image.sha256,
-        "marks": image.marks,
-        "unmarked": image.unmarked,
     }
 
 
@@ -226,47 +121,25 @@ def build_manifest(
         prompt_sha256=[sha256(prompt.encode()).hexdigest() for prompt in rows["prompt"]],
     )
     own = rows[list(MANIFEST_COLUMNS)].astype(dict(MANIFEST_COLUMNS))
-    ride_along = rows[[("passenger", name) for name in extra_columns.columns]]
-    ride_along.columns = pd.Index([extra_column_name(name) for name in extra_columns.columns])
-    return pd.concat([own, ride_along], axis="columns")
+    extra = rows[[("extra", name) for name in extra_columns.columns]]
+    extra.columns = pd.Index([extra_column_name(name) for name in extra_columns.columns])
+    return pd.concat([own, extra], axis="columns")
 
 
 def read_manifest(body: bytes, *, key: str = "the manifest") -> pd.DataFrame:
-    """A manifest from its Parquet bytes; columns that it was written without are filled as `LATER_COLUMNS` says.
+    """A manifest from its Parquet bytes.
 
     Raises:
         ObjectUnreadable: Not Parquet, or not a manifest; names `key`.
     """
     with naming(key, remedy=REBUILD_MANIFEST):
-        manifest = from_parquet(body, MANIFEST_COLUMNS, later=LATER_COLUMNS)
-    return manifest.assign(
-        # Before images were marked, what was stored is what the provider served.
-        source_sha256=manifest["source_sha256"].fillna(manifest["sha256"]),
-        # One that was written by an earlier version may hold signed queries.
-        source_url=_without_queries(manifest["source_url"]),
-    )
-
-
-def _without_queries(addresses: pd.Series[str]) -> pd.Series[str]:
-    signed = addresses.str.contains("[?#@]", na=False)
-    return addresses.mask(signed, addresses[signed].map(address_to_keep)) if signed.any() else addresses
+        return from_parquet(body, MANIFEST_COLUMNS)
 
 
 def mark_rejected(manifest: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
-    """The manifest with `rejected` and `reject_reasons` as told: reasons by image id, an image not named is not rejected."""
+    """The manifest with `rejected` and `reject_reasons` with these reasons, by image id, an image not named is not rejected."""
     told = manifest["image_id"].map(reasons).where(manifest["status"] == "stored").astype("string")
     return manifest.assign(rejected=told.notna(), reject_reasons=told)
-
-
-def extra_column_name(name: str) -> str:
-    """A table's own column in the manifest: its name, with a prefix where that is the manifest's already.
-
-    A name that looks prefixed like that gets one more, so that no two columns end up under one name.
-    """
-    bare = name
-    while bare.startswith(EXTRA_COLUMN_PREFIX):
-        bare = bare.removeprefix(EXTRA_COLUMN_PREFIX)
-    return f"{EXTRA_COLUMN_PREFIX}{name}" if bare in MANIFEST_COLUMNS else name
 
 
 def table_rows(manifest: pd.DataFrame, models: ModelCatalog) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -299,7 +172,7 @@ def _wanted_images(
     replacements: Replacements,
 ) -> pd.DataFrame:
     """Every wanted image with its prompt row and the request that holds it."""
-    named = extra_columns.set_axis([("passenger", name) for name in extra_columns.columns], axis="columns")
+    named = extra_columns.set_axis([("extra", name) for name in extra_columns.columns], axis="columns")
     rows = pd.concat([prompts.drop(columns=["seed", "references"]), named], axis="columns")
     rows["spec_id"] = pd.Series(list(spec_ids), dtype="string", index=rows.index)
     planned = (plan["start"] + plan["wanted"]).groupby(plan["spec_id"]).max()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -27,9 +27,9 @@ from seedream_assets.ledger.events import (
     event_key,
     id_in_key,
 )
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS
 from seedream_assets.ledger.state import fold, with_recollected
 from seedream_assets.leonardo.identity import image_id_for
-from seedream_assets.manifest.build import MANIFEST_COLUMNS
 
 # How the bytes that were asked about stand to what is stored.
 Comparison = Literal["stored", "provider", "changed"]
@@ -117,6 +117,12 @@ class TracedImage:
     rows: tuple[TracedRow, ...] = field(default=())
 
 
+# The fields that a trace takes from the image as the ledger has it.
+_TRACED_FIELDS = {field.name for field in fields(LedgerImage)} & {field.name for field in fields(TracedImage)} - {
+    "image_id"
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """What was asked about, and every image that it means.
@@ -182,25 +188,10 @@ def _traced(
     amount = billed.cost_amount if billed else None
     found: dict[str, Any] = {}
     if image is not None:
-        found = {
-            name: getattr(image, name)
-            for name in (
-                [
-                    "object_key",
-                    "format",
-                    "width_px",
-                    "height_px",
-                    "size_bytes",
-                    "sha256",
-                    "marks",
-                    "nsfw",
-                    "provider_image_id",
-                    "reason",
-                ]
-            )
+        found = {name: getattr(image, name) for name in _TRACED_FIELDS} | {
+            "status": "stored" if image.object_key else "withheld",
+            "source_sha256": image.source_sha256 or image.sha256,
         }
-        found |= {"status": "stored" if image.object_key else "withheld"}
-        found |= {"source_sha256": image.source_sha256 or image.sha256}
     return TracedImage(
         **{
             "status": state,

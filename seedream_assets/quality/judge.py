@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.config.quality import QualityRules, ScorerRule, Withheld
-from seedream_assets.manifest.build import MANIFEST_COLUMNS
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS
 
 
 def find_near_duplicates(hashes: Sequence[str], max_distance: int) -> list[tuple[int, int, int]]:

@@ -22,7 +22,7 @@ from seedream_assets.assets.ui_metadata import (
     preview,
     table_schema,
 )
-from seedream_assets.manifest.build import ENDING_COLUMNS, MANIFEST_COLUMNS
+from seedream_assets.ledger.image_columns import ENDING_COLUMNS, MANIFEST_COLUMNS
 from seedream_assets.planning.plan import PLAN_COLUMNS
 from seedream_assets.prompts.stage import PROMPT_DTYPES
 from seedream_assets.storage.folder import FolderStore

@@ -17,7 +17,7 @@ from seedream_assets.config.dataset import partition_in_key
 from seedream_assets.config.exports import Card
 from seedream_assets.config.images import CONTENT_TYPES, EXTENSIONS
 from seedream_assets.exports.formats import ExportSource
-from seedream_assets.manifest.build import MANIFEST_COLUMNS, extra_column_name
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS, extra_column_name
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET, to_parquet
 

@@ -13,7 +13,7 @@ from PIL import Image
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.gallery import GalleryExport
-from seedream_assets.manifest.build import MANIFEST_COLUMNS
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import PARQUET, to_parquet
 

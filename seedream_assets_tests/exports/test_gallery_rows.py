@@ -21,7 +21,7 @@ from seedream_assets.exports.gallery_rows import (
     plain_value,
     split_reasons,
 )
-from seedream_assets.manifest.build import MANIFEST_COLUMNS
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS
 from seedream_assets_tests.exports.gallery_builders import make_row, make_unstored
 
 

@@ -7,18 +7,9 @@ import pandas as pd
 import pytest
 
 from seedream_assets.ledger.events import Blocked, Failed
+from seedream_assets.ledger.image_columns import ENDING_COLUMNS, MANIFEST_COLUMNS, UTC_TIME, extra_column_name
 from seedream_assets.leonardo.identity import image_id_for
-from seedream_assets.manifest.build import (
-    ENDING_COLUMNS,
-    FINAL_STATUSES,
-    MANIFEST_COLUMNS,
-    STATUSES,
-    UTC_TIME,
-    endings_in,
-    endings_of,
-    extra_column_name,
-    read_manifest,
-)
+from seedream_assets.manifest.build import FINAL_STATUSES, STATUSES, endings_in, endings_of, read_manifest
 from seedream_assets.storage.parquet import to_parquet
 from seedream_assets_tests.support.builders import NOON, make_paid_request, make_plan, make_prompts
 from seedream_assets_tests.support.manifest_builders import (

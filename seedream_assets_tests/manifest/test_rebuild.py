@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedream_assets.ledger.events import Blocked, Failed, decode_event, encode_event
-from seedream_assets.manifest.build import ENDING_COLUMNS, endings_in, endings_of
+from seedream_assets.ledger.image_columns import ENDING_COLUMNS
+from seedream_assets.manifest.build import endings_in, endings_of
 from seedream_assets_tests.support.builders import make_plan, make_prompts
 from seedream_assets_tests.support.manifest_builders import (
     ROW,

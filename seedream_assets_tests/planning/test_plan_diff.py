@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from seedream_assets.manifest.build import extra_column_name, table_rows
+from seedream_assets.ledger.image_columns import extra_column_name
+from seedream_assets.manifest.build import table_rows
 from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.plan_diff import DIFF_COLUMNS, PlanDiff, diff_plan
 from seedream_assets_tests.support.builders import MODELS, make_plan, make_prompts

@@ -20,7 +20,7 @@ from seedream_assets.config.quality import (
     WrongSize,
 )
 from seedream_assets.errors import ConfigError
-from seedream_assets.manifest.build import MANIFEST_COLUMNS
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS
 from seedream_assets.quality.judge import (
     MEASURE_COLUMNS,
     Judgement,

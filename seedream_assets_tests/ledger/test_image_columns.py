@@ -1,11 +1,11 @@
 """The lineage of columns names columns that are there, and leaves out none that comes from somewhere."""
 
-from seedream_assets.manifest.build import MANIFEST_COLUMNS
-from seedream_assets.manifest.column_lineage import (
+from seedream_assets.ledger.image_columns import (
     DATASET,
     IMAGE_COLUMNS,
     IMAGES,
     IMAGES_LINEAGE,
+    MANIFEST_COLUMNS,
     MANIFEST_LINEAGE,
     PLAN_LINEAGE,
     PROMPTS,

@@ -1,10 +1,10 @@
-"""Rejected images in the manifest, and manifests from before there were any."""
+"""Rejected images in the manifest, and tables that are none."""
 
 import pandas as pd
 import pytest
 
 from seedream_assets.errors import StoreError
-from seedream_assets.manifest.build import LATER_COLUMNS, MANIFEST_COLUMNS, mark_rejected, read_manifest
+from seedream_assets.manifest.build import mark_rejected, read_manifest
 from seedream_assets.storage.parquet import to_parquet
 from seedream_assets_tests.support.builders import make_plan, make_prompts
 from seedream_assets_tests.support.manifest_builders import ROW, make_completed, make_manifest, requests_of
@@ -26,13 +26,6 @@ def test_what_is_rejected_is_marked_with_its_reasons_and_nothing_else_is():
     assert marked["reject_reasons"][0] == "blank: contrast 0"
     assert marked.dtypes.equals(manifest.dtypes)
     assert mark_rejected(marked, {}).equals(manifest)
-
-
-def test_a_manifest_from_before_a_column_existed_is_read_all_the_same():
-    manifest = two_stored_and_one_withheld()
-    older = read_manifest(to_parquet(manifest.drop(columns=list(LATER_COLUMNS))))
-    pd.testing.assert_frame_equal(older, read_manifest(to_parquet(manifest)))
-    assert list(older.columns) == [*MANIFEST_COLUMNS, "mood"]
 
 
 def test_a_table_that_is_no_manifest_is_not_filled_up_to_one():
