@@ -9,8 +9,7 @@ import pytest
 from seedream_assets.ledger.events import Blocked, Failed
 from seedream_assets.ledger.image_columns import ENDING_COLUMNS, MANIFEST_COLUMNS, UTC_TIME, extra_column_name
 from seedream_assets.leonardo.identity import image_id_for
-from seedream_assets.manifest.build import FINAL_STATUSES, STATUSES, endings_in, endings_of, read_manifest
-from seedream_assets.storage.parquet import to_parquet
+from seedream_assets.manifest.build import FINAL_STATUSES, STATUSES, endings_in, endings_of
 from seedream_assets_tests.support.builders import NOON, make_paid_request, make_plan, make_prompts
 from seedream_assets_tests.support.manifest_builders import (
     ROW,
@@ -251,13 +250,3 @@ def test_the_endings_of_nothing_are_an_empty_table_of_the_same_shape():
     assert list(endings_of([]).columns) == list(ENDING_COLUMNS)
     checked = make_prompts([])
     assert endings_in(make_manifest(checked, make_plan(checked))).empty
-
-
-def test_signed_addresses_of_an_earlier_version_are_read_without_their_signatures():
-    checked = make_prompts([ROW | {"quantity": 4}])
-    manifest = make_manifest(checked, make_plan(checked), [make_completed(REQUEST)])
-    plain = manifest["source_url"].copy()
-    signed = manifest.assign(source_url=plain.where(plain.index % 2 == 0, plain + "?Signature=abc#x"))
-    signed.loc[0, "source_url"] = pd.NA
-    assert read_manifest(to_parquet(signed))["source_url"].tolist() == [pd.NA, *plain[1:]]
-    assert read_manifest(to_parquet(manifest))["source_url"].tolist() == plain.tolist()
