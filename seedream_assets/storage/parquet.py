@@ -43,21 +43,13 @@ def _column(column: pd.Series[Any]) -> pa.Array[Any]:
         return pa.Array.from_pandas(column.map(str, na_action="ignore").astype("string"))
 
 
-def from_parquet(
-    body: bytes, dtypes: Mapping[str, str] | None = None, *, later: Mapping[str, Any] | None = None
-) -> pd.DataFrame:
+def from_parquet(body: bytes, dtypes: Mapping[str, str] | None = None) -> pd.DataFrame:
     """The table in Parquet bytes; the columns named in `dtypes` get these dtypes.
-
-    Columns that stand in `later` may be missing: they get the value given there, at their place in `dtypes`.
 
     Raises:
         StoreError: Not Parquet, or without one of these columns.
     """
     frame = _read_whole(body).to_pandas()
-    added = {name: value for name, value in (later or {}).items() if name not in frame.columns}
-    if added:
-        own = [name for name in dtypes or () if name in frame.columns or name in added]
-        frame = frame.assign(**added)[[*own, *(name for name in frame.columns if name not in own)]]
     missing = [name for name in dtypes or () if name not in frame.columns]
     if missing:
         raise StoreError(f"the table has no column {', '.join(missing)}; it was not written by this version")
