@@ -18,15 +18,10 @@ from seedream_assets.config.images import code_version
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ObjectNotFound, ObjectUnreadable, StoreError
 from seedream_assets.ledger.events import EventKey, FinalEvent
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS
 from seedream_assets.ledger.state import LedgerEntry, RequestState
 from seedream_assets.ledger.store import last_release, read_endings
-from seedream_assets.manifest.build import (
-    MANIFEST_COLUMNS,
-    build_manifest,
-    endings_in,
-    endings_of,
-    read_manifest,
-)
+from seedream_assets.manifest.build import build_manifest, endings_in, endings_of, read_manifest
 from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.stage import load_kept_plan
 from seedream_assets.prompts.sources import fetch, find_sources
