@@ -17,16 +17,26 @@ _SCALARS = ("integer", "number", "boolean")
 
 
 @cache
-def attributes_model(declared: type[Config]) -> type[BaseModel]:
-    """A model that takes attributes as they stand in YAML, templates and all, and has the JSON schema of `declared`."""
+def attributes_model(declared: type[Config], component: type[BaseModel] | None = None) -> type[BaseModel]:
+    """A model that takes attributes as they stand in YAML, templates and all, and has the JSON schema of `declared`.
+
+    Args:
+        declared: What the YAML declares.
+        component: Has `declared` as its field `config`; its other fields, which a subclass adds, are attributes too.
+    """
 
     class Attributes(BaseModel):
         model_config = ConfigDict(extra="allow")
 
         @classmethod
         def model_json_schema(cls, *_args: Any, **_options: Any) -> dict[str, Any]:
-            schema: dict[str, Any] = _with_templates(declared.model_json_schema())
-            return schema
+            schema = declared.model_json_schema()
+            own = component.model_json_schema() if component else {}
+            for part in ("properties", "$defs"):
+                schema[part] = {**own.get(part, {}), **schema.get(part, {})}
+            schema["required"] = [*schema.get("required", []), *own.get("required", [])]
+            schema["properties"].pop("config", None)
+            return _with_templates(schema | {"required": [name for name in schema["required"] if name != "config"]})
 
     Attributes.__name__ = Attributes.__qualname__ = f"{declared.__name__}Attributes"
     Attributes.__doc__ = declared.__doc__

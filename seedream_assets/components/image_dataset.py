@@ -6,34 +6,48 @@ from pathlib import Path
 from typing import Self
 
 import dagster as dg
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from seedream_assets.assets import build_assets, build_automation, build_checks
 from seedream_assets.components.attributes import attributes_model, read_attributes
 from seedream_assets.components.scaffold import ImageDatasetScaffolder
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES, SeedreamResources
+from seedream_assets.config.base import AS_DECLARED, problems_of
 from seedream_assets.config.dataset import DatasetConfig
+from seedream_assets.errors import ConfigError
 
 
 @dg.scaffold_with(ImageDatasetScaffolder)
-class ImageDataset(dg.Component):
+class ImageDataset(dg.Component, dg.Model):
     """An image dataset: a prompt table, a recipe, a budget and a place, materialised as four assets.
 
     `prompts` → `generation_requests` → `images` → `dataset`. The first two cost nothing and are the quote; `images` is
     the only one that spends.
 
-    What the YAML does not say can be changed in a subclass, which is declared by its own type. The hooks are
-    `get_config` and `get_asset_spec`:
+    A subclass, which is declared by its own type, changes what the YAML does not say in the hooks `get_config` and
+    `get_asset_spec`. Its own fields are keys of its YAML:
 
     .. code-block:: python
 
         class TeamDataset(seedream_assets.ImageDataset):
+            team: str = pydantic.Field(description="Whose images they are.")
+
             def get_asset_spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-                return spec.merge_attributes(tags={"team": "vision"}).replace_attributes(group_name="images")
+                return spec.merge_attributes(tags={"team": self.team})
+
+    .. code-block:: yaml
+
+        type: my_project.components.TeamDataset
+        attributes:
+          name: shoes
+          prompts: {table: prompts.csv}
+          team: vision
+
+    Attributes:
+        config: What the YAML declares, as `get_config` returns it.
     """
 
-    def __init__(self, config: DatasetConfig) -> None:
-        self.config = self.get_config(config)
+    config: DatasetConfig
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -46,7 +60,7 @@ class ImageDataset(dg.Component):
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
         """The attributes in YAML, for Dagster and for editors."""
-        return attributes_model(DatasetConfig)
+        return attributes_model(DatasetConfig, cls)
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
@@ -56,7 +70,14 @@ class ImageDataset(dg.Component):
             ConfigError: All that is wrong with it.
         """
         values = read_attributes(attributes, context)
-        return cls(DatasetConfig(**{**values, "base": Path(context.path)}))
+        own = {name: values.pop(name) for name in cls.model_fields if name != "config" and name in values}
+        try:
+            component = cls.model_validate({**own, "config": values}, context=AS_DECLARED)
+        except ValidationError as error:
+            # Not chained: pydantic's error keeps the input, which may hold a key.
+            raise ConfigError("\n".join(str(one).removeprefix("config.") for one in problems_of(error))) from None
+        component.config = component.get_config(component.config.changed(base=Path(context.path)))
+        return component
 
     def get_config(self, config: DatasetConfig) -> DatasetConfig:
         """The dataset as it is built; override to set what a team's datasets have in common.

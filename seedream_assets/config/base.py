@@ -6,12 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from seedream_assets.errors import ConfigError
 
 Place = tuple[str | int, ...]
+# The context of a validation: what is validated stands in a YAML file.
+AS_DECLARED = {"as_declared": True}
 # What pydantic's kinds of errors mean to somebody who edits a YAML file.
 _ALLOWED: Mapping[str, str] = {
     "int_type": "a whole number",
@@ -33,6 +44,7 @@ _ALLOWED: Mapping[str, str] = {
     "less_than_equal": "at most {le}",
 }
 _OWN = "config"
+_NO_SUCH_KEY = "there is no such key here"
 
 
 class Config(BaseModel):
@@ -52,13 +64,29 @@ class Config(BaseModel):
             # Not chained: pydantic's error keeps the input, which may hold a key.
             raise ConfigError("\n".join(str(problem) for problem in problems_of(error))) from None
 
-    # pydantic's own mark (RootModel has it): what is nested is built without `__init__`, so that errors keep their place.
+    # pydantic's own flag (RootModel has it): what is nested is built without `__init__`, so that errors keep their place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # functions have no declared attributes
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, given: Any) -> Any:
         return without_nulls(given)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_derived(cls, given: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """In YAML a field that is no option, which the JSON schema leaves out, is as unknown as any other key."""
+        if info.context is not AS_DECLARED or not isinstance(given, Mapping):
+            return handler(given)
+        derived = [name for name, field in cls.model_fields.items() if _is_derived(field) and name in given]
+        if not derived:
+            return handler(given)
+        problems: list[tuple[Place, str]] = [((name,), _NO_SUCH_KEY) for name in derived]
+        try:
+            handler({name: value for name, value in given.items() if name not in derived})
+        except ValidationError as error:
+            problems += [(problem.place, problem.message) for problem in problems_of(error)]
+        return refuse(*problems)
 
     def given(self) -> dict[str, Any]:
         """The options that were written, by name; those that have their default are left out."""
@@ -67,6 +95,10 @@ class Config(BaseModel):
     def changed(self, **values: Any) -> Self:
         """The same with other values, which are taken as they are."""
         return self.model_copy(update=values)
+
+
+def _is_derived(field: FieldInfo) -> bool:
+    return any(isinstance(part, SkipJsonSchema) for part in field.metadata)
 
 
 def without_nulls(given: Any) -> Any:
@@ -97,7 +129,7 @@ def _message(kind: str, context: Mapping[str, Any], given: object, otherwise: st
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        return "there is no such key here"
+        return _NO_SUCH_KEY
     if kind in ("value_error", _OWN):
         message = str(context.get("message", context.get("error")))
         return f"got {given!r}, {message}" if message.startswith("allowed ") else message

@@ -9,7 +9,15 @@ from pathlib import PurePath
 from typing import Annotated, Any, Self
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
 
 from seedream_assets.config.account import LeonardoOptions, Recovery
@@ -69,8 +77,10 @@ def _check_owner(owner: str) -> str:
     return owner
 
 
-def _as_read(quality: Any) -> Any:
-    return {**quality, "reads_images": True} if isinstance(quality, Mapping) else quality
+def _read_quality(given: Any, handler: ValidatorFunctionWrapHandler) -> QualityRules:
+    """Where the checks are written, even without an option, the images are read."""
+    rules: QualityRules = handler(given)
+    return rules.changed(reads_images=True) if isinstance(given, Mapping) else rules
 
 
 Cron = Annotated[str, AfterValidator(_check_cron)]
@@ -211,7 +221,7 @@ class DatasetConfig(Config):
     recovery: Recovery = Field(default=Recovery(), description="Leases and the history.")
     verify: Verify = Field(default=Verify(), description="The check of the bucket against the manifests.")
     reconcile: Reconcile | None = Field(default=None, description="The check of the account against the ledger.")
-    quality: Annotated[QualityRules, BeforeValidator(_as_read)] = Field(
+    quality: Annotated[QualityRules, WrapValidator(_read_quality)] = Field(
         default=QualityRules(), description="Checks of what was bought, and what is rejected."
     )
     regenerate: Regenerate = Field(

@@ -34,7 +34,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 class ExportChoice(Config):
     """One export of a dataset: in YAML a format's name, or the name with its options."""
 
-    name: str
+    name: SkipJsonSchema[str]
     split: str | None = Field(
         default=None, description="The table's column that says train, validation or test; left out: all is train."
     )
@@ -109,7 +109,7 @@ class Card(Config):
     """What only the owner of a dataset can say, for its card and its Croissant file."""
 
     title: str | None = Field(default=None, description="Shown instead of the dataset's name.")
-    # Not an option: the dataset's own description.
+    # No option: the dataset's own description.
     description: SkipJsonSchema[str | None] = None
     license: str | None = Field(
         default=None, description="An SPDX identifier, or the address of a licence.", examples=["CC-BY-4.0"]

@@ -126,7 +126,7 @@ class QualityRules(Config):
     near_duplicates: NearDuplicates = Field(default=NearDuplicates(), description="Look-alikes.")
     blank: Blank = Field(default=Blank(), description="One colour.")
     scorers: tuple[ScorerRule, ...] = Field(default=(), description="Functions of the team's own.")
-    # Not an option: `DatasetConfig` sets it where `quality` is written.
+    # No option: `DatasetConfig` sets it where `quality` is written.
     reads_images: SkipJsonSchema[bool] = False
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from jinja2.nativetypes import NativeEnvironment
 from pydantic import ValidationError
 
 from seedream_assets.config.account import ResourcesConfig
-from seedream_assets.config.base import Config, Place, problems_of
+from seedream_assets.config.base import AS_DECLARED, Config, Place, problems_of
 from seedream_assets.config.dataset import NO_CAP, DatasetConfig
 from seedream_assets.errors import ConfigError
 
@@ -202,7 +202,7 @@ def _read_attributes(
     problems = {} if has_own_variables else dict(failed)
     declared = None
     try:
-        declared = kind.model_validate(values)
+        declared = kind.model_validate(values, context=AS_DECLARED)
     except ValidationError as error:
         for problem in problems_of(error):
             # Of what could not be evaluated nothing else is said.
@@ -210,8 +210,6 @@ def _read_attributes(
                 problems[problem.place] = problem.message
     if isinstance(declared, DatasetConfig):
         declared = declared.changed(base=document.path.parent.resolve())
-    if "base" in given and kind is DatasetConfig:
-        problems[("base",)] = "there is no such key here"
     errors = [
         document.error((*prefix, *place), f"{_dotted(place) or 'attributes'}: {message}")
         for place, message in problems.items()

@@ -193,3 +193,24 @@ def test_every_attribute_is_described_for_the_editor() -> None:
     assert without(schema["properties"]) == []
     for name, part in schema["$defs"].items():
         assert without(part.get("properties", {})) == [], name
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("base: /elsewhere", "base"),
+        ("budget: {unlimited: true}", "budget.unlimited"),
+        ("quality: {reads_images: true}", "quality.reads_images"),
+        ("card: {description: Shoes.}", "card.description"),
+        ("exports: [{name: parquet}]", "exports.0.name"),
+        ("exports: [{name: parquet, split: part}]", "exports.0.name"),
+        ("recipe: {cells: 1}", "recipe.cells"),
+    ],
+)
+def test_what_is_derived_from_other_options_is_no_key_of_the_yaml(text: str, place: str, tmp_path: Path) -> None:
+    whole = f"{LEAST}{text}\nsize_policy: strict\n"
+    with pytest.raises(ConfigError, match=rf"{place}: there is no such key here") as refused:
+        configs_of(whole, tmp_path / "shoes.yaml")
+    assert "size_policy: got 'strict'" in str(refused.value)
+    with pytest.raises(ConfigError, match=rf"{place}: there is no such key here"):
+        config_by_dagster(whole, tmp_path)

@@ -103,10 +103,7 @@ def test_an_account_that_would_loosen_a_limit_does_not_load(project: DefsFolderS
     )
     with pytest.raises(Exception) as refused, project.load_component_and_build_defs(defs_path=path):  # noqa: PT011
         pass
-    cause: BaseException | None = refused.value
-    while cause is not None and not isinstance(cause, ConfigError):
-        cause = cause.__cause__
-    assert "can only tighten" in str(cause)
+    assert "can only tighten" in str(config_error_behind(refused.value))
 
 
 def test_several_datasets_live_in_one_file(project: DefsFolderSandbox) -> None:
@@ -120,30 +117,69 @@ def test_several_datasets_live_in_one_file(project: DefsFolderSandbox) -> None:
 
 TEAM_DATASET = """
 import dagster as dg
+import pydantic
 import seedream_assets
 
 
 class TeamDataset(seedream_assets.ImageDataset):
+    team: str = pydantic.Field(description="Whose images they are.")
+    priority: int = pydantic.Field(default=1, ge=1, description="Of its runs.")
+
     def get_asset_spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec.replace_attributes(group_name="vision")
+        return spec.replace_attributes(group_name=self.team, tags={"priority": str(self.priority)})
 
     def get_config(self, config: seedream_assets.DatasetConfig) -> seedream_assets.DatasetConfig:
         return config.changed(size_policy="provider")
 """
 
 
-def test_a_subclass_from_outside_changes_what_its_hooks_are_for(
-    project: DefsFolderSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def team_dataset(project: DefsFolderSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The YAML of a dataset whose type stands in another package."""
     (tmp_path / "team_components.py").write_text(TEAM_DATASET)
     monkeypatch.syspath_prepend(str(tmp_path))
-    path = project.scaffold_component(component_cls=ImageDataset, defs_path="shoes")
-    file = path / "defs.yaml"
-    declared = yaml.safe_load(file.read_text())
-    file.write_text(yaml.safe_dump({**declared, "type": "team_components.TeamDataset"}))
-    with project.load_component_and_build_defs(defs_path=path) as (component, definitions):
+    monkeypatch.setenv("OUR_TEAM", "vision")
+    folder = project.scaffold_component(component_cls=ImageDataset, defs_path="shoes")
+    declared = yaml.safe_load((folder / "defs.yaml").read_text())
+    attributes = {**declared["attributes"], "team": "{{ env.OUR_TEAM }}", "priority": 3}
+    (folder / "defs.yaml").write_text(yaml.safe_dump({"type": "team_components.TeamDataset", "attributes": attributes}))
+    return folder
+
+
+def test_a_subclass_from_outside_has_keys_of_its_own_and_changes_what_its_hooks_are_for(
+    project: DefsFolderSandbox, team_dataset: Path
+) -> None:
+    with project.load_component_and_build_defs(defs_path=team_dataset) as (component, definitions):
         assert isinstance(component, ImageDataset)
         assert component.config.size_policy == "provider"
+        assert component.config.base == team_dataset
         specs = list(definitions.resolve_all_asset_specs())
         assert {spec.key.to_user_string() for spec in specs} == {f"shoes/{stage}" for stage in STAGES}
-        assert {spec.group_name for spec in specs} == {"vision"}
+        assert {(spec.group_name, spec.tags["priority"]) for spec in specs} == {("vision", "3")}
+        properties = type(component).get_model_cls().model_json_schema()["properties"]
+        assert properties["team"]["description"] == "Whose images they are."
+        assert {"name", "prompts", "priority"} <= set(properties)
+        assert "config" not in properties
+
+
+def test_wrong_keys_of_a_subclass_are_refused_together_with_the_dataset_s(
+    project: DefsFolderSandbox, team_dataset: Path
+) -> None:
+    file = team_dataset / "defs.yaml"
+    declared = yaml.safe_load(file.read_text())
+    declared["attributes"] |= {"priority": 0, "recipe": {"width": 1}, "tema": "x"}
+    file.write_text(yaml.safe_dump(declared))
+    with pytest.raises(Exception) as refused, project.load_component_and_build_defs(defs_path=team_dataset):  # noqa: PT011
+        pass
+    message = str(config_error_behind(refused.value))
+    assert "priority: got 0, allowed is 1 or more" in message
+    assert "recipe.width: got 1" in message
+    assert "tema: there is no such key here" in message
+
+
+def config_error_behind(error: BaseException | None) -> ConfigError:
+    """What Dagster wrapped."""
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__
+    assert error is not None
+    return error
