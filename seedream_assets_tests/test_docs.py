@@ -1,4 +1,4 @@
-"""What the documents tell people to type exists and works."""
+"""What the documents ask people to type exists and works."""
 
 import os
 import re
@@ -83,8 +83,8 @@ def test_the_first_dataset_of_the_readme_works(desk: Desk) -> None:
 
 
 def test_the_help_names_every_command() -> None:
-    told = CliRunner().invoke(seedream, ["--help"]).output
-    assert all(command in told for command in seedream.commands)
+    printed = CliRunner().invoke(seedream, ["--help"]).output
+    assert all(command in printed for command in seedream.commands)
 
 
 def test_the_limits_in_the_readme_are_the_models_limits() -> None:

@@ -158,12 +158,12 @@ def test_a_key_as_env_var_reaches_the_run_and_shows_nowhere(
         result = definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
         assert seen == [CANARY]
         records = instance.all_logs(result.run_id)
-        told = "".join(str(record) for record in records) + caplog.text + str(result.dagster_run)
-    told += json.dumps(
+        printed = "".join(str(record) for record in records) + caplog.text + str(result.dagster_run)
+    printed += json.dumps(
         definitions.get_repository_def().get_top_level_resources()["leonardo"].config_schema.default_value
     )
-    assert CANARY not in told
-    assert "TEAM_KEY" in told
+    assert CANARY not in printed
+    assert "TEAM_KEY" in printed
 
 
 def test_a_key_in_the_code_is_refused_and_not_repeated() -> None:

@@ -112,8 +112,8 @@ def _materialise() -> bool:
                 raise_on_error=False,
             )
     for check in result.get_asset_check_evaluations():
-        mark = "passed" if check.passed else ("warned" if check.severity is dg.AssetCheckSeverity.WARN else "FAILED")
-        click.echo(f"check {check.check_name}: {mark}; {check.description}", err=True)
+        verdict = "passed" if check.passed else ("warned" if check.severity is dg.AssetCheckSeverity.WARN else "FAILED")
+        click.echo(f"check {check.check_name}: {verdict}; {check.description}", err=True)
     return result.success
 
 

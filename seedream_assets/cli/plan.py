@@ -39,7 +39,7 @@ from seedream_assets.quality.replanning import plan_partition
 ROW_ERRORS_SHOWN = 10
 CHANGES_SHOWN = 20
 LONGEST_PROMPT = 60
-_MARKS = {"added": "+", "removed": "-", "changed": "~"}
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
 def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json: bool) -> None:
@@ -221,12 +221,12 @@ def _change_lines(uri: str, diff: PlanDiff) -> Iterator[str]:
             yield f"  columns {name}: {', '.join(columns)}"
     for old, new in diff.columns_renamed.items():
         yield f"  column renamed: {old} is {new} now"
-    for change, mark in _MARKS.items():
+    for change, sign in _SIGNS.items():
         rows = diff.rows[diff.rows["change"] == change]
         for row in rows.head(CHANGES_SHOWN).to_dict("records"):
-            yield f"  {mark} {_describe_change({str(name): value for name, value in row.items()})}"
+            yield f"  {sign} {_describe_change({str(name): value for name, value in row.items()})}"
         if len(rows) > CHANGES_SHOWN:
-            yield f"  {mark} … and {len(rows) - CHANGES_SHOWN} more"
+            yield f"  {sign} … and {len(rows) - CHANGES_SHOWN} more"
     prices = {change: diff.credits(change) for change in CHANGES if diff.credits(change)}
     parts = ", ".join(f"{credits} for rows {change}" for change, credits in prices.items())
     yield f"  to go there: {sum(prices.values())} credits" + (f" ({parts})" if parts else "")

@@ -48,7 +48,7 @@ _NAMED_SECRET = re.compile(
     flags=re.IGNORECASE,
 )
 _CREDENTIALS = re.compile(r"\b(Bearer|Basic)(\s+|%20|\+)[A-Za-z0-9+/=._~%-]{8,}", flags=re.IGNORECASE)
-_MARKS_OF_ESCAPES = ("%", "\\", "&")
+_ESCAPES = ("%", "\\", "&")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,8 @@ def _completed(path: str) -> str:
 
 def _instead(*meant: str) -> str:
     """What to write, as far as it is an address that would be taken."""
-    told = [one for one in meant if one and _problem_of(one) is None]
-    return f"; did you mean {' or '.join(_shown(one) for one in told)}?" if told else ""
+    allowed = [one for one in meant if one and _problem_of(one) is None]
+    return f"; did you mean {' or '.join(_shown(one) for one in allowed)}?" if allowed else ""
 
 
 def _shown(address: str) -> str:
@@ -216,7 +216,7 @@ class KeyRemover:
 
     def __call__(self, text: str) -> str:
         """The text with `[key]` where the key was; most texts come out as they are, and quickly."""
-        if not any(mark in text for mark in _MARKS_OF_ESCAPES):
+        if not any(sign in text for sign in _ESCAPES):
             squeezed = "".join(text.split()).casefold()
             if not any(form in squeezed for form in self._plain):
                 return text
@@ -225,7 +225,7 @@ class KeyRemover:
     def clean_json(self, value: Any) -> Any:
         """A parsed JSON value, changed in place: no text and no name in it holds the key any more.
 
-        A key too short to be told from a word is left: prompts and addresses have to stay what they are.
+        A key so short that it may be a word is left: prompts and addresses have to stay what they are.
         """
         if not self._key_is_long:
             return value
@@ -248,7 +248,7 @@ def shown(text: str, *, without: KeyRemover | None = None) -> str:
 
     Args:
         text: A message, a header's value, an error of a library that quotes one.
-        without: The key that the server was told.
+        without: The key that was sent to the server.
     """
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     hidden = without_credentials((without(line) if without else line)[:_LONGEST_SEARCHED_CHARACTERS])

@@ -317,7 +317,7 @@ def _check_windows(partitions: Partitions, unit: TimeUnit) -> None:
         refuse(*problems)
     if not _has_readable_format(partitions):
         message = (
-            f"got {partitions.format!r}, allowed is a format that tells every {name} from the others and can be read "
+            f"got {partitions.format!r}, allowed is a format that distinguishes every {name} and can be read "
             f"back, as {DEFAULT_FORMATS[unit]}"
         )
         refuse((("format",), message))

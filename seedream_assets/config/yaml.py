@@ -303,8 +303,8 @@ def read_documents(text: str, path: Path) -> tuple[list[YamlDocument], list[Yaml
             if value is not None:
                 documents.append(YamlDocument(path=path, value=value, lines=lines))
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        errors.append(YamlError(path=path, line=mark.line + 1 if mark else 1, message=f"not YAML: {error.problem}"))
+        found = error.problem_mark or error.context_mark
+        errors.append(YamlError(path=path, line=found.line + 1 if found else 1, message=f"not YAML: {error.problem}"))
     except RecursionError:
         errors.append(YamlError(path=path, line=1, message="not YAML: it is nested without end, or far too deep"))
     except (yaml.YAMLError, ValueError) as error:

@@ -40,10 +40,10 @@ def test_first_the_preview_then_after_the_approval_the_rest(desk: Desk, dataset:
         in again.stderr
     )
     assert "about 1120 credits in all" in again.stderr
-    told = desk.run("approve", dataset, "--plan", first["plan_hash"], "--by", "ann")
-    assert told.exit_code == 0, told.output
-    assert told.stdout == f"approved: plan {first['plan_hash']}, {WHOLE} credits, by ann\n"
-    assert "all: preview: 5 of 5 images stored (0% without an image), measured 28 credits an image" in told.stderr
+    printed = desk.run("approve", dataset, "--plan", first["plan_hash"], "--by", "ann")
+    assert printed.exit_code == 0, printed.output
+    assert printed.stdout == f"approved: plan {first['plan_hash']}, {WHOLE} credits, by ann\n"
+    assert "all: preview: 5 of 5 images stored (0% without an image), measured 28 credits an image" in printed.stderr
     rest = desk.run_json("run", dataset)
     assert (rest["stored"], rest["awaiting_approval"], rest["plan_hash"]) == (40, 0, first["plan_hash"])
     assert spent(desk) == WHOLE
@@ -64,8 +64,8 @@ def test_an_approval_says_who_when_what_and_how_much_and_is_written_once(desk: D
 
 def test_an_approval_right_after_the_first_run_says_what_the_preview_showed(desk: Desk, dataset: str) -> None:
     desk.run("run", dataset)
-    told = desk.run("approve", dataset)
-    assert "all: preview: 5 of 5 images stored (0% without an image), measured 28 credits an image" in told.stderr
+    printed = desk.run("approve", dataset)
+    assert "all: preview: 5 of 5 images stored (0% without an image), measured 28 credits an image" in printed.stderr
 
 
 def test_a_script_approves_with_the_run_and_needs_no_preview(desk: Desk, dataset: str) -> None:
@@ -131,7 +131,7 @@ def test_a_dataset_without_approvals_has_nothing_to_approve(desk: Desk) -> None:
 
 
 def test_a_plan_says_whether_an_approval_is_needed(desk: Desk, dataset: str) -> None:
-    told = desk.run("plan", dataset).stdout
+    printed = desk.run("plan", dataset).stdout
     plan = desk.run_json("plan", dataset)
     assert plan["approval"] == {
         "above_credits": 1000,
@@ -140,7 +140,7 @@ def test_a_plan_says_whether_an_approval_is_needed(desk: Desk, dataset: str) -> 
         "approved_by": None,
         "preview": 5,
     }
-    assert f"plan {plan['plan_hash']} comes to 1120 credits; a preview of 5 images is bought first" in told
+    assert f"plan {plan['plan_hash']} comes to 1120 credits; a preview of 5 images is bought first" in printed
     assert not (desk.store / "datasets").exists()
 
 
@@ -159,9 +159,9 @@ def test_partitions_are_approved_together_with_the_hash_that_their_run_told(desk
     # The first of them was planned before the sum was above the threshold: of it, whole requests serve that fit.
     assert spent(desk) == (2 + 2) * PRICE <= PREVIEW * PRICE
     plan = first.stderr.split("--plan ")[1].split()[0]
-    told = desk.run("approve", dataset, "--plan", plan)
-    assert told.exit_code == 0, told.output
-    assert told.stdout.count("approved: plan ") == 2
+    printed = desk.run("approve", dataset, "--plan", plan)
+    assert printed.exit_code == 0, printed.output
+    assert printed.stdout.count("approved: plan ") == 2
     assert "approval  given  all 2 plans" in desk.run("plan", dataset).stdout
     assert desk.run("run", dataset).exit_code == 0
     assert spent(desk) == WHOLE

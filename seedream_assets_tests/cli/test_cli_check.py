@@ -8,8 +8,8 @@ def test_every_error_of_every_file_is_listed_with_its_line(desk: Desk) -> None:
     desk.write("other.yaml", "name: other\nprompts: {}\n")
     result = desk.run("check", str(desk.folder))
     assert result.exit_code == 1
-    for told in ("broken.yaml:1:", "broken.yaml:4:", "broken.yaml:5:", "other.yaml:2:"):
-        assert told in result.stdout, result.stdout
+    for printed in ("broken.yaml:1:", "broken.yaml:4:", "broken.yaml:5:", "other.yaml:2:"):
+        assert printed in result.stdout, result.stdout
 
 
 def test_good_files_are_counted(desk: Desk) -> None:

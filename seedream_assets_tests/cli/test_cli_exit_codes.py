@@ -1,4 +1,4 @@
-"""What a script is told by the exit code, and where nothing is bought without somebody's word."""
+"""What a script learns from the exit code, and where nothing is bought without somebody's word."""
 
 from __future__ import annotations
 
@@ -73,19 +73,19 @@ def test_a_terminal_asks_with_the_quote(desk: Desk, capless: str, answer: bytes,
     command = [sys.executable, "-m", "seedream_assets.cli", "run", capless, "--json"]
     with subprocess.Popen(command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, cwd=desk.folder) as running:
         os.close(theirs)
-        told = b""
-        while b"[y/N]" not in told:
-            told += os.read(ours, 1000)
+        message = b""
+        while b"[y/N]" not in message:
+            message += os.read(ours, 1000)
         os.write(ours, answer)
         # A terminal that nobody reads stops who writes to it.
         while True:
             try:
-                told += os.read(ours, 1000)
+                message += os.read(ours, 1000)
             except OSError:
                 break
-        assert running.wait(60) == code, told
+        assert running.wait(60) == code, message
     os.close(ours)
-    assert b"tableware has no cap. Buy 3 images for 84 credits, and no credit more? [y/N]" in told
+    assert b"tableware has no cap. Buy 3 images for 84 credits, and no credit more? [y/N]" in message
     assert bill(desk) == stored
 
 
@@ -94,14 +94,14 @@ def test_plan_and_run_name_the_store_the_host_and_the_account(
 ) -> None:
     host = desk.emulator.base_url.removeprefix("http://")
     account = desk.emulator.account.settings.user_id
-    told = desk.run("plan", dataset).stdout
+    message = desk.run("plan", dataset).stdout
     for what, which in (("store", desk.store.as_uri()), ("API", re.escape(host)), ("account", account)):
-        assert re.search(rf"{what} +{which}", told), told
+        assert re.search(rf"{what} +{which}", message), message
     facts = desk.run_json("plan", dataset)
     assert (facts["store"], facts["api"], facts["account"]) == (desk.store.as_uri(), host, account)
-    told = desk.run("run", dataset).stderr
+    message = desk.run("run", dataset).stderr
     for line in (f"store: {desk.store.as_uri()}", f"API: {host}", f"account: {account}"):
-        assert line in told.splitlines()
+        assert line in message.splitlines()
     assert "account: not known (not asked: there is nothing to buy)" in desk.run("run", dataset).stderr
     monkeypatch.delenv("LEONARDO_API_KEY")
     desk.write("prompts.csv", ONE_ROW.format("more"))
@@ -110,7 +110,7 @@ def test_plan_and_run_name_the_store_the_host_and_the_account(
 
 
 @pytest.mark.parametrize(
-    ("budget", "told"),
+    ("budget", "message"),
     [
         ("{max_credits_per_run: 83}", "the budget of one run, 83 credits"),
         ("{max_credits_total: 83}", "the budget of all runs, 83 credits"),
@@ -118,13 +118,13 @@ def test_plan_and_run_name_the_store_the_host_and_the_account(
     ],
 )
 def test_a_plan_beyond_a_cap_is_not_0_and_one_that_meets_it_is(
-    desk: Desk, dataset: str, budget: str, told: str
+    desk: Desk, dataset: str, budget: str, message: str
 ) -> None:
     text = Path(dataset).read_text()
     desk.write("dataset.yaml", text.replace("unlimited", budget))
     result = desk.run("plan", dataset)
-    assert (result.exit_code, told in result.stdout) == (3, True)
-    assert any(told in remark for remark in desk.run_json("plan", dataset, exit_code=3)["remarks"])
+    assert (result.exit_code, message in result.stdout) == (3, True)
+    assert any(message in remark for remark in desk.run_json("plan", dataset, exit_code=3)["remarks"])
     desk.write("dataset.yaml", text.replace("unlimited", budget.replace("83", "84")))
     assert desk.run("plan", dataset).exit_code == 0
     assert desk.run("run", dataset).exit_code == 0
@@ -189,10 +189,10 @@ def test_a_hash_that_fits_nothing_is_not_0(desk: Desk, dataset: str) -> None:
 
 
 def test_the_help_and_the_documents_have_the_same_table(desk: Desk) -> None:
-    told = " ".join(desk.run("run", "--help").stdout.split())
+    message = " ".join(desk.run("run", "--help").stdout.split())
     document = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
     for code, meaning in MEANINGS.items():
-        assert f"{code} {' '.join(meaning.split())}" in told
+        assert f"{code} {' '.join(meaning.split())}" in message
         assert f"| {code} | {meaning} |" in document
 
 

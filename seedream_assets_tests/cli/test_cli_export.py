@@ -42,10 +42,12 @@ def test_what_it_prints_loads_what_it_wrote(bought: Desk, name: str) -> None:
 
 def test_to_another_place_and_with_json(bought: Desk) -> None:
     place = bought.folder / "hand over"
-    told = bought.run_json("export", str(bought.folder / "dataset.yaml"), "--format", "imagefolder", "--to", str(place))
-    assert (told["rows"], told["opening"]["passed"]) == (3, True)
+    printed = bought.run_json(
+        "export", str(bought.folder / "dataset.yaml"), "--format", "imagefolder", "--to", str(place)
+    )
+    assert (printed["rows"], printed["opening"]["passed"]) == (3, True)
     assert (place / "train" / "metadata.parquet").exists()
-    assert told["uri"] == place.as_uri()
+    assert printed["uri"] == place.as_uri()
 
 
 def test_a_relative_place_has_a_dot_in_front(bought: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,8 +61,8 @@ def test_a_relative_place_has_a_dot_in_front(bought: Desk, monkeypatch: pytest.M
 
 
 def test_without_verification_nothing_is_opened(bought: Desk) -> None:
-    told = bought.run_json("export", str(bought.folder / "dataset.yaml"), "--format", "parquet", "--no-verify")
-    assert told["opening"] is None
+    printed = bought.run_json("export", str(bought.folder / "dataset.yaml"), "--format", "parquet", "--no-verify")
+    assert printed["opening"] is None
 
 
 def test_the_declared_exports_are_the_default(bought: Desk) -> None:

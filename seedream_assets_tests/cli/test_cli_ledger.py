@@ -9,7 +9,7 @@ from seedream_assets.emulator.jobs import Order
 from seedream_assets.ledger.by_hand import NotByHand
 from seedream_assets_tests.cli.conftest import Desk
 
-SHORT_OF_PATIENCE = "recovery: {settle_images_seconds: 0.5}\n"
+SOON_GIVEN_UP = "recovery: {settle_images_seconds: 0.5}\n"
 GIVES_UP = "leonardo: {give_up_after_seconds: 0.5}\n"
 QUICK = "recovery: {lease_seconds: 1, history_settle_seconds: 0.2}\n"
 
@@ -20,7 +20,7 @@ def uncertain(desk: Desk) -> str:
     desk.write("prompts.csv", "prompt\nA tea cup\n")
     desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + QUICK)
     desk.emulator.account.add_fault("create", "drop_after", times=1)
-    # A refusal is told at once; a fault would be waited out.
+    # A refusal is reported at once; a failure would be waited out.
     desk.emulator.account.add_fault("history", "error_before", status=401, message="access denied")
     summary = desk.run_json("run", str(desk.folder / "dataset.yaml"), exit_code=3)
     assert summary["uncertain"] == 1
@@ -30,18 +30,18 @@ def uncertain(desk: Desk) -> str:
 
 
 def test_an_uncertain_request_is_listed_with_what_is_known_of_it(desk: Desk, uncertain: str) -> None:
-    told = desk.run("ledger", "list").stdout
-    assert uncertain[:12] in told
-    assert "28 credits" in told
+    printed = desk.run("ledger", "list").stdout
+    assert uncertain[:12] in printed
+    assert "28 credits" in printed
     assert '"event": "intent"' in desk.run("ledger", "show", uncertain[:10]).stdout
 
 
 def test_the_ledger_alone_lists_what_needs_a_person_and_what_hangs_on_it(desk: Desk, uncertain: str) -> None:
-    told = desk.run("ledger")
-    assert told.exit_code == 0, told.output
-    assert "1 open request, the oldest since" in told.stdout
-    assert "28 credits held back until it is known whether it was bought" in told.stdout
-    assert "up to 28 credits more if the open request turns out not to be bought" in told.stdout
+    printed = desk.run("ledger")
+    assert printed.exit_code == 0, printed.output
+    assert "1 open request, the oldest since" in printed.stdout
+    assert "28 credits held back until it is known whether it was bought" in printed.stdout
+    assert "up to 28 credits more if the open request turns out not to be bought" in printed.stdout
     assert desk.run("ledger", "--json").stdout == desk.run("ledger", "list", "--json").stdout
     misplaced = desk.run("ledger", "--json", "list")
     assert (misplaced.exit_code, "after the command" in misplaced.output) == (2, True)
@@ -53,9 +53,9 @@ def test_a_request_that_no_run_can_go_on_with_is_listed_as_held_up(desk: Desk, u
     other = desk.store / "requests" / ("f" * 64)
     other.mkdir()
     (other / "00-intent.json").write_text("", encoding="utf-8")
-    told = desk.run("ledger").stdout
-    assert f"{uncertain[:12]}  held up: its ledger holds 00-praised.json" in told
-    assert f"{'f' * 12}  held up: " in told
+    printed = desk.run("ledger").stdout
+    assert f"{uncertain[:12]}  held up: its ledger holds 00-praised.json" in printed
+    assert f"{'f' * 12}  held up: " in printed
     rows = json.loads(desk.run("ledger", "--json").stdout)
     assert {row["request_id"] for row in rows} == {uncertain, "f" * 64}
     assert [row["prompt"] for row in rows] == [None, None]
@@ -100,12 +100,12 @@ def test_request_and_generation_are_shown_side_by_side_and_a_difference_needs_fo
     refused = desk.run("ledger", "adopt", uncertain, other)
     assert isinstance(refused.exception, NotByHand)
     assert "prompt and seed differ" in str(refused.exception)
-    for told in ("A tea cup", "Somebody's own picture", "size      request 256x192  |  generation 256x192", "time"):
-        assert told in refused.stdout
+    for printed in ("A tea cup", "Somebody's own picture", "size      request 256x192  |  generation 256x192", "time"):
+        assert printed in refused.stdout
     assert "is open" in desk.run("ledger", "show", uncertain).stdout
     assert "is submitted" in desk.run("ledger", "adopt", uncertain, other, "--force").stdout
-    told = desk.run("ledger", "retract", uncertain[:10], other, "--reason", "it shows something else").stdout
-    assert "is open, attempt 1" in told
+    printed = desk.run("ledger", "retract", uncertain[:10], other, "--reason", "it shows something else").stdout
+    assert "is open, attempt 1" in printed
     right = desk.emulator.account.bill(details=True)["details"][0]["generation_id"]
     assert "is submitted" in desk.run("ledger", "adopt", uncertain, right).stdout
     assert desk.run_json("run", str(desk.folder / "dataset.yaml"))["stored"] == 1
@@ -134,13 +134,13 @@ def test_all_open_requests_are_released_at_once(desk: Desk, uncertain: str) -> N
 
 
 def test_images_that_came_late_are_fetched_and_stand_in_the_next_manifest(desk: Desk) -> None:
-    dataset = desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + SHORT_OF_PATIENCE)
+    dataset = desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + SOON_GIVEN_UP)
     desk.emulator.account.add_fault("create", "late_images", seconds=3, shown="partial", prompt_contains="mug")
     summary = desk.run_json("run", str(dataset))
     assert (summary["stored"], summary["withheld"]) == (2, 1)
     time.sleep(3)
-    told = desk.run("ledger", "recollect").stdout
-    assert "1 of 1 images fetched" in told
+    printed = desk.run("ledger", "recollect").stdout
+    assert "1 of 1 images fetched" in printed
     assert "no request ended short" in desk.run("ledger", "recollect").stdout
     summary = desk.run_json("run", str(dataset))
     assert (summary["stored"], summary["withheld"]) == (3, 0)
@@ -151,15 +151,15 @@ def test_images_that_came_late_are_fetched_and_stand_in_the_next_manifest(desk: 
 
 
 def test_images_that_cannot_be_fetched_now_are_told_with_an_exit_code(desk: Desk) -> None:
-    dataset = desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + SHORT_OF_PATIENCE)
+    dataset = desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + SOON_GIVEN_UP)
     desk.emulator.account.add_fault("create", "fewer_images", prompt_contains="mug")
     desk.run_json("run", str(dataset))
-    told = desk.run("ledger", "recollect")
-    assert (told.exit_code, "0 of 1 fetched; 1 still lacking" in told.stdout) == (0, True)
+    printed = desk.run("ledger", "recollect")
+    assert (printed.exit_code, "0 of 1 fetched; 1 still lacking" in printed.stdout) == (0, True)
     desk.emulator.account.add_fault("poll", "error_before", status=401, message="access denied")
-    told = desk.run("ledger", "recollect", "--json")
-    (found,) = json.loads(told.stdout)
-    assert (told.exit_code, found["failed"], found["fetched"]) == (1, True, 0)
+    printed = desk.run("ledger", "recollect", "--json")
+    (found,) = json.loads(printed.stdout)
+    assert (printed.exit_code, found["failed"], found["fetched"]) == (1, True, 0)
 
 
 def test_a_generation_that_was_deleted_is_ended_by_hand_and_not_bought_again(desk: Desk) -> None:

@@ -28,10 +28,15 @@ def in_web_app(desk: Desk) -> Job:
 
 def test_books_that_agree(desk: Desk) -> None:
     desk.run_json("run", dataset_of(desk))
-    told = desk.run_json("reconcile", dataset_of(desk))
-    assert (told["agrees"], told["agreeing"], told["not_in_ledger"], told["not_in_account"]) == (True, 2, [], [])
-    assert told["balance_unit"] == "CREDITS"
-    assert told["balance"] == desk.emulator.account.balance_credits()
+    printed = desk.run_json("reconcile", dataset_of(desk))
+    assert (printed["agrees"], printed["agreeing"], printed["not_in_ledger"], printed["not_in_account"]) == (
+        True,
+        2,
+        [],
+        [],
+    )
+    assert printed["balance_unit"] == "CREDITS"
+    assert printed["balance"] == desk.emulator.account.balance_credits()
     result = desk.run("reconcile", dataset_of(desk), "--since", "2020-01-01")
     assert (result.exit_code, "2 generations in both, 0 not in the ledger" in result.stdout) == (0, True)
 
@@ -41,10 +46,10 @@ def test_differences_are_listed_and_fail_a_ci_job(desk: Desk) -> None:
     job = in_web_app(desk)
     gone = desk.emulator.account.bill(details=True)["details"][0]["generation_id"]
     desk.emulator.account.delete(gone)
-    told = desk.run_json("reconcile", dataset_of(desk), exit_code=1)
-    assert [one["generation_id"] for one in told["not_in_ledger"]] == [job.generation_id]
-    assert [one["generation_id"] for one in told["not_in_account"]] == [gone]
-    assert (told["images"], told["amount"], told["unit"]) == (2, 56, "CREDITS")
+    printed = desk.run_json("reconcile", dataset_of(desk), exit_code=1)
+    assert [one["generation_id"] for one in printed["not_in_ledger"]] == [job.generation_id]
+    assert [one["generation_id"] for one in printed["not_in_account"]] == [gone]
+    assert (printed["images"], printed["amount"], printed["unit"]) == (2, 56, "CREDITS")
     result = desk.run("reconcile", dataset_of(desk), "--adopt")
     assert result.exit_code == 1
     assert f"not in the ledger: {job.generation_id}" in result.stdout
@@ -61,8 +66,8 @@ def test_what_equals_a_planned_request_is_given_to_it(desk: Desk) -> None:
     desk.emulator.account.clear_faults()
     before = desk.run("reconcile", dataset_of(desk))
     assert "equals planned request" in before.stdout
-    told = desk.run_json("reconcile", dataset_of(desk), "--adopt")
-    assert (told["agrees"], len(told["adopted"]), told["not_adopted"]) == (True, 1, [])
+    printed = desk.run_json("reconcile", dataset_of(desk), "--adopt")
+    assert (printed["agrees"], len(printed["adopted"]), printed["not_adopted"]) == (True, 1, [])
     assert desk.run_json("run", dataset_of(desk))["stored"] == 3
     assert desk.emulator.account.bill(details=False)["duplicates"] == 0
 

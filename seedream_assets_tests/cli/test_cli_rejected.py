@@ -52,8 +52,8 @@ def test_more_rejected_rows_than_allowed_stop_a_run_before_it_buys(desk: Desk, l
 def test_a_limit_that_is_none_is_told_with_its_line(desk: Desk, limit: str, shown: str) -> None:
     limited = DATASET.replace("{table: prompts.csv}", f"\n  table: prompts.csv\n  max_rejected: {limit}")
     desk.write("dataset.yaml", limited)
-    told = desk.run("check", str(desk.folder))
-    assert f"dataset.yaml:4: prompts.max_rejected: got {shown}, allowed is a number of rows" in told.output
+    printed = desk.run("check", str(desk.folder))
+    assert f"dataset.yaml:4: prompts.max_rejected: got {shown}, allowed is a number of rows" in printed.output
     assert isinstance(desk.run("run", str(desk.folder / "dataset.yaml")).exception, ConfigError)
 
 

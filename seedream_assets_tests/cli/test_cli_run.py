@@ -98,18 +98,18 @@ def test_planning_needs_no_key_and_buying_says_what_is_missing(desk: Desk, monke
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         ("", "empty"),
         ("prompt\n", "no rows"),
         ("words\na cup\n", "no column"),
     ],
 )
-def test_a_table_that_cannot_be_used_writes_nothing(desk: Desk, table: str, told: str) -> None:
+def test_a_table_that_cannot_be_used_writes_nothing(desk: Desk, table: str, message: str) -> None:
     desk.write("prompts.csv", table)
     result = desk.run("run", str(desk.folder / "dataset.yaml"))
     assert isinstance(result.exception, PromptTableError)
-    assert told in str(result.exception)
+    assert message in str(result.exception)
     assert not (desk.store / "datasets").exists()
 
 
@@ -139,7 +139,7 @@ def test_without_a_partition_all_that_the_table_has_are_planned_and_run(desk: De
     whole = desk.run_json("run", dataset)
     assert (whole["wanted"], whole["stored"], whole["cost"]["amount"]) == (2, 2, 56.0)
     assert [(one["partition"], one["stored"]) for one in whole["partitions"]] == [("2026-01-01", 1), ("2026-01-02", 1)]
-    assert desk.emulator.account.bill()["requests"]["me"] == 2 + 2  # a quote asks once, a run to tell and to buy
+    assert desk.emulator.account.bill()["requests"]["me"] == 2 + 2  # a quote asks once, a run to report and to buy
 
 
 def test_a_partition_that_cannot_be_read_stops_no_other_and_ends_with_3(desk: Desk) -> None:
@@ -238,18 +238,18 @@ def test_open_requests_are_told_with_what_they_hold_back_and_may_cost(desk: Desk
     desk.run_json("run", dataset)
     (desk.store / "datasets/tableware/manifest/all.parquet").unlink()
     credits = reopen_one(desk)
-    told = f"up to {credits} credits more if the open request turns out not to be bought"
+    message = f"up to {credits} credits more if the open request turns out not to be bought"
     quote = desk.run_json("plan", dataset)
     assert (quote["open_requests"], quote["credits_held_back"], quote["credits_if_unbought"]) == (1, credits, credits)
     assert quote["credits_to_buy"] == 0
     assert quote["open_since"]
-    assert told in desk.run("plan", dataset).stdout
+    assert message in desk.run("plan", dataset).stdout
     desk.emulator.account.add_fault("history", "error_before", times=None, status=404)
     ran = desk.run("run", dataset)
     assert ran.exit_code == 3
-    assert told in ran.stderr
+    assert message in ran.stderr
     assert f"1 open request, the oldest since {quote['open_since'][:10]}" in ran.stdout
-    assert told in ran.stdout
+    assert message in ran.stdout
     desk.emulator.account.clear_faults()
     healed = desk.run_json("run", dataset)
     assert (healed["open_requests"], healed["open_since"], healed["credits_if_unbought"]) == (0, None, 0)

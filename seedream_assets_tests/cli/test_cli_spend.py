@@ -81,8 +81,8 @@ def test_an_open_request_is_told_with_what_hangs_on_it(desk: Desk) -> None:
         next(request.glob(f"00-{event}.json")).unlink()
     (row,) = spent(desk)
     assert (row["open_requests"], row["credits_held_back"]) in ((1, 28), (1, 56))
-    told = desk.run("spend").stdout
-    assert f"up to {row['credits_held_back']} credits more if the open request turns out not to be bought" in told
+    printed = desk.run("spend").stdout
+    assert f"up to {row['credits_held_back']} credits more if the open request turns out not to be bought" in printed
 
 
 def test_a_generation_that_was_taken_back_is_another_s(desk: Desk) -> None:

@@ -98,14 +98,14 @@ def test_what_lost_its_metadata_and_its_bytes_is_told_to_be_unknown(bought):
     again = io.BytesIO()
     with Image.open(bought.copy_out()) as image:
         image.save(again, "PNG")
-    told = bought.refused(bought.copy_out(again.getvalue()))
-    assert "is not known" in told
-    assert sha256(again.getvalue()).hexdigest() in told
+    printed = bought.refused(bought.copy_out(again.getvalue()))
+    assert "is not known" in printed
+    assert sha256(again.getvalue()).hexdigest() in printed
 
 
 def test_an_image_of_another_store_is_told_to_be_one(bought, tmp_path):
-    told = bought.refused(bought.copy_out(), "--store", (tmp_path / "empty").as_uri())
-    assert f"the image id {bought.cup['image_id']}, which is of another store" in told
+    printed = bought.refused(bought.copy_out(), "--store", (tmp_path / "empty").as_uri())
+    assert f"the image id {bought.cup['image_id']}, which is of another store" in printed
 
 
 @pytest.mark.parametrize("name", ["image_id", "request_id", "generation_id", "sha256", "source_sha256"])
@@ -148,7 +148,7 @@ def test_what_makes_no_sense_together_is_refused(bought, arguments):
 
 
 def test_people_are_told_in_words(bought):
-    told = bought.run("trace", bought.copy_out()).output
+    printed = bought.run("trace", bought.copy_out()).output
     for words in (
         "the bytes are those in the store",
         "A tea cup in morning light",
@@ -157,7 +157,7 @@ def test_people_are_told_in_words(bought):
         "row       2, prompt_id cup (colour: white)",
         bought.cup["generation_id"],
     ):
-        assert words in told
+        assert words in printed
 
 
 # rdflib warns of a class of its own that its JSON-LD reader uses.

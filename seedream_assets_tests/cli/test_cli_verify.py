@@ -15,8 +15,8 @@ def images_of(desk: Desk) -> list[Path]:
 
 def test_what_was_just_bought_is_clean(desk: Desk) -> None:
     desk.run_json("run", dataset_of(desk))
-    told = desk.run_json("verify", dataset_of(desk))
-    assert (told["clean"], told["images"], told["read"], told["differences"]) == (True, 3, 0, [])
+    printed = desk.run_json("verify", dataset_of(desk))
+    assert (printed["clean"], printed["images"], printed["read"], printed["differences"]) == (True, 3, 0, [])
     result = desk.run("verify", dataset_of(desk), "--deep")
     assert (result.exit_code, "3 images compared, 3 read: no difference" in result.stdout) == (0, True)
 
@@ -27,11 +27,11 @@ def test_differences_are_listed_and_fail_a_ci_job(desk: Desk) -> None:
     first.unlink()
     second.write_bytes(second.read_bytes()[:100])
     (third.parent / "stray.txt").write_text("hello")
-    told = desk.run_json("verify", dataset_of(desk), exit_code=1)
-    assert {name: told[name] for name in ("missing", "extra", "torn", "wrong_size", "wrong_hash", "clean")} == {
+    printed = desk.run_json("verify", dataset_of(desk), exit_code=1)
+    assert {name: printed[name] for name in ("missing", "extra", "torn", "wrong_size", "wrong_hash", "clean")} == {
         "missing": 1, "extra": 1, "torn": 1, "wrong_size": 0, "wrong_hash": 0, "clean": False,
     }  # fmt: skip
-    assert {one["object_key"] for one in told["differences"] if one["kind"] == "missing"} == {
+    assert {one["object_key"] for one in printed["differences"] if one["kind"] == "missing"} == {
         first.relative_to(desk.store).as_posix()
     }
     result = desk.run("verify", dataset_of(desk))
@@ -47,8 +47,8 @@ def test_only_deep_sees_other_bytes_of_the_same_length(desk: Desk) -> None:
     body[-1] ^= 1
     image.write_bytes(body)
     assert desk.run_json("verify", dataset_of(desk))["clean"]
-    told = desk.run_json("verify", dataset_of(desk), "--deep", exit_code=1)
-    assert told["wrong_hash"] + told["torn"] == 1
+    printed = desk.run_json("verify", dataset_of(desk), "--deep", exit_code=1)
+    assert printed["wrong_hash"] + printed["torn"] == 1
 
 
 def test_one_partition_is_compared_alone(desk: Desk) -> None:
@@ -62,8 +62,8 @@ def test_one_partition_is_compared_alone(desk: Desk) -> None:
     assert desk.run_json("verify", str(daily))["manifests"] == 2
     for image in images_of(desk):
         image.unlink()
-    told = desk.run_json("verify", str(daily), "--partition", "2026-11-02", exit_code=1)
-    assert (told["partition"], told["images"], told["missing"]) == ("2026-11-02", 1, 1)
+    printed = desk.run_json("verify", str(daily), "--partition", "2026-11-02", exit_code=1)
+    assert (printed["partition"], printed["images"], printed["missing"]) == ("2026-11-02", 1, 1)
     assert desk.run_json("verify", str(daily), exit_code=1)["missing"] == 2
 
 
@@ -87,10 +87,10 @@ def test_what_is_broken_is_mended_and_nothing_is_bought(desk: Desk) -> None:
     result = desk.run("verify", dataset_of(desk))
     assert result.exit_code == 1
     assert "torn: datasets/tableware/manifest/all.parquet" in result.stdout
-    told = desk.run_json("verify", dataset_of(desk), "--repair")
-    assert told["clean"]
-    assert told["not_mended"] == []
-    assert len(told["mended"]) >= 3
+    printed = desk.run_json("verify", dataset_of(desk), "--repair")
+    assert printed["clean"]
+    assert printed["not_mended"] == []
+    assert len(printed["mended"]) >= 3
     assert second.read_bytes() == whole
     assert desk.run_json("verify", dataset_of(desk), "--deep")["images"] == 3
     assert desk.emulator.account.bill(details=False)["credits"] == before
@@ -101,6 +101,6 @@ def test_what_cannot_be_mended_is_told_and_fails_a_ci_job(desk: Desk) -> None:
     images_of(desk)[0].unlink()
     for generation in desk.emulator.account.bill(details=True)["details"]:
         desk.emulator.account.delete(generation["generation_id"])
-    told = desk.run_json("verify", dataset_of(desk), "--repair", exit_code=1)
-    assert (told["missing"], told["mended"], len(told["not_mended"])) == (1, [], 1)
-    assert "any more" in told["not_mended"][0]
+    printed = desk.run_json("verify", dataset_of(desk), "--repair", exit_code=1)
+    assert (printed["missing"], printed["mended"], len(printed["not_mended"])) == (1, [], 1)
+    assert "any more" in printed["not_mended"][0]

@@ -187,7 +187,7 @@ def test_every_attribute_is_described_for_the_editor() -> None:
     schema = ImageDataset.get_model_cls().model_json_schema()
 
     def without(properties: dict[str, Any]) -> list[str]:
-        return [name for name, told in properties.items() if not told.get("description")]
+        return [name for name, option in properties.items() if not option.get("description")]
 
     assert "base" not in schema["properties"]
     assert without(schema["properties"]) == []

@@ -1,4 +1,4 @@
-"""The exports of a YAML file: what is allowed, and what a refusal tells."""
+"""The exports of a YAML file: what is allowed, and what a refusal says."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def test_a_name_with_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "told"),
+    ("declared", "message"),
     [
         (["hdf5"], "0.name: there is no format 'hdf5'; allowed is one of imagefolder, webdataset"),
         ([{"hdf5": {"split": "part"}}], "0.name: there is no format 'hdf5'"),
@@ -45,8 +45,8 @@ def test_a_name_with_options() -> None:
         (["croissant", {"parquet": {"split": "part"}}], "both need the same options"),
     ],
 )
-def test_a_refusal_names_what_is_allowed(declared: list[Any], told: str) -> None:
+def test_a_refusal_names_what_is_allowed(declared: list[Any], message: str) -> None:
     with pytest.raises(ValidationError) as refused:
         read_choices(declared)
     (problem,) = problems_of(refused.value)
-    assert told in str(problem)
+    assert message in str(problem)

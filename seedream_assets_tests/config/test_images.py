@@ -55,7 +55,7 @@ def test_images_are_marked_where_nothing_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "message"),
     [
         ("{xmpp: true}", "provenance.xmpp: there is no such key"),
         ("{xmp: sometimes}", "provenance.xmp: got 'sometimes'"),
@@ -67,12 +67,12 @@ def test_images_are_marked_where_nothing_is_written(tmp_path: Path) -> None:
         ("{c2pa: {certificate: c.pem, private_key_file: k.pem, timestamp_url: there}}", "timestamp_url: got 'there'"),
     ],
 )
-def test_what_is_not_allowed_is_told_at_its_line(written: str, told: str, tmp_path: Path) -> None:
+def test_what_is_not_allowed_is_reported_at_its_line(written: str, message: str, tmp_path: Path) -> None:
     pytest.importorskip("c2pa")
     file = tmp_path / "dataset.yaml"
     file.write_text(yaml_with(written))
     (error,) = check_yaml_files([file])[0]
-    assert told in error.message
+    assert message in error.message
     assert error.line == 3
 
 

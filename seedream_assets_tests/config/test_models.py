@@ -202,7 +202,7 @@ def test_another_package_brings_a_model_of_its_own(tmp_path: Path) -> None:
         "except seedream_assets.ConfigError as error:\n    print(error)\n"
     )
     root = str(Path(__file__).parents[2])
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
@@ -210,7 +210,7 @@ def test_another_package_brings_a_model_of_its_own(tmp_path: Path) -> None:
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join((root, str(tmp_path)))},
     )
-    assert told.stdout.splitlines() == [
+    assert printed.stdout.splitlines() == [
         "their-model",
         "wrong.yaml:3: recipe.model: got 'my-model', allowed is one of seedream-4.0, seedream-4.5, their-model",
     ]

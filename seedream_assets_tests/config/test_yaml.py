@@ -140,16 +140,18 @@ def test_a_template_that_cannot_be_compiled_is_an_error_at_its_line(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("budget", "told"),
+    ("budget", "messages"),
     [
         ("none", ["budget: got 'none', allowed is a mapping or 'unlimited'"]),
         ("{max_credits: 3}", ["budget.max_credits: there is no such key here"]),
         ("{max_credits_per_run: -1}", ["budget.max_credits_per_run: got -1, allowed is 0 or more"]),
     ],
 )
-def test_of_several_shapes_only_the_one_that_was_meant_is_told_of(tmp_path: Path, budget: str, told: list[str]) -> None:
+def test_of_several_shapes_only_the_one_that_was_meant_is_reported(
+    tmp_path: Path, budget: str, messages: list[str]
+) -> None:
     found = lines_and_messages(tmp_path, f"name: a\nprompts: {{table: p.csv}}\nbudget: {budget}\n")
-    assert found == [(3, message) for message in told]
+    assert found == [(3, message) for message in messages]
 
 
 def test_what_is_missing_is_told_where_it_would_stand(tmp_path: Path) -> None:
@@ -222,16 +224,16 @@ def test_variables_of_the_projects_own_are_not_called_errors(tmp_path: Path) -> 
             "partitions.day_offset: got 7, allowed is 0 to 6",
         ),
         ('{by: daily, column: day, start: "2026-11-01", day_offset: 1}', "partitions.day_offset: daily takes none"),
-        ('{by: daily, column: day, start: "2026-11-01", format: "%Y-%m"}', "tells every day from the others"),
+        ('{by: daily, column: day, start: "2026-11-01", format: "%Y-%m"}', "distinguishes every day"),
         ("{by: column, column: colour, end_offset: 1}", "partitions.end_offset: by column takes none"),
         ("{by: column, column: colour, backfill: parallel}", "partitions.backfill: got 'parallel'"),
     ],
 )
 def test_partitions_that_cannot_be_are_told_at_their_line(tmp_path: Path, partitions: str, message: str) -> None:
     text = f"name: shoes\nprompts: {{table: prompts.csv}}\npartitions: {partitions}\n"
-    told = lines_and_messages(tmp_path, text)
-    assert {line for line, _ in told} == {3}
-    assert any(message in one for _, one in told)
+    found = lines_and_messages(tmp_path, text)
+    assert {line for line, _ in found} == {3}
+    assert any(message in one for _, one in found)
 
 
 EXPORTS = """\
