@@ -20,6 +20,7 @@ from seedream_assets.config.account import (
     ImageStoreOptions,
     LeonardoOptions,
     LeonardoSettings,
+    S3Declared,
 )
 from seedream_assets.config.addresses import is_unresolved, read_store_address
 from seedream_assets.config.base import Config
@@ -153,13 +154,7 @@ class ImageStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # 
 
     def options(self) -> S3Options:
         """How S3 is reached."""
-        return S3Options(
-            endpoint_url=self.endpoint_url,
-            region=self.region,
-            max_connections=self.max_connections,
-            checksums=self.checksums,
-            creates=self.creates,  # type: ignore[arg-type]  # Dagster's fields know no literals; the options check it
-        )
+        return S3Options(**{name: getattr(self, name) for name in S3Declared.model_fields})
 
     def open(self, url: str | None = None) -> ObjectStore:
         """A dataset's store, or the deployment's where the dataset names none. Sends nothing.

@@ -142,19 +142,24 @@ class LeonardoOptions(AccountOptions, TighterLimits):
         return value
 
 
-class ImageStoreOptions(Config):
-    """Where datasets that name no store of their own are kept, and how S3 is reached. Credentials: boto3's own way."""
+class S3Declared(Config):
+    """How S3 is reached, where boto3's own variables and files do not say it. Credentials are never declared."""
 
-    url: str | None = Field(
-        default=None,
-        description="s3://bucket/prefix, file:///… or an absolute path. Default: SEEDREAM_STORE when a run starts.",
-    )
     endpoint_url: str | None = Field(default=None, description="Default: boto3's AWS_ENDPOINT_URL_S3.")
     region: str | None = Field(default=None, description="Default: boto3's AWS_DEFAULT_REGION.")
     max_connections: Count = Field(default=32, description="Connections to S3 at one time.")
     checksums: bool = Field(default=True, description="Send SHA-256 checksums; off only for servers that refuse them.")
     creates: Literal["obstore", "boto3"] = Field(
         default="obstore", description="Who writes new objects: obstore, or boto3 alone."
+    )
+
+
+class ImageStoreOptions(S3Declared):
+    """Where datasets that name no store of their own are kept, and how S3 is reached. Credentials: boto3's own way."""
+
+    url: str | None = Field(
+        default=None,
+        description="s3://bucket/prefix, file:///… or an absolute path. Default: SEEDREAM_STORE when a run starts.",
     )
 
     @field_validator("url")

@@ -33,6 +33,7 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.session import get_session
 
 from seedream_assets.config.addresses import HIDDEN, shown
 from seedream_assets.config.retry import repeat_blocking
@@ -53,7 +54,7 @@ from seedream_assets.storage.object_store import (
     digest_of,
     prove_create_only,
 )
-from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
+from seedream_assets.storage.s3_client import S3Options, make_s3_client
 from seedream_assets.storage.s3_obstore import ObstoreCreates
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class S3Store:
     ) -> None:
         self._options = options = options or S3Options()
         if client is None:
-            session = S3Session.open()
+            session = get_session()
             client = make_s3_client(options, session)
             if options.creates == "obstore":
                 creates = ObstoreCreates(bucket, session=session, options=options)

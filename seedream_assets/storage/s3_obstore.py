@@ -1,9 +1,8 @@
 """New objects through obstore, which needs a third of boto3's processor time for them.
 
-Here belongs how obstore is led to the same bucket as boto3, and what its answers are worth. It is believed when it says
-that an object was written, and about nothing else: whatever went wrong, boto3 writes and looks, and its error is reported.
-So a lost answer, a server that obstore does not get on with, or credentials that it cannot use cost one request more,
-and change no verdict.
+obstore is believed when it says that an object was written, and about nothing else: whatever went wrong, boto3 writes
+and looks what stands there, and its error is reported. So a lost answer, a server that obstore does not get on with, or
+credentials that it cannot use cost one more request and change no result.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
+from seedream_assets.storage.s3_client import S3Options, make_s3_client
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
+    from botocore.session import Session
     from obstore.store import ClientConfig
     from obstore.store import S3Store as Bucket
     from types_boto3_s3 import S3Client
@@ -40,7 +40,7 @@ class ObstoreCreates:
         options: As for boto3.
     """
 
-    def __init__(self, bucket: str, *, session: S3Session, options: S3Options) -> None:
+    def __init__(self, bucket: str, *, session: Session, options: S3Options) -> None:
         self._name = bucket
         self._session = session
         self._options = options
@@ -107,7 +107,7 @@ class ObstoreCreates:
             endpoint=address,
             aws_endpoint_url_s3=address,
             virtual_hosted_style_request=is_virtual,
-            credential_provider=Boto3CredentialProvider(self._session.core, ttl=_CREDENTIALS_LIFE),
+            credential_provider=Boto3CredentialProvider(self._session, ttl=_CREDENTIALS_LIFE),
             client_options=self._connections(address),
             retry_config={"max_retries": 0},
             **more,
@@ -121,7 +121,7 @@ class ObstoreCreates:
         }
         if address.startswith("http://"):
             return {**config, "allow_http": True}
-        certificates = self._session.core.get_config_variable("ca_bundle")  # AWS_CA_BUNDLE, or the profile's
+        certificates = self._session.get_config_variable("ca_bundle")  # AWS_CA_BUNDLE, or the profile's
         return {**config, "root_certificate": Path(certificates).read_bytes()} if certificates else config
 
 

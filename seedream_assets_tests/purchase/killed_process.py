@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from botocore.session import get_session
+
 from seedream_assets.config.account import EngineSettings, LeonardoSettings
 from seedream_assets.config.dataset import Budget
 from seedream_assets.config.models import ModelCatalog
@@ -31,7 +33,7 @@ from seedream_assets.purchase.task import Event, RequestTask
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3 import S3Store
-from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
+from seedream_assets.storage.s3_client import S3Options, make_s3_client
 from seedream_assets.storage.s3_obstore import ObstoreCreates
 
 MODEL = ModelCatalog()["seedream-4.0"]
@@ -200,7 +202,7 @@ _S3_CLIENTS: dict[str, tuple[Any, Any]] = {}
 
 
 def make_client(options: S3Options) -> tuple[Any, Any]:
-    session = S3Session.open()
+    session = get_session()
     return session, make_s3_client(options, session)
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.session import Session, get_session
 
 from seedream_assets.config.retry import RetryPolicy
 from seedream_assets.storage.folder import FolderStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3 import S3Store
-from seedream_assets.storage.s3_client import S3Options, S3Session, make_s3_client
+from seedream_assets.storage.s3_client import S3Options, make_s3_client
 from seedream_assets.storage.s3_obstore import ObstoreCreates
 from seedream_assets_tests.storage.ceph_gateway import ceph_is_installed, running_ceph_gateway
 from seedream_assets_tests.storage.s3_server import S3Server, running_s3_server
@@ -29,7 +30,7 @@ QUICK = RetryPolicy(attempts=6, first_wait_seconds=0.01, longest_wait_seconds=0.
 class Connection:
     """A client that found the server by its environment, as in production, and the session that it is of."""
 
-    session: S3Session
+    session: Session
     client: S3Client
     endpoint_url: str
 
@@ -51,8 +52,8 @@ def connection_to(server: S3Server, options: S3Options | None = None) -> Connect
     with pytest.MonkeyPatch.context() as environment:
         for name, value in server.environment.items():
             environment.setenv(name, value)
-        session = S3Session.open()
-        session.core.get_credentials()
+        session = get_session()
+        session.get_credentials()
         client = make_s3_client(options or S3Options(), session)
         return Connection(session=session, client=client, endpoint_url=client.meta.endpoint_url)
 

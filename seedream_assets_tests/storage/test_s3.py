@@ -341,7 +341,6 @@ def test_a_store_sees_nothing_outside_its_prefix(s3_store: S3Store, s3_server: S
         {"max_connections": 0},
         {"attempts": 0},
         {"read_timeout_seconds": 0},
-        {"addressing_style": "guess"},
     ],
 )
 def test_options_out_of_range_are_refused(wrong: dict[str, object]) -> None:
