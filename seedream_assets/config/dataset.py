@@ -142,13 +142,6 @@ class Approval(Config):
         description="Images bought without one, so that somebody can see what is to be approved.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and "sample" in given:
-            refuse((("sample",), "this key is called preview now; write preview in its place"))
-        return without_nulls(given)
-
 
 class Verify(Config):
     """When the check `bucket_matches_manifest` runs by itself, and how closely it looks."""
