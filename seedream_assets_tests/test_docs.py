@@ -1,5 +1,6 @@
-"""What the documents ask people to type exists and works."""
+"""The commands and paths in the documents exist and work."""
 
+import configparser
 import os
 import re
 import subprocess
@@ -14,8 +15,10 @@ from seedream_assets_tests.cli.conftest import Desk
 from seedream_assets_tests.cli.conftest import desk as desk  # the fixture
 
 ROOT = Path(__file__).resolve().parent.parent
+PRODUCT = "seedream_assets"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BARE_BLOCK = re.compile(r"^```\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -101,3 +104,44 @@ def test_the_limits_in_the_readme_are_the_models_limits() -> None:
         assert model.price is not None
         assert f"{model.price.credits_per_image} credits an image" in readme
         assert f"{model.default_width_px}" in readme
+
+
+FOR_NEWCOMERS = ("CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")
+# Made by the commands beside which they are named.
+MADE_LATER = {".venv/", "dist/"}
+
+
+@pytest.mark.parametrize("name", FOR_NEWCOMERS)
+def test_a_path_that_a_newcomer_is_sent_to_is_there(name: str) -> None:
+    spans = re.findall(r"`([\w./-]+)`", (ROOT / name).read_text(encoding="utf-8"))
+    paths = {span for span in spans if "/" in span or span.endswith((".py", ".md", ".toml", ".yaml"))}
+    missing = {path for path in paths - MADE_LATER if not any((top / path).exists() for top in (ROOT, ROOT / PRODUCT))}
+    assert not missing
+
+
+@pytest.mark.parametrize("name", [*FOR_NEWCOMERS, "README.md", ".github/workflows/ci.yml"])
+def test_a_make_command_that_a_newcomer_reads_is_one_of_the_makefile(name: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    commands = re.findall(r"(?:^|`|run: )make ([a-z -]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert {target for command in commands for target in command.split()} <= targets
+
+
+def test_the_rooms_stand_in_the_order_that_is_checked() -> None:
+    checked = configparser.ConfigParser()
+    checked.read(ROOT / ".importlinter")
+    layers = checked["importlinter:contract:layers"]["layers"].replace("seedream_assets.", "").split("\n")
+    (shown,) = [
+        text
+        for text in BARE_BLOCK.findall((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))
+        if text.startswith("cli |")
+    ]
+    assert shown.strip().split("\n") == [layer.strip() for layer in layers if layer.strip()]
+
+
+def test_a_scorer_a_source_a_model_and_a_format_are_found_by_the_entry_points_that_are_named() -> None:
+    groups = re.findall(
+        r"`(seedream_assets\.\w+)` \|$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / PRODUCT).rglob("*.py"))
+    assert len(groups) == 4
+    assert all(f'"{group}"' in code for group in groups)

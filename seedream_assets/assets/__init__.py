@@ -25,9 +25,9 @@ from seedream_assets.assets.store_checks import (
 from seedream_assets.config.dataset import DatasetConfig
 
 
-def build_assets(config: DatasetConfig, *, owners: list[str], description: str | None) -> list[dg.AssetsDefinition]:
+def build_assets(config: DatasetConfig) -> list[dg.AssetsDefinition]:
     """`prompts`, `generation_requests`, `images`, `dataset`."""
-    assets = AssetContext.of(config, owners=owners, description=description)
+    assets = AssetContext(config=config)
     with warnings.catch_warnings():
         # `backfill_policy` is in beta in Dagster 1.13, and checks with partitions in preview; both say so once each.
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -37,7 +37,7 @@ def build_assets(config: DatasetConfig, *, owners: list[str], description: str |
 
 def build_checks(config: DatasetConfig) -> tuple[list[dg.AssetChecksDefinition], list[dg.ScheduleDefinition]]:
     """The checks that run on their own, and their schedules."""
-    assets = AssetContext.of(config, owners=[], description=None)
+    assets = AssetContext(config=config)
     checks = (build_bucket_check(assets), build_account_check(assets))
     schedules = (build_verify_schedule(assets), build_reconcile_schedule(assets))
     return [check for check in checks if check], [schedule for schedule in schedules if schedule]
@@ -45,6 +45,6 @@ def build_checks(config: DatasetConfig) -> tuple[list[dg.AssetChecksDefinition],
 
 def build_automation(config: DatasetConfig) -> tuple[list[dg.ScheduleDefinition], list[dg.SensorDefinition]]:
     """The schedule and the sensor of the four assets, as far as they are declared."""
-    assets = AssetContext.of(config, owners=[], description=None)
+    assets = AssetContext(config=config)
     schedule, sensor = build_schedule(assets), build_sensor(assets)
     return [schedule] if schedule else [], [sensor] if sensor else []

@@ -27,19 +27,11 @@ class AssetContext:
     """A dataset as its assets see it."""
 
     config: DatasetConfig
-    partitions_def: dg.PartitionsDefinition[str] | None
-    owners: tuple[str, ...]
-    description: str | None
 
-    @classmethod
-    def of(cls, config: DatasetConfig, *, owners: list[str], description: str | None) -> AssetContext:
-        """The context of a declared dataset."""
-        return cls(
-            config=config,
-            partitions_def=partitions_def(config),
-            owners=tuple(owners),
-            description=description,
-        )
+    @property
+    def partitions_def(self) -> dg.PartitionsDefinition[str] | None:
+        """Dagster's partitions of the dataset; None where it has none."""
+        return partitions_def(self.config)
 
     def key(self, stage: str) -> dg.AssetKey:
         """The key of one of the four assets."""
@@ -48,7 +40,7 @@ class AssetContext:
     def options(self, stage: str, *, kinds: set[str], description: str, after: tuple[str, ...] = ()) -> dict[str, Any]:
         """What every asset of the dataset is declared with."""
         declared_store = (self.config.store or "").rstrip("/")
-        about = f"\n\n{self.description}" if self.description else ""
+        about = f"\n\n{self.config.description}" if self.config.description else ""
         return {
             "key": self.key(stage),
             "deps": [self.key(earlier) for earlier in after],
@@ -56,7 +48,7 @@ class AssetContext:
             "backfill_policy": backfill_policy(self.config),
             "group_name": self.config.name,
             "kinds": kinds,
-            "owners": list(self.owners) or None,
+            "owners": list(self.config.owners) or None,
             "description": description + about,
             "code_version": self.code_version(stage),
             # Where the YAML names a store, the UI can say where things are before anything has been materialised.

@@ -6,7 +6,7 @@ export written is decided in `manifest`, `quality` and `exports`, not here.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -27,12 +27,10 @@ from seedream_assets.assets.ui_metadata import (
     column_lineage,
     contact_sheet,
     markdown_table,
-    preview,
-    row_count,
+    rows_table,
     table_schema,
 )
 from seedream_assets.budget.costs import costs_of_images, describe_costs, in_one_unit
-from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import ExportError
@@ -51,7 +49,7 @@ ALL_WHOLE = "every_stored_image_is_whole"
 # Images that the check reads and decodes, evenly spread; all are looked up. Each of them is fetched again for it.
 IMAGES_READ = 2000
 SHOWN = ["row_number", "sample", "status", "prompt", "width_px", "height_px", "format", "cost_amount", "image_id"]
-SAMPLE_ROWS = 12
+EXAMPLE_ROWS = 12
 
 
 def build_dataset(assets: AssetContext) -> dg.AssetsDefinition:
@@ -99,7 +97,7 @@ def build_dataset(assets: AssetContext) -> dg.AssetsDefinition:
 def _assemble(assets: AssetContext, partition: str, deployment: Deployment, version: str | None) -> Materialised:
     outcome = assemble_dataset(assets.config, partition, deployment, version=version)
     manifest = outcome.manifest
-    uri = deployment.store.uri(assets.config.key("manifest", partition))
+    stored_at = assets.config.key("manifest", partition)
     ours, others = manifest[list(MANIFEST_COLUMNS)], manifest.drop(columns=list(MANIFEST_COLUMNS))
     # Rows that want the same picture share it, and its cost.
     once = manifest.drop_duplicates("image_id")
@@ -114,14 +112,14 @@ def _assemble(assets: AssetContext, partition: str, deployment: Deployment, vers
             "cost_amount": round(float(amount), 4),
             "cost_unit": unit if costs else "none",
             "costs": describe_costs(costs),
-            "images_marked": int(once["marks"].notna().sum()),
-            "images_not_marked_as_asked": int(once["unmarked"].notna().sum()),
+            "images_with_embedded_metadata": int(once["marks"].notna().sum()),
+            "images_lacking_embedded_metadata": int(once["unmarked"].notna().sum()),
             "cost_by_model_and_style": dg.MetadataValue.md(_cost_table(once)),
-            "sample": preview(ours[SHOWN], rows=SAMPLE_ROWS, evenly=True),
-            "stored_at": uri,
+            "example_rows": rows_table(ours[SHOWN], rows=EXAMPLE_ROWS, evenly=True),
+            "stored_at": stored_at,
             "dagster/size_bytes": int(once["size_bytes"].fillna(0).sum()),
-            "dagster/row_count": row_count(manifest),
-            "dagster/uri": uri,
+            "dagster/row_count": len(manifest),
+            "dagster/uri": deployment.store.uri(stored_at),
             "dagster/column_schema": table_schema(MANIFEST_COLUMNS, others),
             "dagster/column_lineage": column_lineage(manifest_lineage(map(str, others.columns)), assets.key),
         },
@@ -161,15 +159,6 @@ def _check_whole(assets: AssetContext, manifest: pd.DataFrame, deployment: Deplo
     return verification_result(assets, ALL_WHOLE, found)
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """One export, made and opened; `refused` says why it could not be made."""
-
-    report: ExportReport | None
-    opening: Opening | None
-    refused: str | None = None
-
-
 def _export_check_name(name: str) -> str:
     """The check of one export."""
     return f"export_{name}_opens"
@@ -184,8 +173,8 @@ def _export_checks(assets: AssetContext) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             _export_check_name(choice.name),
             asset=assets.key("dataset"),
-            description=f"The {choice.name} export opens with {' and '.join(LIBRARIES[choice.name])}: rows counted, a "
-            "sample decoded and held against the manifest's hashes.",
+            description=f"The {choice.name} export opens with {' and '.join(LIBRARIES[choice.name])}: rows counted, some "
+            "images decoded and compared with the manifest's hashes.",
         )
         for choice in assets.config.exports
         if choice.name in LIBRARIES
@@ -195,77 +184,78 @@ def _export_checks(assets: AssetContext) -> list[dg.AssetCheckSpec]:
 def _with_exports(
     assets: AssetContext, done: Materialised, store: ObjectStore, log: dg.DagsterLogManager
 ) -> Materialised:
-    """What a partition came to, with the dataset's exports made: their metadata and their checks."""
-    metadata: dict[str, Any] = dict(done.metadata)
-    checks = [*done.checks]
-    source = source_of(assets.config, store)
-    for choice in assets.config.exports:
-        made = make_export(source, choice)
-        metadata |= _export_metadata(choice.name, made)
-        if choice.name in LIBRARIES:
-            checks.append(_export_check(assets, choice, made))
-        message = made.refused or (made.opening.message if made.opening else "written")
-        log.info("export %s: %s", choice.name, message)
-    return replace(done, metadata=metadata, checks=tuple(checks))
-
-
-def source_of(config: DatasetConfig, store: ObjectStore) -> ExportSource:
-    """A declared dataset as exports see it."""
-    return ExportSource(dataset=config.name, store=store, card=config.card)
-
-
-def make_export(source: ExportSource, choice: ExportChoice) -> Exported:
-    """Write one export to its place in the store and open it.
+    """What a partition came to, with the dataset's exports written to their places and opened: metadata and checks.
 
     Raises:
         StoreError: The store failed.
     """
-    target = default_target(source, choice.name)
-    try:
-        report = find_export(choice.name).write(source, target, choice)
-    except ExportError as error:
-        return Exported(None, None, refused=str(error))
-    opening = open_export(source, target, choice) if choice.name in LIBRARIES else None
-    return Exported(report, opening)
+    metadata: dict[str, Any] = dict(done.metadata)
+    checks = [*done.checks]
+    source = ExportSource(dataset=assets.config.name, store=store, card=assets.config.card)
+    for choice in assets.config.exports:
+        label = f"export_{choice.name}"
+        target = default_target(source, choice.name)
+        try:
+            report = find_export(choice.name).write(source, target, choice)
+        except ExportError as error:
+            metadata[label] = f"not made: {error}"
+            log.info("export %s: %s", choice.name, error)
+            if choice.name in LIBRARIES:
+                checks.append(_export_check(assets, choice, passed=False, description=str(error)))
+            continue
+        metadata |= {label: target.prefix, f"{label}_rows": report.rows, f"{label}_bytes": report.size_bytes}
+        if choice.name not in LIBRARIES:
+            log.info("export %s: written", choice.name)
+            continue
+        opening = open_export(source, target, choice)
+        log.info("export %s: %s", choice.name, opening.message)
+        checks.append(
+            _export_check(
+                assets,
+                choice,
+                passed=opening.passed,
+                is_broken=bool(opening.problems),
+                description=opening.message,
+                metadata=_opening_metadata(report, opening),
+            )
+        )
+    return replace(done, metadata=metadata, checks=tuple(checks))
 
 
-def _export_metadata(name: str, made: Exported) -> Mapping[str, Any]:
-    if made.report is None:
-        return {f"export_{name}": f"not made: {made.refused}"}
-    report = made.report
-    return {
-        f"export_{name}": report.uri,
-        f"export_{name}_rows": report.rows,
-        f"export_{name}_bytes": report.size_bytes,
-    }
-
-
-def _export_check(assets: AssetContext, choice: ExportChoice, made: Exported) -> dg.AssetCheckResult:
-    opening, report = made.opening, made.report
-    broken = made.refused is not None or bool(opening and opening.problems)
-    metadata: dict[str, Any] = {}
-    if report is not None and opening is not None:
-        metadata = {
-            "stored_at": report.uri,
-            "rows": report.rows,
-            "rows_by_split": _counted(report.rows_by_split),
-            "bytes": report.size_bytes,
-            "files_written": report.written,
-            "files_kept": report.kept,
-            "files_removed": report.removed,
-            "images_left_out": _counted(report.left_out),
-            "rows_counted": opening.rows,
-            "images_decoded": opening.sampled,
-            "how_to_load": dg.MetadataValue.md(f"```python\n{how_to_load(report)}\n```"),
-        }
+def _export_check(
+    assets: AssetContext,
+    choice: ExportChoice,
+    *,
+    passed: bool,
+    is_broken: bool = True,
+    description: str,
+    metadata: Mapping[str, Any] | None = None,
+) -> dg.AssetCheckResult:
+    """An export that is not broken, and did not pass, lacks only what its owner or an installation can add."""
     return dg.AssetCheckResult(
         check_name=_export_check_name(choice.name),
         asset_key=assets.key("dataset"),
-        passed=bool(opening and opening.passed),
-        severity=dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN,
-        description=made.refused or (opening.message if opening else ""),
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR if is_broken else dg.AssetCheckSeverity.WARN,
+        description=description,
         metadata=metadata,
     )
+
+
+def _opening_metadata(report: ExportReport, opening: Opening) -> dict[str, Any]:
+    return {
+        "stored_at": report.uri,
+        "rows": report.rows,
+        "rows_by_split": _counted(report.rows_by_split),
+        "bytes": report.size_bytes,
+        "files_written": report.written,
+        "files_kept": report.kept,
+        "files_removed": report.removed,
+        "images_left_out": _counted(report.left_out),
+        "rows_counted": opening.rows,
+        "images_decoded": opening.sampled,
+        "how_to_load": dg.MetadataValue.md(f"```python\n{how_to_load(report)}\n```"),
+    }
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -15,13 +15,13 @@ from seedream_assets.approval.rules import Gate, approval_rows
 from seedream_assets.approval.store import gate_of
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import PLAN, SNAPSHOT, as_dagster_failures, materialise, versions_in_run
-from seedream_assets.assets.ui_metadata import column_lineage, markdown_table, preview, row_count, table_schema
-from seedream_assets.budget.log import BudgetState, read_budget
-from seedream_assets.config.dataset import NO_CAP, Budget, DatasetConfig
+from seedream_assets.assets.ui_metadata import column_lineage, markdown_table, rows_table, table_schema
+from seedream_assets.budget.log import read_budget
+from seedream_assets.config.dataset import NO_CAP, DatasetConfig
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import LimitError
 from seedream_assets.ledger.image_columns import PLAN_LINEAGE
-from seedream_assets.ledger.state import OpenRequests, RequestState
+from seedream_assets.ledger.state import RequestState
 from seedream_assets.planning.outlook import AccountReading, look_ahead, read_account
 from seedream_assets.planning.plan import PLAN_COLUMNS, outside_limits
 from seedream_assets.planning.quote import Outlook, Quote, dollars_for, quote_rows
@@ -40,18 +40,17 @@ LISTED = 20
 
 
 class QuoteChecks:
-    """The checks of one step. A range of partitions is one run and one budget, so the quotes are added up."""
+    """The checks of one step. A range of partitions is one run and one budget, so the quotes are added up.
+
+    Attributes:
+        credits_so_far: What the partitions come to that were checked before.
+    """
 
     def __init__(self, key: dg.AssetKey, config: DatasetConfig, deployment: Deployment) -> None:
         self._key = key
         self._config = config
         self._deployment = deployment
-        self._credits = 0
-
-    @property
-    def credits_so_far(self) -> int:
-        """What the partitions come to that were checked before."""
-        return self._credits
+        self.credits_so_far = 0
 
     @staticmethod
     def specs(assets: AssetContext) -> list[dg.AssetCheckSpec]:
@@ -92,54 +91,27 @@ class QuoteChecks:
         )
 
     def _within_budget(self, plan: Plan) -> dg.AssetCheckResult:
-        budget = self._config.budget
-        asked, still_open = plan.quote.credits_to_buy, plan.quote.open
-        self._credits += asked
-        facts: dict[str, int] = {"credits_to_buy": asked}
+        """A cap of a run or of all runs blocks. A day's cap lets through what is left of the day: it is a rate."""
+        budget, still_open = self._config.budget, plan.quote.open
+        facts = {"credits_to_buy": plan.quote.credits_to_buy}
+        if self.credits_so_far:
+            facts["credits_to_buy_in_this_run"] = self.credits_so_far + plan.quote.credits_to_buy
+        self.credits_so_far += plan.quote.credits_to_buy
         if still_open.requests:
             facts |= {
                 "open_requests": still_open.requests,
                 "credits_held_back": still_open.credits_held,
                 "credits_if_unbought": still_open.credits_again,
             }
-        crossed: list[str] = []
-        if self._credits != asked:
-            facts["credits_to_buy_in_this_run"] = self._credits
+        asked = f"{self.credits_so_far} credits to buy; "
         if budget.is_missing:
-            message = f"{self._credits} credits to buy; {NO_CAP}: nothing was bought"
-            return self._result(WITHIN_BUDGET, passed=not self._credits, description=message, metadata=facts)
-        if budget.max_credits_per_run is not None:
-            facts["max_credits_per_run"] = budget.max_credits_per_run
-            if self._credits > budget.max_credits_per_run:
-                crossed.append(f"max_credits_per_run is {budget.max_credits_per_run}")
-        by_day = budget.max_credits_per_day is not None
-        entry = BudgetState(committed=0, committed_today=0)
-        if by_day or budget.max_credits_total is not None:
-            entry = read_budget(self._deployment.store, self._config.name, today=by_day)
-        if budget.max_credits_total is not None:
-            facts |= {"max_credits_total": budget.max_credits_total, "credits_committed": entry.committed}
-            if self._credits and entry.committed + self._credits > budget.max_credits_total:
-                crossed.append(
-                    f"max_credits_total is {budget.max_credits_total}, of which {entry.committed} are committed"
-                )
-        left_today = None
-        if budget.max_credits_per_day is not None:
-            today = entry.committed_today
-            facts |= {"max_credits_per_day": budget.max_credits_per_day, "credits_committed_today": today}
-            if self._credits and today + self._credits > budget.max_credits_per_day:
-                left_today = max(0, budget.max_credits_per_day - today)
-        return self._judged(crossed, left_today, facts, still_open)
-
-    def _judged(
-        self, crossed: list[str], left_today: int | None, facts: dict[str, int], still_open: OpenRequests
-    ) -> dg.AssetCheckResult:
-        """A cap of a run or of all runs blocks. A day's cap lets through what is left of the day: it is a rate."""
-        if left_today is not None:
-            crossed.append(
-                f"max_credits_per_day is {facts['max_credits_per_day']}, of which {left_today} are left today"
-            )
-        message = f"{self._credits} credits to buy; " + (" and ".join(crossed) or _within(self._config.budget))
-        in_part = bool(left_today) and len(crossed) == 1
+            message = f"{asked}{NO_CAP}: nothing was bought"
+            return self._result(WITHIN_BUDGET, passed=not self.credits_so_far, description=message, metadata=facts)
+        crossed = self._crossed_caps(facts)
+        left_today = facts.get("max_credits_per_day", 0) - facts.get("credits_committed_today", 0)
+        in_part = len(crossed) == 1 and "max_credits_per_day" in crossed and left_today > 0
+        within = "the budget is unlimited" if budget.unlimited else "within the budget"
+        message = asked + (" and ".join(crossed.values()) or within)
         if in_part:
             message += "; what fits is bought, the rest by a run on another day (UTC)"
         elif crossed:
@@ -148,6 +120,34 @@ class QuoteChecks:
             message += f"; {still_open}"
         severity = dg.AssetCheckSeverity.WARN if in_part else dg.AssetCheckSeverity.ERROR
         return self._result(WITHIN_BUDGET, passed=not crossed, description=message, metadata=facts, severity=severity)
+
+    def _crossed_caps(self, facts: dict[str, int]) -> dict[str, str]:
+        """The caps that the step's quotes cross, with what there is to say; every cap's numbers are added to `facts`."""
+        budget, asked = self._config.budget, self.credits_so_far
+        crossed: dict[str, str] = {}
+        if budget.max_credits_per_run is not None:
+            facts["max_credits_per_run"] = budget.max_credits_per_run
+            if asked > budget.max_credits_per_run:
+                crossed["max_credits_per_run"] = f"max_credits_per_run is {budget.max_credits_per_run}"
+        by_day = budget.max_credits_per_day is not None
+        if not by_day and budget.max_credits_total is None:
+            return crossed
+        state = read_budget(self._deployment.store, self._config.name, today=by_day)
+        if budget.max_credits_total is not None:
+            facts |= {"max_credits_total": budget.max_credits_total, "credits_committed": state.committed}
+            if asked and state.committed + asked > budget.max_credits_total:
+                cap = f"max_credits_total is {budget.max_credits_total}"
+                crossed["max_credits_total"] = f"{cap}, of which {state.committed} are committed"
+        if budget.max_credits_per_day is not None:
+            facts |= {
+                "max_credits_per_day": budget.max_credits_per_day,
+                "credits_committed_today": state.committed_today,
+            }
+            if asked and state.committed_today + asked > budget.max_credits_per_day:
+                left = max(0, budget.max_credits_per_day - state.committed_today)
+                cap = f"max_credits_per_day is {budget.max_credits_per_day}"
+                crossed["max_credits_per_day"] = f"{cap}, of which {left} are left today"
+        return crossed
 
     def _result(
         self,
@@ -166,10 +166,6 @@ class QuoteChecks:
             metadata=metadata,
             severity=severity,
         )
-
-
-def _within(budget: Budget) -> str:
-    return "the budget is unlimited" if budget.unlimited else "within the budget"
 
 
 def build_generation_requests(assets: AssetContext) -> dg.AssetsDefinition:
@@ -227,7 +223,7 @@ def _plan(
     quote = plan.quote
     gate = gate_of(config, partition, plan.requests, deployment.store)
     outlook = look_ahead(plan, deployment, account)
-    uri = deployment.store.uri(config.key("requests", partition))
+    stored_at = config.key("requests", partition)
     context.log.info(
         "%s images wanted, %s owned; to buy: %s images in %s requests for %s credits",
         quote.wanted,
@@ -241,11 +237,11 @@ def _plan(
             "quote": dg.MetadataValue.md(_quote_table(quote, outlook, gate, config.name)),
             **({"plan_hash": gate.hash} if gate.plans else {}),
             **_numbers(quote, outlook, config.name),
-            "sample": preview(plan.requests[SHOWN], rows=10),
-            "stored_at": uri,
+            "example_rows": rows_table(plan.requests[SHOWN], rows=10),
+            "stored_at": stored_at,
             PLAN: version,
-            "dagster/row_count": row_count(plan.requests),
-            "dagster/uri": uri,
+            "dagster/row_count": len(plan.requests),
+            "dagster/uri": deployment.store.uri(stored_at),
             "dagster/column_schema": table_schema(PLAN_COLUMNS),
             "dagster/column_lineage": column_lineage(PLAN_LINEAGE, assets.key),
         },

@@ -196,7 +196,6 @@ def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
 def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, assets: AssetContext) -> dict[str, Any]:
     amount, unit = in_one_unit(report.costs)
     counts = outcome.counts
-    uri = f"{deployment.store.url}/images/"
     return {
         "images_stored": counts["stored"],
         "images_wanted": len(outcome.manifest),
@@ -214,8 +213,8 @@ def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, asset
         **({"reasons": _reasons(report)} if report.reasons else {}),
         **({"stopped": report.stop_reason} if report.stop_reason else {}),
         "seedream_run_id": report.run_id,
-        "stored_at": uri,
-        "dagster/uri": uri,
+        "stored_at": "images/",
+        "dagster/uri": f"{deployment.store.url}/images/",
         "models": ", ".join(sorted(outcome.manifest["model"].unique())),
         "dagster/column_schema": table_schema(IMAGE_COLUMNS),
         "dagster/column_lineage": column_lineage(IMAGES_LINEAGE, assets.key),
@@ -281,11 +280,12 @@ class ApprovalCheck:
             return self._result(passed=True, description=reason, metadata={"plan_hash": plan.hash} if plan else {})
         preview = gate.preview_of(partition) | (plan.preview_bought if plan else frozenset())
         findings = assess_preview(outcome.manifest, preview)
+        drawn = outcome.manifest[outcome.manifest["request_id"].isin(list(preview))]
         return self._result(
             passed=False,
             description=f"plan {gate.hash} awaits approval: {findings}",
             metadata={
-                "contact_sheet": dg.MetadataValue.md(self._contact_sheet(outcome, preview)),
+                "contact_sheet": dg.MetadataValue.md(contact_sheet(self._deployment.store, drawn)),
                 "how_to_approve": dg.MetadataValue.md(self._how_to_approve()),
                 "plan_hash": gate.hash,
                 "credits_to_approve": gate.credits,
@@ -293,21 +293,12 @@ class ApprovalCheck:
             },
         )
 
-    def _contact_sheet(self, outcome: Outcome, preview: frozenset[str]) -> str:
-        drawn = outcome.manifest[outcome.manifest["request_id"].isin(list(preview))]
-        return contact_sheet(self._deployment.store, drawn)
-
     def _how_to_approve(self) -> str:
         if len(self.gate.plans) > 1:
             return self._how_to_approve_several()
-        lines = [
-            "ops:",
-            f"  {self._op_name}:",
-            "    config:",
-            f"      approve: {self.gate.hash}",
-            "      approved_by: your name",
-        ]
-        run_config = "\n".join(lines)
+        run_config = (
+            f"ops:\n  {self._op_name}:\n    config:\n      approve: {self.gate.hash}\n      approved_by: your name"
+        )
         return (
             "Materialize this asset again with this in the launchpad (in the menu beside Materialize):\n\n"
             f"```yaml\n{run_config}\n```\n\nor run `seedream approve` with the dataset's YAML, and materialize it again."

@@ -40,6 +40,7 @@ from openlineage.client.facet_v2 import (
     parent_run,
     processing_engine_run,
     schema_dataset,
+    set_producer,
 )
 
 from seedream_assets.assets.asset_context import AssetContext, Materialised
@@ -124,6 +125,7 @@ class Lineage:
     def __init__(
         self, assets: AssetContext, stage: str, *, store_url: str, dagster_run_id: str, dagster_job: str, outlet: Outlet
     ) -> None:
+        set_producer(PRODUCER)
         self.assets = assets
         self.stage = stage
         self.store_url = store_url
@@ -144,12 +146,7 @@ class Lineage:
             return None
         run = context.run
         return cls(
-            assets,
-            stage,
-            store_url=store_url,
-            dagster_run_id=run.run_id,
-            dagster_job=run.job_name,
-            outlet=Outlet(emit),
+            assets, stage, store_url=store_url, dagster_run_id=run.run_id, dagster_job=run.job_name, outlet=Outlet(emit)
         )
 
     def begin(self, partition: str) -> None:
@@ -204,8 +201,7 @@ class Lineage:
                     description=check.description,
                 )
                 for check in done.checks
-            ],
-            producer=PRODUCER,
+            ]
         )
         read = InputDataset(namespace=namespace, name=name, inputFacets={"dataQualityAssertions": assertions})
         yield self._event(RunState.START, partition, inputs=[read], job="checks")
@@ -226,20 +222,19 @@ class Lineage:
         parent = parent_run.ParentRunFacet(
             run=parent_run.Run(runId=self.dagster_run_id),
             job=parent_run.Job(namespace=NAMESPACE, name=self.dagster_job),
-            producer=PRODUCER,
         )
         engine = processing_engine_run.ProcessingEngineRunFacet(
-            version=dg.__version__, name="Dagster", openlineageAdapterVersion=code_version(), producer=PRODUCER
+            version=dg.__version__, name="Dagster", openlineageAdapterVersion=code_version()
         )
         own: dict[str, RunFacet] = {"parent": parent, "processing_engine": engine, **self._nominal_time(partition)}
         job_facets: dict[str, JobFacet] = {
             "jobType": job_type_job.JobTypeJobFacet(
-                processingType="BATCH", integration="DAGSTER", jobType="CHECK" if job else "ASSET", producer=PRODUCER
+                processingType="BATCH", integration="DAGSTER", jobType="CHECK" if job else "ASSET"
             )
         }
-        if self.assets.description:
+        if self.assets.config.description:
             job_facets["documentation"] = documentation_job.DocumentationJobFacet(
-                description=self.assets.description, producer=PRODUCER
+                description=self.assets.config.description
             )
         return RunEvent(
             eventType=state,
@@ -250,7 +245,6 @@ class Lineage:
             job=Job(namespace=NAMESPACE, name=name, facets=job_facets),
             inputs=inputs,
             outputs=outputs or [],
-            producer=PRODUCER,
         )
 
     def _nominal_time(self, partition: str) -> dict[str, RunFacet]:
@@ -260,7 +254,7 @@ class Lineage:
         window = windows.time_window_for_partition_key(partition)
         return {
             "nominalTime": nominal_time_run.NominalTimeRunFacet(
-                nominalStartTime=window.start.isoformat(), nominalEndTime=window.end.isoformat(), producer=PRODUCER
+                nominalStartTime=window.start.isoformat(), nominalEndTime=window.end.isoformat()
             )
         }
 
@@ -276,15 +270,9 @@ class Lineage:
         metadata = done.metadata
         namespace, name = self._dataset(self.stage)
         facets: dict[str, DatasetFacet] = {
-            "dataSource": datasource_dataset.DatasourceDatasetFacet(
-                name=namespace, uri=self.store_url, producer=PRODUCER
-            ),
-            "version": dataset_version_dataset.DatasetVersionDatasetFacet(
-                datasetVersion=done.data_version, producer=PRODUCER
-            ),
-            "datasetType": dataset_type_dataset.DatasetTypeDatasetFacet(
-                datasetType="FILE", subType=self.stage, producer=PRODUCER
-            ),
+            "dataSource": datasource_dataset.DatasourceDatasetFacet(name=namespace, uri=self.store_url),
+            "version": dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=done.data_version),
+            "datasetType": dataset_type_dataset.DatasetTypeDatasetFacet(datasetType="FILE", subType=self.stage),
         }
         if schema := metadata.get("dagster/column_schema"):
             facets["schema"] = schema_dataset.SchemaDatasetFacet(
@@ -293,8 +281,7 @@ class Lineage:
                         name=column.name, type=column.type, description=column.description
                     )
                     for column in schema.columns
-                ],
-                producer=PRODUCER,
+                ]
             )
         if lineage := metadata.get("dagster/column_lineage"):
             facets["columnLineage"] = self._column_lineage(lineage)
@@ -303,7 +290,6 @@ class Lineage:
                 rowCount=_number(metadata.get("dagster/row_count")),
                 size=_number(metadata.get("dagster/size_bytes")),
                 fileCount=_number(metadata.get("images_stored")) if self.stage == IMAGES else None,
-                producer=PRODUCER,
             )
         }
         return OutputDataset(namespace=namespace, name=name, facets=facets, outputFacets=written)
@@ -317,8 +303,7 @@ class Lineage:
             fields={
                 column: column_lineage_dataset.Fields(inputFields=[field(dep) for dep in deps])
                 for column, deps in lineage.deps_by_column.items()
-            },
-            producer=PRODUCER,
+            }
         )
 
     def _generation(self, done: Materialised) -> dict[str, RunFacet]:
@@ -334,7 +319,6 @@ class Lineage:
                 creditsBooked=metadata["credits_booked"],
                 costAmount=metadata["cost_amount"],
                 costUnit=metadata["cost_unit"],
-                producer=PRODUCER,
             )
         }
 
@@ -357,11 +341,7 @@ def _named(address: str, base: Path) -> tuple[str, str]:
 
 
 def _error(message: str) -> dict[str, RunFacet]:
-    return {
-        "errorMessage": error_message_run.ErrorMessageRunFacet(
-            message=message, programmingLanguage="PYTHON", producer=PRODUCER
-        )
-    }
+    return {"errorMessage": error_message_run.ErrorMessageRunFacet(message=message, programmingLanguage="PYTHON")}
 
 
 def _number(value: Any) -> int | None:

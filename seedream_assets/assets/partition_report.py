@@ -6,8 +6,8 @@ stage's own module.
 Dagster would write one event per partition at the end of a step, with the same metadata for all, and none where the
 step fails (1.13). So each partition of a range is reported as it ends, and stays reported should the run die later; so
 are its checks, and each check has one more result over the whole range. The assets that come after in the same run need
-an output all the same, or Dagster skips them: one is yielded that carries Dagster's own mark for "the body has logged
-its events" (a test holds the count of events).
+an output all the same, or Dagster skips them: one is yielded that carries Dagster's own label for "the body has logged
+its events" (a test counts the events).
 """
 
 from __future__ import annotations
@@ -209,7 +209,14 @@ class PartitionReport:
         if done.incomplete:
             self._problems[partition] = done.incomplete
         elif self._is_range:
-            self._context.log_event(_materialization(self._key, partition, done))
+            self._context.log_event(
+                dg.AssetMaterialization(
+                    asset_key=self._key,
+                    partition=partition,
+                    metadata=dict(done.metadata),
+                    tags={"dagster/data_version": done.data_version},
+                )
+            )
         if self._is_range:
             self._log_checks(partition, done.checks)
         self._ended[partition] = replace(done, metadata={}) if self._is_range else done
@@ -329,39 +336,66 @@ def partitions_of(context: dg.AssetExecutionContext) -> list[str]:
     return [UNPARTITIONED]
 
 
+def _run_and_parents(context: dg.AssetExecutionContext) -> Iterator[dg.DagsterRun]:
+    """This run, and those that it was started again from: a step that succeeded there is left out here."""
+    run: dg.DagsterRun | None = context.run
+    while run is not None:
+        yield run
+        run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+
+
+def _events(
+    instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType
+) -> Iterator[dg.AssetMaterialization | dg.AssetObservation]:
+    """The materializations, or the observations, of a run."""
+    cursor: str | None = None
+    while True:
+        page = instance.get_records_for_run(run_id, cursor, of_type=kind, limit=_EVENTS_AT_ONCE)
+        for record in page.records:
+            entry = record.event_log_entry
+            if event := entry.asset_materialization or entry.asset_observation:
+                yield event
+        if not page.has_more:
+            return
+        cursor = page.cursor
+
+
 def _lost_before(context: dg.AssetExecutionContext, earlier: Mapping[dg.AssetKey, str]) -> dict[str, str]:
     """The partitions that an earlier stage of this run could not make whole, with the reason.
 
     What the store still holds of such a partition is from another day, and must not be bought or reported as today's.
-    A run that was started again from a failure leaves out the steps that succeeded: their events are in its parent.
     """
     lost: dict[str, str] = {}
     left = dict(earlier)
-    run: dg.DagsterRun | None = context.run
-    while left and run is not None:
+    for run in _run_and_parents(context):
+        if not left:
+            break
         steps = run.step_keys_to_execute
         here = {key: stage for key, stage in left.items() if steps is None or key.to_python_identifier() in steps}
-        if here:
-            for record in context.instance.get_records_for_run(
-                run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
-            ).records:
-                event = record.event_log_entry.dagster_event
-                seen = event.asset_observation_data.asset_observation if event else None
-                if seen and seen.asset_key in here and seen.partition is not None and NOT_WHOLE in seen.metadata:
-                    why = f"{here[seen.asset_key]}: {seen.metadata[NOT_WHOLE].value}"
-                    lost.setdefault(seen.partition, why)
+        for seen in _events(context.instance, run.run_id, dg.DagsterEventType.ASSET_OBSERVATION) if here else ():
+            if seen.asset_key in here and seen.partition is not None and NOT_WHOLE in seen.metadata:
+                lost.setdefault(seen.partition, f"{here[seen.asset_key]}: {seen.metadata[NOT_WHOLE].value}")
         left = {key: stage for key, stage in left.items() if key not in here}
-        run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
     return lost
 
 
-def _materialization(key: dg.AssetKey, partition: str, done: Materialised) -> dg.AssetMaterialization:
-    return dg.AssetMaterialization(
-        asset_key=key,
-        partition=partition,
-        metadata=dict(done.metadata),
-        tags={"dagster/data_version": done.data_version},
-    )
+def versions_in_run(context: dg.AssetExecutionContext, key: dg.AssetKey, label: str) -> dict[str, str]:
+    """By partition, the versions that an earlier stage has reported in this run.
+
+    Args:
+        context: Of the step.
+        key: The earlier stage.
+        label: `SNAPSHOT` or `PLAN`.
+    """
+    found: dict[str, str] = {}
+    for run in _run_and_parents(context):
+        reported = {
+            made.partition or UNPARTITIONED: str(made.metadata[label].value)
+            for made in _events(context.instance, run.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
+            if made.asset_key == key and label in made.metadata
+        }
+        found = reported | found
+    return found
 
 
 def _latest_materialization(
@@ -417,40 +451,6 @@ def _sheets(failed: Mapping[str, dg.AssetCheckResult]) -> dict[str, Any]:
     }
     first = shown[0][1].metadata if shown else {}
     return sheets | {label: first[label] for label in SAME_FOR_ALL if label in first}
-
-
-def versions_in_run(context: dg.AssetExecutionContext, key: dg.AssetKey, label: str) -> dict[str, str]:
-    """By partition, the versions that an earlier stage has reported in this run.
-
-    A run that was started again from a failure leaves out the steps that succeeded: their events are in its parent.
-
-    Args:
-        context: Of the step.
-        key: The earlier stage.
-        label: `SNAPSHOT` or `PLAN`.
-    """
-    found: dict[str, str] = {}
-    run: dg.DagsterRun | None = context.run
-    while run is not None:
-        found = _reported(context.instance, run.run_id, key, label) | found
-        run = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
-    return found
-
-
-def _reported(instance: dg.DagsterInstance, run_id: str, key: dg.AssetKey, label: str) -> dict[str, str]:
-    versions: dict[str, str] = {}
-    cursor: str | None = None
-    while True:
-        page = instance.get_records_for_run(
-            run_id, cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, limit=_EVENTS_AT_ONCE
-        )
-        for record in page.records:
-            made = record.event_log_entry.asset_materialization
-            if made is not None and made.asset_key == key and label in made.metadata:
-                versions[made.partition or UNPARTITIONED] = str(made.metadata[label].value)
-        if not page.has_more:
-            return versions
-        cursor = page.cursor
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pandas as pd
 
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import SNAPSHOT, as_dagster_failures, materialise
-from seedream_assets.assets.ui_metadata import preview, row_count, table_schema
+from seedream_assets.assets.ui_metadata import rows_table, table_schema
 from seedream_assets.deployment import Deployment
 from seedream_assets.prompts.stage import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -63,7 +63,7 @@ def _read(
     snapshot = reader.read(key)
     snapshot = write_snapshot(deployment.store, assets.config, key, snapshot)
     checked = snapshot.checked
-    uri = deployment.store.uri(assets.config.key("prompts", key))
+    stored_at = assets.config.key("prompts", key)
     context.log.info(
         "%s prompts accepted, %s rows rejected, %s warnings; %s images wanted",
         len(checked.prompts),
@@ -79,12 +79,12 @@ def _read(
             "images_wanted": snapshot.wanted,
             "rejected_rows": _remarks(checked.rejected),
             "warned_rows": _remarks(checked.warnings),
-            "sample": preview(checked.prompts[SHOWN], rows=10),
-            "stored_at": uri,
+            "example_rows": rows_table(checked.prompts[SHOWN], rows=10),
+            "stored_at": stored_at,
             SNAPSHOT: str(snapshot.version),
-            "tables": preview(_tables(snapshot), rows=20),
-            "dagster/row_count": row_count(checked.prompts),
-            "dagster/uri": uri,
+            "tables": rows_table(_tables(snapshot), rows=20),
+            "dagster/row_count": len(checked.prompts),
+            "dagster/uri": deployment.store.uri(stored_at),
             "dagster/column_schema": table_schema(PROMPT_DTYPES, checked.extra_columns),
         },
         data_version=sha256(to_parquet(checked.prompts) + to_parquet(checked.extra_columns)).hexdigest(),
@@ -104,7 +104,7 @@ def _remarks(rows: pd.DataFrame) -> dg.MarkdownMetadataValue:
     shown = shown.assign(**{"what to do": rows["fix"] + " (allowed: " + rows["allowed"] + ")"})
     if rows["table"].nunique() > 1:
         shown = shown.assign(table=rows["table"])
-    return preview(shown, rows=REJECTED_ROWS_SHOWN)
+    return rows_table(shown, rows=REJECTED_ROWS_SHOWN)
 
 
 def _check(assets: AssetContext, snapshot: PromptSnapshot) -> dg.AssetCheckResult:

@@ -12,8 +12,8 @@ import dagster as dg
 import pandas as pd
 
 from seedream_assets.assets.asset_context import AssetContext
-from seedream_assets.assets.ui_metadata import Captioned, markdown_table, picture_grid, preview
-from seedream_assets.config.quality import QualityRules, Rule, Severity
+from seedream_assets.assets.ui_metadata import Captioned, markdown_table, picture_grid, rows_table
+from seedream_assets.config.quality import QualityRules, Rule
 from seedream_assets.quality.assemble import Outcome
 from seedream_assets.quality.judge import WITHHELD_STATUSES, Judgement, withheld_shares
 from seedream_assets.storage.object_store import ObjectStore
@@ -99,7 +99,7 @@ def _result(assets: AssetContext, name: str, rule: Rule, outcome: Outcome, store
         check_name=check_name(name),
         asset_key=assets.key("dataset"),
         passed=share <= rule.max_share and unmeasured.empty,
-        severity=_severity(rule.severity),
+        severity=dg.AssetCheckSeverity[rule.severity.upper()],
         description=description,
         metadata={
             "images": judged.images,
@@ -107,14 +107,10 @@ def _result(assets: AssetContext, name: str, rule: Rule, outcome: Outcome, store
             "share": round(share, 6),
             "rejected": len(found) if rule.reject else 0,
             **({"pictures": dg.MetadataValue.md(pictures)} if pictures else {}),
-            "list": preview(shown[["row_number", "sample", "reason", "prompt", "image_id"]], rows=LISTED),
-            **({} if unmeasured.empty else {"not_judged": preview(unmeasured[["image_id", "reason"]], rows=LISTED)}),
+            "list": rows_table(shown[["row_number", "sample", "reason", "prompt", "image_id"]], rows=LISTED),
+            **({} if unmeasured.empty else {"not_judged": rows_table(unmeasured[["image_id", "reason"]], rows=LISTED)}),
         },
     )
-
-
-def _severity(severity: Severity) -> dg.AssetCheckSeverity:
-    return dg.AssetCheckSeverity.ERROR if severity == "error" else dg.AssetCheckSeverity.WARN
 
 
 def _with_rows(found: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +150,7 @@ def _withheld(assets: AssetContext, rules: QualityRules, manifest: pd.DataFrame)
         check_name=WITHHELD,
         asset_key=assets.key("dataset"),
         passed=above.empty and not is_unknown,
-        severity=_severity(rule.severity),
+        severity=dg.AssetCheckSeverity[rule.severity.upper()],
         description=message,
         metadata={
             "images": int(whole["images"]),

@@ -15,7 +15,7 @@ import pandas as pd
 
 from seedream_assets.assets.asset_context import AssetContext
 from seedream_assets.assets.partition_report import as_dagster_failures
-from seedream_assets.assets.ui_metadata import preview
+from seedream_assets.assets.ui_metadata import rows_table
 from seedream_assets.config.addresses import shown
 from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
@@ -23,6 +23,7 @@ from seedream_assets.purchase.reconcile import Reconciliation, reconcile
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 
 BUCKET_MATCHES = "bucket_matches_manifest"
+ACCOUNT_MATCHES = "account_matches_ledger"
 DIFFERENCES_SHOWN = 50
 
 
@@ -50,18 +51,25 @@ def build_bucket_check(assets: AssetContext) -> dg.AssetChecksDefinition:
 
 
 def build_verify_schedule(assets: AssetContext) -> dg.ScheduleDefinition | None:
-    """The schedule that runs the check alone; None where the YAML names none. It is off until somebody turns it on."""
-    declared = assets.config
-    if declared.verify.schedule is None:
+    """The schedule that runs the check alone; None where the YAML names none."""
+    config = assets.config
+    about = f"Compares the bucket with the manifests of {config.name}. Spends nothing, writes nothing."
+    return _schedule(assets, f"{config.name}_verify", BUCKET_MATCHES, config.verify.schedule, about)
+
+
+def _schedule(
+    assets: AssetContext, name: str, check: str, cron: str | None, description: str
+) -> dg.ScheduleDefinition | None:
+    """A schedule that runs one check alone, off until somebody turns it on; None without a cron expression."""
+    if cron is None:
         return None
-    check = dg.AssetCheckKey(assets.key("dataset"), BUCKET_MATCHES)
     return dg.ScheduleDefinition(
-        name=f"{declared.name}_verify",
-        target=dg.AssetSelection.checks(check),
-        cron_schedule=declared.verify.schedule,
+        name=name,
+        target=dg.AssetSelection.checks(dg.AssetCheckKey(assets.key("dataset"), check)),
+        cron_schedule=cron,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description=f"Compares the bucket with the manifests of {declared.name}. Spends nothing, writes nothing.",
+        description=description,
     )
 
 
@@ -69,7 +77,7 @@ def verification_result(assets: AssetContext, name: str, found: Verification) ->
     """A check's result from a comparison, with the differences as a table."""
     table = pd.DataFrame(
         [(one.kind, one.partition, one.image_id, one.object_key, one.told) for one in found.differences],
-        columns=["kind", "partition", "image_id", "object_key", "told"],
+        columns=["kind", "partition", "image_id", "object_key", "found"],
     )
     counted = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in found.counts.items() if count)
     wrong = f"{len(found.differences)} images are not as the manifest says: {counted}; "
@@ -78,20 +86,16 @@ def verification_result(assets: AssetContext, name: str, found: Verification) ->
         asset_key=assets.key("dataset"),
         passed=not found.differences,
         description=f"{wrong if found.differences else ''}all {found.images} images looked up, {found.read} read"
-        f"{'' if found.differences else ', nothing amiss'}",
+        f"{'' if found.differences else ', no differences'}",
         metadata={
             "images": found.images,
             "images_read": found.read,
             "problems": len(found.differences),
             **found.counts,
             **({} if found.unwanted is None else {"owned_and_not_wanted": found.unwanted}),
-            "found": preview(table, rows=DIFFERENCES_SHOWN),
+            "found": rows_table(table, rows=DIFFERENCES_SHOWN),
         },
     )
-
-
-ACCOUNT_MATCHES = "account_matches_ledger"
-DIFFERENCES_SHOWN = 50
 
 
 def build_account_check(assets: AssetContext) -> dg.AssetChecksDefinition | None:
@@ -115,19 +119,11 @@ def build_account_check(assets: AssetContext) -> dg.AssetChecksDefinition | None
 
 
 def build_reconcile_schedule(assets: AssetContext) -> dg.ScheduleDefinition | None:
-    """The schedule that runs the check alone; None where the YAML names none. It is off until somebody turns it on."""
+    """The schedule that runs the check alone; None where the YAML names none."""
     declared = assets.config.reconcile
-    if declared is None or declared.schedule is None:
-        return None
-    check = dg.AssetCheckKey(assets.key("dataset"), ACCOUNT_MATCHES)
-    return dg.ScheduleDefinition(
-        name=f"{assets.config.name}_reconcile",
-        target=dg.AssetSelection.checks(check),
-        cron_schedule=declared.schedule,
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Compares the account's history with the ledger. Spends nothing, writes nothing.",
-    )
+    about = "Compares the account's history with the ledger. Spends nothing, writes nothing."
+    cron = declared.schedule if declared else None
+    return _schedule(assets, f"{assets.config.name}_reconcile", ACCOUNT_MATCHES, cron, about)
 
 
 def _result(assets: AssetContext, found: Reconciliation) -> dg.AssetCheckResult:
@@ -170,6 +166,6 @@ def _result(assets: AssetContext, found: Reconciliation) -> dg.AssetCheckResult:
             "not_in_account": len(found.not_in_account),
             "credits_not_in_ledger": found.credits_not_in_ledger,
             "open_requests": found.open_requests,
-            "found": preview(pd.DataFrame(rows, columns=columns), rows=DIFFERENCES_SHOWN),
+            "found": rows_table(pd.DataFrame(rows, columns=columns), rows=DIFFERENCES_SHOWN),
         },
     )

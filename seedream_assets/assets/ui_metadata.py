@@ -66,11 +66,6 @@ def _dtype(column: pd.Series[Any]) -> str:
     return "string" if isinstance(column.dtype, pd.StringDtype) else str(column.dtype)
 
 
-def row_count(table: pd.DataFrame) -> dg.IntMetadataValue:
-    """Number of rows, for `dagster/row_count`."""
-    return dg.MetadataValue.int(len(table))
-
-
 def spread(table: pd.DataFrame, rows: int) -> pd.DataFrame:
     """At most so many rows, evenly over all of them, in their order."""
     if len(table) <= rows:
@@ -78,7 +73,7 @@ def spread(table: pd.DataFrame, rows: int) -> pd.DataFrame:
     return table.iloc[[place * len(table) // rows for place in range(rows)]]
 
 
-def preview(table: pd.DataFrame, *, rows: int, evenly: bool = False) -> dg.MarkdownMetadataValue:
+def rows_table(table: pd.DataFrame, *, rows: int, evenly: bool = False) -> dg.MarkdownMetadataValue:
     """Some rows as a Markdown table; long cells are cut, and how many rows were left out is said.
 
     Args:

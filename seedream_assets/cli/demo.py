@@ -98,7 +98,7 @@ def _materialise() -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         definitions = dg.Definitions(
-            assets=build_assets(config, owners=[], description=None),
+            assets=build_assets(config),
             asset_checks=build_checks(config)[0],
             resources=DEFAULT_RESOURCES,
             loggers={"plain": _plain_lines},

@@ -101,7 +101,7 @@ class ImageDataset(dg.Component, dg.Model):
         Where the project declares no `SeedreamResources`, the account and the store come from the environment.
         """
         config = self.config
-        assets = build_assets(config, owners=list(config.owners), description=config.description)
+        assets = build_assets(config)
         checks, verify_schedules = build_checks(config)
         schedules, sensors = build_automation(config)
         declared = context.component_tree.get_all_components(of_type=SeedreamResources)

@@ -60,7 +60,7 @@ class World:
             **attributes,
         }
         config = DatasetConfig(base=self.folder, **declared)
-        return build_assets(config, owners=list(config.owners), description=config.description)
+        return build_assets(config)
 
     def run(
         self,
@@ -71,7 +71,7 @@ class World:
         resources: Mapping[str, Any] = DEFAULT_RESOURCES,
         run_config: Mapping[str, Any] | None = None,
     ) -> dg.ExecuteInProcessResult:
-        """Materialise these stages, or all; a failure is told by the result."""
+        """Materialise these stages, or all; a failure is reported in the result."""
         tags = {}
         if partition_range:
             tags = {
@@ -93,13 +93,13 @@ class World:
 
 def metadata_of(result: dg.ExecuteInProcessResult, stage: str) -> dict[str, Any]:
     """The metadata of a stage's latest materialisation in a run, as plain values."""
-    told = [
+    found = [
         event.materialization.metadata
         for event in result.get_asset_materialization_events()
         if event.asset_key and event.asset_key.path[-1] == stage
     ]
-    assert told, f"{stage} was not materialised: {failure_of(result)}"
-    return {name: value.value for name, value in told[-1].items()}
+    assert found, f"{stage} was not materialised: {failure_of(result)}"
+    return {name: value.value for name, value in found[-1].items()}
 
 
 def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
@@ -112,8 +112,8 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":
             data = event.step_failure_data
-            told = data.user_failure_data.description if data.user_failure_data else data.error_display_string
-            return str(told)
+            message = data.user_failure_data.description if data.user_failure_data else data.error_display_string
+            return str(message)
     return ""
 
 

@@ -37,7 +37,7 @@ HERE = Path(__file__).parent
 declared = DatasetConfig(base=HERE, **json.loads((HERE / "dataset.json").read_text()))
 schedules, sensors = build_automation(declared)
 defs = dg.Definitions(
-    assets=build_assets(declared, owners=[], description=None),
+    assets=build_assets(declared),
     schedules=schedules,
     sensors=sensors,
     resources=DEFAULT_RESOURCES,
@@ -77,9 +77,9 @@ def wait_until(found: Callable[[], Any], *, seconds: float, what: str) -> Any:
     """What `found` gives as soon as it gives something."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        told = found()
-        if told:
-            return told
+        answer = found()
+        if answer:
+            return answer
         time.sleep(0.2)
     raise AssertionError(f"waited {seconds} s in vain for: {what}")
 
@@ -99,8 +99,8 @@ class Webserver:
 
     def is_ready(self) -> bool:
         try:
-            told = self.ask("{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
-            entries = told["workspaceOrError"]["locationEntries"]
+            answer = self.ask("{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
+            entries = answer["workspaceOrError"]["locationEntries"]
             return (
                 bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries) and self._has_repository()
             )
@@ -143,8 +143,8 @@ class Webserver:
             "runConfigData": {"ops": config} if config else {},
             "executionMetadata": metadata,
         }
-        told = self.ask(LAUNCH, params=params)
-        return str(told["launchPipelineExecution"]["run"]["runId"])
+        answer = self.ask(LAUNCH, params=params)
+        return str(answer["launchPipelineExecution"]["run"]["runId"])
 
     def start_sensor(self, name: str) -> None:
         (node,) = self._repositories()
@@ -153,8 +153,8 @@ class Webserver:
             "repositoryName": node["name"],
             "sensorName": name,
         }
-        told = self.ask(START_SENSOR, selector=selector)["startSensor"]
-        assert told["__typename"] == "Sensor" and told["sensorState"]["status"] == "RUNNING", told
+        answer = self.ask(START_SENSOR, selector=selector)["startSensor"]
+        assert answer["__typename"] == "Sensor" and answer["sensorState"]["status"] == "RUNNING", answer
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run with its id, status, tags and steps, the newest first."""
@@ -188,18 +188,18 @@ class Webserver:
         return self.status(run_id)
 
     def terminate(self, run_id: str) -> None:
-        told = self.ask("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
-        assert told["terminateRun"]["__typename"] == "TerminateRunSuccess", told
+        answer = self.ask("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
+        assert answer["terminateRun"]["__typename"] == "TerminateRunSuccess", answer
 
     def log(self, run_id: str) -> list[str]:
         """Every event's message, and the errors of steps with what they say."""
-        told = self.ask(LOG, id=run_id)["logsForRun"]["events"]
-        return [f"{event['message']} {(event.get('error') or {}).get('message', '')}" for event in told]
+        answer = self.ask(LOG, id=run_id)["logsForRun"]["events"]
+        return [f"{event['message']} {(event.get('error') or {}).get('message', '')}" for event in answer]
 
     def check(self, stage: str, name: str) -> dict[str, Any]:
         """The latest evaluation of a check: whether it succeeded, its text, and its metadata by label."""
-        told = self.ask(CHECKS, key={"path": [self._dataset, stage]})
-        (found,) = [one for one in told["assetNodeOrError"]["assetChecksOrError"]["checks"] if one["name"] == name]
+        answer = self.ask(CHECKS, key={"path": [self._dataset, stage]})
+        (found,) = [one for one in answer["assetNodeOrError"]["assetChecksOrError"]["checks"] if one["name"] == name]
         execution = found["executionForLatestMaterialization"]
         evaluation = execution["evaluation"]
         entries = {

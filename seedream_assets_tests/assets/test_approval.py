@@ -1,4 +1,4 @@
-"""Preview, approve, run, as Dagster's records tell it."""
+"""Preview, approve, run, as Dagster's records show it."""
 
 from __future__ import annotations
 
@@ -29,22 +29,26 @@ def test_the_preview_is_bought_and_shown_and_the_rest_after_an_approval_in_the_r
     assert "the check plan_is_approved shows the preview and how to approve the plan" in failure_of(first)
     check = checks_of(first)["plan_is_approved"]
     assert not check.passed
-    told = {name: value.value for name, value in check.metadata.items()}
-    assert (told["preview_wanted"], told["preview_stored"], told["preview_without_image"]) == (4, 3, 1)
-    assert (told["failure_share"], told["preview_cost"], told["images_left"]) == (0.25, 84, 8)
+    values = {name: value.value for name, value in check.metadata.items()}
+    assert (values["preview_wanted"], values["preview_stored"], values["preview_without_image"]) == (4, 3, 1)
+    assert (values["failure_share"], values["preview_cost"], values["images_left"]) == (0.25, 84, 8)
     # What is blocked costs nothing, and of the rest a quarter may be.
-    assert (told["cost_per_image"], told["projected_total"], told["credits_to_approve"]) == (21, 84 + 8 * 21, WHOLE)
-    assert told["contact_sheet"].count("data:image/jpeg;base64,") == 3
-    assert f"approve: {told['plan_hash']}" in told["how_to_approve"]
+    assert (values["cost_per_image"], values["projected_total"], values["credits_to_approve"]) == (
+        21,
+        84 + 8 * 21,
+        WHOLE,
+    )
+    assert values["contact_sheet"].count("data:image/jpeg;base64,") == 3
+    assert f"approve: {values['plan_hash']}" in values["how_to_approve"]
     assert world.bill["credits"] == 84
-    assert metadata_of(first, "generation_requests")["plan_hash"] == told["plan_hash"]
-    rest = world.run(assets, "images", "dataset", run_config=approving(told["plan_hash"]))
+    assert metadata_of(first, "generation_requests")["plan_hash"] == values["plan_hash"]
+    rest = world.run(assets, "images", "dataset", run_config=approving(values["plan_hash"]))
     assert rest.success, failure_of(rest)
     check = checks_of(rest)["plan_is_approved"]
     assert check.passed
     assert "approved by ann at" in str(check.description)
     assert world.bill["credits"] == 10 * 28
-    record = json.loads(world.store.read(f"datasets/shoes/approvals/all/{told['plan_hash']}.json"))
+    record = json.loads(world.store.read(f"datasets/shoes/approvals/all/{values['plan_hash']}.json"))
     assert (record["by"], record["credits"], record["dagster_run_id"]) == ("ann", WHOLE, rest.run_id)
 
 
@@ -98,12 +102,12 @@ def test_a_range_is_added_up_previewed_as_one_and_approved_with_one_hash(world: 
     check = checks_of(first)["plan_is_approved"]
     assert not check.passed
     assert world.bill["credits"] == 4 * 28
-    told = {name: value.value for name, value in check.metadata.items()}
-    assert told["contact_sheet 2026-11-03"].count("data:image/jpeg") == 2
-    assert told["contact_sheet 2026-11-04"].count("data:image/jpeg") == 2
-    plan, both = told["plan_hash"], "--partition 2026-11-03 \\\n    --partition 2026-11-04\n"
-    assert f"seedream approve dataset.yaml --plan {plan} \\\n    {both}" in told["how_to_approve"]
-    assert told["credits_to_approve"] == 16 * 28
+    values = {name: value.value for name, value in check.metadata.items()}
+    assert values["contact_sheet 2026-11-03"].count("data:image/jpeg") == 2
+    assert values["contact_sheet 2026-11-04"].count("data:image/jpeg") == 2
+    plan, both = values["plan_hash"], "--partition 2026-11-03 \\\n    --partition 2026-11-04\n"
+    assert f"seedream approve dataset.yaml --plan {plan} \\\n    {both}" in values["how_to_approve"]
+    assert values["credits_to_approve"] == 16 * 28
     rest = world.run(assets, partition_range=span, run_config=approving(plan))
     assert rest.success, failure_of(rest)
     assert world.bill["credits"] == 16 * 28

@@ -1,4 +1,4 @@
-"""The approval as a person gives it: a real webserver, a sample to look at, and a launch with the plan's hash."""
+"""The approval as a person gives it: a real webserver, a preview to look at, and a launch with the plan's hash."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_every_asset_says_where_it_is_and_what_its_columns_are(ran: Ran) -> None
     result = ran.result
     for stage in STAGES:
         metadata = metadata_of(result, stage)
-        assert metadata["dagster/uri"] == metadata["stored_at"]
+        assert metadata["dagster/uri"] == f"{ran.store_url}/{metadata['stored_at']}"
         assert metadata["dagster/uri"].startswith(ran.store_url)
     for stage in ("prompts", "generation_requests", "dataset"):
         metadata = metadata_of(result, stage)

@@ -91,7 +91,7 @@ def test_a_schedule_asks_for_the_latest_complete_partition(
     config = declare(world, schedule="0 6 * * *", partitions={"start": "2026-11-01", **partitions})
     (schedule,), _ = build_automation(config)
     assert schedule.execution_timezone == config.partitions.timezone
-    assets = build_assets(config, owners=[], description=None)
+    assets = build_assets(config)
     defined = dg.Definitions(assets=assets, schedules=[schedule], resources=dict(DEFAULT_RESOURCES))
     context = dg.build_schedule_context(
         instance=world.instance, scheduled_execution_time=tick, repository_def=defined.get_repository_def()
@@ -257,7 +257,7 @@ def test_what_a_sensor_asks_for_can_be_run(world: World) -> None:
     watcher = Watcher(world, partitions=COLOUR, recipe={"width": 64, "height": 48})
     watcher.write(REDS + BLUE, at=0)
     (request,) = watcher.tick().run_requests or []
-    assets = build_assets(watcher.config, owners=[], description=None)
+    assets = build_assets(watcher.config)
     result = dg.materialize(
         assets,
         selection=[dg.AssetKey(["shoes", stage]) for stage in STAGES],

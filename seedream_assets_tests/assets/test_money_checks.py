@@ -82,8 +82,8 @@ def test_a_run_that_met_its_cap_fails_with_the_numbers_and_keeps_what_it_bought(
     assert not result.success
     assert "2 over budget (max_credits_per_run is 60 credits" in failure_of(result)
     assert world.bill["credits"] == 56
-    told = metadata_of(world.run(free, "dataset"), "dataset")
-    assert (told["images_stored"], told["images_over_budget"]) == (2, 2)
+    metadata = metadata_of(world.run(free, "dataset"), "dataset")
+    assert (metadata["images_stored"], metadata["images_over_budget"]) == (2, 2)
 
 
 def test_limits_tightened_since_the_prompts_were_checked_block_buying(world: World) -> None:

@@ -75,14 +75,14 @@ def test_the_other_days_go_through_all_stages_and_the_run_fails_in_the_last(worl
 
 def test_every_asset_tells_why_it_has_not_the_partition(world: World) -> None:
     world.run(world.assets(DAYS, partitions=DAILY), partition_range=FIRST_FOUR)
-    told = {stage: observed(world, stage) for stage in STAGES}
+    seen = {stage: observed(world, stage) for stage in STAGES}
     why = "no row of the table"
-    assert [list(told[stage]) for stage in STAGES] == [
+    assert [list(seen[stage]) for stage in STAGES] == [
         [("2026-11-02", "not_whole")],
         *[[("2026-11-02", "left_out")]] * 3,
     ]
-    assert told["prompts"]["2026-11-02", "not_whole"].startswith(why)
-    assert all(told[stage]["2026-11-02", "left_out"].startswith(f"prompts: {why}") for stage in STAGES[1:])
+    assert seen["prompts"]["2026-11-02", "not_whole"].startswith(why)
+    assert all(seen[stage]["2026-11-02", "left_out"].startswith(f"prompts: {why}") for stage in STAGES[1:])
 
 
 def test_a_day_whose_table_cannot_be_read_any_more_is_not_bought_from_an_earlier_reading(world: World) -> None:
@@ -114,7 +114,7 @@ def test_a_day_over_the_budget_keeps_no_finished_day_from_its_dataset(world: Wor
     assert "2026-11-04: images: not every image is final: 1 over budget" in failure_of(result)
 
 
-def test_finished_partitions_stay_told_when_a_later_one_is_not_whole(world: World) -> None:
+def test_finished_partitions_stay_reported_when_a_later_one_is_not_whole(world: World) -> None:
     assets = world.assets(DAYS, partitions=DAILY)
     span = ("2026-11-03", "2026-11-04")
     world.run(assets, "prompts", "generation_requests", partition_range=span)

@@ -62,9 +62,9 @@ class Scene:
     def billed(self) -> Counter[str]:
         """Since the table was written: creates, generations, duplicates, credits."""
         bill = self.emulator.account.bill(details=False)
-        told = Counter({name: int(bill[name]) for name in ("generations", "duplicates", "credits")})
-        told["creates"] = int(bill["requests"]["creates"])
-        return told - self.billed_before
+        billed = Counter({name: int(bill[name]) for name in ("generations", "duplicates", "credits")})
+        billed["creates"] = int(bill["requests"]["creates"])
+        return billed - self.billed_before
 
     def creates(self) -> int:
         return self.billed()["creates"]

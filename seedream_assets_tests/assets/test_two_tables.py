@@ -1,4 +1,4 @@
-"""Two versions of a dataset's table at once, in Dagster: each run buys and tells what it has planned."""
+"""Two versions of a dataset's table at once, in Dagster: each run buys and reports what it has planned."""
 
 from __future__ import annotations
 

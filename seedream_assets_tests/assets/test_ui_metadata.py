@@ -19,7 +19,7 @@ from seedream_assets.assets.ui_metadata import (
     choose_images,
     contact_sheet,
     markdown_table,
-    preview,
+    rows_table,
     table_schema,
 )
 from seedream_assets.ledger.image_columns import ENDING_COLUMNS, MANIFEST_COLUMNS
@@ -85,18 +85,18 @@ def test_no_image_yet_is_said(store: FolderStore) -> None:
     assert contact_sheet(store, make_manifest(store, 0)) == "no image is stored yet"
 
 
-def test_a_preview_says_what_it_leaves_out() -> None:
-    frame = pd.DataFrame({"n": range(5), "empty": [None] * 5})
-    assert str(preview(frame, rows=2).value).endswith("… and 3 more")
-    assert "empty" not in str(preview(frame, rows=2).value)
-    assert preview(frame.head(0), rows=2).value == "none"
+def test_a_table_says_what_it_leaves_out() -> None:
+    table = pd.DataFrame({"n": range(5), "empty": [None] * 5})
+    assert str(rows_table(table, rows=2).value).endswith("… and 3 more")
+    assert "empty" not in str(rows_table(table, rows=2).value)
+    assert rows_table(table.head(0), rows=2).value == "none"
 
 
-def test_a_preview_of_rows_that_are_alike_is_spread_over_all_of_them() -> None:
-    shown = str(preview(pd.DataFrame({"n": range(10)}), rows=4, evenly=True).value)
+def test_a_table_of_rows_that_are_alike_is_spread_over_all_of_them() -> None:
+    shown = str(rows_table(pd.DataFrame({"n": range(10)}), rows=4, evenly=True).value)
     assert shown.splitlines()[2:6] == ["| 0 |", "| 2 |", "| 5 |", "| 7 |"]
     assert shown.endswith("4 of 10 rows, evenly spread")
-    assert "spread" not in str(preview(pd.DataFrame({"n": range(4)}), rows=4, evenly=True).value)
+    assert "spread" not in str(rows_table(pd.DataFrame({"n": range(4)}), rows=4, evenly=True).value)
 
 
 def test_the_schema_has_one_word_for_text() -> None:
