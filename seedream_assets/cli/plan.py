@@ -32,7 +32,7 @@ from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.plan_diff import CHANGES, PlanDiff, diff_plan
 from seedream_assets.planning.quote import Quote, quote_rows
 from seedream_assets.planning.stage import Plan
-from seedream_assets.prompts.row_errors import describe_rows
+from seedream_assets.prompts.cells import describe_rows
 from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
 from seedream_assets.quality.replanning import plan_partition
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.prompts.cells import IntArray, as_text
+from seedream_assets.prompts.cells import IntArray, as_text, iterate
 from seedream_assets.prompts.table import is_derived
 
 CHANGES = ("added", "removed", "changed", "unchanged")
@@ -108,7 +108,7 @@ def _changed_columns(before: pd.DataFrame, after: pd.DataFrame, names: Sequence[
     """The columns in which each pair of rows differs, as text: 3.0 and "3" are the same."""
     changed: list[list[str]] = [[] for _ in range(len(after))]
     for name in names:
-        cells = zip(as_text(before[name]).to_list(), as_text(after[name]).to_list(), strict=True)
+        cells = zip(iterate(as_text(before[name])), iterate(as_text(after[name])), strict=True)
         for at, (old, new) in enumerate(cells):
             if old != new:
                 changed[at].append(name)
@@ -128,7 +128,7 @@ def _renamed(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, str]:
 
 
 def _cells(frame: pd.DataFrame, name: str) -> list[str | None] | None:
-    cells = as_text(frame[name]).to_list()
+    cells = list(iterate(as_text(frame[name])))
     return cells if any(cell is not None for cell in cells) else None
 
 
@@ -212,7 +212,7 @@ def _derived(rows: pd.DataFrame, positions: IntArray) -> list[int]:
 
 def _texts(frame: pd.DataFrame) -> list[tuple[str | None, ...] | None]:
     """Each row's cells as text; None for a row without any."""
-    columns = [as_text(frame[name]).to_list() for name in frame.columns]
+    columns = [list(iterate(as_text(frame[name]))) for name in frame.columns]
     return [row if any(cell is not None for cell in row) else None for row in zip(*columns, strict=True)]
 
 

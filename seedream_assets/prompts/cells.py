@@ -1,7 +1,9 @@
-"""The cells of a prompt table: how many there may be, which columns are our own, and each column as texts.
+"""The cells of a prompt table as texts: how many there may be, which columns are our own, and what is wrong with a row.
 
-Whatever type a file gave a cell, the same cell reads the same. Not here: reading a file (`prompts.formats`), and what a
-text means (`prompts.settings`).
+Whatever type a file gave a cell, the same cell reads the same. A rejected row is data, and the others go on; but a table
+of which nothing is left, or of which more is lost than its owner allows, is a mistake somewhere else: then nothing is
+written, and what stood before stays. Not here: reading a file (`prompts.formats`), and what a text means
+(`prompts.settings`, `prompts.table`).
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import repeat
 from typing import Any, cast
 
 import numpy as np
@@ -20,13 +22,30 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from seedream_assets.errors import PromptTableError
+from seedream_assets.config.prompts import MaxRejected
+from seedream_assets.errors import PromptTableError, RowError
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+TEXT = pd.StringDtype("pyarrow")
 
 # What a parsed or joined table says about its own rows. The brackets keep the names apart from any real header.
 TABLE = "(table)"
 ROW_NUMBER = "(row number)"
 BROKEN_ROW = "(broken row)"
 RESERVED = (TABLE, ROW_NUMBER, BROKEN_ROW)
+
+# About 400 bytes of memory each, beyond the text.
+MOST_ROWS = 5_000_000
+MOST_COLUMNS = 2_000
+# A million rows of 100 columns. A file whose rows are full has a byte for each cell at least, and may have more.
+MOST_CELLS = 100_000_000
+
+LARGEST_EXACT_FLOAT = 2**53
+LONGEST_SHOWN_VALUE = 200
+MOST_REASONS = 5
+_ITERATED_ROWS = 1 << 15
 
 
 def check_header(names: Iterable[str], where: str) -> None:
@@ -47,8 +66,8 @@ def row_places(frame: pd.DataFrame, label: str | None = None) -> pd.DataFrame:
         frame: The table.
         label: The table of every row, where the frame does not say it; None for none.
     """
-    numbers = frame[ROW_NUMBER] if ROW_NUMBER in frame.columns else pd.RangeIndex(1, len(frame) + 1)
-    tables = frame[TABLE] if TABLE in frame.columns else Texts.repeated(label, len(frame)).to_series()
+    numbers = frame[ROW_NUMBER] if ROW_NUMBER in frame.columns else np.arange(1, len(frame) + 1)
+    tables = frame[TABLE].array if TABLE in frame.columns else [label] * len(frame)
     return pd.DataFrame({"row_number": np.asarray(numbers, dtype=np.int64), "table": pd.Series(tables, dtype=TEXT)})
 
 
@@ -56,13 +75,6 @@ def listed(names: Sequence[str], most: int = 30) -> str:
     """The first names of a header in quotes, and how many there are besides."""
     shown = ", ".join(repr(name) for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"
-
-
-# About 400 bytes of memory each, beyond the text.
-MOST_ROWS = 5_000_000
-MOST_COLUMNS = 2_000
-# A million rows of 100 columns. A file whose rows are full has a byte for each cell at least, and may have more.
-MOST_CELLS = 100_000_000
 
 
 def refuse_shape(label: str, *, rows: int, columns: int, size_bytes: int) -> None:
@@ -95,147 +107,13 @@ def refuse_shape(label: str, *, rows: int, columns: int, size_bytes: int) -> Non
         )
 
 
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-
-TEXT = pd.StringDtype("pyarrow")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cells:
-    """One column as its distinct texts and, for every row, which of them it holds.
-
-    Tables repeat themselves: a million widths are a handful of texts, and each is read and judged once.
-
-    Attributes:
-        column: The table's own name of the column.
-        texts: Distinct, trimmed.
-        codes: Position in `texts` per row; -1 for an empty cell.
-    """
-
-    column: str
-    texts: list[str]
-    codes: IntArray
-
-    def take(self, rows: IntArray, *, default: str) -> Cells:
-        """The cells of some rows, with `default` in the empty ones."""
-        if not self.texts:
-            return Cells(column=self.column, texts=[default], codes=np.broadcast_to(np.int64(0), len(rows)))
-        codes = self.codes[rows]
-        codes[codes < 0] = len(self.texts)
-        return Cells(column=self.column, texts=[*self.texts, default], codes=codes)
-
-
-LARGEST_EXACT_FLOAT = 2**53
-_ITERATED_ROWS = 1 << 15
-_KERNELS: Any = pc  # for those that the published types lack
-_NULL = pa.scalar(None, pa.large_string())
-
-
-class Texts:
-    """A column of texts, null where a cell is empty, and what is asked of a whole column at once."""
-
-    def __init__(self, array: Any) -> None:
-        # A large_string array. Any: the kernels take and give more kinds of array than their published types say.
-        self._array = array
-
-    @classmethod
-    def of(cls, values: Sequence[str | None] | npt.NDArray[np.object_]) -> Texts:
-        """A column of these texts."""
-        return cls(pa.array(values, type=pa.large_string()))
-
-    @classmethod
-    def repeated(cls, text: str | None, rows: int) -> Texts:
-        """A column with one text, or none, in every row."""
-        return cls(pa.repeat(pa.scalar(text, pa.large_string()), rows))
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def normalised(self) -> Texts:
-        """Line ends as one newline, Unicode NFC, outer whitespace trimmed, and null for what is then empty."""
-        with_newlines = pc.replace_substring_regex(self._array, "\r\n?", "\n")
-        return Texts(_KERNELS.utf8_normalize(with_newlines, "NFC")).trimmed()
-
-    def trimmed(self) -> Texts:
-        """Without outer whitespace, and null for what is then empty."""
-        trimmed = pc.utf8_trim_whitespace(self._array)
-        return Texts(pc.if_else(pc.equal(trimmed, pa.scalar("", trimmed.type)), _NULL, trimmed))
-
-    def without(self, rows: IntArray) -> Texts:
-        """The same column with these rows empty."""
-        drop = np.zeros(len(self), dtype=np.bool_)
-        drop[rows] = True
-        return Texts(pc.if_else(pa.array(drop), _NULL, self._array)) if len(rows) else self
-
-    def with_texts(self, rows: IntArray, texts: Texts) -> Texts:
-        """The same column with these texts in these rows, which are in ascending order."""
-        if len(rows) == len(self):
-            return texts
-        mask = np.zeros(len(self), dtype=np.bool_)
-        mask[rows] = True
-        return Texts(_KERNELS.replace_with_mask(self._array, pa.array(mask), texts._array)) if len(rows) else self
-
-    def filled(self) -> BoolArray:
-        """True where there is a text."""
-        return cast("BoolArray", self._array.is_valid().to_numpy(zero_copy_only=False))
-
-    def matching(self, pattern: str) -> IntArray:
-        """The rows in whose text the regular expression (RE2) is found."""
-        return _positions(pc.match_substring_regex(self._array, pattern))
-
-    def lengths(self) -> IntArray:
-        """Characters (Unicode code points) per row; 0 for null."""
-        lengths = pc.fill_null(pc.utf8_length(self._array), 0)
-        return cast("IntArray", lengths.to_numpy(zero_copy_only=False).astype(np.int64))
-
-    def take(self, rows: IntArray) -> Texts:
-        """The texts of these rows, in this order; without a copy where that is all of them."""
-        if len(rows) == len(self) and np.array_equal(rows, np.arange(len(self))):
-            return self
-        return Texts(self._array.take(pa.array(rows, type=pa.int64())))
-
-    def to_list(self) -> list[str | None]:
-        """The texts, None for null."""
-        return cast("list[str | None]", self.to_numpy().tolist())
-
-    def strings(self) -> list[str]:
-        """The texts, an empty one for null."""
-        return [text or "" for text in self.to_list()]
-
-    def __iter__(self) -> Iterator[str | None]:
-        """The texts one after the other, None for null; only some of them are in memory twice."""
-        for start in range(0, len(self), _ITERATED_ROWS):
-            yield from self._array.slice(start, _ITERATED_ROWS).to_numpy(zero_copy_only=False).tolist()
-
-    def to_numpy(self) -> npt.NDArray[np.object_]:
-        """The texts as str objects, None for null."""
-        return cast("npt.NDArray[np.object_]", np.array(self._array.to_numpy(zero_copy_only=False), dtype=object))
-
-    def distinct(self, column: str) -> Cells:
-        """Each text once, and which one a row holds."""
-        if self._array.null_count == len(self):
-            return Cells(column=column, texts=[], codes=np.broadcast_to(np.int64(-1), len(self)))
-        encoded = self._array.dictionary_encode()
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        return Cells(column=column, texts=encoded.dictionary.to_pylist(), codes=codes)
-
-    def to_series(self) -> pd.Series[str]:
-        """The column as a pandas string column, without a copy."""
-        return pd.Series(cast("Any", TEXT).__from_arrow__(self._array), dtype=TEXT)
-
-
-def as_text(column: pd.Series[Any]) -> Texts:
-    """A column of any dtype as trimmed text, null where a cell is empty.
+def as_text(column: pd.Series[Any]) -> pd.Series[str]:
+    """A column of any dtype as trimmed text (`TEXT`, index from 0), NA where a cell is empty.
 
     3.0 reads "3", True reads "true", lists and objects read as JSON, dates in ISO form. A half surrogate pair, which
     no UTF-8 text can hold, reads as U+FFFD.
     """
     dtype = column.dtype
-    if isinstance(dtype, pd.CategoricalDtype):
-        codes = column.cat.codes.to_numpy().astype(np.int64)
-        categories = [*as_text(pd.Series(column.cat.categories)).to_list(), None]
-        return Texts.of(categories).take(np.where(codes < 0, len(categories) - 1, codes))
     array: Any
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_integer_dtype(dtype):
         array = pa.array(column, from_pandas=True).cast(pa.large_string())
@@ -243,14 +121,31 @@ def as_text(column: pd.Series[Any]) -> Texts:
         array = pa.array(column, type=pa.large_string(), from_pandas=True)
     else:
         array = pa.array([cell_text(cell) for cell in column.tolist()], type=pa.large_string())
-    return Texts(array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array).trimmed()
+    return trimmed(array)
 
 
-def taken(frame: pd.DataFrame, rows: IntArray) -> pd.DataFrame:
-    """These rows, in this order, index from 0; without a copy where that is all of them."""
-    if len(rows) == len(frame) and np.array_equal(rows, np.arange(len(frame))):
-        return frame.reset_index(drop=True)
-    return frame.take(rows).reset_index(drop=True)
+def trimmed(array: Any) -> pd.Series[str]:
+    """An Arrow array of texts as a column, without outer whitespace, and NA for what is then empty."""
+    texts = pc.utf8_trim_whitespace(array)
+    return from_arrow(pc.if_else(pc.equal(texts, pa.scalar("", texts.type)), pa.scalar(None, texts.type), texts))
+
+
+def from_arrow(array: Any) -> pd.Series[str]:
+    """An Arrow array of texts as a pandas column, without a copy."""
+    return pd.Series(cast("Any", TEXT).__from_arrow__(array), dtype=TEXT)
+
+
+def matching(texts: pd.Series[str], pattern: str) -> BoolArray:
+    """Where the regular expression (RE2) is found; false where there is no text."""
+    found = pc.match_substring_regex(cast("Any", pa.array(texts, from_pandas=True)), pattern)
+    return np.asarray(pc.fill_null(found, False))
+
+
+def iterate(texts: pd.Series[str]) -> Iterator[str | None]:
+    """The texts one after the other, None for none; only some of them are in memory twice."""
+    for start in range(0, len(texts), _ITERATED_ROWS):
+        part: Any = pa.array(texts.iloc[start : start + _ITERATED_ROWS], from_pandas=True)
+        yield from part.to_numpy(zero_copy_only=False).tolist()
 
 
 def cell_text(cell: object) -> str | None:
@@ -281,5 +176,154 @@ def _paired(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _positions(flags: Any) -> IntArray:
-    return np.flatnonzero(pc.fill_null(flags, False).to_numpy(zero_copy_only=False)).astype(np.int64)
+class RowErrorLog:
+    """Collects the row errors of one table, one entry per violation. A row is a position in the table, from 0."""
+
+    def __init__(self, row_count: int) -> None:
+        self.rejected: BoolArray = np.zeros(row_count, dtype=np.bool_)
+        self._broken: BoolArray = np.zeros(row_count, dtype=np.bool_)
+        self._rejections: list[_Entry] = []
+        self._warnings: list[_Entry] = []
+
+    def reject_broken(self, reasons: pd.Series[str]) -> None:
+        """Reject the rows that have a reason: their cells cannot be kept apart, and nothing else of them is reported."""
+        rows = np.flatnonzero(reasons.notna())
+        found = [RowError("broken_row", "a row that fits the header", reason) for reason in reasons.iloc[rows]]
+        self.reject("", rows, repeat(""), found)
+        self._broken[rows] = True
+
+    def reject(
+        self, column: str, rows: IntArray, values: Iterable[str | None], row_errors: RowError | Iterable[RowError]
+    ) -> None:
+        """Note a violation in each of `rows`; `values` and `row_errors` run parallel to them."""
+        self.rejected[rows] = True
+        self._rejections += [
+            entry for entry in _entries(column, rows, values, row_errors) if not self._broken[entry[0]]
+        ]
+
+    def warn(
+        self, column: str, rows: IntArray, values: Iterable[str | None], row_errors: RowError | Iterable[RowError]
+    ) -> None:
+        """Note something unusual in each of `rows`, which stay accepted."""
+        self._warnings += _entries(column, rows, values, row_errors)
+
+    def rejections(self, places: pd.DataFrame) -> pd.DataFrame:
+        """Every violation, by row and column. `places` has `row_number` and `table` for every position."""
+        return _framed(self._rejections, places)
+
+    def warnings(self, places: pd.DataFrame) -> pd.DataFrame:
+        """Every warning about an accepted row, by row and column."""
+        return _framed([entry for entry in self._warnings if not self.rejected[entry[0]]], places)
+
+
+def wrong_rows(
+    rows: IntArray, codes: IntArray, texts: Sequence[str] | pd.Index[str], readings: Sequence[object]
+) -> tuple[IntArray, list[str], list[RowError]]:
+    """The rows whose text was read as an error, with their texts and errors, as `RowErrorLog.reject` takes them.
+
+    Tables repeat themselves: a million widths are a handful of texts, and each is read once.
+
+    Args:
+        rows: Positions in the table.
+        codes: Which text each of them holds.
+        texts, readings: The distinct texts, and what each was read as.
+    """
+    errors = {code: reading for code, reading in enumerate(readings) if isinstance(reading, RowError)}
+    hit = np.flatnonzero(np.isin(codes, list(errors)))
+    found = codes[hit].tolist()
+    return rows[hit], [texts[code] for code in found], [errors[code] for code in found]
+
+
+_Entry = tuple[int, str, str, RowError]  # row, column, value, what is wrong
+
+
+def _entries(
+    column: str, rows: IntArray, values: Iterable[str | None], row_errors: RowError | Iterable[RowError]
+) -> list[_Entry]:
+    each = repeat(row_errors) if isinstance(row_errors, RowError) else row_errors
+    return [
+        (row, column, shown(value or ""), error) for row, value, error in zip(rows.tolist(), values, each, strict=False)
+    ]
+
+
+def _framed(entries: list[_Entry], places: pd.DataFrame) -> pd.DataFrame:
+    entries = sorted(entries, key=lambda entry: entry[:2])
+    where = places.iloc[[row for row, *_ in entries]].reset_index(drop=True)
+    texts = {
+        "column": [column for _, column, _, _ in entries],
+        "value": [value for _, _, value, _ in entries],
+        "rule": [error.rule for *_, error in entries],
+        "allowed": [error.allowed for *_, error in entries],
+        "fix": [error.fix for *_, error in entries],
+    }
+    columns = {name: pd.Series(cells, dtype=TEXT) for name, cells in texts.items()}
+    return pd.DataFrame({"row_number": where["row_number"], **columns, "table": where["table"]})
+
+
+def shown(value: str, longest: int = LONGEST_SHOWN_VALUE) -> str:
+    """The value, cut where it is too long to be read."""
+    return value if len(value) <= longest else value[: longest - 1] + "…"
+
+
+def refuse_unless_enough(
+    *,
+    rows: int,
+    accepted: int,
+    rejected: pd.DataFrame,
+    misfits: int,
+    table_rows: int,
+    with_table: bool,
+    limit: MaxRejected | None,
+) -> None:
+    """Refuse a table, or a partition's share of it, of which too little is left.
+
+    Rows that can belong to no partition are reported in each, and are in none: they are measured against the whole table.
+
+    Args:
+        rows: Rows that are this partition's.
+        accepted: Those of them that are within the limits.
+        rejected: Every violation, columns as `CheckedPrompts.rejected`.
+        misfits: Rows of the whole table that can belong to no partition.
+        table_rows: Rows of the whole table.
+        with_table: Whether a row's table is named, where there are several.
+        limit: What the dataset allows; None where it allows everything but to lose all rows.
+
+    Raises:
+        PromptTableError: There are rows and none is accepted, or more are rejected than the limit allows.
+    """
+    lost = rows - accepted
+    if rows and not accepted:
+        lost_rows = "the only row is" if rows == 1 else f"all {rows} rows are"
+        raise PromptTableError(
+            f"{lost_rows} rejected, and nothing would be left{_reasons(rejected, with_table=with_table)}"
+        )
+    if limit is None:
+        return
+    for found, among, whose in (
+        (lost, rows, "rows"),
+        (misfits, table_rows, "rows of the table, which fit no partition,"),
+    ):
+        if not limit.allows(found, of=among):
+            summary = f"{found} of {among} {whose} are rejected, and prompts.max_rejected allows {limit}"
+            raise PromptTableError(f"{summary}{_reasons(rejected, with_table=with_table)}")
+
+
+def _reasons(rejected: pd.DataFrame, *, with_table: bool) -> str:
+    lines = describe_rows(rejected, most=MOST_REASONS, with_table=with_table)
+    return "".join(f"\n  {line}" for line in lines) + "\nNothing was written; mend the table and read it again"
+
+
+def describe_rows(rows: pd.DataFrame, *, most: int, with_table: bool) -> Iterator[str]:
+    """A line for each of the first rejected or warned rows, and one for how many more there are.
+
+    Args:
+        rows: Columns as `CheckedPrompts.rejected`.
+        most: So many lines at most, before the last one.
+        with_table: Name the table that each row is of.
+    """
+    for row in rows.head(most).itertuples():
+        where = f"{row.table!s}, row {row.row_number}" if with_table else f"row {row.row_number}"
+        cell = f"{row.column!s} {row.value!r}" if row.column else "the row"
+        yield f"{where}: {cell}; allowed is {row.allowed!s}; {row.fix!s}"
+    if len(rows) > most:
+        yield f"… and {len(rows) - most} more"

@@ -35,7 +35,6 @@ from seedream_assets.prompts.cells import (
     ROW_NUMBER,
     TABLE,
     TEXT,
-    Texts,
     cell_text,
     check_header,
     refuse_shape,
@@ -409,8 +408,7 @@ def join_prompt_tables(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             for fold, column in zip(folded, frame.columns, strict=True)
         ]
         numbers = frame[ROW_NUMBER] if ROW_NUMBER in frame.columns else np.arange(1, len(frame) + 1)
-        labels = Texts.repeated(label, len(frame)).to_series().set_axis(frame.index)
-        place = {TABLE: labels, ROW_NUMBER: numbers}
+        place = {TABLE: pd.Series(label, index=frame.index, dtype=TEXT), ROW_NUMBER: numbers}
         labelled.append(frame.set_axis(names, axis="columns").assign(**place))
     return pd.concat(labelled, ignore_index=True) if labelled else pd.DataFrame()
 

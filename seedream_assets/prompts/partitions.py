@@ -6,14 +6,13 @@ between two looks. Nothing here is written.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -31,9 +30,18 @@ from seedream_assets.config.partitions import (
 )
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import PromptTableError, RowError
-from seedream_assets.prompts.cells import BROKEN_ROW, ROW_NUMBER, TABLE, Cells, IntArray, Texts, as_text, row_places
+from seedream_assets.prompts.cells import (
+    BROKEN_ROW,
+    ROW_NUMBER,
+    TABLE,
+    IntArray,
+    RowErrorLog,
+    as_text,
+    describe_rows,
+    row_places,
+    wrong_rows,
+)
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
-from seedream_assets.prompts.row_errors import RowErrorLog, describe_rows
 from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
 
 NO_PARTITION = -1
@@ -96,38 +104,36 @@ def partition_rows(frame: pd.DataFrame, partitions: Partitions) -> PartitionedRo
         PromptTableError: The table does not have the column, or the column has more values than partitions may be.
     """
     column = _column(frame, partitions.column or "")
-    broken = as_text(frame[BROKEN_ROW]) if BROKEN_ROW in frame.columns else Texts.of([None] * len(frame))
-    broken_rows = np.flatnonzero(broken.filled())
     log = RowErrorLog(len(frame))
-    log.settle(broken_rows, broken.take(broken_rows).strings())
-    cells = as_text(frame[column]).without(broken_rows).distinct(column)
+    texts = as_text(frame[column])
+    if BROKEN_ROW in frame.columns:
+        broken = as_text(frame[BROKEN_ROW])
+        log.reject_broken(broken)
+        texts = texts.where(broken.isna())
+    codes, values = pd.factorize(texts)
     windows = partitions.windows
-    keys, row_errors = _keys_of_values(cells) if windows is None else _keys_of_moments(cells, windows)
-    log.reject_cells(np.arange(len(frame)), cells, row_errors)
-    empty = np.flatnonzero((cells.codes < 0) & ~log.rejected)
+    keys = [_key_of_value(text) if windows is None else _key_of_moment(text, windows) for text in values]
+    log.reject(column, *wrong_rows(np.arange(len(frame)), codes, values, keys))
+    empty = np.flatnonzero((codes < 0) & ~log.rejected)
     if (nothing := error_of_key("")) is not None:
-        log.reject(empty, column, [""] * len(empty), nothing)
-    names = list(dict.fromkeys(key for key in keys if key is not None))
+        log.reject(column, empty, repeat(""), nothing)
+    names = list(dict.fromkeys(key for key in keys if isinstance(key, str)))
     if windows is not None:
-        found = windows.find
-        names.sort(key=lambda name: found(name) or windows.first)
+        names.sort(key=_begins(windows))
     if len(names) > MOST_PARTITIONS:
         raise PromptTableError(
             f"column {column!r} has {len(names)} values; at most {MOST_PARTITIONS} can be partitions. Partition by a "
             "column with fewer values"
         )
-    numbers = {name: number for number, name in enumerate(names)}
+    numbers: dict[object, int] = {name: number for number, name in enumerate(names)}
     # One more at the end: an empty cell's code is -1.
-    of_text = np.array([NO_PARTITION if key is None else numbers[key] for key in [*keys, None]], dtype=np.int64)
-    codes = of_text[cells.codes]
-    return PartitionedRows(keys=tuple(names), codes=codes, rejected=log.rejections(row_places(frame)))
+    of_text = np.array([numbers.get(key, NO_PARTITION) for key in [*keys, None]], dtype=np.int64)
+    return PartitionedRows(keys=tuple(names), codes=of_text[codes], rejected=log.rejections(row_places(frame)))
 
 
-def row_hashes(frame: pd.DataFrame) -> IntArray:
-    """A hash of each row's cells, without its number and table: equal where the cells are."""
-    texts = {name: as_text(frame[name]).to_series() for name in frame.columns if name not in (ROW_NUMBER, TABLE)}
-    hashes = pd.util.hash_pandas_object(pd.DataFrame(texts, index=frame.index), index=False)
-    return hashes.to_numpy().astype(np.uint64).view(np.int64)
+def _begins(windows: TimeWindows) -> Callable[[str], datetime]:
+    """The order of time partitions: by the beginning of their windows."""
+    return lambda key: windows.find(key) or windows.first
 
 
 def _column(frame: pd.DataFrame, asked: str) -> str:
@@ -139,36 +145,25 @@ def _column(frame: pd.DataFrame, asked: str) -> str:
     return found
 
 
-def _keys_of_values(cells: Cells) -> tuple[list[str | None], dict[int, RowError]]:
-    row_errors: dict[int, RowError] = {}
-    keys: list[str | None] = []
-    for code, text in enumerate(cells.texts):
-        key = normal_key(text)
-        row_error = error_of_key(key)
-        if row_error is not None:
-            row_errors[code] = row_error
-        keys.append(None if row_error else key)
-    return keys, row_errors
+def _key_of_value(text: str) -> str | RowError:
+    key = normal_key(text)
+    return error_of_key(key) or key
 
 
-def _keys_of_moments(cells: Cells, windows: TimeWindows) -> tuple[list[str | None], dict[int, RowError]]:
-    row_errors: dict[int, RowError] = {}
-    keys: list[str | None] = []
-    first = windows.first
-    for code, text in enumerate(cells.texts):
-        moment = parse_moment(text)
-        try:
-            begin = None if moment is None else windows.begin_of(windows.local(moment))
-        except (OverflowError, ValueError):  # the first or the last days that a calendar has
-            begin = None
-        if begin is None:
-            row_errors[code] = RowError(
-                "partition_date",
-                "a date or time in ISO 8601, as 2026-11-01 or 2026-11-01T06:30:00+01:00",
-                "write the date so; 01.11.2026 and 11/01/2026 mean different days to different people",
-            )
-        keys.append(windows.name(begin) if begin is not None and begin >= first else None)
-    return keys, row_errors
+def _key_of_moment(text: str, windows: TimeWindows) -> str | RowError | None:
+    """The window of a date or time; None before the first one."""
+    moment = parse_moment(text)
+    try:
+        begin = None if moment is None else windows.begin_of(windows.local(moment))
+    except (OverflowError, ValueError):  # the first or the last days that a calendar has
+        begin = None
+    if begin is None:
+        return RowError(
+            "partition_date",
+            "a date or time in ISO 8601, as 2026-11-01 or 2026-11-01T06:30:00+01:00",
+            "write the date so; 01.11.2026 and 11/01/2026 mean different days to different people",
+        )
+    return windows.name(begin) if begin >= windows.first else None
 
 
 def no_rejections() -> pd.DataFrame:
@@ -311,7 +306,7 @@ def _by_path(config: DatasetConfig, deployment: Deployment, now: datetime) -> Fo
             begin = windows.find(match["key"]) if match else None
             if match and begin is not None and begin >= windows.first:
                 found.setdefault(match["key"], []).append(source)
-    keys, not_yet = _complete(windows, sorted(found, key=lambda key: windows.find(key) or windows.first), now)
+    keys, not_yet = _complete(windows, sorted(found, key=_begins(windows)), now)
     return FoundPartitions(sources={key: tuple(found[key]) for key in keys}, not_yet=not_yet)
 
 
@@ -355,7 +350,7 @@ class TableLook:
     """
 
     tables: str
-    partitions: Mapping[str, bytes] | None
+    partitions: Mapping[str, str] | None
     remarks: tuple[str, ...] = ()
     is_settled: bool = True
 
@@ -376,7 +371,7 @@ def look_at_tables(config: DatasetConfig, deployment: Deployment, *, now: dateti
     found = find_partitions(config, deployment, now=now)
     settled = {key: sources for key, sources in found.sources.items() if _are_settled(sources, now)}
     partitions = {key: digest(*_versions(sources)) for key, sources in settled.items()}
-    tables = digest(*[part for key, content in partitions.items() for part in (key, content)]).hex()
+    tables = digest(*[part for key, content in partitions.items() for part in (key, content)])
     return TableLook(
         tables=tables,
         partitions=partitions,
@@ -390,7 +385,7 @@ def _by_column(config: DatasetConfig, deployment: Deployment, *, now: datetime, 
     windows = config.partitions.windows
     latest = windows.latest(now) if windows else None
     # A window that is complete now is a new partition of the same table.
-    tables = digest(*_versions(sources), latest.isoformat() if latest else "").hex()
+    tables = digest(*_versions(sources), latest.isoformat() if latest else "")
     if not _are_settled(sources, now):
         return TableLook(tables=seen, partitions=None, is_settled=False)
     if tables == seen:
@@ -399,17 +394,19 @@ def _by_column(config: DatasetConfig, deployment: Deployment, *, now: datetime, 
     rows = found.rows
     if rows is None:
         raise AssertionError("a column decides")
-    hashes = row_hashes(frame)
-    order = np.argsort(rows.codes, kind="stable")
-    codes = rows.codes[order]
     header = "\0".join(map(str, frame.columns))
-    partitions = {}
-    complete = set(found.keys)
-    for number, key in enumerate(rows.keys):
-        first, last = np.searchsorted(codes, [number, number + 1])
-        if number != NO_PARTITION and key in complete:
-            partitions[key] = digest(header, hashes[order[first:last]].tobytes())
+    hashes = row_hashes(frame).groupby(rows.codes)
+    complete = {number: key for number, key in enumerate(rows.keys) if key in found.sources}
+    partitions = {
+        key: digest(header, hashes.get_group(number).to_numpy().tobytes()) for number, key in complete.items()
+    }
     return TableLook(tables=tables, partitions=partitions, remarks=_remarks(found))
+
+
+def row_hashes(frame: pd.DataFrame) -> pd.Series[int]:
+    """A hash of each row's cells, without its number and table: equal where the cells are."""
+    texts = {name: as_text(frame[name]) for name in frame.columns if name not in (ROW_NUMBER, TABLE)}
+    return pd.util.hash_pandas_object(pd.DataFrame(texts), index=False)
 
 
 def _versions(sources: Iterable[SourceFile]) -> list[str]:
@@ -428,9 +425,9 @@ def _remarks(found: FoundPartitions) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-# Of a hash: two among 100,000 partitions agree by chance once in 50,000 tables.
-DIGEST_BYTES = 6
-CURSOR_VERSION = 1
+# Of a hash, in hexadecimal: two among 100,000 partitions agree by chance once in 50,000 tables.
+DIGEST_DIGITS = 12
+CURSOR_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,12 +438,12 @@ class SeenTables:
         number: How often runs were asked for; part of every run key, so that a table that goes back to what it was is
             a change too.
         tables: Digest of the versions of all files; equal means that nothing need be read.
-        partitions: Digest of each partition's content, by the digest of its key.
+        partitions: Digest of each partition's content.
     """
 
     number: int = 0
     tables: str = ""
-    partitions: Mapping[bytes, bytes] = field(default_factory=dict)
+    partitions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> SeenTables:
@@ -455,51 +452,41 @@ class SeenTables:
             state = json.loads(cursor or "")
             if state["version"] != CURSOR_VERSION:
                 return cls()
-            packed = base64.b64decode(state["partitions"], validate=True)
-            pairs = [packed[at : at + 2 * DIGEST_BYTES] for at in range(0, len(packed), 2 * DIGEST_BYTES)]
-            partitions = {pair[:DIGEST_BYTES]: pair[DIGEST_BYTES:] for pair in pairs}
-            return cls(number=int(state["number"]), tables=str(state["tables"]), partitions=partitions)
-        except (ValueError, KeyError, TypeError, binascii.Error):
+            return cls(number=int(state["number"]), tables=str(state["tables"]), partitions=dict(state["partitions"]))
+        except (ValueError, KeyError, TypeError):
             return cls()
 
     def to_cursor(self) -> str:
-        """The cursor: about 16 bytes for each partition."""
-        packed = b"".join(key + content for key, content in sorted(self.partitions.items()))
-        state = {
-            "version": CURSOR_VERSION,
-            "number": self.number,
-            "tables": self.tables,
-            "partitions": base64.b64encode(packed).decode(),
-        }
-        return json.dumps(state)
+        """The cursor, as JSON."""
+        return json.dumps({"version": CURSOR_VERSION, **asdict(self)})
 
-    def changed(self, found: Mapping[str, bytes]) -> list[str]:
+    def changed(self, found: Mapping[str, str]) -> list[str]:
         """The partitions that are new or differ, in their order."""
-        return [key for key, content in found.items() if self.partitions.get(digest(key)) != content]
+        return [key for key, content in found.items() if self.partitions.get(key) != content]
 
-    def emptied(self, known: Iterable[str], found: Mapping[str, bytes]) -> dict[str, bytes]:
+    def emptied(self, known: Iterable[str], found: Mapping[str, str]) -> dict[str, str]:
         """The known partitions that had rows once, or were reported as empty, and have none now."""
-        return {key: EMPTY for key in known if key not in found and digest(key) in self.partitions}
+        return {key: EMPTY for key in known if key not in found and key in self.partitions}
 
-    def after(self, found: Mapping[str, bytes], *, asked: Iterable[str], tables: str) -> SeenTables:
+    def after(self, found: Mapping[str, str], *, asked: Iterable[str], tables: str) -> SeenTables:
         """The state once runs were asked for; what was not asked for stays as it was, and what is gone is forgotten."""
         asked_for = set(asked)
         partitions = {
-            digest(key): content if key in asked_for else self.partitions[digest(key)]
+            key: content if key in asked_for else self.partitions[key]
             for key, content in found.items()
-            if key in asked_for or digest(key) in self.partitions
+            if key in asked_for or key in self.partitions
         }
-        is_all = not [key for key in self.changed(found) if key not in asked_for]
+        is_all = asked_for.issuperset(self.changed(found))
         return SeenTables(number=self.number + bool(asked_for), tables=tables if is_all else "", partitions=partitions)
 
 
-def digest(*parts: str | bytes) -> bytes:
+def digest(*parts: str | bytes) -> str:
     """A short hash of these parts, with the length of each: `ab, c` and `a, bc` differ."""
     hashed = sha256()
     for part in parts:
         body = part.encode() if isinstance(part, str) else part
         hashed.update(len(body).to_bytes(8, "big") + body)
-    return hashed.digest()[:DIGEST_BYTES]
+    return hashed.hexdigest()[:DIGEST_DIGITS]
 
 
 def contiguous(order: Sequence[str], keys: Iterable[str]) -> list[tuple[str, str]]:

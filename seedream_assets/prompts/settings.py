@@ -8,42 +8,73 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from seedream_assets.config.models import Limit, ModelSpec, SizePolicy, Source
+from seedream_assets.config.models import Limit, ModelSpec, SizePolicy
 from seedream_assets.config.prompts import LARGEST_QUANTITY
 from seedream_assets.config.references import read_references, read_strength
 from seedream_assets.errors import LimitError, RowError
-from seedream_assets.prompts.cells import Cells, IntArray
-from seedream_assets.prompts.row_errors import RowErrorLog
+from seedream_assets.prompts.cells import IntArray, RowErrorLog, wrong_rows
 
+# No seed, and a number that could not be read.
 NOT_A_NUMBER = -1
+YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_LONGEST_NUMBER = 18  # digits; a number of more is out of every range
+Values = npt.NDArray[Any]
 
 
-def whole_numbers(name: str, texts: list[str]) -> tuple[IntArray, dict[int, RowError]]:
-    """Each text as a whole number: `NOT_A_NUMBER` and a row error where it is none.
+def read_settings(
+    cells: pd.DataFrame, columns: Mapping[str, str], model: ModelSpec, size_policy: SizePolicy, row_errors: RowErrorLog
+) -> dict[str, Values]:
+    """The settings of rows that are all for this model.
 
-    "512", "512.0" and "-1" are numbers; "1,024", "5e2", "512px", "12.5" and "true" are not. A number of more than 18
-    digits counts as the largest one there is, which is out of every range.
+    Args:
+        cells: A column of texts for each of `SETTINGS`, none of them NA (an empty text means none). The index is the
+            rows' position in the table, to name them in `row_errors`.
+        columns: The table's own name of each setting, where it has one.
+
+    Returns:
+        A value per row: int64 for width, height, quantity and seed (`NOT_A_NUMBER` for no seed), bool for public, str
+        for the others. Where a cell has an error, its value means nothing.
     """
-    numbers = np.full(len(texts), NOT_A_NUMBER, dtype=np.int64)
-    row_errors: dict[int, RowError] = {}
-    for code, text in enumerate(texts):
-        if text.isdecimal() and text.isascii() and len(text) <= 18:
-            numbers[code] = int(text)
-        elif plain := re.fullmatch(r"(-?)([0-9]+)(?:\.0*)?", text):
-            digits = plain[2].lstrip("0")
-            size = int(digits or "0") if len(digits) <= 18 else np.iinfo(np.int64).max
-            numbers[code] = -size if plain[1] else size
-        else:
-            row_errors[code] = RowError(f"{name}_number", "a whole number in digits", _number_fix(text))
-    return numbers, row_errors
+    rows = cells.index.to_numpy(dtype=np.int64)
+    settings: dict[str, Values] = {}
+    for name, (read, nothing) in _READERS.items():
+        codes, texts = pd.factorize(cells[name])
+        readings = [read(text, model) for text in texts]
+        row_errors.reject(columns.get(name, name), *wrong_rows(rows, codes, texts, readings))
+        settings[name] = _values(readings, nothing)[codes]
+    column = columns.get("references", "references")
+    settings["references"] = _references(column, cells["references"], settings["reference_strength"], model, row_errors)
+    _check_size(columns.get("width", "width"), settings, rows, model, size_policy, row_errors)
+    _check_last_seed(columns.get("seed", "seed"), settings, rows, model, row_errors)
+    return settings
+
+
+def _values(readings: list[Any], nothing: Any) -> Values:
+    kind = object if isinstance(nothing, str) else type(nothing)
+    return np.array([nothing if isinstance(reading, RowError) else reading for reading in readings], dtype=kind)
+
+
+def read_number(name: str, text: str, limit: Limit) -> int | RowError:
+    """A text as a whole number.
+
+    "512", "512.0" and "-1" are numbers; "1,024", "5e2", "512px", "12.5" and "true" are not.
+    """
+    plain = re.fullmatch(r"(-?)([0-9]+)(?:\.0*)?", text)
+    if plain is None:
+        return RowError(f"{name}_number", "a whole number in digits", _number_fix(text))
+    digits = plain[2].lstrip("0") or "0"
+    number = int(plain[1] + digits[: _LONGEST_NUMBER + 1])
+    if limit.allows(number):
+        return number
+    fix = f"lower it to {limit.high:.0f} or less" if number > limit.high else f"raise it to {limit.low:.0f} or more"
+    return RowError(f"{name}_range", str(limit), fix)
 
 
 def _number_fix(text: str) -> str:
@@ -58,99 +89,21 @@ def _number_fix(text: str) -> str:
     return "write a whole number, or leave the cell empty to take the recipe's value"
 
 
-def reference_sources(prompts: pd.DataFrame) -> list[str]:
-    """Every path or address that the rows' references name, once each, in order of appearance."""
-    sources: dict[str, None] = {}
-    for cell in prompts["references"].dropna().unique():
-        for item in json.loads(cell) if cell else ():
-            if "source" in item:
-                sources[item["source"]] = None
-    return list(sources)
+def _width(text: str, model: ModelSpec) -> int | RowError:
+    return read_number("width", text, model.width_px)
 
 
-Values = npt.NDArray[Any]
-Reading = tuple[Values, dict[int, RowError]]
-
-YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+def _height(text: str, model: ModelSpec) -> int | RowError:
+    return read_number("height", text, model.height_px)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting of many rows: distinct readings of it, and which of them each row has."""
-
-    values: Values
-    codes: IntArray
-
-    @classmethod
-    def gathered(cls, row_count: int, parts: Sequence[tuple[IntArray, Setting]], nothing: Values) -> Setting:
-        """The setting of all rows from those of some of them each; a row of no part has the one value of `nothing`."""
-        if len(parts) == 1 and len(parts[0][0]) == row_count:
-            return parts[0][1]
-        codes, values = np.zeros(row_count, dtype=np.int64), [nothing]
-        for rows, setting in parts:
-            codes[rows] = setting.codes + sum(map(len, values))
-            values.append(setting.values)
-        return cls(np.concatenate(values), codes)
-
-    def of_rows(self) -> Values:
-        """One value per row."""
-        return self.values[self.codes]
-
-    def take(self, rows: IntArray) -> Setting:
-        """The setting of these rows, each of them once and in ascending order; without a copy where that is all."""
-        return self if len(rows) == len(self.codes) else Setting(self.values, self.codes[rows])
+def _quantity(text: str, model: ModelSpec) -> int | RowError:
+    limit = Limit(low=1, high=LARGEST_QUANTITY, unit="images per prompt", source=model.quantity.source)
+    return read_number("quantity", text, limit)
 
 
-def read_settings(
-    cells: Mapping[str, Cells], rows: IntArray, model: ModelSpec, size_policy: SizePolicy, row_errors: RowErrorLog
-) -> dict[str, Setting]:
-    """The settings of `rows`, which are all for this model.
-
-    Args:
-        cells: Every setting's cells for these rows, none of them empty (an empty text means none).
-        rows: Positions of the rows in the table, to name them in `row_errors`.
-
-    Returns:
-        Values are int64 for width, height, quantity and seed (`NOT_A_NUMBER` for no seed), bool for public, str for the
-        others. Where a cell has an error, its value means nothing.
-    """
-    settings: dict[str, Setting] = {}
-    for name, read in _READERS.items():
-        found, wrong = read(cells[name].texts, model)
-        row_errors.reject_cells(rows, cells[name], wrong)
-        settings[name] = Setting(found, cells[name].codes)
-    settings["references"] = _references(cells["references"], settings["reference_strength"], rows, model, row_errors)
-    _check_size(cells, settings, rows, model, size_policy, row_errors)
-    _check_last_seed(cells, settings, rows, model, row_errors)
-    return settings
-
-
-def _number(name: str, limit_of: Callable[[ModelSpec], Limit], *, optional: bool = False) -> Callable[..., Reading]:
-    def read(texts: list[str], model: ModelSpec) -> Reading:
-        limit = limit_of(model)
-        numbers, row_errors = whole_numbers(name, texts)
-        for code in np.flatnonzero((numbers < limit.low) | (numbers > limit.high)).tolist():
-            if code not in row_errors:
-                row_errors[code] = RowError(f"{name}_range", str(limit), _range_fix(int(numbers[code]), limit))
-        if optional and "" in texts:
-            row_errors.pop(texts.index(""))
-        return numbers, row_errors
-
-    return read
-
-
-def _range_fix(number: int, limit: Limit) -> str:
-    return f"lower it to {limit.high:.0f} or less" if number > limit.high else f"raise it to {limit.low:.0f} or more"
-
-
-def _words(read_word: Callable[[str, ModelSpec], str | bool | RowError], dtype: type) -> Callable[..., Reading]:
-    def read(texts: list[str], model: ModelSpec) -> Reading:
-        read_texts = [read_word(text, model) for text in texts]
-        row_errors = {code: found for code, found in enumerate(read_texts) if isinstance(found, RowError)}
-        words = [dtype() if isinstance(found, RowError) else found for found in read_texts]
-        return np.array(words, dtype=object if dtype is str else dtype), row_errors
-
-    return read
+def _seed(text: str, model: ModelSpec) -> int | RowError:
+    return read_number("seed", text, model.seed) if text else NOT_A_NUMBER
 
 
 def _style(text: str, model: ModelSpec) -> str | RowError:
@@ -175,84 +128,81 @@ def _public(text: str, _: ModelSpec) -> bool | RowError:
     return RowError("public", "true or false, yes or no, 1 or 0", "write true or false")
 
 
-_READERS: Mapping[str, Callable[[list[str], ModelSpec], Reading]] = {
-    "width": _number("width", lambda model: model.width_px),
-    "height": _number("height", lambda model: model.height_px),
-    "quantity": _number("quantity", lambda model: _quantity(model.quantity.source)),
-    "seed": _number("seed", lambda model: model.seed, optional=True),
-    "style": _words(_style, str),
-    "prompt_enhance": _words(_prompt_enhance, str),
-    "public": _words(_public, bool),
-    "reference_strength": _words(read_strength, str),
+# By setting: what reads one text, and what stands for a text that cannot be read.
+_READERS: Mapping[str, tuple[Callable[[str, ModelSpec], Any], Any]] = {
+    "width": (_width, NOT_A_NUMBER),
+    "height": (_height, NOT_A_NUMBER),
+    "quantity": (_quantity, NOT_A_NUMBER),
+    "seed": (_seed, NOT_A_NUMBER),
+    "style": (_style, ""),
+    "prompt_enhance": (_prompt_enhance, ""),
+    "public": (_public, False),
+    "reference_strength": (read_strength, ""),
 }
 SETTINGS = (*_READERS, "references")
 
 
-def _quantity(source: Source) -> Limit:
-    return Limit(low=1, high=LARGEST_QUANTITY, unit="images per prompt", source=source)
+def _references(
+    column: str, cells: pd.Series[str], strengths: Values, model: ModelSpec, row_errors: RowErrorLog
+) -> Values:
+    """Each distinct pair of a cell and a strength is read once.
 
-
-def _references(cells: Cells, strengths: Setting, rows: IntArray, model: ModelSpec, row_errors: RowErrorLog) -> Setting:
-    """Each distinct pair of a cell and a strength is read once."""
-    words = [*model.reference_strengths, ""]
-    positions = np.array([words.index(word) for word in strengths.values], dtype=np.int64)
-    codes, distinct = pd.factorize(cells.codes * len(words) + positions[strengths.codes])
-    texts = [cells.texts[pair // len(words)] for pair in distinct.tolist()]
-    # A row whose strength is wrong is rejected for that; its references are still read, with the first strength.
-    read = [
-        read_references(text, words[pair % len(words)] or words[0], model)
-        for text, pair in zip(texts, distinct.tolist(), strict=True)
+    A row whose strength is wrong is rejected for that; its references are still read, with the first strength.
+    """
+    text_codes, texts = pd.factorize(cells)
+    word_codes, words = pd.factorize(strengths)
+    codes, pairs = pd.factorize(text_codes * max(1, len(words)) + word_codes)
+    of_pairs = [divmod(pair, len(words)) for pair in pairs.tolist()]
+    readings = [
+        read_references(texts[text], words[word] or model.reference_strengths[0], model) for text, word in of_pairs
     ]
-    wrong = {code: found for code, found in enumerate(read) if isinstance(found, RowError)}
-    row_errors.reject_cells(rows, Cells(column=cells.column, texts=texts, codes=codes.astype(np.int64)), wrong)
-    return Setting(np.array(["" if isinstance(found, RowError) else found for found in read], dtype=object), codes)
+    rows = cells.index.to_numpy(dtype=np.int64)
+    row_errors.reject(column, *wrong_rows(rows, codes, [texts[text] for text, _ in of_pairs], readings))
+    return _values(readings, "")[codes]
 
 
 def _check_size(
-    cells: Mapping[str, Cells],
-    settings: Mapping[str, Setting],
+    column: str,
+    settings: Mapping[str, Values],
     rows: IntArray,
     model: ModelSpec,
     size_policy: SizePolicy,
     row_errors: RowErrorLog,
 ) -> None:
-    """Sizes that the hard limits allow and the provider does not serve well: a warning, or an error where the size policy is `provider`."""
-    width, height = settings["width"].of_rows(), settings["height"].of_rows()
-    legal = np.flatnonzero(_within(width, model.width_px) & _within(height, model.height_px))
+    """Sizes that the hard limits allow and the provider does not serve well: a warning, or an error under `provider`."""
+    width, height = settings["width"], settings["height"]
+    legal = np.flatnonzero((width != NOT_A_NUMBER) & (height != NOT_A_NUMBER))
     base = int(model.height_px.high) + 1
     codes, distinct = pd.factorize(width[legal] * base + height[legal])
-    advice = [model.size_advice(*divmod(size, base)) for size in distinct.tolist()]
+    sizes = [divmod(size, base) for size in distinct.tolist()]
+    is_refused = size_policy == "provider"
+    rule = "size_provider" if is_refused else "size_unusual"
+    remedy = "choose another size" if is_refused else "choose another size if the images disappoint"
     allowed = f"{model.provider_pixels} and {model.provider_ratio}"
-    refused = size_policy == "provider"
-    remedy = "choose another size" if refused else "choose another size if the images disappoint"
-    noted = {
-        code: RowError("size_provider" if refused else "size_unusual", allowed, f"{text}; {remedy}")
-        for code, text in enumerate(advice)
-        if text is not None
-    }
-    texts = ["{}x{}".format(*divmod(size, base)) for size in distinct.tolist()]
-    sizes = Cells(column=cells["width"].column, texts=texts, codes=codes.astype(np.int64))
-    (row_errors.reject_cells if refused else row_errors.warn_cells)(rows[legal], sizes, noted)
+    advice = [model.size_advice(*size) for size in sizes]
+    noted = [RowError(rule, allowed, f"{text}; {remedy}") if text else None for text in advice]
+    found = wrong_rows(rows[legal], codes, [f"{w}x{h}" for w, h in sizes], noted)
+    (row_errors.reject if is_refused else row_errors.warn)(column, *found)
 
 
 def _check_last_seed(
-    cells: Mapping[str, Cells],
-    settings: Mapping[str, Setting],
-    rows: IntArray,
-    model: ModelSpec,
-    row_errors: RowErrorLog,
+    column: str, settings: Mapping[str, Values], rows: IntArray, model: ModelSpec, row_errors: RowErrorLog
 ) -> None:
     """A request's seed is the row's plus the number of its first image, so the last one must be in range too."""
-    seed, quantity = settings["seed"].of_rows(), settings["quantity"].of_rows()
-    known = (seed != NOT_A_NUMBER) & _within(seed, model.seed) & (quantity >= 1) & (quantity <= LARGEST_QUANTITY)
-    hit = np.flatnonzero(known & (seed + quantity - 1 > model.seed.high))
+    seed, quantity = settings["seed"], settings["quantity"]
+    known = (seed != NOT_A_NUMBER) & (quantity != NOT_A_NUMBER)
     high = int(model.seed.high)
+    hit = np.flatnonzero(known & (seed + quantity - 1 > high))
     found = [
-        RowError("seed_quantity_range", str(model.seed), f"with {q} images the seed is {high - q + 1} or less")
-        for q in quantity[hit].tolist()
+        RowError(
+            "seed_quantity_range", str(model.seed), f"with {images} images the seed is {high - images + 1} or less"
+        )
+        for images in quantity[hit].tolist()
     ]
-    row_errors.reject(rows[hit], cells["seed"].column, [str(number) for number in seed[hit].tolist()], found)
+    row_errors.reject(column, rows[hit], map(str, seed[hit].tolist()), found)
 
 
-def _within(numbers: Values, limit: Limit) -> npt.NDArray[np.bool_]:
-    return (numbers >= limit.low) & (numbers <= limit.high)
+def reference_sources(prompts: pd.DataFrame) -> list[str]:
+    """Every path or address that the rows' references name, once each, in order of appearance."""
+    items = [item for cell in prompts["references"].dropna().unique() if cell for item in json.loads(cell)]
+    return list(dict.fromkeys(item["source"] for item in items if "source" in item))

@@ -25,9 +25,9 @@ from seedream_assets.config.images import OWN_FORMATS
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, PromptTableError, StoreError
 from seedream_assets.images.inspect import ImageFacts, inspect_image
+from seedream_assets.prompts.cells import refuse_unless_enough
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.partitions import no_rejections, rows_of_partition, table_labels, the_table
-from seedream_assets.prompts.row_errors import refuse_unless_enough
 from seedream_assets.prompts.settings import reference_sources
 from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
 from seedream_assets.prompts.table import CheckedPrompts, check_prompt_table

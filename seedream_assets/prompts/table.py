@@ -8,33 +8,39 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
-from typing import Any
+from itertools import repeat
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from seedream_assets.config.models import ModelCatalog, ModelSpec, SizePolicy
-from seedream_assets.config.prompts import Recipe, TableRules
+from seedream_assets.config.models import ModelCatalog, ModelSpec
+from seedream_assets.config.prompts import TableRules
 from seedream_assets.errors import LimitError, PromptTableError, RowError
 from seedream_assets.prompts.cells import (
     BROKEN_ROW,
     RESERVED,
-    BoolArray,
-    Cells,
+    TEXT,
     IntArray,
-    Texts,
+    RowErrorLog,
     as_text,
     check_header,
+    from_arrow,
+    iterate,
     listed,
+    matching,
     row_places,
-    taken,
+    shown,
+    trimmed,
+    wrong_rows,
 )
-from seedream_assets.prompts.row_errors import RowErrorLog, shown
-from seedream_assets.prompts.settings import NOT_A_NUMBER, SETTINGS, Setting, Values, read_settings
+from seedream_assets.prompts.settings import NOT_A_NUMBER, SETTINGS, read_settings
 from seedream_assets.prompts.template import PromptTemplate
 
 RECOGNISED = (
@@ -140,19 +146,18 @@ _VISIBLE_OR_CONTROL = r"[^\s\p{Z}\p{Cf}]"
 _LOST_CHARACTER = "\ufffd"
 
 
-def final_text(prompts: Texts) -> Texts:
-    """The prompts as they are sent: NFC, line ends as one newline, outer whitespace trimmed; null where empty.
+def final_text(prompts: pd.Series[str]) -> pd.Series[str]:
+    """The prompts as they are sent: NFC, line ends as one newline, outer whitespace trimmed; NA where empty.
 
     NFC, because two spellings of one text would otherwise be two specs, and be paid for twice. A text of which
     nothing shows (spaces, invisible marks) counts as empty.
     """
-    texts = prompts.normalised()
-    shows = np.zeros(len(texts), dtype=np.bool_)
-    shows[texts.matching(_VISIBLE_OR_CONTROL)] = True
-    return texts.without(np.flatnonzero(texts.filled() & ~shows))
+    with_newlines = pc.replace_substring_regex(cast("Any", pa.array(prompts, from_pandas=True)), "\r\n?", "\n")
+    texts = trimmed(cast("Any", pc).utf8_normalize(with_newlines, "NFC"))
+    return texts.where(matching(texts, _VISIBLE_OR_CONTROL))
 
 
-def check_texts(column: str, prompts: Texts, unrendered: IntArray, row_errors: RowErrorLog) -> None:
+def check_texts(column: str, prompts: pd.Series[str], unrendered: IntArray, row_errors: RowErrorLog) -> None:
     """Reject prompts that are empty or hold control characters; warn where a character was lost on the way.
 
     Args:
@@ -161,27 +166,29 @@ def check_texts(column: str, prompts: Texts, unrendered: IntArray, row_errors: R
         unrendered: Rows that have no prompt for a reason that is already noted.
         row_errors: Where to note it.
     """
-    empty = np.setdiff1d(np.flatnonzero(~prompts.filled()), unrendered)
+    empty = np.setdiff1d(np.flatnonzero(prompts.isna()), unrendered)
     nothing = RowError("prompt_empty", "a text that is not empty", "write a prompt, or take the row out")
-    row_errors.reject(empty, column, [""] * len(empty), nothing)
-    rows = prompts.matching(CONTROL)
-    texts = prompts.take(rows).strings()
-    row_errors.reject(rows, column, _shown(texts), [control_error("prompt", text) for text in texts])
-    rows = prompts.matching(_LOST_CHARACTER)
+    row_errors.reject(column, empty, repeat(""), nothing)
+    rows = np.flatnonzero(matching(prompts, CONTROL))
+    texts = prompts.iloc[rows].tolist()
+    row_errors.reject(column, rows, map(_shown, texts), [control_error("prompt", text) for text in texts])
+    rows = np.flatnonzero(matching(prompts, _LOST_CHARACTER))
     lost = RowError("replacement_character", "text without U+FFFD", "a letter was lost on the way here; type it again")
-    row_errors.warn(rows, column, _shown(prompts.take(rows).strings()), lost)
+    row_errors.warn(column, rows, map(_shown, prompts.iloc[rows]), lost)
 
 
-def check_lengths(column: str, prompts: Texts, rows: IntArray, model: ModelSpec, row_errors: RowErrorLog) -> None:
+def check_lengths(
+    column: str, prompts: pd.Series[str], rows: IntArray, model: ModelSpec, row_errors: RowErrorLog
+) -> None:
     """Reject prompts of `rows`, all for this model, that have more characters (code points) than it takes."""
     limit = model.prompt_characters
-    lengths = prompts.lengths()[rows]
+    lengths = prompts.iloc[rows].str.len().fillna(0).to_numpy(dtype=np.int64)
     over = lengths > limit.high
     found = [
         RowError("prompt_length", str(limit), f"it has {length} characters; take {length - limit.high:.0f} of them out")
         for length in lengths[over].tolist()
     ]
-    row_errors.reject(rows[over], column, _shown(prompts.take(rows[over]).strings()), found)
+    row_errors.reject(column, rows[over], map(_shown, prompts.iloc[rows[over]]), found)
 
 
 def control_error(name: str, text: str) -> RowError:
@@ -191,8 +198,8 @@ def control_error(name: str, text: str) -> RowError:
     return RowError(f"{name}_control_character", "text without control characters", f"take {place} out")
 
 
-def _shown(texts: list[str]) -> list[str]:
-    return [shown(text, LONGEST_SHOWN_PROMPT) for text in texts]
+def _shown(text: str) -> str:
+    return shown(text, LONGEST_SHOWN_PROMPT)
 
 
 LONGEST_PROMPT_ID = 200
@@ -201,76 +208,75 @@ _SEPARATOR = "\x1e"  # a control character, which no accepted prompt holds
 _DERIVED = re.compile(rf"[0-9a-f]{{{DERIVED_DIGITS}}}(-[0-9]+)?")
 
 
-def check_given_ids(column: str, ids: Texts, places: pd.DataFrame, row_errors: RowErrorLog) -> None:
+def check_given_ids(column: str, ids: pd.Series[str], places: pd.DataFrame, row_errors: RowErrorLog) -> None:
     """Reject ids that are too long, hold control characters, or stand in an earlier row already.
 
     Args:
         column: The table's own name of the column.
-        ids: Null where the row gives none.
+        ids: NA where the row gives none.
         places: `row_number` and `table` of every row.
     """
-    if not ids.filled().any():
-        return
-    rows = ids.matching(f"{CONTROL}|[\\t\\n]")
-    texts = ids.take(rows).strings()
-    row_errors.reject(rows, column, texts, [control_error("prompt_id", text) for text in texts])
-    rows = np.flatnonzero(ids.lengths() > LONGEST_PROMPT_ID)
+    ids = ids.dropna()  # under the rows' positions
+    wrong = ids[matching(ids, f"{CONTROL}|[\\t\\n]")]
+    row_errors.reject(column, _positions(wrong), wrong, [control_error("prompt_id", text) for text in wrong])
+    wrong = ids[ids.str.len() > LONGEST_PROMPT_ID]
     too_long = RowError("prompt_id_length", f"1–{LONGEST_PROMPT_ID} characters", "shorten it")
-    row_errors.reject(rows, column, ids.take(rows).strings(), too_long)
-    codes = ids.distinct(column).codes
-    given = np.flatnonzero(codes >= 0)
-    _, first, which = np.unique(codes[given], return_index=True, return_inverse=True)
-    firsts = given[first[which]]
-    again = firsts != given
-    taken = [_taken(places, row) for row in firsts[again].tolist()]
-    row_errors.reject(given[again], column, ids.take(given[again]).strings(), taken)
+    row_errors.reject(column, _positions(wrong), wrong, too_long)
+    again = ids[ids.duplicated()]
+    firsts = ids[ids.isin(again)].drop_duplicates()
+    row_of = dict(zip(firsts, _positions(firsts).tolist(), strict=True))
+    taken = [_id_taken(places.iloc[row_of[name]]) for name in again]
+    row_errors.reject(column, _positions(again), again, taken)
 
 
-def _taken(places: pd.DataFrame, row: int) -> RowError:
-    number, table = places["row_number"].to_numpy()[row], str(places["table"].iloc[row])
-    place = f"row {number}" if places["table"].isna().iloc[row] else f"row {number} of {table}"
+def _positions(column: pd.Series[Any]) -> IntArray:
+    return column.index.to_numpy(dtype=np.int64)
+
+
+def _id_taken(place: pd.Series[Any]) -> RowError:
+    row = f"row {place['row_number']}" + ("" if pd.isna(place["table"]) else f" of {place['table']}")
     return RowError(
-        "prompt_id_duplicate", "an id of its own for every row", f"{place} has this id; give this row another"
+        "prompt_id_duplicate", "an id of its own for every row", f"{row} has this id; give this row another"
     )
 
 
-def prompt_ids(prompts: Texts, settings: Mapping[str, Cells], extra_columns: pd.DataFrame, given: Texts) -> Texts:
+def prompt_ids(
+    prompts: pd.Series[str], own: pd.DataFrame, extra_columns: pd.DataFrame, given: pd.Series[str]
+) -> pd.Series[str]:
     """Every row's id: the given one, else the first digits of a hash of the prompt and the row's own settings.
 
     Rows with the same content get the suffixes -2, -3 and so on: in the order of their other columns' content, then
     of the table. So rows that differ in anything keep their ids in any order.
 
     Args:
-        prompts: Final texts, none of them null.
-        settings: Setting → canonical texts, empty where the row's cell is.
+        prompts: Final texts, none of them NA.
+        own: Canonical text of each setting, NA where the row's cell is empty.
         extra_columns: The other columns of the same rows.
-        given: Ids from the table, null where the row has none.
+        given: Ids from the table, NA where the row has none.
     """
-    missing = np.flatnonzero(~given.filled())
-    if not len(missing):
-        return given
-    hashes = _hashes(prompts.take(missing), settings, missing)
-    taken = {name for name in given if name is not None} if len(missing) < len(given) else set()
-    codes = hashes.distinct("prompt_id").codes
-    repeated = np.flatnonzero(np.bincount(codes)[codes] > 1)
-    given_already = [at for at, name in enumerate(hashes) if name in taken] if taken else []
-    shared = np.union1d(repeated, np.array(given_already, dtype=np.int64))
-    apart = _numbered_apart(hashes.take(shared).strings(), extra_columns.iloc[missing[shared]], taken)
-    return given.with_texts(missing, hashes.with_texts(shared, Texts.of(apart)))
+    missing = np.flatnonzero(given.isna())
+    hashes = pd.Series(_hashes(prompts.iloc[missing], own.iloc[missing]), dtype=TEXT)
+    taken = set(given.dropna())
+    shared = np.flatnonzero(hashes.duplicated(keep=False) | hashes.isin(taken))
+    apart = _numbered_apart(hashes.iloc[shared].tolist(), extra_columns.iloc[missing[shared]], taken)
+    hashes.iloc[shared] = pd.Series(apart, dtype=TEXT)
+    ids = given.copy()
+    ids.iloc[missing] = hashes
+    return ids
 
 
-def _hashes(prompts: Texts, settings: Mapping[str, Cells], rows: IntArray) -> Texts:
+def _hashes(prompts: pd.Series[str], own: pd.DataFrame) -> list[str]:
     """The hash of each row's prompt and of its own settings as `name=text`, by name; an empty cell is left out."""
-    columns: list[Iterable[str | None]] = [prompts]
-    for name, cells in sorted(settings.items()):
-        named = np.array([*(f"{name}={text}" for text in cells.texts), None], dtype=object)
-        columns.append(named[cells.codes[rows]])  # an empty cell's code is -1, the last
-    joined = (_SEPARATOR.join(filter(None, texts)) for texts in zip(*columns, strict=True))
-    return Texts.of([sha256(text.encode()).hexdigest()[:DERIVED_DIGITS] for text in joined])
+    names = sorted(own.columns)
+    hashes = []
+    for prompt, *texts in zip(iterate(prompts), *(iterate(own[name]) for name in names), strict=True):
+        parts = [f"{name}={text}" for name, text in zip(names, texts, strict=True) if text is not None]
+        hashes.append(sha256(_SEPARATOR.join([prompt or "", *parts]).encode()).hexdigest()[:DERIVED_DIGITS])
+    return hashes
 
 
 def _numbered_apart(hashes: Sequence[str], extra_columns: pd.DataFrame, taken: set[str]) -> list[str]:
-    texts = [as_text(extra_columns[name]).to_list() for name in sorted(extra_columns.columns)]
+    texts = [list(iterate(as_text(extra_columns[name]))) for name in sorted(extra_columns.columns)]
     others = [repr(row) for row in zip(*texts, strict=True)] if texts else [""] * len(hashes)
     names = [""] * len(hashes)
     used: dict[str, int] = {}
@@ -314,16 +320,7 @@ class CheckedPrompts:
     warnings: pd.DataFrame
 
 
-def check_recipe(recipe: Recipe, models: ModelCatalog, size_policy: SizePolicy = "warn") -> None:
-    """Check a dataset's defaults as a row that has nothing of its own.
-
-    Raises:
-        LimitError: A default is not allowed; the first one, by name.
-    """
-    rules = TableRules(recipe=recipe, size_policy=size_policy)
-    checked = _checked(_Table.of(pd.DataFrame({"prompt": ["any"]}), rules, None), rules, models)
-    for wrong in checked.rejected.itertuples():
-        raise LimitError(str(wrong.column), got=wrong.value, allowed=str(wrong.allowed), fix=str(wrong.fix))
+ANY_ROW = pd.DataFrame({"prompt": ["any"]})
 
 
 def check_prompt_table(
@@ -345,7 +342,10 @@ def check_prompt_table(
         LimitError: A default of the recipe is not allowed.
         ConfigError: The template is no Jinja template.
     """
-    check_recipe(rules.recipe, models, rules.size_policy)
+    # First the recipe, as a row that has nothing of its own: this deployment's limits may be tighter than the config's.
+    of_recipe = rules.changed(template=None, columns={})
+    for wrong in _checked(_Table.of(ANY_ROW, of_recipe, None), of_recipe, models).rejected.itertuples():
+        raise LimitError(str(wrong.column), got=wrong.value, allowed=str(wrong.allowed), fix=str(wrong.fix))
     return _checked(_Table.of(frame, rules, table), rules, models)
 
 
@@ -357,7 +357,7 @@ class _Table:
     places: pd.DataFrame
     columns: dict[str, str]
     template: PromptTemplate | None
-    broken: Texts
+    broken: pd.Series[str]
 
     @classmethod
     def of(cls, frame: pd.DataFrame, rules: TableRules, label: str | None) -> _Table:
@@ -368,141 +368,143 @@ class _Table:
         template = None if rules.template is None else PromptTemplate(rules.template)
         needs_prompt = template is None or "prompt" in template.names
         columns = match_columns(list(cells.columns), rules.columns, needs_prompt=needs_prompt)
-        broken = as_text(frame[BROKEN_ROW]) if BROKEN_ROW in names else Texts.repeated(None, len(frame))
+        broken = as_text(frame[BROKEN_ROW]) if BROKEN_ROW in names else _no_texts(len(frame))
         return cls(cells, row_places(frame, label), columns, template, broken)
 
     def name(self, recognised: str) -> str:
         """The table's own name of a column; the recognised one where the table does not have it."""
         return self.columns.get(recognised, recognised)
 
-    def texts(self, recognised: str) -> Texts:
-        """A recognised column, all null where the table does not have it."""
+    def texts(self, recognised: str) -> pd.Series[str]:
+        """A recognised column, all NA where the table does not have it."""
         column = self.columns.get(recognised)
-        return Texts.repeated(None, len(self.cells)) if column is None else as_text(self.cells[column])
+        return _no_texts(len(self.cells)) if column is None else as_text(self.cells[column])
+
+
+def _no_texts(rows: int) -> pd.Series[str]:
+    return from_arrow(pa.nulls(rows, pa.large_string()))
 
 
 def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedPrompts:
     row_errors = RowErrorLog(len(table.cells))
-    broken = np.flatnonzero(table.broken.filled())
-    row_errors.settle(broken, table.broken.take(broken).strings())
+    row_errors.reject_broken(table.broken)
     prompts = _prompts(table, row_errors)
-    ids = table.texts("prompt_id").without(broken)
+    ids = table.texts("prompt_id").where(table.broken.isna())
     check_given_ids(table.name("prompt_id"), ids, table.places, row_errors)
-    given = {name: table.texts(name).distinct(table.name(name)) for name in ("model", *SETTINGS)}
-    found = _settings(given, prompts, table.name("prompt"), rules, models, row_errors)
+    given = pd.DataFrame({name: table.texts(name) for name in ("model", *SETTINGS)})
+    settings = _settings(given, prompts, table, rules, models, row_errors)
 
     accepted = np.flatnonzero(~row_errors.rejected)
-    extra_columns = taken(table.cells.drop(columns=list(table.columns.values())), accepted)
-    settings = {name: setting.take(accepted) for name, setting in found.items()}
-    own = {
-        name: _own(name, settings[name], is_given=cells.codes[accepted] >= 0)
-        for name, cells in given.items()
-        if name in table.columns
-    }
-    texts = prompts.take(accepted)
-    names = prompt_ids(texts, own, extra_columns, ids.take(accepted))
+    extra_columns = _taken(table.cells.drop(columns=list(table.columns.values())), accepted)
+    settings = _taken(
+        settings.reindex(accepted) if len(settings) > len(accepted) else settings, np.arange(len(accepted))
+    )
+    texts = _taken(prompts, accepted)
+    own = pd.DataFrame(
+        {
+            name: as_text(settings[name]).where(given[name].iloc[accepted].notna().to_numpy())
+            for name in given.columns
+            if name in table.columns
+        },
+        index=texts.index,
+    )
     return CheckedPrompts(
-        prompts=_framed(taken(table.places, accepted), names, texts, settings),
+        prompts=_framed(
+            _taken(table.places, accepted),
+            prompt_ids(texts, own, extra_columns, _taken(ids, accepted)),
+            texts,
+            settings,
+        ),
         extra_columns=extra_columns,
         rejected=row_errors.rejections(table.places),
         warnings=row_errors.warnings(table.places),
     )
 
 
-def _prompts(table: _Table, row_errors: RowErrorLog) -> Texts:
-    """The final text of every row, null where there is none; notes what is wrong with it, but for its length."""
+Rows = TypeVar("Rows", pd.DataFrame, "pd.Series[str]")
+
+
+def _taken(rows: Rows, accepted: IntArray) -> Rows:
+    """These rows, index from 0; without a copy where that is all of them."""
+    return (rows if len(accepted) == len(rows) else rows.take(accepted)).reset_index(drop=True)
+
+
+def _prompts(table: _Table, row_errors: RowErrorLog) -> pd.Series[str]:
+    """The final text of every row, NA where there is none; notes what is wrong with it, but for its length."""
     column, texts = table.name("prompt"), table.texts("prompt")
     unrendered = np.empty(0, dtype=np.int64)
     if table.template is not None:
         own_names = {name: name for name in table.cells.columns}
         used = table.template.columns(own_names | table.columns)
-        cells = {name: as_text(table.cells[of]) for name, of in used.items()}
+        cells = {name: iterate(as_text(table.cells[of])) for name, of in used.items()}
         rendered = table.template.render(cells, len(texts))
         wrong = {row: text for row, text in enumerate(rendered) if isinstance(text, RowError)}
-        if (
-            "prompt" in table.template.names
-        ):  # an empty prompt is reported as such, not as a cell that the template misses
-            filled = texts.filled()
+        if "prompt" in table.template.names:
+            # An empty prompt is reported as such, not as a cell that the template misses.
+            filled = texts.notna().to_numpy()
             wrong = {row: row_error for row, row_error in wrong.items() if filled[row]}
         unrendered = np.array(list(wrong), dtype=np.int64)
-        row_errors.reject(unrendered, column, texts.take(unrendered).strings(), list(wrong.values()))
-        texts = Texts.of([None if isinstance(text, RowError) else text for text in rendered])
+        row_errors.reject(column, unrendered, iterate(texts.iloc[unrendered]), wrong.values())
+        texts = pd.Series([None if isinstance(text, RowError) else text for text in rendered], dtype=TEXT)
     final = final_text(texts)
     check_texts(column, final, unrendered, row_errors)
     return final
 
 
 def _settings(
-    given: Mapping[str, Cells],
-    prompts: Texts,
-    prompt_column: str,
+    given: pd.DataFrame,
+    prompts: pd.Series[str],
+    table: _Table,
     rules: TableRules,
     models: ModelCatalog,
     row_errors: RowErrorLog,
-) -> dict[str, Setting]:
-    """Every setting of every row; a row whose model is not allowed is judged by nothing else."""
-    row_count = len(prompts)
-    parts: dict[str, list[tuple[IntArray, Setting]]] = {name: [] for name in given}
-    wanted = given["model"].take(np.arange(row_count), default=rules.recipe.model)
-    found_models, wrong = _models(wanted.texts, models)
-    row_errors.reject_cells(np.arange(row_count), wanted, wrong)
-    for code, model in found_models.items():
-        rows = np.flatnonzero(wanted.codes == code)
+) -> pd.DataFrame:
+    """Every setting of every row, in the table's order; a row whose model is not allowed is judged by nothing else."""
+
+    def of_model(model: ModelSpec, rows: IntArray) -> pd.DataFrame:
         defaults = rules.recipe.cells(model)
-        cells = {name: given[name].take(rows, default=defaults[name]) for name in SETTINGS}
-        check_lengths(prompt_column, prompts, rows, model, row_errors)
-        of_model = Setting(np.array([model.name], dtype=object), np.zeros(len(rows), dtype=np.int64))
-        parts["model"].append((rows, of_model))
-        for name, found in read_settings(cells, rows, model, rules.size_policy, row_errors).items():
-            parts[name].append((rows, found))
-    return {name: Setting.gathered(row_count, found, _NOTHING.get(name, _NO_WORD)) for name, found in parts.items()}
+        cells = pd.DataFrame({name: given[name].iloc[rows].fillna(defaults[name]) for name in SETTINGS}, index=rows)
+        check_lengths(table.name("prompt"), prompts, rows, model, row_errors)
+        settings = read_settings(cells, table.columns, model, rules.size_policy, row_errors)
+        return pd.DataFrame({"model": np.full(len(rows), model.name, dtype=object), **settings}, index=rows)
+
+    codes, names = pd.factorize(given["model"].fillna(rules.recipe.model))
+    found = [_find_model(name, models) for name in names]
+    row_errors.reject(table.name("model"), *wrong_rows(np.arange(len(given)), codes, names, found))
+    parts = [
+        of_model(model, np.flatnonzero(codes == code))
+        for code, model in enumerate(found)
+        if not isinstance(model, RowError)
+    ]
+    parts = parts or [of_model(models.find(rules.recipe.model), np.empty(0, dtype=np.int64))]
+    return parts[0] if len(parts) == 1 else pd.concat(parts).sort_index()
 
 
-def _models(names: list[str], models: ModelCatalog) -> tuple[dict[int, ModelSpec], dict[int, RowError]]:
-    spellings = {name.casefold(): name for name in models}
-    found: dict[int, ModelSpec] = {}
-    wrong: dict[int, RowError] = {}
-    for code, name in enumerate(names):
-        try:
-            found[code] = models.find(spellings.get(name.casefold(), name))
-        except LimitError as error:
-            wrong[code] = RowError("model", error.allowed, error.fix)
-    return found, wrong
+def _find_model(name: str, models: ModelCatalog) -> ModelSpec | RowError:
+    spellings = {known.casefold(): known for known in models}
+    try:
+        return models.find(spellings.get(name.casefold(), name))
+    except LimitError as error:
+        return RowError("model", error.allowed, error.fix)
 
 
-# What stands for a setting that no model has read, in rows that are rejected for it.
-_NO_WORD = np.array([""], dtype=object)
-_NO_NUMBER = np.zeros(1, dtype=np.int64)
-_NOTHING: Mapping[str, Values] = {
-    **dict.fromkeys(("width", "height", "quantity", "seed"), _NO_NUMBER),
-    "public": np.zeros(1, dtype=np.bool_),
-}
-
-
-def _own(name: str, setting: Setting, *, is_given: BoolArray) -> Cells:
-    """The canonical texts of a setting where the row's own cell gives it."""
-    texts = Texts.of(setting.values) if setting.values.dtype == object else as_text(pd.Series(setting.values))
-    return Cells(column=name, texts=texts.strings(), codes=np.where(is_given, setting.codes, -1))
-
-
-def _framed(places: pd.DataFrame, ids: Texts, prompts: Texts, settings: Mapping[str, Setting]) -> pd.DataFrame:
-    def column(name: str) -> pd.Series[Any]:
-        setting = settings[name]
-        if setting.values.dtype != object:
-            return pd.Series(setting.of_rows())
-        return Texts.of(setting.values).take(setting.codes).to_series()
-
-    seeds = settings["seed"].of_rows()
+def _framed(places: pd.DataFrame, ids: pd.Series[str], prompts: pd.Series[str], settings: pd.DataFrame) -> pd.DataFrame:
+    words = {
+        name: pd.Series(settings[name], dtype=TEXT)
+        for name in ("model", "style", "prompt_enhance", "references", "reference_strength")
+    }
+    seeds = settings["seed"].to_numpy()
+    seed = pd.Series(pd.arrays.IntegerArray(seeds, seeds == NOT_A_NUMBER))
     return pd.DataFrame(
         {
             "row_number": places["row_number"],
-            "prompt_id": ids.to_series(),
-            "prompt": prompts.to_series(),
-            **{name: column(name) for name in ("model", "width", "height", "quantity")},
-            "seed": pd.Series(pd.arrays.IntegerArray(seeds, seeds == NOT_A_NUMBER)),
-            **{
-                name: column(name) for name in ("style", "prompt_enhance", "references", "reference_strength", "public")
-            },
+            "prompt_id": ids,
+            "prompt": prompts,
+            "model": words["model"],
+            **{name: settings[name] for name in ("width", "height", "quantity")},
+            "seed": seed,
+            **{name: words[name] for name in ("style", "prompt_enhance", "references", "reference_strength")},
+            "public": settings["public"],
             "table": places["table"],
         }
     )

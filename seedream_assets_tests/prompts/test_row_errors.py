@@ -6,7 +6,7 @@ import pytest
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.config.prompts import MaxRejected, TableRules
 from seedream_assets.errors import PromptTableError
-from seedream_assets.prompts.row_errors import refuse_unless_enough
+from seedream_assets.prompts.cells import refuse_unless_enough
 from seedream_assets.prompts.table import check_prompt_table
 
 
