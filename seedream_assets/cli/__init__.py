@@ -1,6 +1,6 @@
 """`seedream`: the same datasets without a Dagster project, and what goes with them.
 
-`commands` declares every command; each has a module of its own name. Exit codes: `exit_codes`.
+`commands` declares every command; each has a module of its own name. Exit codes: `shared`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import click
 
 from seedream_assets.cli.commands import seedream
-from seedream_assets.cli.exit_codes import COULD_NOT_RUN
+from seedream_assets.cli.shared import COULD_NOT_RUN
 from seedream_assets.errors import SeedreamError
 
 

@@ -9,7 +9,7 @@ import click
 
 from seedream_assets.approval.preview import assess_preview
 from seedream_assets.approval.store import approve, open_gate
-from seedream_assets.cli.declared import partitions_of, this_person
+from seedream_assets.cli.shared import partitions_of, this_person
 from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import Deployment
 from seedream_assets.manifest.stage import load_manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from seedream_assets.cli.exit_codes import DIFFERENT
+from seedream_assets.cli.shared import DIFFERENT
 from seedream_assets.config.yaml import check_yaml_files
 
 SUFFIXES = (".yaml", ".yml")

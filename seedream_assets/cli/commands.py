@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from seedream_assets.cli.exit_codes import described
+from seedream_assets.cli.shared import described
 from seedream_assets.config.exports import FORMAT_OPTIONS
 from seedream_assets.emulator.settings import DEMO_USER_ID
 

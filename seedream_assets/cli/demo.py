@@ -17,7 +17,7 @@ import dagster as dg
 import seedream_assets
 from seedream_assets.assets import build_assets, build_checks
 from seedream_assets.assets.asset_context import STAGES
-from seedream_assets.cli.exit_codes import COULD_NOT_RUN
+from seedream_assets.cli.shared import COULD_NOT_RUN
 from seedream_assets.cli.summary import describe, summarise
 from seedream_assets.components.seedream_resources import DEFAULT_RESOURCES
 from seedream_assets.config.dataset import UNPARTITIONED

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from seedream_assets.cli.exit_codes import DIFFERENT
+from seedream_assets.cli.shared import DIFFERENT
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.exports import ExportChoice
 from seedream_assets.config.yaml import load_config

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from seedream_assets.budget.dataset_budget import book_again
-from seedream_assets.cli.exit_codes import COULD_NOT_RUN, NOT_ALL_FINAL
+from seedream_assets.cli.shared import COULD_NOT_RUN, NOT_ALL_FINAL, shortened
 from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import engine_settings, leonardo_settings, open_declared_store
 from seedream_assets.ledger.adopt import ComparedField, adopt_generation, end_deleted, retract_adoption
@@ -30,7 +30,6 @@ from seedream_assets.purchase.recollect import Recollection, find_short, recolle
 from seedream_assets.storage import refuse_missing
 from seedream_assets.storage.object_store import ObjectStore
 
-LONGEST_PROMPT = 60
 LONGEST_BESIDE = 40
 
 
@@ -49,11 +48,10 @@ def list_requests(store: str | None, as_json: bool) -> None:
         return
     for request in found:
         intent = request.intent
-        prompt = intent.prompt if len(intent.prompt) <= LONGEST_PROMPT else intent.prompt[: LONGEST_PROMPT - 1] + "…"
         click.echo(
             f"{intent.request_id[:12]}  {intent.dataset}/{intent.partition}  {intent.count} images, "
             f"{intent.credits_reserved} credits, since {intent.at:%Y-%m-%d %H:%M:%S} UTC\n"
-            f"    {intent.width}x{intent.height}, seed {intent.seed}: {prompt!r}\n"
+            f"    {intent.width}x{intent.height}, seed {intent.seed}: {shortened(intent.prompt)!r}\n"
             f"    {request.reason}"
         )
     for one in held_up:

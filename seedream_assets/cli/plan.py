@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ import pandas as pd
 from seedream_assets.approval.rules import Gate, approval_rows
 from seedream_assets.approval.store import gate_of
 from seedream_assets.budget.log import read_budget
-from seedream_assets.cli.declared import partitions_of
-from seedream_assets.cli.exit_codes import NOT_ALL_FINAL
+from seedream_assets.cli.shared import NOT_ALL_FINAL, partitions_of, shortened
 from seedream_assets.cli.summary import add_up, summarise
 from seedream_assets.config.dataset import NO_CAP, DatasetConfig
 from seedream_assets.config.yaml import load_config
@@ -30,7 +29,7 @@ from seedream_assets.manifest.stage import PREVIOUS, read_earlier
 from seedream_assets.planning.outlook import NOT_ASKED, AccountReading, look_ahead, place_of, read_account
 from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.plan_diff import CHANGES, PlanDiff, diff_plan
-from seedream_assets.planning.quote import Quote, quote_rows
+from seedream_assets.planning.quote import Outlook, Quote, quote_rows
 from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.cells import describe_rows
 from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
@@ -38,8 +37,25 @@ from seedream_assets.quality.replanning import plan_partition
 
 ROW_ERRORS_SHOWN = 10
 CHANGES_SHOWN = 20
-LONGEST_PROMPT = 60
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotedPartition:
+    """A partition's plan, with what is printed of it.
+
+    Attributes:
+        snapshot: The checked rows that it was made from.
+        plan: The plan and its quote.
+        gate: Whether a run of it needs an approval.
+        against: A manifest, and what changed since; None where no comparison was asked for.
+    """
+
+    partition: str
+    snapshot: PromptSnapshot
+    plan: Plan
+    gate: Gate
+    against: tuple[str, PlanDiff] | None
 
 
 def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json: bool) -> None:
@@ -53,17 +69,46 @@ def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json
     keys = partitions_of(config, partition, deployment)
     if against not in (None, PREVIOUS) and len(keys) > 1:
         raise click.UsageError("one manifest is that of one partition; add --partition KEY, or say --against previous")
-    reader = PromptReader(config, deployment)
     # Once for all partitions, and only where something is to be bought.
     account = cache(lambda: read_account(deployment.leonardo))
     summaries: list[dict[str, Any]] = []
     problems: dict[str, str] = {}
-    gates: dict[str, Gate] = {}
+    gates: list[Gate] = []
+    for quoted in _quote_partitions(config, keys, deployment, against, problems):
+        gates.append(quoted.gate)
+        summaries.append(_summarise(quoted, config, seconds=time.monotonic() - began))
+        if not as_json:
+            outlook = look_ahead(quoted.plan, deployment, account)
+            _print_quote(quoted, config, outlook, with_approval=len(keys) == 1)
+    together = _together(gates)
+    total = add_up(summaries, problems, dataset=config.name, seconds=time.monotonic() - began) | _approval(together)
+    reading = account() if total["credits_to_buy"] else NOT_ASKED
+    would_stop = _crossed(config, deployment, total["credits_to_buy"], reading)
+    remarks = [*([NO_CAP] if config.budget.is_missing else []), *would_stop]
+    if as_json:
+        printed = total if len(keys) > 1 else summaries[0]
+        click.echo(json.dumps(printed | asdict(place_of(deployment, reading)) | {"remarks": remarks}))
+    elif len(keys) > 1:
+        planned = f"{len(summaries)} of {len(keys)}" if problems else f"all {len(keys)}"
+        quote = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
+        click.echo(f"{config.name}, {planned} partitions: {quote}")
+        _print_rows(approval_rows(together))
+    for remark in remarks:
+        click.echo(remark, err=as_json)
+    if problems or would_stop:
+        raise click.exceptions.Exit(NOT_ALL_FINAL)
+
+
+def _quote_partitions(
+    config: DatasetConfig, keys: Sequence[str], deployment: Deployment, against: str | None, problems: dict[str, str]
+) -> Iterator[QuotedPartition]:
+    """Each partition, quoted beside the ones before it. Of several, one that cannot be planned is put into `problems`."""
+    reader = PromptReader(config, deployment)
+    credits_beside = 0
     for key in keys:
         try:
             snapshot = reader.read(key)
-            beside = sum(summary["credits_to_buy"] for summary in summaries)
-            plan = plan_partition(config, key, snapshot, deployment, credits_beside=beside)
+            plan = plan_partition(config, key, snapshot, deployment, credits_beside=credits_beside)
             compared = _compare(against, config, key, deployment, snapshot, plan) if against else None
         except (PromptTableError, StoreError) as error:
             if len(keys) == 1:
@@ -71,55 +116,43 @@ def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json
             problems[key] = str(error)
             click.echo(f"{key}: {error}", err=True)
             continue
-        quote = plan.quote
-        gate = gates[key] = gate_of(config, key, plan.requests, deployment.store)
+        credits_beside += plan.quote.credits_to_buy
+        gate = gate_of(config, key, plan.requests, deployment.store)
         several = len(snapshot.tables) > 1
         print_row_errors("rejected", snapshot.checked.rejected, with_table=several)
         print_row_errors("warned", snapshot.checked.warnings, with_table=several)
-        summary = summarise(
-            dataset=config.name,
-            partition=key,
-            quote=quote,
-            rejected_rows=snapshot.rejected_rows,
-            counts={},
-            reused=quote.owned_images,
-            rejected=0,
-            report=None,
-            plan_hash=gate.hash if gate.plans else None,
-            open_requests=quote.open,
-            seconds=time.monotonic() - began,
-        )
-        against_it = {"against": _change_facts(*compared)} if compared else {}
-        summaries.append(summary | {"owned": _owned(quote, config.name)} | _approval(gate) | against_it)
-        if not as_json:
-            click.echo(f"{config.name}, partition {key}")
-            rows = quote_rows(quote, look_ahead(plan, deployment, account), dataset=config.name)
-            # Several partitions are one run, and need one approval together.
-            _print_rows([*rows, *(approval_rows(gate) if len(keys) == 1 else ())])
-            for line in _change_lines(*compared) if compared else ():
-                click.echo(line)
-            if snapshot.rejected_rows:
-                click.echo(f"{snapshot.rejected_rows} rows of the table are rejected")
-    total = add_up(summaries, problems, dataset=config.name, seconds=time.monotonic() - began)
-    together = _together(gates.values())
-    total |= _approval(together)
-    credits_to_buy = total["credits_to_buy"]
-    reading = account() if credits_to_buy else NOT_ASKED
-    would_stop = _crossed(config, deployment, credits_to_buy, reading)
-    remarks = [*([NO_CAP] if config.budget.is_missing else []), *would_stop]
-    if as_json:
-        printed = total if len(keys) > 1 else summaries[0]
-        printed |= {**asdict(place_of(deployment, reading)), "remarks": remarks}
-        click.echo(json.dumps(printed))
-    elif len(keys) > 1:
-        quoted = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
-        planned = f"all {len(keys)}" if not problems else f"{len(summaries)} of {len(keys)}"
-        click.echo(f"{config.name}, {planned} partitions: {quoted}")
-        _print_rows(approval_rows(together))
-    for remark in remarks:
-        click.echo(remark, err=as_json)
-    if problems or would_stop:
-        raise click.exceptions.Exit(NOT_ALL_FINAL)
+        yield QuotedPartition(partition=key, snapshot=snapshot, plan=plan, gate=gate, against=compared)
+
+
+def _summarise(quoted: QuotedPartition, config: DatasetConfig, *, seconds: float) -> dict[str, Any]:
+    """A quoted partition as one flat object, with what is owned, the approval and the comparison."""
+    quote, gate = quoted.plan.quote, quoted.gate
+    summary = summarise(
+        dataset=config.name,
+        partition=quoted.partition,
+        quote=quote,
+        rejected_rows=quoted.snapshot.rejected_rows,
+        counts={},
+        reused=quote.owned_images,
+        rejected=0,
+        report=None,
+        plan_hash=gate.hash if gate.plans else None,
+        open_requests=quote.open,
+        seconds=seconds,
+    )
+    summary |= {"owned": _owned(quote, config.name)} | _approval(gate)
+    return summary | {"against": _change_facts(*quoted.against)} if quoted.against else summary
+
+
+def _print_quote(quoted: QuotedPartition, config: DatasetConfig, outlook: Outlook, *, with_approval: bool) -> None:
+    """A quoted partition for a person. Several partitions are one run, and need one approval together."""
+    click.echo(f"{config.name}, partition {quoted.partition}")
+    rows = quote_rows(quoted.plan.quote, outlook, dataset=config.name)
+    _print_rows([*rows, *(approval_rows(quoted.gate) if with_approval else ())])
+    for line in _change_lines(*quoted.against) if quoted.against else ():
+        click.echo(line)
+    if quoted.snapshot.rejected_rows:
+        click.echo(f"{quoted.snapshot.rejected_rows} rows of the table are rejected")
 
 
 def _compare(
@@ -237,10 +270,8 @@ def _count_rows(count: int) -> str:
 
 
 def _describe_change(row: dict[str, Any]) -> str:
-    prompt = str(row["prompt"])
-    short = prompt if len(prompt) <= LONGEST_PROMPT else prompt[: LONGEST_PROMPT - 1] + "…"
     if row["change"] != "changed":
-        return f"{row['prompt_id']}: {short}"
+        return f"{row['prompt_id']}: {shortened(str(row['prompt']))}"
     images = f" ({row['earlier_images']} → {row['images']} images)" if row["images"] != row["earlier_images"] else ""
     credits = f", {row['credits']} credits" if row["credits"] else ""
     return f"{row['prompt_id']}: {', '.join(row['columns'])}{images}{credits}"

@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 
-from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
+from seedream_assets.cli.shared import DIFFERENT, NOT_COMPARED, shortened
 from seedream_assets.config.addresses import shown
 from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import SeedreamError
 from seedream_assets.purchase.reconcile import NotInLedger, Reconciliation, adopt_planned, reconcile
 
-LONGEST_PROMPT = 60
 SHOWN = 50
 
 
@@ -91,7 +90,7 @@ def _describe(found: Reconciliation) -> str:
         planned = f"; equals planned request {one.planned.request.request_id[:12]}: --adopt" if one.planned else ""
         lines.append(
             f"not in the ledger: {generation.id}, {when}, {generation.status.value}, {len(generation.images)} images, "
-            f"about {one.credits} credits: {_short(generation.prompt)!r}{planned}"
+            f"about {one.credits} credits: {shortened(shown(generation.prompt))!r}{planned}"
         )
     lines += [
         f"not in the account: {one.generation_id} of request {one.request_id[:12]}, "
@@ -111,8 +110,3 @@ def _describe(found: Reconciliation) -> str:
         f"{len(found.not_in_account)} not in the account; balance now {balance}"
     )
     return "\n".join(lines)
-
-
-def _short(prompt: str) -> str:
-    line = shown(prompt)
-    return line if len(line) <= LONGEST_PROMPT else line[: LONGEST_PROMPT - 1] + "…"

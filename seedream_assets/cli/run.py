@@ -22,9 +22,15 @@ from rich.progress import Progress as Bar
 
 from seedream_assets.approval.preview import assess_preview
 from seedream_assets.approval.store import approve, open_gate
-from seedream_assets.cli.declared import partitions_of, this_person
-from seedream_assets.cli.exit_codes import AWAITING_APPROVAL, DONE, NOT_ALL_FINAL, NOTHING_STORED
 from seedream_assets.cli.plan import ROW_ERRORS_SHOWN, print_row_errors
+from seedream_assets.cli.shared import (
+    AWAITING_APPROVAL,
+    DONE,
+    NOT_ALL_FINAL,
+    NOTHING_STORED,
+    partitions_of,
+    this_person,
+)
 from seedream_assets.cli.summary import add_up, describe, summarise
 from seedream_assets.config.dataset import NO_CAP, Budget, DatasetConfig
 from seedream_assets.config.yaml import load_config

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seedream_assets.budget.statement import Bought, StillOpen, read_history, sum_spend
-from seedream_assets.cli.exit_codes import COULD_NOT_RUN
+from seedream_assets.cli.shared import COULD_NOT_RUN
 from seedream_assets.deployment import open_declared_store
 from seedream_assets.ledger.state import OpenRequests
 from seedream_assets.storage import refuse_missing

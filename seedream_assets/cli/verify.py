@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from seedream_assets.cli.declared import partitions_of
-from seedream_assets.cli.exit_codes import DIFFERENT, NOT_COMPARED
+from seedream_assets.cli.shared import DIFFERENT, NOT_COMPARED, partitions_of
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.retry import format_seconds
 from seedream_assets.config.yaml import load_config

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seedream_assets.cli.exit_codes import MEANINGS
+from seedream_assets.cli.shared import MEANINGS
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
 from seedream_assets.errors import ApprovalError, NoCapError

@@ -277,12 +277,6 @@ def test_a_format_that_is_named_twice_is_refused_at_its_second_line(tmp_path: Pa
     assert (line, "imagefolder is named twice" in message) == (5, True)
 
 
-def test_the_old_key_of_a_preview_is_refused_with_the_new_one(tmp_path: Path) -> None:
-    text = "name: a\nprompts: {table: p.csv}\napproval:\n  above_credits: 5\n  sample: 4\n"
-    expected = (5, "approval.sample: this key is called preview now; write preview in its place")
-    assert lines_and_messages(tmp_path, text) == [expected]
-
-
 QUALITY = """\
 name: a
 prompts: {table: p.csv}
