@@ -6,6 +6,7 @@ Authorisation, faults and sending are in `api`.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +20,14 @@ from seedream_assets.emulator.pictures import Picture, render, render_padded
 from seedream_assets.emulator.settings import UUID_PATTERN, Reporting
 from seedream_assets.emulator.uploads import CONTENT_TYPES, UploadRefusedError, read_form
 from seedream_assets.emulator.validation import (
+    DEFAULT_STYLE,
     GENERATED_TYPES,
-    MODELS,
-    STYLES,
     UPLOADED_TYPES,
-    problems_of,
-    references_of,
-    strict_json,
+    CreateRequest,
+    InvalidRequestError,
+    Parameters,
+    read_create,
+    reference_place,
 )
 
 
@@ -49,9 +51,13 @@ class Call:
     def json(self) -> object:
         """Read the body; None when it is not JSON, which no operation takes."""
         try:
-            return strict_json(self.body)
+            return json.loads(self.body, parse_constant=_refuse_constant)
         except ValueError:
             return None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is an extension of Python's, not JSON")
 
 
 def create(account: Account, call: Call) -> Answer:
@@ -59,13 +65,12 @@ def create(account: Account, call: Call) -> Answer:
     body = call.json()
     if body is None:
         return flat_error(400, "invalid json", "bad-request")
-    problems = problems_of(body)
-    if not problems and isinstance(body, dict):
-        order, problems = read_order(body, account.reference_content)
-        if not problems:
-            return _accept(account, call, order)
-    account.count("invalid_create")
-    return answers.validation_refusal(problems)
+    try:
+        order = read_order(*read_create(body), account.reference_content)
+    except InvalidRequestError as invalid:
+        account.count("invalid_create")
+        return answers.validation_refusal(invalid.problems)
+    return _accept(account, call, order)
 
 
 def _accept(account: Account, call: Call, order: Order) -> Answer:
@@ -81,38 +86,41 @@ def _accept(account: Account, call: Call, order: Order) -> Answer:
     return json_answer(answers.accepted(job, account.settings, cost), on_sent=lambda: account.note_answered(job))
 
 
-def read_order(body: Mapping[str, Any], content_of: Callable[[str, str], str | None]) -> tuple[Order, list[str]]:
-    """Turn a valid body into an order, with what is wrong about its references.
+def read_order(request: CreateRequest, parameters: Parameters, content_of: Callable[[str, str], str | None]) -> Order:
+    """Turn a create request into an order.
 
     Args:
-        body: A body that `problems_of` has nothing against.
+        request: As it was read.
+        parameters: The same.
         content_of: Names the picture behind a reference's type and id, or None when there is none.
+
+    Raises:
+        InvalidRequestError: A reference image is not there.
     """
-    given = body["parameters"]
-    known = MODELS[body["model"]]["properties"]
     references, problems = [], []
-    for number, item in enumerate(references_of(given)):
-        image = item["image"]
-        content: str | None = image.get("url") or image.get("data")
-        if image["type"] in UPLOADED_TYPES + GENERATED_TYPES:
-            content = content_of(image["type"], image["id"].lower())
+    for number, reference in enumerate(parameters.guidances.image_reference):
+        image = reference.image
+        content: str | None = image.url or image.data
+        if image.type in UPLOADED_TYPES + GENERATED_TYPES:
+            content = content_of(image.type, image.id.lower())
         if content is None:
-            problems.append(f"parameters.guidances.image_reference[{number}].image.id: image not found")
+            problems.append(f"{reference_place(number)}.id: image not found")
         else:
-            references.append(Reference(image["type"], content, item.get("strength")))
-    order = Order(
-        model=body["model"],
-        prompt=given["prompt"],
-        width=int(given.get("width", known["width"]["default"])),
-        height=int(given.get("height", known["height"]["default"])),
-        quantity=int(given.get("quantity", known["quantity"]["default"])),
-        seed=int(given["seed"]) if "seed" in given else None,
-        style_ids=tuple(given.get("style_ids") or [STYLES["Dynamic"]]),
-        prompt_enhance=given.get("prompt_enhance", known["prompt_enhance"]["default"]),
+            references.append(Reference(image.type, content, reference.strength or None))
+    if problems:
+        raise InvalidRequestError(problems)
+    return Order(
+        model=request.model,
+        prompt=parameters.prompt,
+        width=parameters.width,
+        height=parameters.height,
+        quantity=parameters.quantity,
+        seed=parameters.seed if "seed" in parameters.model_fields_set else None,
+        style_ids=tuple(parameters.style_ids or [DEFAULT_STYLE]),
+        prompt_enhance=parameters.prompt_enhance,
         references=tuple(references),
-        public=body["public"],
+        public=request.public,
     )
-    return order, problems
 
 
 def poll(account: Account, call: Call) -> Answer:

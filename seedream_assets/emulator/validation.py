@@ -1,181 +1,177 @@
-"""The documented create request, written as data, and the check of a body against it.
-
-The schemas of `POST /v2/generations` per model, and the small reader of JSON Schema they need.
+"""The documented create request as models, and the reading of a body with them.
 
 Source: Leonardo's OpenAPI v2 for seedream-4.0 and seedream-4.5 (read 2026-10-08) and the Seedream guide pages, which
-add `strength` and the older reference types `INIT` and `GENERATION`.
+add `strength` and the older reference types `INIT` and `GENERATION`. Whether a reference exists, what a prompt may say
+and what it costs is decided in `account`.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from seedream_assets.emulator.settings import LARGEST_SEED, UUID_PATTERN
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-Schema = Mapping[str, Any]
-
-STYLES: Final = {
-    "Cinematic": "a5632c7c-ddbb-4e2f-ba34-8456ab3ac436",
-    "Creative": "6fedbf1f-4a17-45ec-84fb-92fe524a29ef",
-    "Dynamic": "111dc692-d470-4eec-b791-3475abac4c46",
-    "Fashion": "594c4a08-a522-4e0e-b7ff-e4dac4b6b622",
-    "Portrait": "ab5a4220-7c42-41e5-a578-eddb9fed3d75",
-    "Stock Photo": "5bdc3f2a-1be6-4d1c-8e77-992a30824a2c",
-    "Vibrant": "dee282d3-891f-4f73-ba02-7f8131e5541b",
-    "None": "556c1ee5-ec38-42e8-955a-1e82dad0ffa1",
-}
+from seedream_assets.emulator.settings import LARGEST_SEED, Uuid
 
 UPLOADED_TYPES: Final = ("UPLOADED", "INIT")
 GENERATED_TYPES: Final = ("GENERATED", "GENERATION", "VARIATION")
 
-_REFERENCE: Final[Schema] = {
-    "type": "object",
-    "required": ["image"],
-    "additionalProperties": False,
-    "properties": {
-        "image": {
-            "type": "object",
-            "required": ["type"],
-            "additionalProperties": False,
-            "properties": {
-                "type": {"type": "string", "enum": [*UPLOADED_TYPES, *GENERATED_TYPES, "URL", "BASE64"]},
-                "id": {"type": "string", "pattern": f"^{UUID_PATTERN.pattern}$"},
-                "url": {"type": "string", "pattern": "^(https://|data:)"},
-                "data": {"type": "string", "minLength": 1},
-                "width": {"type": "integer", "minimum": 1},
-                "height": {"type": "integer", "minimum": 1},
-            },
-        },
-        "order": {"type": "integer", "minimum": 0},
-        "strength": {"type": "string", "enum": ["LOW", "MID", "HIGH"]},
-    },
-}
+Style = Literal[
+    "a5632c7c-ddbb-4e2f-ba34-8456ab3ac436",  # Cinematic
+    "6fedbf1f-4a17-45ec-84fb-92fe524a29ef",  # Creative
+    "111dc692-d470-4eec-b791-3475abac4c46",  # Dynamic
+    "594c4a08-a522-4e0e-b7ff-e4dac4b6b622",  # Fashion
+    "ab5a4220-7c42-41e5-a578-eddb9fed3d75",  # Portrait
+    "5bdc3f2a-1be6-4d1c-8e77-992a30824a2c",  # Stock Photo
+    "dee282d3-891f-4f73-ba02-7f8131e5541b",  # Vibrant
+    "556c1ee5-ec38-42e8-955a-1e82dad0ffa1",  # None
+]
+DEFAULT_STYLE: Final[Style] = "111dc692-d470-4eec-b791-3475abac4c46"
 
 
-def _parameters(default_side: int) -> Schema:
-    side = {"type": "integer", "minimum": 32, "maximum": 14142, "default": default_side}
-    return {
-        "type": "object",
-        "required": ["prompt"],
-        "additionalProperties": False,
-        "properties": {
-            "prompt": {"type": "string", "minLength": 1, "maxLength": 9999},
-            "width": side,
-            "height": side,
-            "quantity": {"type": "integer", "minimum": 1, "maximum": 8, "default": 1},
-            "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED},
-            "style_ids": {
-                "type": "array",
-                "maxItems": 1,
-                "items": {"type": "string", "enum": list(STYLES.values())},
-                "default": [STYLES["Dynamic"]],
-            },
-            "prompt_enhance": {"type": "string", "enum": ["AUTO", "ON", "OFF"], "default": "AUTO"},
-            "guidances": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {"image_reference": {"type": "array", "maxItems": 6, "items": _REFERENCE}},
-            },
-        },
-    }
+def _as_whole(value: Any) -> Any:
+    """JSON makes no difference between 1024 and 1024.0, nor does the vendor's validator."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-MODELS: Final[Mapping[str, Schema]] = {"seedream-4.0": _parameters(1024), "seedream-4.5": _parameters(2048)}
-
-_ENVELOPE: Final[Schema] = {
-    "type": "object",
-    "required": ["model", "parameters", "public"],
-    "additionalProperties": False,
-    "properties": {
-        "model": {"type": "string", "enum": list(MODELS)},
-        "parameters": {"type": "object"},
-        "public": {"type": "boolean"},
-    },
-}
-
-# Seen live: a missing `public` and a style of another model are refused without naming a field.
-_FIELDLESS: Final = ("public", "parameters.style_ids")
-_PLAIN_REFUSAL: Final = "Validation failed"
+Whole = Annotated[int, BeforeValidator(_as_whole)]
+Side = Annotated[Whole, Field(ge=32, le=14142)]
 
 
-def problems_of(body: object) -> list[str]:
-    """Say what the documented schema has against a create request, in the vendor's wording; empty when valid."""
-    found = _check(body, _ENVELOPE, "")
-    if not found and isinstance(body, dict):
-        found = _check(body["parameters"], MODELS[body["model"]], "parameters")
-        found = found or _reference_problems(body["parameters"])
-    return [_PLAIN_REFUSAL if where.startswith(_FIELDLESS) else f"{where} {what}".strip() for where, what in found]
+class _Documented(BaseModel):
+    """Nothing else than its fields. A field that was left out has its default, which need not be allowed as a value."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def references_of(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """List the reference images of schema-valid parameters."""
-    references: list[dict[str, Any]] = parameters.get("guidances", {}).get("image_reference", [])
-    return references
+class ReferenceImage(_Documented):
+    """Which picture: by id, by address, or with its bytes."""
+
+    type: Literal["UPLOADED", "INIT", "GENERATED", "GENERATION", "VARIATION", "URL", "BASE64"]
+    id: Uuid = ""
+    url: str = Field(default="", pattern="^(https://|data:)")
+    data: str = Field(default="", min_length=1)
+    width: Whole = Field(default=1, ge=1)
+    height: Whole = Field(default=1, ge=1)
+
+    @property
+    def needed(self) -> Literal["url", "data", "id"]:
+        """The field that a picture of this type is named by."""
+        return "url" if self.type == "URL" else "data" if self.type == "BASE64" else "id"
 
 
-def strict_json(raw: bytes) -> object:
-    """Read JSON without Python's extensions (NaN, Infinity).
+class ImageReference(_Documented):
+    """A reference image and its strength."""
+
+    image: ReferenceImage
+    order: Whole = Field(default=0, ge=0)
+    strength: str = Field(default="", pattern="^(LOW|MID|HIGH)$")
+
+
+class Guidances(_Documented):
+    """What guides a picture besides its prompt."""
+
+    image_reference: list[ImageReference] = Field(default_factory=list, max_length=6)
+
+
+class Parameters(_Documented):
+    """The parameters of seedream-4.0."""
+
+    prompt: str = Field(min_length=1, max_length=9999)
+    width: Side = 1024
+    height: Side = 1024
+    quantity: Whole = Field(default=1, ge=1, le=8)
+    seed: Whole = Field(default=-1, ge=0, le=LARGEST_SEED)
+    style_ids: list[Style] = Field(default=[DEFAULT_STYLE], max_length=1)
+    prompt_enhance: Literal["AUTO", "ON", "OFF"] = "AUTO"
+    guidances: Guidances = Guidances()
+
+
+class LargerParameters(Parameters):
+    """The parameters of seedream-4.5."""
+
+    width: Side = 2048
+    height: Side = 2048
+
+
+MODELS: Final = {"seedream-4.0": Parameters, "seedream-4.5": LargerParameters}
+
+
+class CreateRequest(_Documented):
+    """The body of `POST /v2/generations`."""
+
+    model: Literal["seedream-4.0", "seedream-4.5"]
+    public: bool
+    parameters: dict[str, Any]
+
+
+class InvalidRequestError(Exception):
+    """What the documented schema has against a create request."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep each problem in the vendor's wording."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def read_create(body: object) -> tuple[CreateRequest, Parameters]:
+    """Read a create request.
 
     Raises:
-        ValueError: It is not JSON.
+        InvalidRequestError: It is not what is documented.
     """
-    return json.loads(raw, parse_constant=_refuse_constant)
+    try:
+        request = CreateRequest.model_validate(body)
+        parameters = MODELS[request.model].model_validate(request.parameters)
+    except ValidationError as error:
+        inside = () if error.title == CreateRequest.__name__ else ("parameters",)
+        raise InvalidRequestError(
+            [
+                _problem((*inside, *mistake["loc"]), mistake["type"], mistake["msg"], mistake.get("ctx", {}))
+                for mistake in error.errors()
+            ]
+        ) from error
+    missing = [
+        f"{reference_place(number)}.{reference.image.needed} is required"
+        for number, reference in enumerate(parameters.guidances.image_reference)
+        if not getattr(reference.image, reference.image.needed)
+    ]
+    if missing:
+        raise InvalidRequestError(missing)
+    return request, parameters
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def reference_place(number: int) -> str:
+    """Where a reference image stands in the body; numbers begin at 0."""
+    return f"parameters.guidances.image_reference[{number}].image"
 
 
-def _reference_problems(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = []
-    for number, reference in enumerate(references_of(parameters)):
-        image = reference["image"]
-        needed = {"URL": "url", "BASE64": "data"}.get(str(image["type"]), "id")
-        if needed not in image:
-            found.append((f"parameters.guidances.image_reference[{number}].image.{needed}", "is required"))
-    return found
+_WORDING: Final[Mapping[str, str]] = {
+    "missing": "is required",
+    "extra_forbidden": "is not allowed",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must be at least {min_length} characters long",
+    "string_too_long": "must be at most {max_length} characters long",
+    "string_pattern_mismatch": "has an invalid format",
+    "literal_error": "must be one of: {expected}",
+    "too_long": "must have at most {max_length} items",
+    "int_type": "must be an integer",
+    "string_type": "must be a string",
+    "bool_type": "must be a boolean",
+    "list_type": "must be an array",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+}
 
 
-def _is(value: object, kind: str) -> bool:
-    if kind == "integer":
-        # JSON makes no difference between 1024 and 1024.0, nor does the vendor's validator.
-        return not isinstance(value, bool) and (
-            isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        )
-    return isinstance(value, {"object": dict, "array": list, "string": str, "boolean": bool}[kind])
-
-
-def _check(value: Any, schema: Schema, where: str) -> list[tuple[str, str]]:
-    """Check the part of JSON Schema that the schemas above use; return (place, complaint) pairs."""
-    if not _is(value, schema["type"]):
-        return [(where, f"must be {'an' if schema['type'][0] in 'aio' else 'a'} {schema['type']}")]
-    if "enum" in schema and value not in schema["enum"]:
-        return [(where, f"must be one of: {', '.join(schema['enum'])}")]
-    found: list[tuple[str, str]] = []
-    size = len(value) if isinstance(value, str | list) else value
-    for least, most, unit in (("minimum", "maximum", ""), ("minLength", "maxLength", " characters long")):
-        if least in schema and size < schema[least]:
-            found.append((where, f"must be at least {schema[least]}{unit}"))
-        if most in schema and size > schema[most]:
-            found.append((where, f"must be at most {schema[most]}{unit}"))
-    if "pattern" in schema and not re.search(schema["pattern"], value):
-        found.append((where, "has an invalid format"))
-    if "maxItems" in schema and size > schema["maxItems"]:
-        found.append((where, f"must have at most {schema['maxItems']} items"))
-    if isinstance(value, list):
-        for number, item in enumerate(value):
-            found += _check(item, schema["items"], f"{where}[{number}]")
-    elif isinstance(value, dict):
-        prefix = f"{where}." if where else ""
-        found += [(f"{prefix}{name}", "is required") for name in schema.get("required", ()) if name not in value]
-        if "properties" in schema:  # Without any, what is inside is checked elsewhere.
-            properties: Mapping[str, Schema] = schema["properties"]
-            for name, inner in value.items():
-                if name in properties:
-                    found += _check(inner, properties[name], f"{prefix}{name}")
-                else:
-                    found.append((f"{prefix}{name}", "is not allowed"))
-    return found
+def _problem(steps: tuple[int | str, ...], kind: str, message: str, allowed: Mapping[str, Any]) -> str:
+    place = ""
+    for step in steps:
+        place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else step
+    # Seen live: a missing `public` and a style of another model are refused without naming a field.
+    if place.startswith(("public", "parameters.style_ids")):
+        return "Validation failed"
+    wording = _WORDING[kind].format(**allowed) if kind in _WORDING else message
+    return f"{place} {wording}".strip()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedream_assets.emulator.validation import problems_of
+from seedream_assets.emulator.validation import InvalidRequestError, read_create
 from seedream_assets_tests.emulator import documented_schemas as documented
 from seedream_assets_tests.emulator.caller import Caller, make_body
 from seedream_assets_tests.emulator.documented_schemas import CREATE_REQUEST, assert_documented, is_documented
@@ -53,13 +53,13 @@ FAILS: list[tuple[dict[str, Any], str]] = [
     ({"style_ids": [documented.STYLE_IDS[0], documented.STYLE_IDS[1]]}, "Validation failed"),
     ({"style_ids": [SOME_ID]}, "Validation failed"),
     ({"style_ids": documented.STYLE_IDS[0]}, "Validation failed"),
-    ({"prompt_enhance": True}, "parameters.prompt_enhance must be a string"),
-    ({"prompt_enhance": "on"}, "parameters.prompt_enhance must be one of: AUTO, ON, OFF"),
+    ({"prompt_enhance": True}, "parameters.prompt_enhance must be one of"),
+    ({"prompt_enhance": "on"}, "parameters.prompt_enhance must be one of: 'AUTO', 'ON' or 'OFF'"),
     ({"negative_prompt": "x"}, "parameters.negative_prompt is not allowed"),
     ({"num_images": 1}, "parameters.num_images is not allowed"),
     ({"guidances": {"image_reference": [URL_REFERENCE] * 7}}, "must have at most 6 items"),
     ({"guidances": {"style_reference": []}}, "parameters.guidances.style_reference is not allowed"),
-    ({"guidances": {"image_reference": [{**URL_REFERENCE, "strength": "MAX"}]}}, "strength must be one of"),
+    ({"guidances": {"image_reference": [{**URL_REFERENCE, "strength": "MAX"}]}}, "strength has an invalid format"),
     ({"guidances": {"image_reference": [{"image": {"type": "UPLOADED"}}]}}, "image.id is required"),
     ({"guidances": {"image_reference": [{"image": {"type": "UPLOADED", "id": "7"}}]}}, "has an invalid format"),
     ({"guidances": {"image_reference": [{"image": {"type": "FILE", "id": SOME_ID}}]}}, "type must be one of"),
@@ -94,7 +94,7 @@ def test_what_is_not_documented_is_refused_with_an_array_and_status_200(
     [
         ({"public": None}, "Validation failed"),
         ({"public": "false"}, "Validation failed"),
-        ({"model": "seedream-9"}, "model must be one of: seedream-4.0, seedream-4.5"),
+        ({"model": "seedream-9"}, "model must be one of: 'seedream-4.0' or 'seedream-4.5'"),
         ({"parameters": None}, "parameters is required"),
         ({"ephemeral": True}, "ephemeral is not allowed"),
     ],
@@ -154,6 +154,14 @@ PLACES = [
 ]
 
 
+def is_read(body: Any) -> bool:
+    try:
+        read_create(body)
+    except InvalidRequestError:
+        return False
+    return True
+
+
 @settings(max_examples=300, deadline=None)
 @given(place=st.sampled_from(PLACES), junk=JUNK)
 def test_the_emulators_reading_of_the_schema_agrees_with_the_independent_one(place: tuple[Any, ...], junk: Any) -> None:
@@ -163,10 +171,10 @@ def test_the_emulators_reading_of_the_schema_agrees_with_the_independent_one(pla
         target = target[step]
     target[place[-1]] = junk
 
-    assert (problems_of(body) == []) == is_documented(body, CREATE_REQUEST)
+    assert is_read(body) == is_documented(body, CREATE_REQUEST)
 
 
 def test_the_older_reference_types_are_taken_too() -> None:
     for kind in ("INIT", "GENERATION"):
         body = make_body(guidances={"image_reference": [{"image": {"type": kind, "id": SOME_ID}}]})
-        assert problems_of(body) == []
+        assert is_read(body)
