@@ -76,7 +76,7 @@ def _schedule(
 def verification_result(assets: AssetContext, name: str, found: Verification) -> dg.AssetCheckResult:
     """A check's result from a comparison, with the differences as a table."""
     table = pd.DataFrame(
-        [(one.kind, one.partition, one.image_id, one.object_key, one.told) for one in found.differences],
+        [(one.kind, one.partition, one.image_id, one.object_key, one.message) for one in found.differences],
         columns=["kind", "partition", "image_id", "object_key", "found"],
     )
     counted = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in found.counts.items() if count)

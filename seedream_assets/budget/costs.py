@@ -1,6 +1,6 @@
 """Costs by unit: kept apart, or made one at the known rate. Pure.
 
-An account bills in dollars or in credits; what no answer told a cost of is booked in credits, as was quoted. So one run
+An account bills in dollars or in credits; what no answer gave a cost of is booked in credits, as was quoted. So one run
 can have both.
 """
 
@@ -17,7 +17,7 @@ from seedream_assets.config.models import DOLLARS_PER_CREDIT
 
 Costs = Mapping[str, Decimal]
 CREDITS, DOLLARS = "CREDITS", "DOLLARS"
-# Of what no answer told a cost: what was quoted.
+# Of what no answer gave a cost: what was quoted.
 QUOTED = "CREDITS (quoted)"
 _RATE = Decimal(str(DOLLARS_PER_CREDIT))
 
@@ -32,15 +32,15 @@ def add_costs(several: Iterable[Costs]) -> dict[str, Decimal]:
 
 
 def costs_of_images(images: pd.DataFrame) -> dict[str, Decimal]:
-    """By unit, what a manifest's images cost; those of which no cost was told as quoted, in `QUOTED`.
+    """By unit, what a manifest's images cost; those without a known cost as quoted, in `QUOTED`.
 
     Args:
         images: Each once, with `status`, `cost_amount`, `cost_unit`, `credits_quoted`, `reused`.
     """
-    told = images[images["cost_unit"].notna()].groupby("cost_unit")["cost_amount"].sum()
-    costs = {str(unit): Decimal(str(amount)) for unit, amount in told.items()}
-    untold = images[(images["status"] == "stored") & images["cost_unit"].isna() & ~images["reused"].astype("bool")]
-    return costs | ({QUOTED: Decimal(str(untold["credits_quoted"].sum()))} if len(untold) else {})
+    known = images[images["cost_unit"].notna()].groupby("cost_unit")["cost_amount"].sum()
+    costs = {str(unit): Decimal(str(amount)) for unit, amount in known.items()}
+    unknown = images[(images["status"] == "stored") & images["cost_unit"].isna() & ~images["reused"].astype("bool")]
+    return costs | ({QUOTED: Decimal(str(unknown["credits_quoted"].sum()))} if len(unknown) else {})
 
 
 def in_one_unit(costs: Costs) -> tuple[Decimal, str]:
@@ -62,9 +62,9 @@ def costs_as_json(costs: Costs) -> dict[str, Any]:
     }
 
 
-def costs_in_json(told: Mapping[str, Any]) -> dict[str, Decimal]:
+def costs_in_json(facts: Mapping[str, Any]) -> dict[str, Decimal]:
     """What `costs_as_json` wrote, by unit."""
-    return {cost["unit"]: Decimal(str(cost["amount"])) for cost in told["costs"]}
+    return {cost["unit"]: Decimal(str(cost["amount"])) for cost in facts["costs"]}
 
 
 def describe_costs(costs: Costs) -> str:

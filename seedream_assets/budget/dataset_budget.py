@@ -42,7 +42,7 @@ class Charged:
 
     Attributes:
         credits: 0 where nothing was bought.
-        seen: What the answers told of the price.
+        seen: What the answers showed of the price.
     """
 
     credits: int = 0
@@ -54,8 +54,8 @@ class Charged:
 BookedFor = Callable[[str, str, int], Awaitable[Charged | None]]
 
 
-def told_by(ledger: Ledger, models: ModelCatalog) -> BookedFor:
-    """What a request cost a process that is gone, as the ledger tells it.
+def booked_by_ledger(ledger: Ledger, models: ModelCatalog) -> BookedFor:
+    """What a request cost a process that is gone, as the ledger has it.
 
     The lease is asked for, not the run: a run that overslept reserves anew, so one request of it can stand in two blocks.
     """
@@ -69,7 +69,7 @@ def told_by(ledger: Ledger, models: ModelCatalog) -> BookedFor:
         try:
             intent = await ledger.read_intent(request_id, entry.attempt)
         except ObjectUnreadable:
-            return None  # whose, and for how much, nobody can tell: what is reserved stays reserved
+            return None  # whose, and for how much, is not known: what is reserved stays reserved
         if intent.writer.engine_id != engine_id:
             return Charged()
         if entry.state is RequestState.OPEN:
@@ -161,7 +161,7 @@ class DatasetBudget:
         return price_of(self._prices, asked)
 
     def see(self, seen: PriceSeen) -> None:
-        """What an answer told of a price; stands in the log with this run's next entry."""
+        """What an answer showed of a price; written to the log with this run's next entry."""
         self._seen.append(seen)
         self._prices = learn(self._prices, [seen])
 
@@ -227,7 +227,7 @@ class DatasetBudget:
             await self._append(decide)
 
     async def correct(self, blocks: Mapping[int, Mapping[str, int]]) -> None:
-        """Put down at once that this run's open blocks hold other credits than was reserved, and what prices were seen.
+        """Record at once that this run's open blocks hold other credits than was reserved, and what prices were seen.
 
         Not asked of any cap: what is charged is charged, and others must reckon with it.
 
@@ -274,12 +274,12 @@ class DatasetBudget:
 
         Args:
             decide: What the next entry says, from the last one and the process that signs.
-            seen: Prices that it tells beside those that this run has seen.
+            seen: Prices that it adds to those that this run has seen.
         """
         while self.unreadable is None:
             now = await self._store.now()
             await self._look_at_the_day(now)
-            last, writer, told = self._last, self._sign(), list(self._seen)
+            last, writer, new = self._last, self._sign(), list(self._seen)
             decided = decide(last, writer)
             if decided is None:
                 return None
@@ -289,10 +289,10 @@ class DatasetBudget:
                 at=datetime.now(UTC),
                 writer=writer,
                 store_time=now,
-                prices=learn(last.prices, [*told, *seen]),
+                prices=learn(last.prices, [*new, *seen]),
             )
             if await self._store.create(self._key(entry.number), encode_entry(entry)):
-                del self._seen[: len(told)]
+                del self._seen[: len(new)]
                 self._stand_on(entry)
                 return entry.number
             await self._read_on(self._key(entry.number))
@@ -328,7 +328,7 @@ async def book_again(ledger: Ledger, store: AsyncStore, intent: Intent) -> None:
         limit=None,
         sign=by_hand,
         is_gone=lambda writer: is_gone(writer, store, lease_seconds=UNREADABLE_SECONDS),
-        booked_for=told_by(ledger, ModelCatalog()),
+        booked_for=booked_by_ledger(ledger, ModelCatalog()),
     )
     await budget.open()
     number, _refused = await budget.reserve({intent.request_id: intent.credits_reserved})

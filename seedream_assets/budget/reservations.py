@@ -3,8 +3,8 @@
 Three caps are asked for every request: the run's, the dataset's over all its runs, and the account's balance. Credits
 are reserved before the intent and settled with the API's own figure.
 
-A price can be another than the price list's. So the first request of a model and size goes alone, and what its answer
-tells is reserved for all that follow, by this run and, through the dataset's log, by every other.
+A price can be another than the price list's. So the first request of a model and size goes alone, and the price in
+its answer is reserved for all that follow, by this run and, through the dataset's log, by every other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 
 from seedream_assets.budget.dataset_budget import DatasetBudget
 from seedream_assets.budget.rules import Asked, Booked, CapReached, PriceSeen, Spending, book_cost
@@ -24,15 +23,10 @@ from seedream_assets.leonardo.generations import Cost
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reservation:
-    """Credits set aside for one request.
-
-    Attributes:
-        number: The block of the dataset's log that it is in.
-    """
+    """Credits set aside for one request."""
 
     credits: int
     asked: Asked
-    number: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,12 +36,10 @@ class _OpenBlock:
     Attributes:
         signed_by: The lease that it was reserved under.
         counts: What each request of it counts now: what is reserved, or what was booked.
-        unsettled: Requests that are still reserved for.
     """
 
     signed_by: str
     counts: dict[str, int]
-    unsettled: set[str]
 
 
 class Reservations:
@@ -75,10 +67,6 @@ class Reservations:
         self._answered: set[str] = set()
         self._alone: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._one_first = asyncio.Lock()
-        self.costs: defaultdict[str, Decimal] = defaultdict(Decimal)
-        self.booked_credits = 0
-        self.quoted_credits = 0
-        self.doubted_costs = 0
 
     def reserved_for(self, request_id: str) -> int:
         """Credits reserved for a request; 0 where none are."""
@@ -91,16 +79,16 @@ class Reservations:
     def holds(self, request_id: str, asked: Asked) -> bool:
         """True when a request's price is reserved for it, under the lease that this process holds now."""
         reserved = self._reserved.get(request_id)
-        if reserved is None or self._blocks[reserved.number].signed_by != self._engine_id():
+        if reserved is None or self._blocks[self._block_of[request_id]].signed_by != self._engine_id():
             return False
         return reserved.credits >= self.price(asked)
 
     @asynccontextmanager
     async def first_alone(self, kind: str) -> AsyncIterator[None]:
-        """Hold up all requests of a model and size but one, until an answer to this run has told what they cost.
+        """Hold up all requests of a model and size but one, until an answer to this run has shown what they cost.
 
-        A request whose answer was lost, or that was refused, told nothing: the next one goes alone as well. And the
-        firsts of several kinds go one after the other: so never more than one price of a run is unknown.
+        An answer that was lost, or that refused, shows no price: the next request goes alone as well. The firsts of
+        several kinds go one after the other, so that at most one price of a run is unknown.
         """
         if kind not in self._answered:
             async with self._alone[kind]:
@@ -135,10 +123,9 @@ class Reservations:
 
     def _take(self, number: int, wanted: Mapping[str, Asked]) -> None:
         block = self._dataset.block(number)
-        counts = dict(block.reserved)
-        self._blocks[number] = _OpenBlock(signed_by=block.writer.engine_id, counts=counts, unsettled=set(counts))
-        for request_id, credits in counts.items():
-            self._reserved[request_id] = _Reservation(credits=credits, asked=wanted[request_id], number=number)
+        self._blocks[number] = _OpenBlock(signed_by=block.writer.engine_id, counts=dict(block.reserved))
+        for request_id, credits in block.reserved.items():
+            self._reserved[request_id] = _Reservation(credits=credits, asked=wanted[request_id])
             self._block_of[request_id] = number
             self._caps = [cap.raised(by=credits) for cap in self._caps]  # asked a moment before
 
@@ -158,24 +145,20 @@ class Reservations:
         return affordable, None
 
     async def settle_bought(self, request_id: str, asked: Asked, *, cost: Cost | None, is_answer: bool) -> Booked:
-        """Turn a reservation into what was charged: the API's figure, or what was reserved where it told none.
+        """Turn a reservation into what was charged: the API's figure, or what was reserved where it gives none.
 
-        A price above what was reckoned with is put down in the dataset's log before this returns: what waits for
+        A price above what was reckoned with is written to the dataset's log before this returns: what waits for
         `first_alone` and every other process reserve with it.
 
         Args:
             request_id, asked: What was bought.
-            cost: What the API told of it.
+            cost: As the API gives it.
             is_answer: Whether the API answered this run's own request with it.
 
         Raises:
             StoreError: The log could not be written.
         """
         booked = book_cost(cost, listed=asked.listed, reserved=self.reserved_for(request_id) or asked.listed)
-        self.booked_credits += booked.credits
-        self.quoted_credits += asked.listed
-        self.doubted_costs += booked.is_doubted
-        self.costs[booked.cost.unit] += booked.cost.amount
         reckoned = self.price(asked)
         self._settle(request_id, booked.credits)
         self._dataset.see(PriceSeen.of(asked, booked.credits))
@@ -210,15 +193,15 @@ class Reservations:
 
     def _raise(self, request_id: str, reserved: _Reservation, credits: int) -> None:
         """More is reserved for what may have been bought already, whether a cap allows it or not."""
-        self._reserved[request_id] = _Reservation(credits=credits, asked=reserved.asked, number=reserved.number)
-        self._blocks[reserved.number].counts[request_id] = credits
+        self._reserved[request_id] = _Reservation(credits=credits, asked=reserved.asked)
+        self._blocks[self._block_of[request_id]].counts[request_id] = credits
         self._caps = [cap.raised(by=credits - reserved.credits) for cap in self._caps]
 
     def keep(self, request_id: str) -> None:
         """From now on the request may have been bought: its reservation stays, over the run's end, until that is known."""
         self._kept.add(request_id)
 
-    def let_go(self, request_id: str) -> None:
+    def mark_unbought(self, request_id: str) -> None:
         """It is known that the request was not bought after all; what is reserved can serve its next attempt."""
         self._kept.discard(request_id)
 
@@ -231,9 +214,7 @@ class Reservations:
         reserved = self._reserved.pop(request_id)
         self._kept.discard(request_id)
         self._caps = [cap.settle(reserved=reserved.credits, booked=0) for cap in self._caps]
-        block = self._blocks[self._block_of.pop(request_id)]
-        block.unsettled.discard(request_id)
-        del block.counts[request_id]
+        del self._blocks[self._block_of.pop(request_id)].counts[request_id]
 
     def _settle(self, request_id: str, booked: int) -> None:
         self._kept.discard(request_id)
@@ -241,11 +222,9 @@ class Reservations:
         credits = reserved.credits if reserved else 0
         self._caps = [cap.settle(reserved=credits, booked=booked) for cap in self._caps]
         if request_id in self._block_of:
-            block = self._blocks[self._block_of[request_id]]
+            counts = self._blocks[self._block_of[request_id]].counts
             # Bought twice, it counts twice.
-            before = 0 if request_id in block.unsettled else block.counts[request_id]
-            block.counts[request_id] = before + booked
-            block.unsettled.discard(request_id)
+            counts[request_id] = booked if reserved else counts[request_id] + booked
 
     async def write_settlements(self) -> None:
         """Book in the dataset's log every block of which nothing is open any more."""
@@ -253,11 +232,13 @@ class Reservations:
             await self._write_settlements()
 
     async def _write_settlements(self) -> None:
-        done = {number: sum(block.counts.values()) for number, block in self._blocks.items() if not block.unsettled}
+        unsettled = {self._block_of[request_id] for request_id in self._reserved}
+        done = {number: sum(block.counts.values()) for number, block in self._blocks.items() if number not in unsettled}
         await self._dataset.settle(done)
         for number in done:
             for request_id in self._blocks.pop(number).counts:
-                self._block_of.pop(request_id, None)
+                if self._block_of.get(request_id) == number:
+                    del self._block_of[request_id]
 
     async def close(self) -> None:
         """Give back what was reserved and not used; what is uncertain stays reserved until it is known."""

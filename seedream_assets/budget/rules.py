@@ -117,8 +117,8 @@ class Booked:
 
     Attributes:
         credits: What it counts against caps.
-        cost: As the API told it; what was reserved where it told none.
-        is_doubted: The API told less than half of the price list, so what was reserved counts in its place.
+        cost: As the API gives it; what was reserved where it gives none.
+        is_doubted: The API gave less than half of the price list, so what was reserved counts in its place.
     """
 
     credits: int
@@ -127,30 +127,30 @@ class Booked:
 
 
 def book_cost(cost: Cost | None, *, listed: int, reserved: int) -> Booked:
-    """What a request's cost counts against caps, beside what was told.
+    """What a request's cost counts against caps, beside the cost that the API gave.
 
     Args:
-        cost: As the API told it; None where it told none, which counts as reserved and is never taken for zero.
+        cost: As the API gives it; None where it gives none, which counts as reserved and is never taken for zero.
         listed: The request's price by the price list, in credits; half of it is the least that is believed.
         reserved: What was reserved for it, in credits.
     """
     if cost is None:
         return Booked(credits=reserved, cost=Cost(amount=Decimal(reserved), unit="CREDITS"))
-    told = cost_in_credits(cost, quoted=reserved)
-    if 2 * told < listed:
+    credits = cost_in_credits(cost, quoted=reserved)
+    if 2 * credits < listed:
         return Booked(credits=max(listed, reserved), cost=cost, is_doubted=True)
-    return Booked(credits=told, cost=cost)
+    return Booked(credits=credits, cost=cost)
 
 
 def cost_in_credits(cost: Cost | None, *, quoted: int) -> int:
     """What a cost counts against a cap: credits rounded up, dollars at the known rate, to the nearest.
 
-    A cost that the API did not tell counts as quoted: unknown is never taken for zero.
+    A cost that the API did not give counts as quoted: unknown is never taken for zero.
     """
     if cost is None:
         return quoted
     if cost.unit == "DOLLARS":
-        # The API rounds dollars to four places: 0.0838 for 56 credits is 56.05, and must not count as 57.
+        # The API rounds dollars to four decimals: 0.0838 for 56 credits is 56.05, and must not count as 57.
         return round(cost.amount / Decimal(str(DOLLARS_PER_CREDIT)))
     return math.ceil(cost.amount)
 
@@ -169,7 +169,7 @@ def kind_in(kind: str) -> tuple[str, int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What buying a request asks for, before any answer has told what it costs.
+    """What buying a request asks for, before any answer has shown what it costs.
 
     Attributes:
         kind: See `kind_of`.
@@ -184,7 +184,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceSeen:
-    """What one answer told of a kind, in credits per image, rounded up, beside the price list's figure."""
+    """What one answer showed of a kind, in credits per image, rounded up, beside the price list's figure."""
 
     kind: str
     credits: int

@@ -62,8 +62,8 @@ class Bought:
     Attributes:
         images: Ordered and paid for, whatever became of them.
         images_in_datasets: Of these, stored ones that a manifest has now.
-        amount: In `unit`, as the API told it; where it told nothing, what was reserved, in `QUOTED`.
-        ended_without: It failed or was blocked. Leonardo says that it gives such costs back; no answer of its API tells.
+        amount: In `unit`, as the API gave it; where it gave none, what was reserved, in `QUOTED`.
+        ended_without: It failed or was blocked. Leonardo says that it gives such costs back; no answer of its API says so.
     """
 
     by: BoughtFor
@@ -155,7 +155,7 @@ def read_history(store: ObjectStore, on_problem: Callable[[str], None]) -> Itera
 
     Args:
         store: Whose.
-        on_problem: Told of every request and manifest that cannot be read; the others go on.
+        on_problem: Called for every request and manifest that cannot be read; the others go on.
     """
     kept = _images_in_manifests(store, on_problem)
     ledger = groupby(store.list(f"{REQUESTS_FOLDER}/"), key=lambda info: info.key.split("/")[1])

@@ -11,7 +11,10 @@ from typing import Any
 import click
 
 from seedream_assets.budget.dataset_budget import book_again
+from seedream_assets.budget.log import PricesOfLate
+from seedream_assets.budget.rules import Asked, DearPrices, kind_of, price_of
 from seedream_assets.cli.shared import COULD_NOT_RUN, NOT_ALL_FINAL, shortened
+from seedream_assets.config.models import MODELS, credits_for
 from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import engine_settings, leonardo_settings, open_declared_store
 from seedream_assets.ledger.adopt import ComparedField, adopt_generation, end_deleted, retract_adoption
@@ -19,12 +22,12 @@ from seedream_assets.ledger.by_hand import (
     NotByHand,
     OpenRequest,
     find_request,
-    list_for_a_person,
+    list_open,
     release_all,
     release_request,
     show_request,
 )
-from seedream_assets.ledger.events import encode_event
+from seedream_assets.ledger.events import Intent, encode_event
 from seedream_assets.ledger.state import LedgerEntry, OpenRequests, RequestState
 from seedream_assets.purchase.recollect import Recollection, find_short, recollect_images
 from seedream_assets.storage import refuse_missing
@@ -41,7 +44,8 @@ def _open(store: str | None) -> ObjectStore:
 
 def list_requests(store: str | None, as_json: bool) -> None:
     """Print the open requests that a person can settle, and those that no run can go on with."""
-    found, held_up = list_for_a_person(_open(store))
+    opened = _open(store)
+    found, held_up = list_open(opened)
     if as_json:
         others = [{**_NOTHING_KNOWN, "request_id": one.request_id, "reason": one.reason} for one in held_up]
         click.echo(json.dumps([*(_as_object(request) for request in found), *others]))
@@ -56,16 +60,25 @@ def list_requests(store: str | None, as_json: bool) -> None:
         )
     for one in held_up:
         click.echo(f"{one.request_id[:12]}  held up: {one.reason}")
-    click.echo(str(_together(found)) if found else "nothing is uncertain")
+    click.echo(str(_together(opened, found)) if found else "nothing is uncertain")
 
 
-def _together(found: Sequence[OpenRequest]) -> OpenRequests:
+def _together(store: ObjectStore, found: Sequence[OpenRequest]) -> OpenRequests:
+    prices = PricesOfLate(store)
     return OpenRequests(
         requests=len(found),
         since=min(request.intent.at for request in found),
         credits_held=sum(request.intent.credits_reserved for request in found),
-        credits_again=sum(request.intent.credits_reserved for request in found),
+        credits_again=sum(_price_again(request.intent, prices.of(request.intent.dataset)) for request in found),
     )
+
+
+def _price_again(intent: Intent, known: DearPrices) -> int:
+    """Credits for buying a request anew: by the price list or the dearest answer of late, as a plan counts it."""
+    model = MODELS.get(intent.model)
+    listed = credits_for(model, intent.count) if model and model.price else intent.credits_reserved
+    kind = kind_of(intent.model, intent.width, intent.height)
+    return price_of(known, Asked(kind=kind, images=intent.count, listed=listed))
 
 
 def show(request_id: str, store: str | None) -> None:

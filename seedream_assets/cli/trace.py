@@ -9,8 +9,7 @@ import click
 
 from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import open_declared_store
-from seedream_assets.manifest.find import trace_bytes, trace_id, trace_row
-from seedream_assets.manifest.trace import Trace, trace_as_json, trace_as_text
+from seedream_assets.manifest.trace import Trace, trace_as_json, trace_as_text, trace_bytes, trace_id, trace_row
 from seedream_assets.manifest.trace_prov import trace_as_prov
 from seedream_assets.prompts.sources import fetch, find_sources
 from seedream_assets.storage.object_store import ObjectStore

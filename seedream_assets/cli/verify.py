@@ -75,7 +75,7 @@ def _as_object(found: Verification, *, dataset: str, partition: str | None, seco
 
 
 def _describe(found: Verification, result: dict[str, Any]) -> str:
-    lines = [f"{difference.kind}: {difference.object_key}: {difference.told}" for difference in found.differences]
+    lines = [f"{difference.kind}: {difference.object_key}: {difference.message}" for difference in found.differences]
     if len(lines) > SHOWN:
         lines = [*lines[:SHOWN], f"… and {len(lines) - SHOWN} more; --json lists all"]
     counted = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in found.counts.items() if count)

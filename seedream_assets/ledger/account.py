@@ -147,7 +147,7 @@ async def read_store_account(store: AsyncStore) -> StoreAccount | None:
 
 
 def describe_another_account(store: ObjectStore, account: str) -> str | None:
-    """Why a run with this account's key would be refused, for a quote; None where it would not be, or cannot be told."""
+    """Why a run with this account's key would be refused, for a quote; None where it would not be, or where that is not known."""
     try:
         theirs = decode_account(store.read(ACCOUNT_KEY), ACCOUNT_KEY)
     except StoreError:

@@ -1,6 +1,6 @@
 """What a person decides with the account before their eyes: adopt a generation, take it back, end what was deleted.
 
-Nothing is written before Leonardo was asked about the generation, where that can tell a mistake from what is meant.
+Nothing is written before Leonardo was asked about the generation, where that can show a mistake.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ DELETED = "deleted in the account"
 FOUND_AFTER_SECONDS = 60.0
 # Other generations of the store that are looked for, to see that the key is the right account's.
 MOST_WITNESSES = 5
-Likeness = Literal["same", "differs", "not told"]
+Likeness = Literal["same", "differs", "not shown"]
 # A generation begins after its intent; its clock need not be the writer's. A submit is tried again for minutes.
 EARLIEST = timedelta(minutes=-5)
 LATEST = timedelta(hours=1)
@@ -79,7 +79,7 @@ def adopt_generation(
     force: bool = False,
     on_compared: OnCompared = lambda _fields: None,
 ) -> LedgerEntry:
-    """Put down that this generation is what an open request bought; the next run polls and stores it.
+    """Record that this generation is what an open request bought; the next run polls and stores it.
 
     One that was released and that nobody has begun anew can be adopted for as well: it was bought after all.
 
@@ -97,7 +97,7 @@ def adopt_generation(
             read, and what was released could not be counted again; the generation is claimed, and repeating it goes on.
         ConfigError: There is no key.
         AnotherAccount: The store is bought from another account than the key's.
-        LeonardoError: Leonardo did not tell.
+        LeonardoError: Leonardo did not answer.
     """
 
     async def adopt(ledger: Ledger, async_store: AsyncStore) -> LedgerEntry:
@@ -247,7 +247,7 @@ def end_deleted(
             know the others either. Nothing was written.
         ConfigError: There is no key.
         AnotherAccount: The store is bought from another account than the key's.
-        LeonardoError: Leonardo did not tell.
+        LeonardoError: Leonardo did not answer.
     """
 
     async def end(ledger: Ledger, async_store: AsyncStore) -> LedgerEntry:
@@ -392,13 +392,13 @@ def why_not_the_same(fields: Sequence[ComparedField]) -> str | None:
     if different:
         return f"{' and '.join(different)} differ" if len(different) > 1 else f"the {different[0]} differs"
     if not any(field.name in ("prompt", "seed") and field.likeness == "same" for field in fields):
-        return "Leonardo tells neither its prompt nor its seed"
+        return "Leonardo shows neither its prompt nor its seed"
     return None
 
 
 def _field(name: str, request: str, generation: str | None, *, is_same: bool) -> ComparedField:
-    likeness: Likeness = "not told" if generation is None else "same" if is_same else "differs"
-    return ComparedField(name=name, request=request, generation=generation or "not told", likeness=likeness)
+    likeness: Likeness = "not shown" if generation is None else "same" if is_same else "differs"
+    return ComparedField(name=name, request=request, generation=generation or "not shown", likeness=likeness)
 
 
 def _text(number: int | None) -> str | None:

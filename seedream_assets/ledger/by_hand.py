@@ -1,6 +1,6 @@
 """What a person can do about requests that no machine may decide: look at them, and release those that bought nothing.
 
-Belongs here: the rules of doing it safely. Not here: what needs a look at the account first (`adopting`), and how it is
+Belongs here: the rules of doing it safely. Not here: what needs a look at the account first (`adopt`), and how it is
 asked and shown (`cli`).
 """
 
@@ -65,13 +65,11 @@ class HeldUp:
     reason: str
 
 
-def list_open(store: ObjectStore) -> list[OpenRequest]:
-    """Every request with an intent and no word whether it was bought, oldest first. One listing of the whole ledger."""
-    return list_for_a_person(store)[0]
+def list_open(store: ObjectStore) -> tuple[list[OpenRequest], list[HeldUp]]:
+    """The requests of which it is not known whether they were bought, oldest first; and those that are held up.
 
-
-def list_for_a_person(store: ObjectStore) -> tuple[list[OpenRequest], list[HeldUp]]:
-    """The open requests, oldest first, and those that are held up. One listing of the whole ledger."""
+    One listing of the whole ledger.
+    """
     keys = (EventKey.parse(info.key) for info in store.list(REQUESTS_FOLDER + "/"))
     entries = fold_all(key for key in keys if key)
     still_open = [
@@ -122,7 +120,7 @@ def show_request(
 
 
 def release_all(store: ObjectStore, reason: str) -> dict[str, LedgerEntry | NotByHand]:
-    """Put down of every open request that it bought nothing; see `release_request`.
+    """Record of every open request that it bought nothing; see `release_request`.
 
     Returns:
         Where each stands then, by request id, oldest first; or why it was left alone: a run works on it, or it has come
@@ -130,7 +128,7 @@ def release_all(store: ObjectStore, reason: str) -> dict[str, LedgerEntry | NotB
     """
     found: dict[str, LedgerEntry | NotByHand] = {}
     # One that cannot be read is decided by itself, with open eyes.
-    for request in list_open(store):
+    for request in list_open(store)[0]:
         request_id = request.intent.request_id
         try:
             found[request_id] = release_request(store, request_id, reason)
@@ -140,7 +138,7 @@ def release_all(store: ObjectStore, reason: str) -> dict[str, LedgerEntry | NotB
 
 
 def release_request(store: ObjectStore, request_id: str, reason: str) -> LedgerEntry:
-    """Put down that an open request bought nothing; the next run buys it.
+    """Record that an open request bought nothing; the next run buys it.
 
     Args:
         store: Where the ledger is.
@@ -231,9 +229,9 @@ def _with_reasons(store: ObjectStore, intents: Iterable[Intent]) -> list[OpenReq
             key = f"datasets/{intent.dataset}/runs/{partition_in_key(intent.partition)}.json"
             if key not in reports:
                 reports[key] = _notes(store, key)
-            told = reports[key].get(intent.request_id, "its run ended before it was known whether it was bought")
+            note = reports[key].get(intent.request_id, "its run ended before it was known whether it was bought")
             reason = (
-                "a run works on it" if in_hands else f"{told}; the next run looks it up in the account's history again"
+                "a run works on it" if in_hands else f"{note}; the next run looks it up in the account's history again"
             )
             found.append(OpenRequest(intent=intent, in_hands=in_hands, reason=reason))
         return found

@@ -9,8 +9,8 @@ Each event is an object of its own under `requests/<request_id>/`, written creat
     00-retracted-<generation_id>.json  a person took an adoption back: that generation is another's
     00-recollected-1.json              images that came late to a request that had ended
 
-The generation's id is part of a key so that a list call alone tells which generations are owned, and so that two
-writers who know of two generations can both put down what they know: nothing that was billed is ever dropped.
+The generation's id is part of a key so that a list call alone shows which generations are owned, and so that two
+writers who know of two generations can both write what they know: nothing that was billed is ever dropped.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Submitted(_Event):
     """Leonardo accepted the request; from here on it is paid for and has an id.
 
     Attributes:
-        adopted: Found in the account's history, not told by the answer to the POST.
+        adopted: Found in the account's history, not named by the answer to the POST.
     """
 
     event: Literal["submitted"] = "submitted"
@@ -203,7 +203,7 @@ class LedgerImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ending(_Event):
-    """What every end of a request tells, so that one read is enough for the manifest.
+    """What every end of a request says, so that one read is enough for the manifest.
 
     Attributes:
         count: Images asked for.
@@ -362,13 +362,13 @@ def id_in_key(generation_id: str) -> str:
 
 
 def is_hashed_id(generation: str) -> bool:
-    """True where an id in a key may be the hash of another, and so does not tell it."""
+    """True where an id in a key may be the hash of another, which it then does not show."""
     return re.fullmatch(r"x[0-9a-f]{40}", generation) is not None
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class EventKey:
-    """What a list call tells about an event without reading it.
+    """What a list call shows of an event without reading it.
 
     Attributes:
         event: `unknown` for what a later version may have written: whoever does not know it leaves the request alone.

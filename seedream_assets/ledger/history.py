@@ -193,7 +193,7 @@ class LedgerReader:
         return await asyncio.to_thread(view_of, infos)
 
     async def open_intents(self, view: LedgerView) -> tuple[Intent, ...]:
-        """Every open intent that can be read; what cannot be holds up its own request, and no other."""
+        """Every open intent that can be read."""
         known = {key: self._intents[key] for key in view.still_open if key in self._intents}
         new = [key for key in view.still_open if key not in known]
         read = await asyncio.gather(*(self._read_intent(request_id, attempt) for request_id, attempt in new))
@@ -223,7 +223,7 @@ class LedgerReader:
         return {name: intent for name in names if (intent := self._witnesses[name]) is not None}
 
     async def generation_id(self, view: LedgerView, name: str) -> str | None:
-        """A generation's own id, by the name that it has in keys; None where the ledger cannot tell it."""
+        """A generation's own id, by the name that it has in keys; None where the ledger does not say it."""
         try:
             submits = await self._ledger.read_submitted(view.owners[name], view.attempts[name])
         except ObjectUnreadable:
@@ -237,7 +237,7 @@ class LedgerReader:
             return None
 
     async def _read_witness(self, request_id: str, attempt: int, name: str) -> Intent | None:
-        """The intent, where an answer told the generation's id; an adopted one says nothing of the history."""
+        """The intent, where Leonardo's answer gave the generation's id; an adopted one says nothing of the history."""
         try:
             submits = await self._ledger.read_submitted(request_id, attempt)
         except ObjectUnreadable:

@@ -1,4 +1,4 @@
-"""The lease of an engine process: what tells others that its open intents are still in someone's hands.
+"""The lease of an engine process: what shows others that its open intents are still in someone's hands.
 
 One small object per process, `leases/<engine_id>.json`, renewed while the process lives. Others judge its age by the
 store's clock alone; the process itself by seconds that go on while it is stopped. A process that has overslept its
@@ -28,7 +28,7 @@ LEASES_FOLDER = "leases"
 # Nobody sets a longer one, and few one as long as the second, which is assumed of a lease that cannot be read.
 LONGEST_SECONDS = 86_400.0
 UNREADABLE_SECONDS = 600.0
-# S3 gives whole seconds, and the answer that tells the store's time takes a moment to arrive.
+# S3 gives whole seconds, and the answer with the store's time takes a moment to arrive.
 CLOCK_GRAIN_SECONDS = 2.0
 # What a killed process leaves behind is removed by whoever starts this much later. An open intent is judged by the age of
 # its owner's lease, so it stays for longer than the pause between two runs of a dataset.
@@ -40,7 +40,7 @@ class LeaseLapsed(SeedreamError):
 
 
 class Lease:
-    """This process's lease. `start` it before the first intent, `stop` it when everything is put down.
+    """This process's lease. `start` it before the first intent, `stop` it when everything is written.
 
     It has lapsed as soon as any clock says so: a guest that is paused takes its clocks along, and the store's goes on.
 
@@ -77,7 +77,7 @@ class Lease:
     async def stop(self) -> None:
         """Stop renewing and mark the lease as given back, so that nobody waits for a process that has ended.
 
-        The object stays: its age tells whoever looks up an intent that was left open when this process can have sent
+        The object stays: its age shows whoever looks up an intent that was left open when this process can have sent
         its last request. A store that fails now costs the others nothing but the wait until the lease has run out.
         """
         if self._renewing is not None:
@@ -104,7 +104,7 @@ class Lease:
 
         Args:
             engine_id: The name under which the request was claimed.
-            store_time: The store's clock, as the claim's own write or a question a moment ago has told it.
+            store_time: The store's clock, as the claim's own write or a question a moment ago gave it.
 
         Raises:
             LeaseLapsed: That lease has run out, or is about to.
@@ -220,7 +220,7 @@ class LeaseSeen:
         if self.last_renewed is None:
             return 0.0
         last = self.last_renewed if self.given_back else self.last_renewed + timedelta(seconds=self.seconds)
-        # The store's clock may tell whole seconds only: the younger of two possible moments counts.
+        # The store's clock may give whole seconds only: the younger of two possible moments counts.
         return max(0.0, (self.store_now - last).total_seconds() - CLOCK_GRAIN_SECONDS)
 
 
@@ -239,8 +239,8 @@ async def look_at_lease(engine_id: str, store: AsyncStore, *, lease_seconds: flo
         seconds = max(lease_seconds, UNREADABLE_SECONDS)
         try:
             facts = json.loads(await store.read(key))
-            told, given_back = float(facts["lease_seconds"]), facts.get("given_back") is True
-            seconds = told if 0 < told <= LONGEST_SECONDS else seconds
+            length, given_back = float(facts["lease_seconds"]), facts.get("given_back") is True
+            seconds = length if 0 < length <= LONGEST_SECONDS else seconds
         except (ObjectNotFound, ValueError, TypeError, KeyError, OverflowError):
             pass
     return LeaseSeen(
@@ -252,7 +252,7 @@ async def look_at_lease(engine_id: str, store: AsyncStore, *, lease_seconds: flo
 
 
 async def mark_as_gone(engine_id: str, store: AsyncStore) -> None:
-    """Put down that a process without a lease was found to be gone now, so that later runs know since when.
+    """Record that a process without a lease was found to be gone now, so that later runs know since when.
 
     One that lives all the same, and whose lease somebody has removed, overwrites it with its next renewal.
     """

@@ -1,8 +1,8 @@
 """Open intents: whose owner lives, is waited for; whose owner is gone, are looked up in the account's history.
 
 One look into the history serves every open intent that waits for it. An intent is adopted as soon as its generation
-shows. It is released only when one reading proves that nothing was bought (`ledger.recovery_rules`). Else it stays open, and every
-later run looks again.
+shows. It is released only when one reading proves that nothing was bought (`ledger.recovery_rules`). Otherwise it stays
+open, and every later run looks again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MOST_DELETED = 500
 # A fresh job can take a moment to be found by its id; one that is not found later was deleted.
 UNKNOWN_FOR_SECONDS = 60.0
 # Named points at which tests stop or kill a process.
-AtStep = Callable[[Literal["after_adoption", "before_release", "after_release"], str], None]
+OnStep = Callable[[Literal["after_adoption", "before_release", "after_release"], str], None]
 BY_HAND = "a person can decide: `seedream ledger adopt`, `seedream ledger release`"
 
 
@@ -58,6 +58,7 @@ class Look:
     Attributes:
         began_at: When the reading began, by this process's clock.
         read: The reading under way, to go on with.
+        unread_intents: Requests with an open intent that cannot be read.
         looks: How many looks it took so far.
     """
 
@@ -66,6 +67,7 @@ class Look:
     read: HistoryRead
     view: LedgerView
     open_intents: tuple[Intent, ...]
+    unread_intents: tuple[str, ...]
     witnesses: Mapping[str, Intent]
     looks: int = 1
 
@@ -115,7 +117,7 @@ class Recovery:
         sleep: Sleep,
         clock: Clock,
         stopping: Callable[[], bool],
-        at_step: AtStep,
+        on: OnStep,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -128,7 +130,7 @@ class Recovery:
         self._sleep = sleep
         self._clock = clock
         self._stopping = stopping
-        self._at_step = at_step
+        self._on = on
         # However many wait: a look reads pages of history and lists the ledger.
         self._look_every_seconds = min(MOST_SECONDS_BETWEEN_LOOKS, settle_seconds / 10)
         self._one_look = asyncio.Lock()
@@ -211,7 +213,7 @@ class Recovery:
         return None if entry.state is RequestState.FREE else entry
 
     async def _wait_for_owner(self, intent: Intent) -> LedgerEntry | StaysOpen | None:
-        """The entry once the owner has put down more; None once the owner is gone; why not where we stop before."""
+        """The entry once the owner has written more; None once the owner is gone; why not where we stop before."""
         wait: float = FIRST_LOOK_SECONDS
         while True:
             if await is_gone(intent.writer, self._store, lease_seconds=self._lease_seconds):
@@ -284,7 +286,7 @@ class Recovery:
             needed_since = self._clock()
 
     def _is_over(self, search: _Search, look: Look, verdict: Uncertain) -> bool:
-        """True when looking again in this run would tell no more."""
+        """True when looking again in this run would show no more."""
         if self._stopping():
             return True
         if self._may_go_deeper(look, verdict):
@@ -341,6 +343,7 @@ class Recovery:
                 witnesses=look.witnesses,
                 deleted=frozenset(self._deleted),
                 rivals=look.open_intents,
+                unread_rivals=look.unread_intents,
             ),
             quiet_seconds=look.began_at - search.closed_at,
             needed_seconds=self._quiet_needed(),
@@ -374,7 +377,7 @@ class Recovery:
                 self._store, generation.id, intent.request_id
             ):
                 continue
-            self._at_step("after_adoption", intent.request_id)
+            self._on("after_adoption", intent.request_id)
             header = signed(intent.request_id, intent.attempt, self._lease.writer())
             await self._ledger.write(Submitted(**header, generation_id=generation.id, adopted=True))
             adopted = True
@@ -387,9 +390,9 @@ class Recovery:
         reason = (
             f"not in the account's history {quiet:.0f} s after its last possible submit, and what was bought since is"
         )
-        self._at_step("before_release", intent.request_id)
+        self._on("before_release", intent.request_id)
         await self._ledger.write(Released(**header, why="not_in_history", reason=reason))
-        self._at_step("after_release", intent.request_id)
+        self._on("after_release", intent.request_id)
         return await self._ledger.entry(intent.request_id)
 
     async def _look(self, *, since: datetime, began_after: float, earlier: Look | None = None) -> Look:
@@ -416,7 +419,7 @@ class Recovery:
         return reading.failure is not None or reading.reaches_back_to(self._by_history(since))
 
     def _by_history(self, since: datetime) -> datetime:
-        """A moment as the history may tell it, at the earliest: what was learned of its clock only widens the search."""
+        """A moment as the history may date it, at the earliest: what was learned of its clock only widens the search."""
         return since + self._earliest_offset - CLOCK_SLACK
 
     async def _look_now(self, since: datetime, earlier: Look | None) -> Look:
@@ -431,6 +434,7 @@ class Recovery:
             read=read,
             view=view,
             open_intents=open_intents,
+            unread_intents=tuple({name for name, _ in view.still_open} - {one.request_id for one in open_intents}),
             witnesses=await self._reader.witnesses(view, reading.generations, sizes=sizes),
             looks=earlier.looks + 1 if earlier else 1,
         )
@@ -444,5 +448,5 @@ class Recovery:
             self._earliest_offset = min(self._earliest_offset, reading.api_now - reading.store_now)
         for entry in reading.generations:
             bought = look.view.acknowledged.get(id_in_key(entry.id))
-            if bought is not None and entry.created_at is not None and bought.tells_time:
+            if bought is not None and entry.created_at is not None and bought.has_time:
                 self._earliest_offset = min(self._earliest_offset, entry.created_at - bought.known_at)

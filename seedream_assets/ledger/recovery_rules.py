@@ -7,7 +7,7 @@
    wait, and a person can decide; a wrong "no" costs money.
 
 The history names no request of ours, and it need not show what was sent as it was sent. So a field that differs excludes
-an entry only where generations of the same kind, whose ids Leonardo has told this store, stand in the same reading
+an entry only where generations of the same kind, whose ids Leonardo itself gave this store, stand in the same reading
 with that field just as it was sent. What is not shown excludes nothing.
 """
 
@@ -66,7 +66,7 @@ class Reading:
         generations: In the order in which the server listed them, each once.
         reaches_end: True when the list was read to its end.
         store_now: The store's clock when the reading began.
-        api_now: The API's clock at the same time; None where it told none.
+        api_now: The API's clock at the same time; None where it gave none.
         failure: Why it could not be read; None where it was.
     """
 
@@ -91,15 +91,15 @@ class Acknowledged:
     """A generation that this store knows to have been bought.
 
     Attributes:
-        intended_at: When its intent was put down: the earlier of its own time and the store's.
-        known_at: When its id was put down, by the store's clock.
+        intended_at: When its intent was written: the earlier of its own time and the store's.
+        known_at: When its id was written, by the store's clock.
     """
 
     intended_at: datetime
     known_at: datetime
 
     @property
-    def tells_time(self) -> bool:
+    def has_time(self) -> bool:
         """True where it is known to an hour when it was made: not where its objects were copied, or it was adopted late."""
         return self.known_at - self.intended_at <= LONGEST_ON_ITS_WAY
 
@@ -111,9 +111,10 @@ class Known:
     Attributes:
         owners: The request that owns each generation.
         acknowledged: When each of them was bought.
-        witnesses: The intents of those of which Leonardo's own answer told the id, as far as they were read.
+        witnesses: The intents of those whose id came in Leonardo's own answer, as far as they were read.
         deleted: Those that the account does not know any more.
         rivals: The other open intents of the store.
+        unread_rivals: Requests with an open intent that cannot be read, and so may have been sent with any seed.
     """
 
     owners: Mapping[str, str] = field(default_factory=dict)
@@ -121,6 +122,7 @@ class Known:
     witnesses: Mapping[str, Intent] = field(default_factory=dict)
     deleted: frozenset[str] = frozenset()
     rivals: tuple[Intent, ...] = ()
+    unread_rivals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +139,10 @@ class NotBought:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uncertain:
-    """It cannot be told from this reading.
+    """This reading does not decide it.
 
     Attributes:
-        reason: Why, and what would tell.
+        reason: Why, and what would decide it.
         more_pages_help: True where the reading ended before it came to what is needed.
         unshown: What the reading should have shown, by id as in keys; it proves nothing unless these were deleted.
     """
@@ -215,10 +217,10 @@ class _Entries:
         offsets = [
             entry.created_at - known.acknowledged[id_in_key(entry.id)].known_at
             for entry, _intent in self.witnesses
-            if entry.created_at is not None and known.acknowledged[id_in_key(entry.id)].tells_time
+            if entry.created_at is not None and known.acknowledged[id_in_key(entry.id)].has_time
         ]
         by_date = reading.api_now - reading.store_now if reading.api_now else timedelta(0)
-        # An entry is told apart by its time only where witnesses show how the history tells times.
+        # The time of an entry excludes it only where witnesses show how the history dates entries.
         self.earliest = window.opened + min([*offsets, by_date]) - CLOCK_SLACK if offsets else None
         self.earliest_by_date = window.opened + by_date - CLOCK_SLACK
         self.in_window = [
@@ -234,7 +236,7 @@ class _Entries:
 
 
 class _Trust:
-    """Which fields of the history can tell an entry apart from an intent's generation: those shown as they were sent."""
+    """Which fields of the history can distinguish an entry from an intent's generation: those shown as they were sent."""
 
     def __init__(self, intent: Intent, witnesses: Iterable[tuple[Generation, Intent]]) -> None:
         kind = [(entry, sent) for entry, sent in witnesses if _kind_of(sent) == _kind_of(intent)]
@@ -263,7 +265,7 @@ def _all_of(shown: Iterable[bool]) -> bool:
 
 
 def _may_be(intent: Intent, entry: Generation, trust: _Trust) -> bool:
-    """True unless something that can be relied on tells them apart. The derived seed is no chance, whatever differs."""
+    """True unless a field that can be relied on differs. The derived seed is no coincidence, whatever else differs."""
     if _has_own_derived_seed(intent, entry):
         return True
     return not (
@@ -275,7 +277,7 @@ def _may_be(intent: Intent, entry: Generation, trust: _Trust) -> bool:
 
 def _is_certain(intent: Intent, entry: Generation, trust: _Trust, entries: _Entries) -> bool:
     """True for the seed and one thing more: of a seed that the row gave itself, the prompt, and no other size."""
-    if entry.seed != intent.seed or _is_told_otherwise(intent, entry, trust):
+    if entry.seed != intent.seed or _contradicts(intent, entry, trust):
         return False
     if _has_own_derived_seed(intent, entry):
         return _has_size(intent, entry) or is_alike(intent.prompt, entry.prompt)
@@ -283,7 +285,7 @@ def _is_certain(intent: Intent, entry: Generation, trust: _Trust, entries: _Entr
     return same_prompt and not (trust.size and _has_other_size(intent, entry)) and entries.is_surely_in_window(entry)
 
 
-def _is_told_otherwise(intent: Intent, entry: Generation, trust: _Trust) -> bool:
+def _contradicts(intent: Intent, entry: Generation, trust: _Trust) -> bool:
     """True where it holds more images than were asked for, or names a model that our own of that model do not."""
     other_model = entry.model is not None and bool(trust.models) and entry.model not in trust.models
     return len(entry.images) > intent.count or other_model
@@ -295,6 +297,15 @@ def _adopt(intent: Intent, own: list[Generation], trust: _Trust, known: Known) -
         return Uncertain(
             reason=f"generation {own[0].id} in the account's history fits this request and {len(twins)} other open "
             "one(s), which differ only in what the history does not show"
+        )
+    # A derived seed is one request's alone; one that the row gave may be the unread request's as well.
+    found_by_row_seed = any(
+        id_in_key(entry.id) not in known.owners and not _has_own_derived_seed(intent, entry) for entry in own
+    )
+    if found_by_row_seed and known.unread_rivals:
+        return Uncertain(
+            reason=f"generation {own[0].id} in the account's history fits this request, and may fit request "
+            f"{known.unread_rivals[0][:12]} as well, whose open intent cannot be read"
         )
     oldest_first = sorted(own, key=lambda entry: (entry.created_at is not None, entry.created_at, entry.id))
     return Adopt(generations=tuple(oldest_first))
@@ -327,7 +338,7 @@ def _doubt_reading(
     if not entries.witnesses:
         return Uncertain(
             reason="the account's history shows nothing that is known to have been bought; the next image that is bought "
-            "will tell",
+            "will show more",
             more_pages_help=not reading.reaches_end,
         )
     if not reading.reaches_end and (entries.earliest is None or not reading.reaches_back_to(entries.earliest)):
@@ -359,7 +370,7 @@ def _doubt_witnesses(
     if not (sent_after or a_day_later):
         return Uncertain(
             reason="the account's history shows nothing yet that was bought after it; the next image that is bought will "
-            "tell, or a run a day later"
+            "show more, or a run a day later"
         )
     return None
 
@@ -376,7 +387,7 @@ def _is_a_day_later(window: Window, reading: Reading) -> bool:
 def _describe_candidate(intent: Intent, entry: Generation, trust: _Trust) -> str:
     if entry.seed == intent.seed and len(entry.images) > intent.count:
         why = f"holds {len(entry.images)} images where {intent.count} were asked for"
-    elif entry.seed == intent.seed and _is_told_otherwise(intent, entry, trust):
+    elif entry.seed == intent.seed and _contradicts(intent, entry, trust):
         why = f"names another model, {entry.model}"
     elif entry.seed is None:
         why = "shows no seed"

@@ -68,7 +68,7 @@ class LedgerEntry:
 
     @property
     def is_as_bought(self) -> bool:
-        """True where no event has changed what an earlier manifest could tell of its end."""
+        """True where no event has changed what an earlier manifest says of its end."""
         return not self.retracted and not self.recollected
 
     @property
@@ -84,7 +84,7 @@ FRESH = LedgerEntry(state=RequestState.FREE, attempt=0)
 
 
 def fold(keys: Iterable[EventKey]) -> LedgerEntry:
-    """The standing of one request from all its events, in any order.
+    """The state of one request from all its events, in any order.
 
     1. An event of an unknown kind: nothing can be said, whatever else is there.
     2. What was taken back does not count: a retracted submit, and every end of an attempt without another submit.
@@ -158,7 +158,7 @@ def owners_of(keys: Sequence[EventKey]) -> Mapping[str, str]:
 
 
 def fold_all(keys: Iterable[EventKey]) -> dict[str, LedgerEntry]:
-    """The standing of every request that has an event among the keys, by request id."""
+    """The state of every request that has an event among the keys, by request id."""
     by_request: dict[str, list[EventKey]] = {}
     for key in keys:
         by_request.setdefault(key.request_id, []).append(key)
@@ -179,7 +179,7 @@ def with_recollected(ending: FinalEvent, recollected: Collection[Recollected]) -
     """A request's end with the images that came late in their places; of two at one place the earlier event's.
 
     An image that was stored, was lost, and was fetched again under its key stands with its bytes as they are now. An end
-    without images becomes one with some; the others are withheld for the reason that it tells. When it ended and what it
+    without images becomes one with some; the others are withheld for the reason that it gives. When it ended and what it
     cost stay as they were.
     """
     events = sorted(recollected, key=lambda event: event.number)
@@ -203,7 +203,7 @@ def late_images(ending: FinalEvent, images: Sequence[GeneratedImage]) -> dict[in
     """The images that are there now and were not stored then, by the position that each is to take.
 
     Each takes its own place where that lacks; one whose place is taken by another takes the first that lacks. An image
-    without an id cannot be told from one that is stored, and takes its own place or none.
+    without an id cannot be distinguished from one that is stored, and takes its own place or none.
     """
     stored = {image.provider_image_id for image in _images_of(ending) if image.object_key is not None}
     new = {place: image for place, image in order_images(tuple(images), ending.count).items() if image.id not in stored}
@@ -237,10 +237,10 @@ def request_in_intent(intent: Intent) -> GenerationRequest:
     raise ValueError(f"the intent of {intent.request_id} does not say what its spec_id says")
 
 
-def _reference(told: Mapping[str, str]) -> Reference:
-    if "sha256" in told:
-        return Reference(sha256=told["sha256"], strength=told["strength"])
-    return Reference(leonardo_id=told["id"], type=told["type"], strength=told["strength"])
+def _reference(facts: Mapping[str, str]) -> Reference:
+    if "sha256" in facts:
+        return Reference(sha256=facts["sha256"], strength=facts["strength"])
+    return Reference(leonardo_id=facts["id"], type=facts["type"], strength=facts["strength"])
 
 
 def _images_of(ending: FinalEvent) -> tuple[LedgerImage, ...]:

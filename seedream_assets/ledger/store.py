@@ -55,7 +55,7 @@ class Ledger:
 
     Args:
         store: Where the ledger is.
-        on_ending: Told of every final event that stands as this process wrote it.
+        on_ending: Called with every final event that stands as this process wrote it.
     """
 
     def __init__(self, store: AsyncStore, *, on_ending: Callable[[FinalEvent], None] = lambda _event: None) -> None:
@@ -63,7 +63,7 @@ class Ledger:
         self._on_ending = on_ending
 
     async def write(self, event: LedgerEvent) -> bool:
-        """Put an event down, create-only.
+        """Write an event, create-only.
 
         Returns:
             True when it stands as written here; False when another writer's event of this kind was there first.
@@ -93,12 +93,12 @@ class Ledger:
         """Every submit known for an attempt and not taken back, in the order of their keys; usually one."""
         infos = await self._store.list(f"{request_folder(request_id)}{attempt:02d}-")
         found = {key: info for info in infos if (key := EventKey.parse(info.key))}
-        told = [found[key] for key in in_force(list(found)) if key.event == "submitted"]
-        events = [await self._read_or_told_by_key(info) for info in told]
+        submits = [found[key] for key in in_force(list(found)) if key.event == "submitted"]
+        events = [await self._read_or_take_from_key(info) for info in submits]
         return [event for event in events if isinstance(event, Submitted)]
 
-    async def _read_or_told_by_key(self, info: ObjectInfo) -> LedgerEvent:
-        """A submit; where its object cannot be read, what its key tells is enough to go on: which generation is paid for.
+    async def _read_or_take_from_key(self, info: ObjectInfo) -> LedgerEvent:
+        """A submit; where its object cannot be read, its key is enough to go on: it names the generation that is paid for.
 
         What it cost is not known then, and the quote stands for it.
         """
@@ -114,7 +114,7 @@ class Ledger:
                 at=info.last_modified,
                 writer=Writer(engine_id="unreadable", nonce=""),
                 generation_id=key.generation,
-                # Nobody can tell whether an answer named it: as an adopted one it proves nothing of others.
+                # Whether an answer named it is not known: as an adopted one it proves nothing of others.
                 adopted=True,
             )
 
@@ -129,7 +129,7 @@ class Ledger:
         return frozenset(event.why for event in events if isinstance(event, Released))
 
     async def intent_written_at(self, request_id: str, attempt: int) -> datetime | None:
-        """When an intent was put down, by the store's clock; None where there is none."""
+        """When an intent was written, by the store's clock; None where there is none."""
         head = await self._store.head(f"{request_folder(request_id)}{attempt:02d}-intent.json")
         return head.last_modified if head else None
 
@@ -162,7 +162,7 @@ class LedgerEntries:
         self._ended: dict[str, LedgerEntry] = {}
 
     def begun(self, request_ids: Collection[str]) -> dict[str, LedgerEntry]:
-        """The entries of those that anybody has begun, or taken up and let go; the others are FRESH.
+        """The entries of those that anybody has begun, or begun and released; the others are FRESH.
 
         Few requests are listed one by one; for many the whole ledger is listed once. Bodies are not read.
         """
@@ -177,7 +177,7 @@ class LedgerEntries:
         return known | found
 
     def of(self, request_ids: Iterable[str]) -> dict[str, LedgerEntry]:
-        """Every one's standing, in the order of the ids."""
+        """Every one's entry, in the order of the ids."""
         wanted = list(dict.fromkeys(request_ids))
         begun = self.begun(wanted)
         return {request_id: begun.get(request_id, FRESH) for request_id in wanted}
@@ -205,11 +205,11 @@ def read_endings(
 
     Args:
         store: Where the ledger is.
-        ended: Standings that are final, by request id.
-        on_unreadable: Told of each object that is no event; the end of its request is left out. None: the first one raises.
+        ended: Entries that are final, by request id.
+        on_unreadable: Called for each object that is no event; the end of its request is left out. None: the first one raises.
 
     Raises:
-        ObjectUnreadable: As `decode_event`, where nobody is to be told.
+        ObjectUnreadable: As `decode_event`, where `on_unreadable` is not given.
     """
     left_out: set[str] = set()
 
@@ -248,10 +248,10 @@ def read_events(
 
     Args:
         store, keys: Which.
-        on_unreadable: Told of each object that is no event, and the others go on. None: the first one raises.
+        on_unreadable: Called for each object that is no event, and the others go on. None: the first one raises.
 
     Raises:
-        ObjectUnreadable: As `decode_event`, where nobody is to be told.
+        ObjectUnreadable: As `decode_event`, where `on_unreadable` is not given.
     """
     with ThreadPoolExecutor(max_workers=16) as threads:
         wanted = list(keys)
@@ -274,12 +274,12 @@ def last_release(store: ObjectStore, request_id: str, entry: LedgerEntry) -> Rel
     try:
         event = read_event(store, key)
     except ObjectUnreadable:
-        return None  # its key alone proves that nothing was bought; why, nobody can tell any more
+        return None  # its key alone proves that nothing was bought; why is not known any more
     return event if isinstance(event, Released) else None
 
 
 def cost_of(event: Submitted | Completed | Failed | Blocked) -> Cost | None:
-    """The cost that an event tells; None where the API told none."""
+    """The cost in an event; None where the API gave none."""
     if event.cost_amount is None or event.cost_unit is None:
         return None
     return Cost(amount=event.cost_amount, unit=event.cost_unit)
@@ -297,14 +297,14 @@ async def claim_generation(store: AsyncStore, generation_id: str, request_id: st
     if await store.create(key, _facts(generation_id, request_id)):
         return True
     try:
-        told = json.loads(await store.read(key))
-        is_told = isinstance(told, dict) and isinstance(told.get("request_id"), str)
+        adopted = json.loads(await store.read(key))
+        is_readable = isinstance(adopted, dict) and isinstance(adopted.get("request_id"), str)
     except ValueError:
-        is_told = False
-    if not is_told:
+        is_readable = False
+    if not is_readable:
         raise ObjectUnreadable(
             key,
-            found="does not tell which request has adopted this generation",
+            found="does not say which request has adopted this generation",
             remedy=f"see with `seedream trace {generation_id}` whether one owns it; where none does, delete this object, and "
             "the next run adopts it anew",
         )

@@ -27,7 +27,7 @@ REBUILD_MANIFEST = "the next `seedream run`, or materialising the asset `dataset
 
 
 def endings_of(events: Iterable[Completed | Failed | BlockedEvent]) -> pd.DataFrame:
-    """What the final events tell, one row per image asked for; columns and dtypes as `ENDING_COLUMNS`."""
+    """What the final events say, one row per image asked for; columns and dtypes as `ENDING_COLUMNS`."""
     rows = [row for event in events for row in _ending_rows(event)]
     return pd.DataFrame(rows, columns=list(ENDING_COLUMNS)).astype(dict(ENDING_COLUMNS))
 
@@ -46,14 +46,15 @@ def _ending_rows(event: Completed | Failed | BlockedEvent) -> Iterable[dict[str,
         "bought_for": event.dataset,
     }
     if isinstance(event, Completed):
-        return [common | _image_row(image) for image in event.images]
+        return [common | image_row(image) for image in event.images]
     return [
         common | {"position": position, "status": event.event, "reason": event.reason}
         for position in range(event.count)
     ]
 
 
-def _image_row(image: LedgerImage) -> dict[str, Any]:
+def image_row(image: LedgerImage) -> dict[str, Any]:
+    """What a manifest says of an image that was bought, by column."""
     return {name: getattr(image, name) for name in IMAGE_FIELDS} | {
         "status": "stored" if image.object_key is not None else "withheld",
         # An event without it was written where nothing is embedded: what is stored is what the provider served.
@@ -62,7 +63,7 @@ def _image_row(image: LedgerImage) -> dict[str, Any]:
 
 
 def endings_in(manifest: pd.DataFrame) -> pd.DataFrame:
-    """What an earlier manifest tells of requests that had ended, without reading an event again.
+    """What an earlier manifest says of requests that had ended, without reading an event again.
 
     The same table as `endings_of`, without requests of which the dataset wanted only a part.
     """
@@ -70,7 +71,7 @@ def endings_in(manifest: pd.DataFrame) -> pd.DataFrame:
     ended = ended.assign(position=ended["sample"] - ended["request_start"])
     # Of rows that share an image, the first carries the cost; rows that another dataset paid for carry none anyway.
     ended = ended.sort_values("reused", kind="stable").drop_duplicates(["request_id", "position"])
-    # Of a request that holds more than was wanted, the manifest does not tell every image; its event does.
+    # Of a request that holds more than was wanted, the manifest does not hold every image; its event does.
     ended = ended[ended.groupby("request_id")["position"].transform("size") == ended["request_count"]]
     return ended[list(ENDING_COLUMNS)].astype(dict(ENDING_COLUMNS))
 
@@ -138,8 +139,8 @@ def read_manifest(body: bytes, *, key: str = "the manifest") -> pd.DataFrame:
 
 def mark_rejected(manifest: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
     """The manifest with `rejected` and `reject_reasons` with these reasons, by image id, an image not named is not rejected."""
-    told = manifest["image_id"].map(reasons).where(manifest["status"] == "stored").astype("string")
-    return manifest.assign(rejected=told.notna(), reject_reasons=told)
+    found = manifest["image_id"].map(reasons).where(manifest["status"] == "stored").astype("string")
+    return manifest.assign(rejected=found.notna(), reject_reasons=found)
 
 
 def table_rows(manifest: pd.DataFrame, models: ModelCatalog) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -147,7 +148,7 @@ def table_rows(manifest: pd.DataFrame, models: ModelCatalog) -> tuple[pd.DataFra
 
     Args:
         manifest: Of one partition.
-        models: To tell a seed that the row gave from one that was derived.
+        models: To distinguish a seed that the row gave from one that was derived.
     """
     quantity = manifest.groupby("prompt_id").size()
     firsts = manifest.drop_duplicates("prompt_id").reset_index(drop=True)
@@ -194,8 +195,8 @@ def _wanted_images(
 
 def _fill_unfinished(rows: pd.DataFrame, unfinished: pd.DataFrame) -> pd.DataFrame:
     """Status and reason of images whose request has not ended."""
-    told = unfinished.set_index("request_id")
+    known = unfinished.set_index("request_id")
     for column in ("status", "reason"):
-        rows[column] = rows[column].where(rows["completed_at"].notna(), rows["request_id"].map(told[column]))
+        rows[column] = rows[column].where(rows["completed_at"].notna(), rows["request_id"].map(known[column]))
     rows["status"] = rows["status"].fillna("pending")
     return rows

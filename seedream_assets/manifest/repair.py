@@ -17,7 +17,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
-from seedream_assets.budget.repair import mend_budget_log, reservation_of
+from seedream_assets.budget.log import mend_budget_log, reservation_of
 from seedream_assets.config.account import LARGEST_DECODED_PIXELS
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.models import credits_for

@@ -95,7 +95,7 @@ def _endings(
     fresh: Iterable[FinalEvent],
     unreadable: dict[str, str],
 ) -> pd.DataFrame:
-    """What became of every request that has ended: as just told, else from the earlier manifest, else from the ledger.
+    """What became of every request that has ended: from `fresh`, else from the earlier manifest, else from the ledger.
 
     Requests whose end stands in the ledger and cannot be read are put into `unreadable`, with the reason.
     """
@@ -105,8 +105,8 @@ def _endings(
             unreadable[key.request_id] = str(error)
 
     ended = {request_id: entry for request_id, entry in entries.items() if entry.is_final}
-    # Of two attempts that both ended, the standing says which one counts.
-    told = endings_of(
+    # Of two attempts that both ended, the entry says which one counts.
+    given = endings_of(
         event
         for event in fresh
         if event.request_id in ended
@@ -114,17 +114,17 @@ def _endings(
         and not ended[event.request_id].recollected
     )
     known = endings_in(earlier)
-    known = known[known["request_id"].isin(ended) & ~known["request_id"].isin(told["request_id"])]
+    known = known[known["request_id"].isin(ended) & ~known["request_id"].isin(given["request_id"])]
     # A manifest holds the images that were wanted then: a request of which more is wanted now is read anew.
     requests = earlier.groupby("request_id").agg(held=("sample", "nunique"), count=("request_count", "first"))
     complete = set(requests.index[requests["held"] == requests["count"]]) & set(known["request_id"])
-    # What was taken back or came late, no earlier manifest can tell.
+    # What was taken back or came late, no earlier manifest can show.
     complete = {request_id for request_id in complete if ended[request_id].is_as_bought}
     known = known[known["request_id"].isin(complete)]
-    complete |= set(told["request_id"])
+    complete |= set(given["request_id"])
     others = {request_id: entry for request_id, entry in ended.items() if request_id not in complete}
     read = endings_of(read_endings(store, others, on_unreadable=note))
-    parts = [part for part in (known, told, read) if len(part)]
+    parts = [part for part in (known, given, read) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else known
 
 

@@ -65,7 +65,7 @@ def _nodes_of(image: TracedImage, store: str) -> Iterator[Node]:
         "@type": ["prov:Agent", "prov:SoftwareAgent"],
         "rdfs:label": f"{image.model} via Leonardo.ai",
     }
-    yield _told(
+    yield _with(
         {"@id": run, "@type": "prov:Activity", "rdfs:label": f"run for {image.bought_for}"},
         {
             "prov:wasAssociatedWith": PACKAGE,
@@ -73,7 +73,7 @@ def _nodes_of(image: TracedImage, store: str) -> Iterator[Node]:
             "seedream:dagsterRunId": image.dagster_run_id,
         },
     )
-    yield _told(
+    yield _with(
         {"@id": request, "@type": ["prov:Entity", "prov:Plan"], "prov:value": image.prompt},
         {
             "prov:wasDerivedFrom": [_row_id(row) for row in rows],
@@ -89,7 +89,7 @@ def _nodes_of(image: TracedImage, store: str) -> Iterator[Node]:
     )
     yield from references
     if image.generation_id:
-        yield _told(
+        yield _with(
             {"@id": generation, "@type": "prov:Activity", "rdfs:label": "image generation"},
             {
                 "prov:used": [request, *(reference["@id"] for reference in references)],
@@ -112,7 +112,7 @@ def _image(
     image: TracedImage, store: str, generation: str, run: str, model: str, references: list[str]
 ) -> Iterator[Node]:
     served = f"{NAME}bytes:sha256:{image.source_sha256}"
-    yield _told(
+    yield _with(
         {"@id": served, "@type": "prov:Entity", "rdfs:label": "image as the provider served it"},
         {
             "prov:wasGeneratedBy": generation if image.generation_id else None,
@@ -122,7 +122,7 @@ def _image(
             "seedream:providerImageId": image.provider_image_id,
         },
     )
-    yield _told(
+    yield _with(
         {"@id": _image_id(image), "@type": "prov:Entity", "rdfs:label": "image as it is stored"},
         {
             "prov:wasDerivedFrom": served,
@@ -144,11 +144,11 @@ def _image(
 def _row(row: TracedRow, image: TracedImage, store: str) -> Iterator[Node]:
     table = f"{NAME}table:sha256:{row.table_sha256}"
     if row.table_sha256:
-        yield _told(
+        yield _with(
             {"@id": table, "@type": "prov:Entity", "rdfs:label": "prompt table"},
             {"prov:atLocation": quote(row.table_uri or "", safe=":/?&=%#") or None, "schema:sha256": row.table_sha256},
         )
-    yield _told(
+    yield _with(
         {"@id": _row_id(row), "@type": "prov:Entity", "rdfs:label": f"row {row.row_number} of the prompt table"},
         {
             "prov:wasDerivedFrom": table if row.table_sha256 else None,
@@ -158,7 +158,7 @@ def _row(row: TracedRow, image: TracedImage, store: str) -> Iterator[Node]:
             "seedream:partition": row.partition,
         },
     )
-    yield _told(
+    yield _with(
         {
             "@id": f"{NAME}manifest:sha256:{row.manifest.sha256}",
             "@type": ["prov:Entity", "prov:Collection"],
@@ -174,14 +174,14 @@ def _row(row: TracedRow, image: TracedImage, store: str) -> Iterator[Node]:
     )
 
 
-def _reference(told: Any) -> Node:
-    known_by = "sha256" if "sha256" in told else "id"
+def _reference(facts: Any) -> Node:
+    known_by = "sha256" if "sha256" in facts else "id"
     return {
-        "@id": f"{NAME}reference:{known_by}:{told[known_by]}",
+        "@id": f"{NAME}reference:{known_by}:{facts[known_by]}",
         "@type": "prov:Entity",
         "rdfs:label": "reference image",
-        ("schema:sha256" if known_by == "sha256" else "seedream:providerImageId"): told[known_by],
-        "seedream:strength": told.get("strength", ""),
+        ("schema:sha256" if known_by == "sha256" else "seedream:providerImageId"): facts[known_by],
+        "seedream:strength": facts.get("strength", ""),
     }
 
 
@@ -197,6 +197,6 @@ def _time(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-def _told(node: Node, values: Node) -> Node:
+def _with(node: Node, values: Node) -> Node:
     """The node with what is known."""
     return node | {name: value for name, value in values.items() if value not in (None, [])}

@@ -56,12 +56,12 @@ class Difference:
 
     Attributes:
         partition: Whose manifest it contradicts; None where no manifest of the dataset speaks of it.
-        told: What was found and what was expected, for a person.
+        message: What was found and what was expected, for a person.
     """
 
     object_key: str
     kind: DifferenceKind
-    told: str
+    message: str
     image_id: str | None = None
     partition: str | None = None
 
@@ -105,9 +105,9 @@ def compare_bytes(row: Mapping[Any, Any], body: bytes) -> Difference | None:
     return _of(row, "wrong_hash", "is a whole image with another hash than the manifest says")
 
 
-def _of(row: Mapping[Any, Any], kind: DifferenceKind, told: str) -> Difference:
+def _of(row: Mapping[Any, Any], kind: DifferenceKind, message: str) -> Difference:
     return Difference(
-        object_key=row["object_key"], kind=kind, told=told, image_id=row["image_id"], partition=row["partition"]
+        object_key=row["object_key"], kind=kind, message=message, image_id=row["image_id"], partition=row["partition"]
     )
 
 
@@ -183,7 +183,7 @@ def find_extra(keys: Iterable[str], wanted: WantedImages, ledger: LedgerImages) 
     for key in keys:
         named = _IMAGE_KEY.fullmatch(key)
         if named is None or not named["image_id"].startswith(named["folder"]):
-            yield Difference(object_key=key, kind="extra", told="its name is not an image's")
+            yield Difference(object_key=key, kind="extra", message="its name is not an image's")
             continue
         image_id = named["image_id"]
         partition = wanted.partitions.get(image_id)
@@ -193,14 +193,14 @@ def find_extra(keys: Iterable[str], wanted: WantedImages, ledger: LedgerImages) 
         expected = wanted.keys.get(image_id)
         if expected == key:
             continue
-        told = (
+        message = (
             f"the manifest says {wanted.statuses[image_id]}" if expected is None else f"the manifest names {expected}"
         )
-        yield Difference(object_key=key, kind="extra", told=told, image_id=image_id, partition=partition)
+        yield Difference(object_key=key, kind="extra", message=message, image_id=image_id, partition=partition)
     for (key, image_id), is_known in zip(strangers, ledger.hold([one for _, one in strangers]), strict=True):
         if not is_known:
-            told = "no request in the ledger can have bought it"
-            yield Difference(object_key=key, kind="extra", told=told, image_id=image_id)
+            message = "no request in the ledger can have bought it"
+            yield Difference(object_key=key, kind="extra", message=message, image_id=image_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +239,7 @@ def load_manifests(
 
     Args:
         store, dataset, partition: Which.
-        on_unreadable: Told of each that cannot be read, and the others are given. None: the first one raises.
+        on_unreadable: Called for each that cannot be read, and the others are given. None: the first one raises.
 
     Raises:
         StoreError: There is none: the dataset, or this partition of it, was never built here.
@@ -294,7 +294,7 @@ def verify_images(
         unreadable: Manifests that could not be read; each is a difference.
 
     Raises:
-        StoreError: The store failed; nothing is told of an object that could not be looked at.
+        StoreError: The store failed; an object that could not be looked at is no difference.
     """
     listed = [expected_images(one) for one in manifests]
     expected = pd.concat(listed or [NOTHING_EXPECTED], ignore_index=True).drop_duplicates("object_key")
@@ -306,7 +306,7 @@ def verify_images(
     chosen = present if most_read is None else _spread(present, most_read)
     for row, difference in _read(store, chosen):
         found[row["object_key"]] = difference
-    torn = [Difference(object_key=one.key, kind="torn", told=str(one)) for one in unreadable]
+    torn = [Difference(object_key=one.key, kind="torn", message=str(one)) for one in unreadable]
     differences = [difference for difference in (*found.values(), *extra, *torn) if difference is not None]
     return Verification(
         partitions=len(manifests),

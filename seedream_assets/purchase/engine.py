@@ -311,7 +311,7 @@ class Engine:
         use, attempt = self._use, task.entry.attempt
         use.reservations.keep(task.request_id)
         if not await use.submits.claim(task, credits=use.reservations.reserved_for(task.request_id)):
-            use.reservations.let_go(task.request_id)
+            use.reservations.mark_unbought(task.request_id)
             task.entry, task.is_unanswered = await use.ledger.entry(task.request_id), False
             task.publish(task.entry)
             return False
@@ -324,7 +324,7 @@ class Engine:
         if entry.state is RequestState.OPEN and entry.attempt == attempt:
             return True
         await use.submits.release(task, "an earlier attempt was found to be bought")
-        use.reservations.let_go(task.request_id)
+        use.reservations.mark_unbought(task.request_id)
         task.entry, task.is_unanswered = await use.ledger.entry(task.request_id), False
         return False
 
@@ -340,14 +340,14 @@ class Engine:
             task.entry, task.is_unanswered = replace(task.entry, state=RequestState.OPEN), True
             return None
         except LeaseLapsed:
-            use.reservations.let_go(task.request_id)
+            use.reservations.mark_unbought(task.request_id)
             task.entry = await use.ledger.entry(task.request_id)
             task.is_unanswered = task.entry.state is RequestState.OPEN and task.entry.attempt == attempt
             return None
         if isinstance(sent, Submitted):
             use.stop.succeeded("accepted")
         else:
-            use.reservations.let_go(task.request_id)
+            use.reservations.mark_unbought(task.request_id)
         return sent
 
     async def _uncut(self, paid: Coroutine[Any, Any, _Sent]) -> _Sent:
@@ -399,7 +399,7 @@ class Engine:
             return Ended.unfinished("uncertain", settled.reason)
         task.entry, task.is_unanswered = settled, False
         if is_ours and settled.state is RequestState.FREE:
-            use.reservations.let_go(task.request_id)
+            use.reservations.mark_unbought(task.request_id)
         if is_ours and settled.attempt == entry.attempt:
             # The first is the rule; a second one was charged all the same.
             for submitted in await use.ledger.read_submitted(task.request_id, entry.attempt):

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Literal
 from urllib.parse import unquote
 
-from seedream_assets.budget.dataset_budget import DatasetBudget, book_again, told_by
+from seedream_assets.budget.dataset_budget import DatasetBudget, book_again, booked_by_ledger
 from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.config.retry import Sleep, repeat
@@ -390,7 +390,7 @@ async def _begin_by_hand(deployment: Deployment, found: NotInLedger, planned: Pl
             limit=None,
             sign=by_hand,
             is_gone=lambda writer: is_gone(writer, store, lease_seconds=deployment.engine.lease_seconds),
-            booked_for=told_by(ledger, deployment.models),
+            booked_for=booked_by_ledger(ledger, deployment.models),
         )
         await budget.open()
         number, refused = await budget.reserve({request.request_id: credits})

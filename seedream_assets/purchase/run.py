@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from seedream_assets.budget.dataset_budget import DatasetBudget, told_by
+from seedream_assets.budget.dataset_budget import DatasetBudget, booked_by_ledger
 from seedream_assets.budget.reservations import Reservations
 from seedream_assets.budget.rules import Spending, cost_in_credits, spending_of_run
 from seedream_assets.config.account import EngineSettings, LeonardoSettings
@@ -264,7 +264,7 @@ def _build_recovery(order: RunOrder, opened: _Opened, ledger: Ledger, stop: Stop
         sleep=order.sleep,
         clock=order.clock,
         stopping=lambda: stop.is_interrupted,
-        at_step=order.on,
+        on=order.on,
     )
 
 
@@ -279,7 +279,7 @@ async def _open_reservations(order: RunOrder, opened: _Opened) -> Reservations:
         day_limit=order.budget.max_credits_per_day,
         sign=lease.writer,
         is_gone=lambda writer: is_gone(writer, store, lease_seconds=order.settings.lease_seconds),
-        booked_for=told_by(Ledger(store), order.models),
+        booked_for=booked_by_ledger(Ledger(store), order.models),
     )
     await dataset.open()
     unit = order.leonardo.balance_unit

@@ -47,6 +47,17 @@ def test_the_ledger_alone_lists_what_needs_a_person_and_what_hangs_on_it(desk: D
     assert (misplaced.exit_code, "after the command" in misplaced.output) == (2, True)
 
 
+def test_what_an_open_request_may_cost_again_is_the_dearest_price_of_late(desk: Desk, uncertain: str) -> None:
+    intent = json.loads((desk.store / "requests" / uncertain / "00-intent.json").read_text(encoding="utf-8"))
+    newest = max((desk.store / "datasets" / intent["dataset"] / "budget").glob("*.json"))
+    kind = f"{intent['model']} {intent['width']}x{intent['height']}"
+    entry = json.loads(newest.read_text(encoding="utf-8")) | {"prices": {kind: [{"credits": 56, "answers_since": 0}]}}
+    newest.write_text(json.dumps(entry), encoding="utf-8")
+    listed = desk.run("ledger", "list").stdout
+    assert "28 credits held back" in listed
+    assert "up to 56 credits more" in listed
+
+
 def test_a_request_that_no_run_can_go_on_with_is_listed_as_held_up(desk: Desk, uncertain: str) -> None:
     folder = desk.store / "requests" / uncertain
     (folder / "00-praised.json").write_text("{}", encoding="utf-8")

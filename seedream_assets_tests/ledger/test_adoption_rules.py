@@ -20,7 +20,7 @@ def compared(intent=INTENT, **changes):
 
 def test_what_is_the_same_is_adopted():
     fields = compared()
-    assert {field.name: field.likeness for field in fields if field.likeness != "not told"}.items() >= {
+    assert {field.name: field.likeness for field in fields if field.likeness != "not shown"}.items() >= {
         "prompt": "same",
         "seed": "same",
         "size": "same",

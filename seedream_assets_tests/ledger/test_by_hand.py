@@ -36,7 +36,7 @@ def generation_of(desk):
 
 
 def test_open_requests_are_listed_with_what_a_person_needs(desk, uncertain):
-    (found,) = list_open(desk.store)
+    (found,) = list_open(desk.store)[0]
     assert (found.intent.request_id, found.intent.prompt) == (uncertain.request_id, "a cat")
     assert not found.in_hands
     assert "the next run looks it up" in found.reason
@@ -46,12 +46,12 @@ def test_the_reason_of_the_run_that_left_it_is_told(desk, uncertain):
     key = "datasets/scenes/runs/all.json"
     body = f'{{"notes": {{"{uncertain.request_id}": "the history cannot be read"}}}}'.encode()
     desk.store.replace(key, body, content_type="application/json")
-    assert list_open(desk.store)[0].reason.startswith("the history cannot be read; ")
+    assert list_open(desk.store)[0][0].reason.startswith("the history cannot be read; ")
 
 
 def test_nothing_open_is_an_empty_list(desk):
     desk.run(make_paid_requests(2))
-    assert list_open(desk.store) == []
+    assert list_open(desk.store) == ([], [])
 
 
 def test_a_request_is_found_by_the_beginning_of_its_id(desk, uncertain):
@@ -122,7 +122,7 @@ def test_nobody_decides_over_a_run_that_lives(desk):
     desk.store.replace("leases/theirs.json", b'{"lease_seconds": 600.0}', content_type="application/json")
     intent = make_intent(request, writer=writer, at=datetime.now(UTC))
     desk.store.create(event_key(intent), encode_event(intent), content_type="application/json")
-    assert list_open(desk.store)[0].in_hands
+    assert list_open(desk.store)[0][0].in_hands
     with pytest.raises(NotByHand, match="in the hands of a run on another machine, process 7"):
         release_request(desk.store, request.request_id, "no reason")
     assert desk.state(request) is RequestState.OPEN

@@ -115,7 +115,7 @@ def settle(folder_store, history, intents, *, settle_seconds=0.2, **options):
             sleep=sleep,
             clock=time.monotonic,
             stopping=options.get("stopping", lambda: False),
-            at_step=lambda _step, _request_id: None,
+            on=lambda _step, _request_id: None,
         )
         recovery.longest_lag_seconds = options.get("lag_seconds", 0.0)
         try:

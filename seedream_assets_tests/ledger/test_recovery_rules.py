@@ -150,7 +150,7 @@ def test_an_entry_is_recognised_by_its_seed_and_excluded_only_by_what_is_known_t
         (ROW_SEED, {"prompt": ""}, {"prompt": "an image"}),
         (replace(ROW_SEED, width=2050), {"width": 2064}, {"width": 2064, "prompt": "", "seed": None}),
     ],
-    ids=["seeds told as 0", "seeds not told", "prompts rewritten", "prompts not told", "sizes rounded"],
+    ids=["seeds shown as 0", "seeds not shown", "prompts rewritten", "prompts not shown", "sizes rounded"],
 )
 def test_a_field_that_our_own_are_not_shown_with_as_sent_excludes_nothing(intent, told, shown):
     entry = make_generation(intent, **shown)
@@ -171,7 +171,7 @@ def test_a_generation_of_another_kind_does_not_say_how_this_kind_is_shown(other,
     assert word_for(judged(OFF, strange, witnesses=[(entry, replace(bought, **other), known)])) == "uncertain"
 
 
-def test_a_size_is_told_apart_only_by_one_that_was_bought_in_this_very_size():
+def test_a_size_distinguishes_only_by_one_that_was_bought_in_this_very_size():
     row_seed = replace(ROW_SEED, width=640, height=640)
     entry = make_generation(row_seed, width=656)
     of_another_size = make_witness(OFF)
@@ -180,7 +180,7 @@ def test_a_size_is_told_apart_only_by_one_that_was_bought_in_this_very_size():
     assert word_for(judged(row_seed, entry, witnesses=[of_this_size, of_another_size])) == "not bought"
 
 
-def test_a_prompt_is_told_apart_only_by_one_that_was_as_long():
+def test_a_prompt_distinguishes_only_by_one_that_was_as_long():
     intent = replace(ROW_SEED, prompt=LONG)
     entry = make_generation(intent, prompt="something else", seed=None)
     shorter = make_witness(replace(OFF, prompt="a"))
@@ -236,7 +236,7 @@ def test_a_prompt_that_was_cut_is_the_row_s_own_only_for_a_seed_that_is():
 def test_nothing_is_not_bought_without_a_witness():
     verdict = judged(OFF)
     assert isinstance(verdict, Uncertain)
-    assert "the next image that is bought will tell" in verdict.reason
+    assert "the next image that is bought will show more" in verdict.reason
 
 
 def test_a_history_that_shows_what_was_bought_before_and_after_is_believed():
@@ -426,6 +426,14 @@ def test_twins_are_left_to_a_person():
     verdict = judged(ROW_SEED, make_generation(ROW_SEED), rivals=(ROW_SEED, make_twin(ROW_SEED)))
     assert isinstance(verdict, Uncertain)
     assert "1 other open one(s)" in verdict.reason
+
+
+def test_an_open_request_that_cannot_be_read_may_be_a_twin_of_a_seed_that_the_row_gave():
+    verdict = judged(ROW_SEED, make_generation(ROW_SEED), unread_rivals=("b" * 64,))
+    assert isinstance(verdict, Uncertain)
+    assert "cannot be read" in verdict.reason
+    derived = make_generation(OFF)
+    assert judged(OFF, derived, unread_rivals=("b" * 64,)) == Adopt(generations=(derived,))
 
 
 def test_twins_of_which_nothing_shows_were_not_bought():

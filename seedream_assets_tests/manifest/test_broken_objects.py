@@ -13,10 +13,10 @@ import pytest
 from seedream_assets.budget.log import budget_folder, read_budget
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.errors import ObjectUnreadable, StoreError
-from seedream_assets.ledger.by_hand import NotByHand, list_for_a_person, release_request, show_request
+from seedream_assets.ledger.by_hand import NotByHand, list_open, release_request, show_request
 from seedream_assets.ledger.state import RequestState
-from seedream_assets.manifest.find import trace_row
 from seedream_assets.manifest.stage import read_earlier
+from seedream_assets.manifest.trace import trace_row
 from seedream_assets.manifest.verify import load_manifests, verify_images
 from seedream_assets.planning.stage import load_plan
 from seedream_assets.prompts.stage import load_snapshot
@@ -226,7 +226,7 @@ def test_an_event_of_another_request_under_a_key_is_not_taken_for_its_own(desk):
 
 
 def trace_failure(store: ObjectStore, request_id: str) -> str:
-    from seedream_assets.manifest.find import trace_id
+    from seedream_assets.manifest.trace import trace_id
 
     with pytest.raises(StoreError) as caught:
         trace_id(store, request_id)
@@ -246,7 +246,7 @@ def test_a_trace_and_a_verification_pass_over_a_broken_manifest_of_others(datase
     manifests = load_manifests(store, "scenes", on_unreadable=unreadable.append)
     found = verify_images(store, manifests, most_read=None, with_extra=True, unreadable=unreadable)
     assert [(one.object_key, one.kind) for one in found.differences] == [(broken, "torn")]
-    assert "builds it anew" in found.differences[0].told
+    assert "builds it anew" in found.differences[0].message
     assert found.images == 2
 
 
@@ -298,7 +298,7 @@ def test_a_person_can_release_an_open_request_whose_intent_cannot_be_read_once_n
     open_intent(desk, other)
     damage(desk.store, key)
     unreadable: list[ObjectUnreadable] = []
-    (listed,), (held_up,) = list_for_a_person(desk.store)
+    (listed,), (held_up,) = list_open(desk.store)
     assert (listed.intent.request_id, held_up.request_id) == (other.request_id, request.request_id)
     assert key in held_up.reason
     with pytest.raises(NotByHand, match="younger than 600 s"):

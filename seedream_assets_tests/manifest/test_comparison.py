@@ -118,7 +118,7 @@ def test_what_nothing_accounts_for_is_extra_and_says_why(key, told):
     failed = row(image_id=image_id_for(OURS, 1), object_key=None, status="failed")
     (difference,) = extra_among([key_of(OURS, 0), key], row(), failed)
     assert (difference.kind, difference.object_key) == ("extra", key)
-    assert told in difference.told
+    assert told in difference.message
 
 
 def test_an_empty_ledger_holds_nothing():

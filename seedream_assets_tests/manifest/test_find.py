@@ -3,7 +3,7 @@
 import pytest
 
 from seedream_assets.leonardo.identity import image_id_for
-from seedream_assets.manifest.find import NotTraced, trace_bytes, trace_id
+from seedream_assets.manifest.trace import NotTraced, trace_bytes, trace_id
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets_tests.purchase.desk import Desk, StartDesk, make_paid_request
 

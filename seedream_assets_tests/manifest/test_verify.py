@@ -97,7 +97,7 @@ def test_an_image_that_was_stored_before_its_ending_was_written_is_told_as_what_
     (manifest,) = load_manifests(store, "scenes")
     manifest.loc[manifest["object_key"] == first, ["status", "object_key"]] = ["pending", None]
     (difference,) = verify_images(store, [manifest], most_read=0, with_extra=True).differences
-    assert (difference.kind, difference.object_key, difference.told) == ("extra", first, "the manifest says pending")
+    assert (difference.kind, difference.object_key, difference.message) == ("extra", first, "the manifest says pending")
 
 
 def test_a_comparison_by_list_calls_reads_manifests_and_nothing_else(bought):

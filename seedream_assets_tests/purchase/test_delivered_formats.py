@@ -194,7 +194,7 @@ def test_an_image_of_another_format_is_none_that_nothing_accounts_for(folder_sto
     stranger = WantedImages(keys={}, statuses={}, partitions={}, unwanted=frozenset())
     assert list(find_extra([str(image.object_key)], stranger, LedgerImages([REQUEST.request_id]))) == []
     named = str(image.object_key).replace(".jp2", ".html")
-    assert [one.told for one in find_extra([named], stranger, LedgerImages([REQUEST.request_id]))] == [
+    assert [one.message for one in find_extra([named], stranger, LedgerImages([REQUEST.request_id]))] == [
         "its name is not an image's"
     ]
     assert inspect_image(folder_store.read(str(image.object_key)), largest_pixels=10**6).format == image.format

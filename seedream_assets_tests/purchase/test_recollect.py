@@ -9,7 +9,7 @@ from seedream_assets.ledger.by_hand import NotByHand, show_request
 from seedream_assets.ledger.events import Recollected
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.ledger.store import read_endings
-from seedream_assets.manifest.find import trace_id
+from seedream_assets.manifest.trace import trace_id
 from seedream_assets.purchase.recollect import find_short, recollect_images
 from seedream_assets_tests.purchase.counted_store import declare
 from seedream_assets_tests.purchase.desk import make_paid_request, short_sleep
