@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,10 +49,9 @@ def from_parquet(body: bytes, dtypes: Mapping[str, str] | None = None) -> pd.Dat
     Raises:
         StoreError: Not Parquet, or without one of these columns.
     """
-    frame = _read_whole(body).to_pandas()
-    missing = [name for name in dtypes or () if name not in frame.columns]
-    if missing:
-        raise StoreError(f"the table has no column {', '.join(missing)}; it was not written by this version")
+    with _as_no_table():
+        frame = _open(body).read().to_pandas()
+    _refuse_without(dtypes or (), frame.columns)
     try:
         return frame.astype(dict(dtypes)) if dtypes else frame
     except (ValueError, TypeError) as error:
@@ -79,26 +78,20 @@ def iterate_rows(body: bytes, columns: Sequence[str] | None = None) -> Iterator[
         StoreError: Not Parquet, or without one of these columns.
     """
     table = _open(body)
-    missing = [name for name in columns or () if name not in table.schema_arrow.names]
-    if missing:
-        raise StoreError(f"the table has no column {', '.join(missing)}; it was not written by this version")
-    batches = table.iter_batches(batch_size=ROWS_PER_BATCH, columns=list(columns) if columns else None)
-    while True:
-        with _as_no_table():
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield from batch.to_pylist()
-
-
-def _read_whole(body: bytes) -> pa.Table:
+    _refuse_without(columns or (), table.schema_arrow.names)
     with _as_no_table():
-        return _open(body).read()
+        for batch in table.iter_batches(batch_size=ROWS_PER_BATCH, columns=list(columns) if columns else None):
+            yield from batch.to_pylist()
 
 
 def _open(body: bytes) -> pq.ParquetFile:
     with _as_no_table():
         return pq.ParquetFile(io.BytesIO(body))
+
+
+def _refuse_without(columns: Iterable[str], there: Container[str]) -> None:
+    if missing := [name for name in columns if name not in there]:
+        raise StoreError(f"the table has no column {', '.join(missing)}; it was not written by this version")
 
 
 @contextmanager

@@ -1,7 +1,6 @@
-"""A bucket, or a folder of one, as an object store.
+"""A bucket, or a folder of one, as an object store: how S3 keeps the promises of `ObjectStore`, above all of `create`.
 
-How S3 keeps the promises of `ObjectStore`, above all that of `create`; what S3's errors mean for a caller; and large
-files in parts. Client settings are in `s3_client`.
+What S3's errors mean for a caller, and large files in parts, are here too. Client settings are in `s3_client`.
 """
 
 from __future__ import annotations
@@ -121,25 +120,25 @@ def s3_error(error: BotoCoreError | ClientError, *, doing: str, uri: str) -> Sto
     """
     if isinstance(error, ClientError):
         return _answered(error, f"cannot {doing} {uri}")
-    said = f"cannot {doing} {uri}: {_shown(str(error)).rstrip('.')}"
+    message = f"cannot {doing} {uri}: {_shown(str(error)).rstrip('.')}"
     if isinstance(error, _UNCONFIGURED):
-        return StoreRefused(f"{said}. {_CREDENTIALS}, and AWS_DEFAULT_REGION")
+        return StoreRefused(f"{message}. {_CREDENTIALS}, and AWS_DEFAULT_REGION")
     if isinstance(error, SSLError):
-        return StoreUnavailable(f"{said}. If this stays, check the endpoint's certificate and AWS_CA_BUNDLE")
+        return StoreUnavailable(f"{message}. If this stays, check the endpoint's certificate and AWS_CA_BUNDLE")
     if isinstance(error, _NO_ANSWER):
-        return StoreUnavailable(f"{said}. If this stays, check AWS_ENDPOINT_URL_S3 and the network")
-    return StoreRefused(said)
+        return StoreUnavailable(f"{message}. If this stays, check AWS_ENDPOINT_URL_S3 and the network")
+    return StoreRefused(message)
 
 
-def _answered(error: ClientError, said: str) -> StoreError:
+def _answered(error: ClientError, message: str) -> StoreError:
     status, code = status_of(error), code_of(error)
     request_id = error.response.get("ResponseMetadata", {}).get("RequestId")
     facts = f"HTTP {status} {_shown(code)}" + (f", request id {_shown(str(request_id))}" if request_id else "")
     if status in _PASSING_STATUSES or code in _PASSING_CODES:
-        return StoreUnavailable(f"{said}: {facts}. The server asks to try again later")
+        return StoreUnavailable(f"{message}: {facts}. The server asks to try again later")
     # The server's own text only where we have nothing better: some servers repeat the request in it.
     advice = _ADVICE.get(code) or _shown(str(error.response.get("Error", {}).get("Message", "")))
-    return StoreRefused(f"{said}: {facts}. {advice or 'The server said no more'}")
+    return StoreRefused(f"{message}: {facts}. {advice or 'The server said no more'}")
 
 
 def _shown(text: str) -> str:
@@ -150,7 +149,7 @@ def _shown(text: str) -> str:
 def upload_file(client: S3Client, request: Mapping[str, Any], path: Path, *, part_bytes: int) -> None:
     """Write a file under a key, in parts where it is larger than one.
 
-    A process killed in between leaves parts that S3 bills and does not show; a lifecycle rule on the bucket
+    boto3's own transfers send a checksum as a trailer, which many servers refuse or store inside the object. A process killed in between leaves parts that S3 bills and does not show; a lifecycle rule on the bucket
     (AbortIncompleteMultipartUpload) removes them.
 
     Args:

@@ -93,13 +93,13 @@ def delete_old_versions(store: ObjectStore, config: DatasetConfig, folder: str, 
     Raises nothing: a store that lets nobody delete is one to work with.
     """
     with suppress(StoreError):
-        _delete_old_versions(store, config, folder, partition, keep=keep)
-
-
-def _delete_old_versions(store: ObjectStore, config: DatasetConfig, folder: str, partition: str, *, keep: str) -> None:
-    infos = list(store.list(config.key(folder, partition, "/")))
-    newest = max((info.last_modified for info in infos), default=None)
-    for info in infos:
-        name = info.key.rpartition("/")[2]
-        if newest is not None and newest - info.last_modified > timedelta(days=KEPT_DAYS) and not name.startswith(keep):
-            store.delete(info.key)
+        infos = list(store.list(config.key(folder, partition, "/")))
+        newest = max((info.last_modified for info in infos), default=None)
+        for info in infos:
+            name = info.key.rpartition("/")[2]
+            if (
+                newest is not None
+                and newest - info.last_modified > timedelta(days=KEPT_DAYS)
+                and not name.startswith(keep)
+            ):
+                store.delete(info.key)

@@ -109,7 +109,7 @@ def test_reading_what_is_not_there_names_the_address(store: ObjectStore) -> None
         assert store.head(missing) is None
 
 
-def test_a_head_tells_all_but_the_body(store: ObjectStore) -> None:
+def test_a_head_reports_all_but_the_body(store: ObjectStore) -> None:
     before = store.now() - timedelta(seconds=2)
     store.create("i/x.png", b"12345", content_type="image/png", metadata={"run-id": "r 7", "prompt-id": "p%C3%A9"})
     head = store.head("i/x.png")

@@ -105,9 +105,9 @@ def test_any_other_address_is_refused_with_what_was_probably_meant(
     monkeypatch.setenv("HOME", "/home/somebody")
     with pytest.raises(ConfigError, match="allowed are s3://bucket/prefix, file:///absolute/path") as refused:
         open_store(address)
-    told = str(refused.value).replace(str(tmp_path), HERE).replace(str(tmp_path.parent), "")
-    assert "secret" not in told
-    assert (f"did you mean {meant}" in told) if meant else ("did you mean" not in told)
+    message = str(refused.value).replace(str(tmp_path), HERE).replace(str(tmp_path.parent), "")
+    assert "secret" not in message
+    assert (f"did you mean {meant}" in message) if meant else ("did you mean" not in message)
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/a//b", "s3://bucket/../b", "s3://bucket/.tmp"])

@@ -1,4 +1,4 @@
-"""What S3's servers and libraries say is told without what lets somebody in."""
+"""What S3's servers and libraries say is reported without what lets somebody in."""
 
 from __future__ import annotations
 
