@@ -28,6 +28,7 @@ from seedream_assets.assets.ui_metadata import (
     contact_sheet,
     markdown_table,
     rows_table,
+    stored_metadata,
     table_schema,
 )
 from seedream_assets.budget.costs import costs_of_images, describe_costs, in_one_unit
@@ -112,22 +113,24 @@ def _assemble(assets: AssetContext, partition: str, deployment: Deployment, vers
             "cost_amount": round(float(amount), 4),
             "cost_unit": unit if costs else "none",
             "costs": describe_costs(costs),
-            "images_with_embedded_metadata": int(once["marks"].notna().sum()),
-            "images_lacking_embedded_metadata": int(once["unmarked"].notna().sum()),
+            "images_with_metadata": int(once["marks"].notna().sum()),
+            "images_lacking_metadata": int(once["unmarked"].notna().sum()),
             "cost_by_model_and_style": dg.MetadataValue.md(_cost_table(once)),
             "example_rows": rows_table(ours[SHOWN], rows=EXAMPLE_ROWS, evenly=True),
-            "stored_at": stored_at,
             "dagster/size_bytes": int(once["size_bytes"].fillna(0).sum()),
             "dagster/row_count": len(manifest),
-            "dagster/uri": deployment.store.uri(stored_at),
-            "dagster/column_schema": table_schema(MANIFEST_COLUMNS, others),
-            "dagster/column_lineage": column_lineage(manifest_lineage(map(str, others.columns)), assets.key),
+            **stored_metadata(
+                deployment.store,
+                stored_at,
+                table_schema(MANIFEST_COLUMNS, others),
+                column_lineage(manifest_lineage(map(str, others.columns)), assets.key),
+            ),
         },
         data_version=sha256(to_parquet(manifest.drop(columns=["code_version"]))).hexdigest(),
         checks=(
-            _check_final(assets, outcome),
-            _check_whole(assets, manifest, deployment),
-            *quality_results(assets, outcome, deployment.store),
+            _check_final(outcome),
+            _check_whole(manifest, deployment),
+            *quality_results(assets.config.quality, outcome, deployment.store),
         ),
     )
 
@@ -144,19 +147,18 @@ def _cost_table(images: pd.DataFrame) -> str:
     return markdown_table(["model", "style", "images wanted", "stored", heading], rows)
 
 
-def _check_final(assets: AssetContext, outcome: Outcome) -> dg.AssetCheckResult:
+def _check_final(outcome: Outcome) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=ALL_FINAL,
-        asset_key=assets.key("dataset"),
         passed=outcome.is_final,
         description=", ".join(f"{count} {status}" for status, count in outcome.counts.items() if count) or "no images",
         metadata=dict(outcome.counts),
     )
 
 
-def _check_whole(assets: AssetContext, manifest: pd.DataFrame, deployment: Deployment) -> dg.AssetCheckResult:
+def _check_whole(manifest: pd.DataFrame, deployment: Deployment) -> dg.AssetCheckResult:
     found = verify_images(deployment.store, [manifest], most_read=IMAGES_READ, with_extra=False)
-    return verification_result(assets, ALL_WHOLE, found)
+    return verification_result(ALL_WHOLE, found)
 
 
 def _export_check_name(name: str) -> str:
@@ -201,7 +203,7 @@ def _with_exports(
             metadata[label] = f"not made: {error}"
             log.info("export %s: %s", choice.name, error)
             if choice.name in LIBRARIES:
-                checks.append(_export_check(assets, choice, passed=False, description=str(error)))
+                checks.append(_export_check(choice, passed=False, description=str(error)))
             continue
         metadata |= {label: target.prefix, f"{label}_rows": report.rows, f"{label}_bytes": report.size_bytes}
         if choice.name not in LIBRARIES:
@@ -211,7 +213,6 @@ def _with_exports(
         log.info("export %s: %s", choice.name, opening.message)
         checks.append(
             _export_check(
-                assets,
                 choice,
                 passed=opening.passed,
                 is_broken=bool(opening.problems),
@@ -223,7 +224,6 @@ def _with_exports(
 
 
 def _export_check(
-    assets: AssetContext,
     choice: ExportChoice,
     *,
     passed: bool,
@@ -234,7 +234,6 @@ def _export_check(
     """An export that is not broken, and did not pass, lacks only what its owner or an installation can add."""
     return dg.AssetCheckResult(
         check_name=_export_check_name(choice.name),
-        asset_key=assets.key("dataset"),
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR if is_broken else dg.AssetCheckSeverity.WARN,
         description=description,

@@ -15,7 +15,7 @@ from seedream_assets.approval.rules import Gate, approval_rows
 from seedream_assets.approval.store import gate_of
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import PLAN, SNAPSHOT, as_dagster_failures, materialise, versions_in_run
-from seedream_assets.assets.ui_metadata import column_lineage, markdown_table, rows_table, table_schema
+from seedream_assets.assets.ui_metadata import column_lineage, markdown_table, rows_table, stored_metadata, table_schema
 from seedream_assets.budget.log import read_budget
 from seedream_assets.config.dataset import NO_CAP, DatasetConfig
 from seedream_assets.deployment import Deployment
@@ -46,8 +46,7 @@ class QuoteChecks:
         credits_so_far: What the partitions come to that were checked before.
     """
 
-    def __init__(self, key: dg.AssetKey, config: DatasetConfig, deployment: Deployment) -> None:
-        self._key = key
+    def __init__(self, config: DatasetConfig, deployment: Deployment) -> None:
         self._config = config
         self._deployment = deployment
         self.credits_so_far = 0
@@ -77,14 +76,14 @@ class QuoteChecks:
 
     def outside_limits(self, message: str) -> dg.AssetCheckResult:
         """The failed check of a plan that could not be made."""
-        return self._result(WITHIN_LIMITS, passed=False, description=message, metadata={})
+        return dg.AssetCheckResult(check_name=WITHIN_LIMITS, passed=False, description=message)
 
     def _within_limits(self, plan: Plan) -> dg.AssetCheckResult:
         free = plan.requests[plan.requests["standing"] == RequestState.FREE.value]
         refused = outside_limits(free, self._deployment.models)
         outside = [f"{free['request_id'].iloc[at]}: {error}" for at, error in refused.items()]
-        return self._result(
-            WITHIN_LIMITS,
+        return dg.AssetCheckResult(
+            check_name=WITHIN_LIMITS,
             passed=not outside,
             description="; ".join(outside[:LISTED]) or f"all {len(free)} requests to buy are within the limits",
             metadata={"requests_to_buy": len(free), "requests_outside": len(outside)},
@@ -106,7 +105,9 @@ class QuoteChecks:
         asked = f"{self.credits_so_far} credits to buy; "
         if budget.is_missing:
             message = f"{asked}{NO_CAP}: nothing was bought"
-            return self._result(WITHIN_BUDGET, passed=not self.credits_so_far, description=message, metadata=facts)
+            return dg.AssetCheckResult(
+                check_name=WITHIN_BUDGET, passed=not self.credits_so_far, description=message, metadata=facts
+            )
         crossed = self._crossed_caps(facts)
         left_today = facts.get("max_credits_per_day", 0) - facts.get("credits_committed_today", 0)
         in_part = len(crossed) == 1 and "max_credits_per_day" in crossed and left_today > 0
@@ -119,7 +120,9 @@ class QuoteChecks:
         if still_open.requests:
             message += f"; {still_open}"
         severity = dg.AssetCheckSeverity.WARN if in_part else dg.AssetCheckSeverity.ERROR
-        return self._result(WITHIN_BUDGET, passed=not crossed, description=message, metadata=facts, severity=severity)
+        return dg.AssetCheckResult(
+            check_name=WITHIN_BUDGET, passed=not crossed, description=message, metadata=facts, severity=severity
+        )
 
     def _crossed_caps(self, facts: dict[str, int]) -> dict[str, str]:
         """The caps that the step's quotes cross, with what there is to say; every cap's numbers are added to `facts`."""
@@ -149,28 +152,9 @@ class QuoteChecks:
                 crossed["max_credits_per_day"] = f"{cap}, of which {left} are left today"
         return crossed
 
-    def _result(
-        self,
-        name: str,
-        *,
-        passed: bool,
-        description: str,
-        metadata: dict[str, int],
-        severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
-    ) -> dg.AssetCheckResult:
-        return dg.AssetCheckResult(
-            check_name=name,
-            asset_key=self._key,
-            passed=passed,
-            description=description,
-            metadata=metadata,
-            severity=severity,
-        )
-
 
 def build_generation_requests(assets: AssetContext) -> dg.AssetsDefinition:
     """The second asset of a dataset."""
-    key = assets.key("generation_requests")
 
     @dg.asset(
         **assets.options(
@@ -186,7 +170,7 @@ def build_generation_requests(assets: AssetContext) -> dg.AssetsDefinition:
     ) -> Iterator[Any]:
         with as_dagster_failures():
             deployment = assets.deployment(leonardo, image_store)
-            checks = QuoteChecks(key, assets.config, deployment)
+            checks = QuoteChecks(assets.config, deployment)
             # Once for all partitions, and only where there is something to buy.
             account = cache(lambda: read_account(deployment.leonardo))
             snapshots = versions_in_run(context, assets.key("prompts"), SNAPSHOT)
@@ -238,12 +222,11 @@ def _plan(
             **({"plan_hash": gate.hash} if gate.plans else {}),
             **_numbers(quote, outlook, config.name),
             "example_rows": rows_table(plan.requests[SHOWN], rows=10),
-            "stored_at": stored_at,
             PLAN: version,
             "dagster/row_count": len(plan.requests),
-            "dagster/uri": deployment.store.uri(stored_at),
-            "dagster/column_schema": table_schema(PLAN_COLUMNS),
-            "dagster/column_lineage": column_lineage(PLAN_LINEAGE, assets.key),
+            **stored_metadata(
+                deployment.store, stored_at, table_schema(PLAN_COLUMNS), column_lineage(PLAN_LINEAGE, assets.key)
+            ),
         },
         data_version=sha256(to_parquet(plan.requests.drop(columns=NOT_CONTENT))).hexdigest(),
         checks=checks.of(plan),

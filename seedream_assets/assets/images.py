@@ -24,7 +24,13 @@ from seedream_assets.assets.partition_report import (
     open_report,
     versions_in_run,
 )
-from seedream_assets.assets.ui_metadata import column_lineage, contact_sheet, markdown_table, table_schema
+from seedream_assets.assets.ui_metadata import (
+    column_lineage,
+    contact_sheet,
+    markdown_table,
+    stored_metadata,
+    table_schema,
+)
 from seedream_assets.budget.costs import describe_costs, in_one_unit
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.deployment import Deployment
@@ -213,11 +219,10 @@ def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, asset
         **({"reasons": _reasons(report)} if report.reasons else {}),
         **({"stopped": report.stop_reason} if report.stop_reason else {}),
         "seedream_run_id": report.run_id,
-        "stored_at": "images/",
-        "dagster/uri": f"{deployment.store.url}/images/",
         "models": ", ".join(sorted(outcome.manifest["model"].unique())),
-        "dagster/column_schema": table_schema(IMAGE_COLUMNS),
-        "dagster/column_lineage": column_lineage(IMAGES_LINEAGE, assets.key),
+        **stored_metadata(
+            deployment.store, "images", table_schema(IMAGE_COLUMNS), column_lineage(IMAGES_LINEAGE, assets.key)
+        ),
         "dagster/size_bytes": int(outcome.manifest.drop_duplicates("image_id")["size_bytes"].fillna(0).sum()),
     }
 
@@ -256,7 +261,6 @@ class ApprovalCheck:
         versions: Mapping[str, str],
         deployment: Deployment,
     ) -> None:
-        self._key = context.asset_key
         self._op_name = context.op_execution_context.op.name
         self._deployment = deployment
         self.gate = open_gate(config, versions, deployment.store, versions)
@@ -277,11 +281,17 @@ class ApprovalCheck:
         if held_back is None:
             allowed = f"at most {gate.approval.above_credits} need no approval" if gate.approval else ""
             reason = f"approved by {plan.approved_by}" if plan and plan.approved_by else allowed
-            return self._result(passed=True, description=reason, metadata={"plan_hash": plan.hash} if plan else {})
+            return dg.AssetCheckResult(
+                check_name=PLAN_APPROVED,
+                passed=True,
+                description=reason,
+                metadata={"plan_hash": plan.hash} if plan else {},
+            )
         preview = gate.preview_of(partition) | (plan.preview_bought if plan else frozenset())
         findings = assess_preview(outcome.manifest, preview)
         drawn = outcome.manifest[outcome.manifest["request_id"].isin(list(preview))]
-        return self._result(
+        return dg.AssetCheckResult(
+            check_name=PLAN_APPROVED,
             passed=False,
             description=f"plan {gate.hash} awaits approval: {findings}",
             metadata={
@@ -311,11 +321,6 @@ class ApprovalCheck:
         return (
             "The launchpad takes one partition, and this plan is of several. With the dataset's YAML and this store, run\n\n"
             f"```shell\n{command}\n```\n\nand materialize the same partitions again."
-        )
-
-    def _result(self, *, passed: bool, description: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
-        return dg.AssetCheckResult(
-            check_name=PLAN_APPROVED, asset_key=self._key, passed=passed, description=description, metadata=metadata
         )
 
 

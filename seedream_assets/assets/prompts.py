@@ -12,7 +12,7 @@ import pandas as pd
 
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import SNAPSHOT, as_dagster_failures, materialise
-from seedream_assets.assets.ui_metadata import rows_table, table_schema
+from seedream_assets.assets.ui_metadata import rows_table, stored_metadata, table_schema
 from seedream_assets.deployment import Deployment
 from seedream_assets.prompts.stage import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -80,15 +80,13 @@ def _read(
             "rejected_rows": _remarks(checked.rejected),
             "warned_rows": _remarks(checked.warnings),
             "example_rows": rows_table(checked.prompts[SHOWN], rows=10),
-            "stored_at": stored_at,
             SNAPSHOT: str(snapshot.version),
             "tables": rows_table(_tables(snapshot), rows=20),
             "dagster/row_count": len(checked.prompts),
-            "dagster/uri": deployment.store.uri(stored_at),
-            "dagster/column_schema": table_schema(PROMPT_DTYPES, checked.extra_columns),
+            **stored_metadata(deployment.store, stored_at, table_schema(PROMPT_DTYPES, checked.extra_columns)),
         },
         data_version=sha256(to_parquet(checked.prompts) + to_parquet(checked.extra_columns)).hexdigest(),
-        checks=(_check(assets, snapshot),),
+        checks=(_check(snapshot),),
     )
 
 
@@ -107,10 +105,9 @@ def _remarks(rows: pd.DataFrame) -> dg.MarkdownMetadataValue:
     return rows_table(shown, rows=REJECTED_ROWS_SHOWN)
 
 
-def _check(assets: AssetContext, snapshot: PromptSnapshot) -> dg.AssetCheckResult:
+def _check(snapshot: PromptSnapshot) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=NO_REJECTED_ROWS,
-        asset_key=assets.key("prompts"),
         passed=snapshot.rejected_rows == 0,
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{snapshot.rejected_rows} rows were quarantined; the others go on"

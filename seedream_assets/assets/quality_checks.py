@@ -19,20 +19,13 @@ from seedream_assets.quality.judge import WITHHELD_STATUSES, Judgement, withheld
 from seedream_assets.storage.object_store import ObjectStore
 
 WITHHELD = "few_images_withheld"
-# The built-in rules' checks by the rule's name; a scorer's check is named for its function.
-CHECK_NAMES = {
-    "wrong_size": "pixels_as_asked_for",
-    "nsfw": "no_nsfw_images",
-    "exact_duplicates": "no_exact_duplicates",
-    "blank": "no_blank_images",
-    "near_duplicates": "no_near_duplicates",
-}
-MEANINGS = {
-    "wrong_size": "Every stored image has the pixels that were asked for.",
-    "nsfw": "Leonardo flagged no stored image as nsfw.",
-    "exact_duplicates": "No two stored images have the same bytes, as they were served.",
-    "blank": "No stored image is of one colour.",
-    "near_duplicates": "No two stored images look alike, by perceptual hash.",
+# The built-in rules' checks by the rule's name, each with its meaning; a scorer's check is named for its function.
+CHECKS = {
+    "wrong_size": ("pixels_as_asked_for", "Every stored image has the pixels that were asked for."),
+    "nsfw": ("no_nsfw_images", "Leonardo flagged no stored image as nsfw."),
+    "exact_duplicates": ("no_exact_duplicates", "No two stored images have the same bytes, as they were served."),
+    "blank": ("no_blank_images", "No stored image is of one colour."),
+    "near_duplicates": ("no_near_duplicates", "No two stored images look alike, by perceptual hash."),
 }
 # A check's pictures: metadata is kept twice in Dagster's database, and there are several checks.
 PICTURES = 12
@@ -46,9 +39,8 @@ def quality_check_specs(assets: AssetContext) -> list[dg.AssetCheckSpec]:
     specs = [
         assets.check_spec(
             "dataset",
-            check_name(name),
-            description=MEANINGS.get(name, f"The team's own scorer {name} passes every stored image.")
-            + _consequence(rule),
+            _check_of(name)[0],
+            description=_check_of(name)[1] + _consequence(rule),
         )
         for name, rule in rules.rules().items()
     ]
@@ -63,18 +55,17 @@ def quality_check_specs(assets: AssetContext) -> list[dg.AssetCheckSpec]:
     return specs
 
 
-def quality_results(assets: AssetContext, outcome: Outcome, store: ObjectStore) -> Iterator[dg.AssetCheckResult]:
+def quality_results(rules: QualityRules, outcome: Outcome, store: ObjectStore) -> Iterator[dg.AssetCheckResult]:
     """The results of all of them for one partition."""
-    rules = assets.config.quality
     for name, rule in rules.rules().items():
-        yield _result(assets, name, rule, outcome, store)
+        yield _result(name, rule, outcome, store)
     if rules.withheld.severity != "ignore":
-        yield _withheld(assets, rules, outcome.manifest)
+        yield _withheld(rules, outcome.manifest)
 
 
-def check_name(rule: str) -> str:
-    """The name of a rule's check in Dagster."""
-    return CHECK_NAMES.get(rule, f"{rule}_passes")
+def _check_of(rule: str) -> tuple[str, str]:
+    """Name and meaning of a rule's check."""
+    return CHECKS.get(rule, (f"{rule}_passes", f"The team's own scorer {rule} passes every stored image."))
 
 
 def _consequence(rule: Rule) -> str:
@@ -82,7 +73,7 @@ def _consequence(rule: Rule) -> str:
     return allowed + (" What is found is rejected." if rule.reject else "")
 
 
-def _result(assets: AssetContext, name: str, rule: Rule, outcome: Outcome, store: ObjectStore) -> dg.AssetCheckResult:
+def _result(name: str, rule: Rule, outcome: Outcome, store: ObjectStore) -> dg.AssetCheckResult:
     judged = outcome.quality
     found, unmeasured = judged.found_by(name), judged.unmeasured_by(name)
     if name in ("wrong_size", "nsfw", "exact_duplicates"):
@@ -96,8 +87,7 @@ def _result(assets: AssetContext, name: str, rule: Rule, outcome: Outcome, store
     shown = _with_rows(found, outcome.manifest)
     pictures = picture_grid(store, _pictures(shown, outcome.manifest), largest_bytes=PICTURES_BYTES)
     return dg.AssetCheckResult(
-        check_name=check_name(name),
-        asset_key=assets.key("dataset"),
+        check_name=_check_of(name)[0],
         passed=share <= rule.max_share and unmeasured.empty,
         severity=dg.AssetCheckSeverity[rule.severity.upper()],
         description=description,
@@ -132,7 +122,7 @@ def _pictures(shown: pd.DataFrame, manifest: pd.DataFrame) -> Iterator[Captioned
             yield Captioned(row.original, str(original["object_key"]), kept)
 
 
-def _withheld(assets: AssetContext, rules: QualityRules, manifest: pd.DataFrame) -> dg.AssetCheckResult:
+def _withheld(rules: QualityRules, manifest: pd.DataFrame) -> dg.AssetCheckResult:
     rule = rules.withheld
     shares = withheld_shares(manifest, rule)
     whole = shares.iloc[0]
@@ -148,7 +138,6 @@ def _withheld(assets: AssetContext, rules: QualityRules, manifest: pd.DataFrame)
         message += f"; above it: {', '.join(groups.head(LISTED))}"
     return dg.AssetCheckResult(
         check_name=WITHHELD,
-        asset_key=assets.key("dataset"),
         passed=above.empty and not is_unknown,
         severity=dg.AssetCheckSeverity[rule.severity.upper()],
         description=message,

@@ -45,7 +45,7 @@ def build_bucket_check(assets: AssetContext) -> dg.AssetChecksDefinition:
             found = verify_images(
                 store, manifests, most_read=None if verify.deep else 0, with_extra=True, unreadable=unreadable
             )
-            return verification_result(assets, BUCKET_MATCHES, found)
+            return verification_result(BUCKET_MATCHES, found)
 
     return bucket_matches_manifest
 
@@ -73,7 +73,7 @@ def _schedule(
     )
 
 
-def verification_result(assets: AssetContext, name: str, found: Verification) -> dg.AssetCheckResult:
+def verification_result(name: str, found: Verification) -> dg.AssetCheckResult:
     """A check's result from a comparison, with the differences as a table."""
     table = pd.DataFrame(
         [(one.kind, one.partition, one.image_id, one.object_key, one.message) for one in found.differences],
@@ -83,16 +83,15 @@ def verification_result(assets: AssetContext, name: str, found: Verification) ->
     wrong = f"{len(found.differences)} images are not as the manifest says: {counted}; "
     return dg.AssetCheckResult(
         check_name=name,
-        asset_key=assets.key("dataset"),
         passed=not found.differences,
         description=f"{wrong if found.differences else ''}all {found.images} images looked up, {found.read} read"
         f"{'' if found.differences else ', no differences'}",
         metadata={
             "images": found.images,
             "images_read": found.read,
-            "problems": len(found.differences),
-            **found.counts,
-            **({} if found.unwanted is None else {"owned_and_not_wanted": found.unwanted}),
+            "differences": len(found.differences),
+            **{f"images_{kind}": count for kind, count in found.counts.items()},
+            **({} if found.unwanted is None else {"images_owned_and_not_wanted": found.unwanted}),
             "found": rows_table(table, rows=DIFFERENCES_SHOWN),
         },
     )
@@ -113,7 +112,7 @@ def build_account_check(assets: AssetContext) -> dg.AssetChecksDefinition | None
     def account_matches_ledger(leonardo: LeonardoResource, image_store: ImageStoreResource) -> dg.AssetCheckResult:
         with as_dagster_failures():
             since = datetime.now(UTC) - timedelta(days=declared.days)
-            return _result(assets, reconcile(assets.deployment(leonardo, image_store), since=since))
+            return _result(reconcile(assets.deployment(leonardo, image_store), since=since))
 
     return account_matches_ledger
 
@@ -126,7 +125,7 @@ def build_reconcile_schedule(assets: AssetContext) -> dg.ScheduleDefinition | No
     return _schedule(assets, f"{assets.config.name}_reconcile", ACCOUNT_MATCHES, cron, about)
 
 
-def _result(assets: AssetContext, found: Reconciliation) -> dg.AssetCheckResult:
+def _result(found: Reconciliation) -> dg.AssetCheckResult:
     rows: list[tuple[object, ...]] = [
         (
             "not in the ledger",
@@ -152,7 +151,6 @@ def _result(assets: AssetContext, found: Reconciliation) -> dg.AssetCheckResult:
         summary += "; the history could not be read back so far (recovery.history_pages)"
     return dg.AssetCheckResult(
         check_name=ACCOUNT_MATCHES,
-        asset_key=assets.key("dataset"),
         passed=found.agrees,
         severity=dg.AssetCheckSeverity.WARN,
         description=summary,

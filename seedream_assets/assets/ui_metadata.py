@@ -38,15 +38,15 @@ COLUMN_MEANINGS: Mapping[str, str] = {
     "sample_rank": "Place in the preview that is bought before the plan is approved; empty for the rest.",
     "quantity": "Images wanted of this row.",
     "row_seed": "The seed that the table gives, if any; part of the spec.",
-    "reference_strength": "For references that name none of their own.",
+    "reference_strength": "Strength of references that name none of their own.",
     "public": "Whether the images show in Leonardo's community feed.",
     "table": "The prompt table that the row comes from.",
     "start": "First sample that the request buys.",
     "count": "Images that the request buys.",
     "wanted": "Images of the request that this dataset wants.",
-    "credits": "Price of the whole request.",
+    "credits": "Price of the whole request, in credits.",
     "standing": "What the ledger says: free, open, submitted, completed, blocked or failed.",
-    "attempt": "Number of the latest try to buy it.",
+    "attempt": "Number of the latest attempt to buy it.",
 }
 
 
@@ -64,6 +64,21 @@ def table_schema(dtypes: Mapping[str, str], others: pd.DataFrame | None = None) 
 def _dtype(column: pd.Series[Any]) -> str:
     """Pandas has two dtypes of text, `string` and `str`; one word for both."""
     return "string" if isinstance(column.dtype, pd.StringDtype) else str(column.dtype)
+
+
+def stored_metadata(
+    store: ObjectStore, key: str, schema: dg.TableSchema, lineage: dg.TableColumnLineage | None = None
+) -> dict[str, Any]:
+    """Where a stage's result is, and its columns, under the labels that Dagster knows.
+
+    The page of an asset has no room for a whole address, which would cut off everything beside it: it shows the key.
+    """
+    return {
+        "stored_at": key,
+        "dagster/uri": store.uri(key),
+        "dagster/column_schema": schema,
+        **({"dagster/column_lineage": lineage} if lineage else {}),
+    }
 
 
 def spread(table: pd.DataFrame, rows: int) -> pd.DataFrame:

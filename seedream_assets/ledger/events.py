@@ -188,12 +188,12 @@ class LedgerImage:
     source_url: Annotated[str | None, "Where the bytes came from."] = None
     object_key: Annotated[str | None, "Where the bytes are in the store."] = None
     format: Annotated[str | None, "JPEG, PNG or WEBP, or what else came; measured on the bytes."] = None
-    width_px: Annotated[int | None, "Measured on the bytes."] = None
-    height_px: Annotated[int | None, "Measured on the bytes."] = None
-    size_bytes: Annotated[int | None, "Of the file."] = None
-    sha256: Annotated[str | None, "Of the file."] = None
-    source_sha256: Annotated[str | None, "Of the bytes as Leonardo served them, before metadata was embedded."] = None
-    marks: Annotated[str | None, "What the file says about itself: xmp, c2pa, or both joined by +."] = None
+    width_px: Annotated[int | None, "Width in pixels, measured on the bytes."] = None
+    height_px: Annotated[int | None, "Height in pixels, measured on the bytes."] = None
+    size_bytes: Annotated[int | None, "Size of the file, in bytes."] = None
+    sha256: Annotated[str | None, "SHA-256 of the file."] = None
+    source_sha256: Annotated[str | None, "SHA-256 of the bytes as they were served, without embedded metadata."] = None
+    marks: Annotated[str | None, "Metadata embedded in the file: xmp, c2pa, or both joined by +."] = None
     unmarked: Annotated[str | None, "Why the file does not carry all the metadata that was asked for."] = None
 
     def __post_init__(self) -> None:

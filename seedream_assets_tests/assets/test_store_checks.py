@@ -50,7 +50,7 @@ def test_it_runs_alone_and_finds_what_has_gone_since(world: World) -> None:
     image = next(path for path in (world.folder / "store" / "images").rglob("*.jpg"))
     image.unlink()
     found = run_check_alone(world, defs)
-    assert (found.passed, found.metadata["missing"].value) == (False, 1)
+    assert (found.passed, found.metadata["images_missing"].value) == (False, 1)
     assert image.name in str(found.metadata["found"].value)
     assert str(found.description).startswith("1 images are not as the manifest says: 1 missing")
 
