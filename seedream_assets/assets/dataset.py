@@ -253,6 +253,8 @@ def _opening_metadata(report: ExportReport, opening: Opening) -> dict[str, Any]:
         "images_left_out": _counted(report.left_out),
         "rows_counted": opening.rows,
         "images_decoded": opening.sampled,
+        "opened_at": opening.opened_at or "not opened",
+        "opened_files": opening.basis.get("listing_sha256", "none"),
         "how_to_load": dg.MetadataValue.md(f"```python\n{how_to_load(report)}\n```"),
     }
 

@@ -38,7 +38,7 @@ class ImageFolderExport:
         rows = read_rows(source, choice.split)
         folder = ExportFolder(target, kind=self.name, dataset=source.dataset)
         folder.begin()
-        folder.copy_images(source.store, _images(rows))
+        folder.copy_images(source.store, images_of(rows))
         schema = pa.schema([pa.field(FILE_NAME, pa.string()), *rows.schema])
         for split, count in rows.counts.items():
             folder.put_shards(
@@ -55,7 +55,8 @@ class ImageFolderExport:
         return folder.finish(rows, name=self.name)
 
 
-def _images(rows: ExportRows) -> Iterator[tuple[str, StoredImage]]:
+def images_of(rows: ExportRows) -> Iterator[tuple[str, StoredImage]]:
+    """The images, each with its path in the export."""
     for split in rows.counts:
         for row in rows.iterate(split):
             yield f"{split}/{row.image.file_name}", row.image

@@ -4,6 +4,11 @@ On this machine, all of it is opened and all rows are counted. From S3 only a sa
 by name and size; of an ImageFolder the metadata is opened whole, with the sampled images; of Parquet and WebDataset the
 smallest file of every split, and of the other Parquet files the footers, which count their rows. No library is imported
 before it is asked for.
+
+    opened-<format>.json    beside the export: what the last opening without a problem saw, and all that it depends on
+
+Where nothing of that has changed, the opening is not repeated. It depends on the manifests, the files of the export, the
+versions of the libraries, and this module.
 """
 
 from __future__ import annotations
@@ -13,10 +18,12 @@ import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
@@ -33,11 +40,14 @@ from seedream_assets.errors import ObjectNotFound
 from seedream_assets.exports.croissant import CROISSANT, missing_in_croissant
 from seedream_assets.exports.folder import RECORD, sha256_of
 from seedream_assets.exports.formats import ExportedFile, ExportSource, ExportTarget
-from seedream_assets.exports.imagefolder import METADATA
+from seedream_assets.exports.imagefolder import METADATA, images_of
 from seedream_assets.exports.rows import ExportRows, read_rows
-from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.storage.object_store import ObjectInfo
 
 MOST_PROBLEMS = 10
+# Images decoded and hashed, spread over the whole by their ids.
+SAMPLE = 32
+_CHUNK_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +61,9 @@ class Opening:
         rows: Images that the libraries counted, those of a sample where only one was fetched.
         sampled: Of these, decoded and hashed.
         message: One sentence.
+        opened_at: When the libraries opened it, in ISO 8601; "" where they did not.
+        basis: Everything that the result depends on: versions and digests. Another opening with the same basis is not
+            needed.
     """
 
     name: str
@@ -61,6 +74,8 @@ class Opening:
     rows: int = 0
     sampled: int = 0
     message: str = ""
+    opened_at: str = ""
+    basis: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -69,13 +84,13 @@ class Opening:
 
 
 def open_export(source: ExportSource, target: ExportTarget, choice: ExportChoice) -> Opening:
-    """Open an export with its consumers' libraries.
+    """Open an export with its consumers' libraries, unless nothing has changed since they last opened it.
 
     Raises:
-        ExportError: There is nothing to hold it against.
+        ExportError: There is nothing to compare it with.
         StoreError: The store failed.
     """
-    missing = missing_libraries(choice.name)
+    missing = [library for library in LIBRARIES[choice.name] if find_spec(library) is None]
     if missing:
         message = (
             f"not run: {', '.join(missing)} is not installed; `pip install 'seedream-assets[exports]'` brings what opens "
@@ -83,88 +98,179 @@ def open_export(source: ExportSource, target: ExportTarget, choice: ExportChoice
         )
         return Opening(name=choice.name, uri=target.uri, ran=False, message=message)
     rows = read_rows(source, choice.split)
-    try:
-        record = json.loads(target.store.read(target.key(RECORD)))
-        files = [ExportedFile(**one) for one in record["files"]]
-    except (ObjectNotFound, ValueError, KeyError, TypeError):  # none, or none that can be read
-        record, files = {"complete": False}, []
-    if not record["complete"]:
-        return _failed(choice, target, f"{target.uri} holds no complete export; export again, which finishes it")
-    problems = [*_not_there(rows, target, choice, files)]
-    if choice.name != "imagefolder":
+    files = _recorded_files(target)
+    if files is None:
+        return _failed(target, choice, f"{target.uri} holds no complete export; export again, which finishes it")
+    there = {info.key.removeprefix(target.prefix): info for info in target.store.list(target.prefix)}
+    basis = _basis(rows, target, choice, files, there)
+    earlier = _earlier_opening(target, choice)
+    if earlier is not None and earlier.basis == basis:
+        return earlier
+    opened = _open_now(rows, target, choice, files, there, basis)
+    if not opened.problems:
+        kept = {
+            name: getattr(opened, name) for name in ("opened_at", "rows", "sampled", "incomplete", "message", "basis")
+        }
+        body = json.dumps({"format": choice.name, **kept}, indent=1).encode()
+        target.store.replace(_record_key(target, choice), body, content_type="application/json")
+    return opened
+
+
+def _open_now(
+    rows: ExportRows,
+    target: ExportTarget,
+    choice: ExportChoice,
+    files: Sequence[ExportedFile],
+    there: Mapping[str, ObjectInfo],
+    basis: Mapping[str, Any],
+) -> Opening:
+    problems = [*_missing_files(rows, choice, files, there)]
+    if problems:
+        return _failed(target, choice, *problems[:MOST_PROBLEMS])
+    if _local_folder(target) is None:
         problems += _wrong_row_counts(rows, target, files)
     incomplete: list[str] = []
     if choice.name == "croissant":
         incomplete = missing_in_croissant(json.loads(target.store.read(target.key(CROISSANT))))
-    with TemporaryDirectory(prefix="seedream-opening-") as scratch, local_copy(rows, target, choice, files) as local:
-        seen, sampled, found = _look(rows, choice, local, Path(scratch))
+    with TemporaryDirectory(prefix="seedream-opening-") as scratch:
+        local = _local_copy(rows, target, choice, files, Path(scratch) / "export")
         if choice.name == "croissant":
             problems += _wrong_checksums(local.folder)
-    problems += found
-    counted = sum(local.counts.values())
+        seen, sampled, found = _compare(rows, choice, local, Path(scratch) / "cache")
+    problems = [*problems, *found][:MOST_PROBLEMS]
     message = f"opened with {' and '.join(LIBRARIES[choice.name])}: {seen} rows counted, {sampled} decoded and hashed"
     if not local.whole:
-        message += f"; a sample of {counted} of {sum(rows.counts.values())}, every file looked up"
+        fetched = sum(local.counts.values())
+        message += f"; a sample of {fetched} of {sum(rows.counts.values())}, every file looked up"
     return Opening(
         name=choice.name,
         uri=target.uri,
         ran=True,
-        problems=tuple(problems[:MOST_PROBLEMS]),
+        problems=tuple(problems),
         incomplete=tuple(incomplete),
         rows=seen,
         sampled=sampled,
-        message="; ".join([*problems[:MOST_PROBLEMS], *incomplete, message]),
+        message="; ".join([*problems, *incomplete, message]),
+        opened_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        basis=basis,
     )
 
 
-def _failed(choice: ExportChoice, target: ExportTarget, problem: str) -> Opening:
-    return Opening(name=choice.name, uri=target.uri, ran=True, problems=(problem,), message=problem)
+def _failed(target: ExportTarget, choice: ExportChoice, *problems: str) -> Opening:
+    """What is wrong without a library having looked."""
+    return Opening(name=choice.name, uri=target.uri, ran=True, problems=problems, message="; ".join(problems))
 
 
-def _look(rows: ExportRows, choice: ExportChoice, local: LocalCopy, scratch: Path) -> tuple[int, int, list[str]]:
-    """What the libraries see: rows, images decoded, problems."""
-    every = max(1, sum(local.counts.values()) // SAMPLE)
-    expected = sample_of(rows, every, all_of=local.whole or choice.name == "imagefolder")
+def _recorded_files(target: ExportTarget) -> list[ExportedFile] | None:
+    """The files of a complete export; None where there is no such export, or its record cannot be read."""
+    try:
+        record = json.loads(target.store.read(target.key(RECORD)))
+        files = [ExportedFile(**one) for one in record["files"]]
+        return files if record["complete"] else None
+    except (ObjectNotFound, ValueError, KeyError, TypeError):
+        return None
+
+
+def _record_key(target: ExportTarget, choice: ExportChoice) -> str:
+    return target.key(f"opened-{choice.name}.json")
+
+
+def _earlier_opening(target: ExportTarget, choice: ExportChoice) -> Opening | None:
+    """The opening that was recorded last; None where there is none that can be read."""
+    try:
+        record = json.loads(target.store.read(_record_key(target, choice)))
+        return Opening(
+            name=choice.name,
+            uri=target.uri,
+            ran=True,
+            incomplete=tuple(record["incomplete"]),
+            rows=record["rows"],
+            sampled=record["sampled"],
+            message=f"{record['message']}; that was at {record['opened_at']}, and nothing has changed since",
+            opened_at=record["opened_at"],
+            basis=record["basis"],
+        )
+    except (ObjectNotFound, ValueError, KeyError, TypeError):
+        return None
+
+
+def _basis(
+    rows: ExportRows,
+    target: ExportTarget,
+    choice: ExportChoice,
+    files: Sequence[ExportedFile],
+    there: Mapping[str, ObjectInfo],
+) -> dict[str, Any]:
+    """Everything that decides what an opening finds, as JSON values.
+
+    In S3, files are known by the ETags of a listing, which change with their content. In a folder a file can be changed
+    without a trace in the listing, so what the libraries read is hashed: the files of the record, and the sampled images.
+    """
+    listing = hashlib.sha256()
+    for path, info in sorted(there.items()):
+        if path != RECORD and not (path.startswith("opened-") and path.endswith(".json")):
+            listing.update(f"{path} {info.size_bytes} {info.etag}\n".encode())
+    hashed: dict[str, str] = {}
+    folder = _local_folder(target)
+    if folder is not None:
+        paths = [one.path for one in files]
+        if choice.name == "imagefolder":
+            sample = _sample_of(rows, sum(rows.counts.values()))
+            paths += [path for path, image in images_of(rows) if image.image_id in sample]
+        hashed = {path: sha256_of(folder / path) for path in paths if path in there}
+    record = target.store.read(target.key(RECORD))
+    return {
+        "libraries": {name: version(name) for name in (*LIBRARIES[choice.name], "pillow", "pyarrow")},
+        "opening_code_sha256": sha256_of(Path(__file__)),
+        "split": choice.split,
+        "manifests_sha256": rows.manifests_sha256,
+        "record_sha256": hashlib.sha256(record).hexdigest(),
+        "listing_sha256": listing.hexdigest(),
+        "files_sha256": hashed,
+    }
+
+
+def _compare(rows: ExportRows, choice: ExportChoice, local: LocalCopy, cache: Path) -> tuple[int, int, list[str]]:
+    """What the libraries see, compared with the manifest: rows, images decoded, problems."""
+    expected = _sample_of(rows, sum(local.counts.values()))
     seen: Counter[tuple[str, str]] = Counter()
     sampled: dict[str, set[str]] = {library: set() for library in LIBRARIES[choice.name]}
     problems: list[str] = []
     try:
-        for image in _open(choice, local, scratch):
+        for image in _open(choice, local, cache):
             seen[image.library, image.split] += 1
-            if image.image_id not in expected or image.image_id in sampled[image.library]:
+            done = sampled[image.library]
+            if image.image_id not in expected or image.image_id in done:
                 continue
-            if not local.whole and len(sampled[image.library]) >= 2 * SAMPLE:
+            if not local.whole and len(done) >= 2 * SAMPLE:
                 continue
-            sampled[image.library].add(image.image_id)
+            done.add(image.image_id)
             try:
                 body = image.decode()
             except Exception as error:  # noqa: BLE001 - as below; the others are looked at all the same
-                problems.append(f"{image.library} cannot open {image.image_id}: {_words(error)}")
+                problems.append(f"{image.library} cannot open {image.image_id}: {_describe(error)}")
                 continue
             if body is not None and hashlib.sha256(body).hexdigest() != expected[image.image_id]:
                 problems.append(f"{image.library} hands out other bytes for {image.image_id} than the manifest's")
     except Exception as error:  # noqa: BLE001 - whatever a library raises is what its users would get
-        problems.append(f"cannot be opened: {_words(error)}")
+        problems.append(f"cannot be opened: {_describe(error)}")
     else:
-        for library, ids in sampled.items():
+        for library, done in sampled.items():
             found = {split: seen[library, split] for split in local.counts}
             if found != dict(local.counts):
                 problems.append(f"{library} counts {found}, the manifest has {dict(local.counts)}")
-            lacking = len(expected) - len(ids) if local.whole or choice.name == "imagefolder" else int(not ids)
+            lacking = len(expected) - len(done) if local.whole else int(not done)
             if lacking:
                 problems.append(f"{library} lacks {lacking} of {len(expected)} sampled images")
-    return (
-        max((sum(seen[library, split] for split in local.counts) for library in sampled), default=0),
-        min((len(ids) for ids in sampled.values()), default=0),
-        problems,
-    )
+    counted = max(sum(seen[library, split] for split in local.counts) for library in sampled)
+    return counted, min(len(done) for done in sampled.values()), problems
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
 
 
-def _open(choice: ExportChoice, local: LocalCopy, scratch: Path) -> Iterator[Seen]:
+def _open(choice: ExportChoice, local: LocalCopy, cache: Path) -> Iterator[Seen]:
     if choice.name == "croissant":
         return open_with_mlcroissant(local.folder / CROISSANT)
     size_bytes = sum(path.stat().st_size for paths in local.files.values() for path in paths)
@@ -172,7 +278,7 @@ def _open(choice: ExportChoice, local: LocalCopy, scratch: Path) -> Iterator[See
         None if local.whole else choice.name,
         local.folder,
         local.files,
-        scratch,
+        cache,
         streaming=choice.name != "imagefolder" and size_bytes > LOADED_WHOLE_BYTES,
     )
     if choice.name == "webdataset":
@@ -180,20 +286,16 @@ def _open(choice: ExportChoice, local: LocalCopy, scratch: Path) -> Iterator[See
     return with_datasets
 
 
-def _not_there(
-    rows: ExportRows, target: ExportTarget, choice: ExportChoice, files: Iterable[ExportedFile]
+def _missing_files(
+    rows: ExportRows, choice: ExportChoice, files: Sequence[ExportedFile], there: Mapping[str, ObjectInfo]
 ) -> Iterator[str]:
-    """Files that are missing or of another size, by one listing."""
-    found = {info.key.removeprefix(target.prefix): info.size_bytes for info in target.store.list(target.prefix)}
-    for one in files:
-        if found.get(one.path) != one.size_bytes:
-            yield f"{one.path} has {found.get(one.path, 'no')} bytes, not {one.size_bytes}"
-    if choice.name == "imagefolder":
-        for split in rows.counts:
-            for row in rows.iterate(split):
-                path = f"{split}/{row.image.file_name}"
-                if found.get(path) != row.image.size_bytes:
-                    yield f"{path} has {found.get(path, 'no')} bytes, not {row.image.size_bytes}"
+    """Files that are missing or of another size, by the listing."""
+    wanted = [(one.path, one.size_bytes) for one in files]
+    images = images_of(rows) if choice.name == "imagefolder" else ()
+    for path, size_bytes in chain(wanted, ((path, image.size_bytes) for path, image in images)):
+        found = there[path].size_bytes if path in there else "no"
+        if found != size_bytes:
+            yield f"{path} has {found} bytes, not {size_bytes}"
 
 
 def _wrong_row_counts(rows: ExportRows, target: ExportTarget, files: Sequence[ExportedFile]) -> Iterator[str]:
@@ -202,19 +304,25 @@ def _wrong_row_counts(rows: ExportRows, target: ExportTarget, files: Sequence[Ex
     for one in files:
         if one.split is None:
             continue
+        counted[one.split] += one.rows
         if one.path.endswith(".parquet"):
             try:
-                in_footer = pq.ParquetFile(
-                    pa.PythonFile(RangeReader(target.store, target.key(one.path), one.size_bytes), mode="r")
-                ).metadata.num_rows
+                in_footer = _rows_in_footer(target, one)
             except (pa.ArrowInvalid, OSError) as error:
                 yield f"{one.path} is not Parquet: {error}"
                 continue
             if in_footer != one.rows:
                 yield f"{one.path} has {in_footer} rows, not {one.rows}"
-        counted[one.split] += one.rows
     if dict(counted) != dict(rows.counts):
         yield f"its files hold {dict(counted)} images, the manifest {dict(rows.counts)}; export again"
+
+
+def _rows_in_footer(target: ExportTarget, file: ExportedFile) -> int:
+    """Reads the footer alone: its length and "PAR1" are the file's last eight bytes."""
+    key, end = target.key(file.path), file.size_bytes
+    footer_bytes = 8 + int.from_bytes(target.store.read_range(key, max(0, end - 8), end)[:4], "little")
+    footer = target.store.read_range(key, max(0, end - footer_bytes), end)
+    return pq.read_metadata(pa.BufferReader(footer)).num_rows
 
 
 def _wrong_checksums(folder: Path) -> Iterator[str]:
@@ -224,18 +332,14 @@ def _wrong_checksums(folder: Path) -> Iterator[str]:
             yield f"{one['contentUrl']} does not have the sha256 that {CROISSANT} gives"
 
 
-# Images decoded and hashed, spread over the whole by their ids.
-SAMPLE = 32
-_CHUNK_BYTES = 16_000_000
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCopy:
     """An export, or a sample of one, on this machine.
 
     Attributes:
-        whole: All of it is there.
+        whole: All that the libraries count is there.
         counts: Images by split that its files hold.
+        files: Data files by split; none of an ImageFolder in S3.
     """
 
     folder: Path
@@ -244,46 +348,32 @@ class LocalCopy:
     files: Mapping[str, Sequence[Path]]
 
 
-@contextmanager
-def local_copy(
-    rows: ExportRows, target: ExportTarget, choice: ExportChoice, files: Sequence[ExportedFile]
-) -> Iterator[LocalCopy]:
-    """The export itself where it is on this machine, else a sample of it."""
-    if target.uri.startswith("file://"):
-        folder = Path(unquote(urlsplit(target.uri).path))
-        by_split: dict[str, list[Path]] = {}
-        for one in files:
-            if one.split is not None:
-                by_split.setdefault(one.split, []).append(folder / one.path)
-        yield LocalCopy(folder=folder, whole=True, counts=rows.counts, files=by_split)
-        return
-    with TemporaryDirectory(prefix="seedream-sample-") as scratch:
-        folder = Path(scratch)
-        if choice.name == "imagefolder":
-            yield _fetch_imagefolder(rows, target, folder)
-        else:
-            yield _fetch_shards(rows, target, choice, files, folder)
+def _local_folder(target: ExportTarget) -> Path | None:
+    return Path(unquote(urlsplit(target.uri).path)) if target.uri.startswith("file://") else None
 
 
-def _fetch_imagefolder(rows: ExportRows, target: ExportTarget, folder: Path) -> LocalCopy:
-    """All metadata, and the sampled images: a listed image that is missing fails only when it is decoded."""
-    every = max(1, sum(rows.counts.values()) // SAMPLE)
-    sample = sample_of(rows, every, all_of=True)
-    _fetch(target, "README.md", folder)
-    for split in rows.counts:
-        _fetch(target, f"{split}/{METADATA}", folder)
-        for row in rows.iterate(split):
-            if row.image.image_id in sample:
-                _fetch(target, f"{split}/{row.image.file_name}", folder)
-    return LocalCopy(folder=folder, whole=True, counts=rows.counts, files={})
-
-
-def _fetch_shards(
+def _local_copy(
     rows: ExportRows, target: ExportTarget, choice: ExportChoice, files: Sequence[ExportedFile], folder: Path
 ) -> LocalCopy:
-    smallest: dict[str, ExportedFile] = {}
-    for one in sorted((one for one in files if one.split is not None), key=lambda one: (one.size_bytes, one.path)):
-        smallest.setdefault(str(one.split), one)
+    """The export itself where it is on this machine, else a sample of it, fetched into `folder`."""
+    by_split = {split: [one for one in files if one.split == split] for split in rows.counts}
+    local = _local_folder(target)
+    if local is not None:
+        paths = {split: [local / one.path for one in some] for split, some in by_split.items()}
+        return LocalCopy(folder=local, whole=True, counts=rows.counts, files=paths)
+    if choice.name == "imagefolder":
+        # All metadata, and the sampled images: a listed image that is missing fails only when it is decoded.
+        _fetch(target, "README.md", folder)
+        for split in rows.counts:
+            _fetch(target, f"{split}/{METADATA}", folder)
+        sample = _sample_of(rows, sum(rows.counts.values()))
+        for path, image in images_of(rows):
+            if image.image_id in sample:
+                _fetch(target, path, folder)
+        return LocalCopy(folder=folder, whole=True, counts=rows.counts, files={})
+    smallest = {
+        split: min(some, key=lambda one: (one.size_bytes, one.path)) for split, some in by_split.items() if some
+    }
     for one in smallest.values():
         _fetch(target, one.path, folder)
     if choice.name == "croissant":
@@ -296,7 +386,7 @@ def _fetch_shards(
     return LocalCopy(
         folder=folder,
         whole=False,
-        counts={split: smallest[split].rows for split in rows.counts},
+        counts={split: one.rows for split, one in smallest.items()},
         files={split: [folder / one.path] for split, one in smallest.items()},
     )
 
@@ -311,50 +401,15 @@ def _fetch(target: ExportTarget, path: str, folder: Path) -> None:
                 break
 
 
-def sample_of(rows: ExportRows, every: int, *, all_of: bool) -> dict[str, str]:
-    """Hashes of images by id, about one in `every`; at least one where the whole is opened."""
-    chosen: dict[str, str] = {}
-    first: dict[str, str] = {}
-    for split in rows.counts:
-        for row in rows.iterate(split):
-            if not first:
-                first[row.image.image_id] = row.image.sha256
-            if int(row.image.image_id[:8], 16) % every == 0:
-                chosen[row.image.image_id] = row.image.sha256
-    return chosen or (first if all_of else {})
-
-
-class RangeReader(io.RawIOBase):
-    """An object as a file that is read where it is needed."""
-
-    def __init__(self, store: ObjectStore, key: str, size_bytes: int) -> None:
-        super().__init__()
-        self._store, self._key, self._size_bytes, self._position = store, key, size_bytes, 0
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move, as files do."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        """The position."""
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
-        stop = self._size_bytes if size < 0 else min(self._size_bytes, self._position + size)
-        body = self._store.read_range(self._key, self._position, stop) if stop > self._position else b""
-        self._position += len(body)
-        return body
+def _sample_of(rows: ExportRows, opened: int) -> dict[str, str]:
+    """Hashes of images by id, so many that about `SAMPLE` of them are among the images that are opened."""
+    every = max(1, opened // SAMPLE)
+    return {
+        row.image.image_id: row.image.sha256
+        for split in rows.counts
+        for row in rows.iterate(split)
+        if int(row.image.image_id[:8], 16) % every == 0
+    }
 
 
 # Up to this size a library loads an export as its users do; beyond, it streams: loading would copy all of it to disk.
@@ -382,11 +437,6 @@ class Seen:
     split: str
     image_id: str
     decode: Callable[[], bytes | None]
-
-
-def missing_libraries(name: str) -> list[str]:
-    """The libraries that opening this format takes and that are not installed."""
-    return [library for library in LIBRARIES[name] if find_spec(library) is None]
 
 
 def open_with_datasets(

@@ -99,6 +99,12 @@ class ExportRows:
         """The columns without the picture."""
         return pa.schema([column.arrow for column in self.columns])
 
+    @property
+    def manifests_sha256(self) -> str:
+        """One digest of all manifests, as they were when they were first read."""
+        together = "".join(f"{manifest.key} {manifest.sha256}\n" for manifest in self._manifests)
+        return hashlib.sha256(together.encode()).hexdigest()
+
     def iterate(self, split: str, suffix: str | None = None) -> Iterator[ExportRow]:
         """The rows of a split, a thousand at a time in memory; only images of one format where `suffix` names it.
 

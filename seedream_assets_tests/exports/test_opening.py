@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,64 @@ def test_another_picture_under_a_right_name_is_found(scenes: DatasetBuilder, nam
     opened = open_export(scenes.source_with(**OWNED), target, choice_of(name))
     assert not opened.passed
     assert "other bytes" in opened.message
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_what_has_not_changed_since_it_was_opened_is_not_opened_again(
+    scenes_anywhere: DatasetBuilder, name: str
+) -> None:
+    scenes_anywhere.write(6, extra_columns={"part": "train"})
+    first = write_and_open(scenes_anywhere, name)
+    again = write_and_open(scenes_anywhere, name)
+    assert again.passed
+    assert (again.rows, again.sampled, again.opened_at, again.basis) == (
+        first.rows,
+        first.sampled,
+        first.opened_at,
+        first.basis,
+    )
+    assert f"that was at {first.opened_at}, and nothing has changed since" in again.message
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_changed_byte_that_no_listing_shows_is_found_on_this_machine(scenes: DatasetBuilder, name: str) -> None:
+    """The same size and the same time, by a careless copy or a failing disk."""
+    scenes.write(4, extra_columns={"part": "train"})
+    first = write_and_open(scenes, name)
+    assert first.passed
+    suffix = {"imagefolder": ".jpg", "webdataset": ".tar"}.get(name, ".parquet")
+    path = next(iter(sorted(folder_of(scenes, name).rglob(f"*{suffix}"))))
+    status = path.stat()
+    body = bytearray(path.read_bytes())
+    body[body.index(b"JFIF") + 20] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(body)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    opened = open_export(scenes.source_with(**OWNED), default_target(scenes.source, name), choice_of(name))
+    assert opened.problems
+
+
+@pytest.mark.parametrize("changed", ["libraries", "opening_code_sha256", "listing_sha256", "manifests_sha256"])
+def test_an_export_is_opened_again_when_what_its_opening_depended_on_has_changed(
+    scenes: DatasetBuilder, changed: str
+) -> None:
+    scenes.write(4, extra_columns={"part": "train"})
+    write_and_open(scenes, "parquet")
+    record = folder_of(scenes, "parquet") / "opened-parquet.json"
+    kept = json.loads(record.read_text())
+    kept["basis"][changed] = "other"
+    record.write_text(json.dumps(kept))
+    assert "nothing has changed" not in write_and_open(scenes, "parquet").message
+    assert "nothing has changed" in write_and_open(scenes, "parquet").message
+
+
+def test_an_opening_that_found_something_wrong_is_not_kept(scenes: DatasetBuilder) -> None:
+    scenes.write(4, extra_columns={"part": "train"})
+    write_and_open(scenes, "parquet")
+    scenes.write(2, extra_columns={"part": "train"}, partition="later", first=4)
+    target = default_target(scenes.source, "parquet")
+    for _ in range(2):
+        assert open_export(scenes.source_with(**OWNED), target, choice_of("parquet")).problems
 
 
 def test_a_dataset_that_has_grown_since_is_found(scenes: DatasetBuilder) -> None:
