@@ -22,11 +22,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # "$NAME", "${NAME}" and "$(command)", and what is left of a template in YAML.
 _VARIABLE = re.compile(r"\$[A-Za-z_{(]|\{\{|\}\}")
 _QUOTES = "\"'`‘’“”"
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
-_S3 = ("s3", "s3a", "s3n")
-# An address with the bucket in the host's name, and one with the bucket in its path.
-_AWS_HOST = re.compile(r"(?:([a-z0-9.-]+)\.)?s3[.-](?:[a-z0-9-]+\.)*amazonaws\.com\Z")
-_ARN = re.compile(r"arn:aws[a-z-]*:s3:::(.+)")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 # Who and with what word: an address of another kind may carry a password.
 _USER = re.compile(r"[^/\s]*@")
 
@@ -67,7 +63,9 @@ def read_store_address(address: str) -> Bucket | Path:
     """
     problem = _problem_of(address)
     if problem is not None:
-        raise ConfigError(f"store address {problem}; got {_shown(address)}; {ALLOWED}")
+        meant = [one for one in _meant_by(address) if _problem_of(one) is None]
+        question = f"; did you mean {' or '.join(map(_shown, meant))}?" if meant else ""
+        raise ConfigError(f"store address {problem}; got {_shown(address)}{question}; {ALLOWED}")
     if address.startswith("s3://"):
         bucket, _, prefix = address.removeprefix("s3://").partition("/")
         return Bucket(bucket, prefix.strip("/"))
@@ -96,7 +94,7 @@ def is_unresolved(address: str) -> bool:
 
 
 def _problem_of(address: str) -> str | None:
-    """Why an address is none, with what was probably meant; None where it is one."""
+    """Why an address is none; None where it is one."""
     if not address.strip():
         return "is empty: is the variable set where this runs?"
     if _CONTROL.search(address):
@@ -106,88 +104,45 @@ def _problem_of(address: str) -> str | None:
             'holds a variable that nobody has filled in; in YAML write "{{ env.NAME }}", in a shell use double quotes, '
             "in an env file write the address itself"
         )
-    bare = address.split(" #", 1)[0].strip().strip(_QUOTES).strip()
-    if bare != address:
-        return f"has quotes, spaces or a comment around it{_instead(bare)}"
-    if address.startswith("~"):
-        return f"is a path that only a shell completes{_instead(_completed(address))}"
+    if _bare(address) != address:
+        return "has quotes, spaces or a comment around it"
     if address.startswith("s3://"):
-        return _problem_of_bucket(address.removeprefix("s3://").partition("/")[0])
+        bucket = address.removeprefix("s3://").partition("/")[0]
+        return None if _BUCKET.match(bucket) else "names no bucket that S3 would allow, without user, port or query"
     if address.startswith("file://"):
-        return _problem_of_file(address)
-    if address.startswith("//"):
-        return f"begins with two slashes{_instead(address[1:], f's3:{address}')}"
-    if Path(address).is_absolute():
+        parts = urlsplit(address)
+        is_plain = not (parts.netloc or parts.query or parts.fragment)
+        if is_plain and parts.path.startswith("/") and not parts.path.startswith(("//", "/~")):
+            return None
+        return "is no absolute path of a folder on this machine (write %3F for ?, %23 for #)"
+    if Path(address).is_absolute() and not address.startswith("//"):
         return None
-    return _problem_of_other(address)
-
-
-def _problem_of_bucket(bucket: str) -> str | None:
-    if _BUCKET.match(bucket):
-        return None
-    return "names no bucket that S3 would allow (letters, digits, hyphens, dots; without user, port or query)"
-
-
-def _problem_of_file(address: str) -> str | None:
-    parts = urlsplit(address)
-    if parts.netloc:
-        folder = f"file://{parts.path}" if parts.netloc == "localhost" else f"file:///{parts.netloc}{parts.path}"
-        return f"names the machine {_shown(parts.netloc)}, and not a folder of this one{_instead(folder)}"
-    if parts.query or parts.fragment or not parts.path.startswith("/"):
-        return "is not a folder on this machine: it has no absolute path, or a query or a fragment (write %3F for ?, %23 for #)"
-    if parts.path.startswith("//"):
-        return f"begins with too many slashes{_instead('file:///' + parts.path.lstrip('/'))}"
-    if parts.path.startswith("/~"):
-        return f"is a path that only a shell completes{_instead(_completed(parts.path[1:]))}"
-    return None
-
-
-def _problem_of_other(address: str) -> str:
-    """Of what is neither s3://, nor file://, nor an absolute path."""
-    if (arn := _ARN.match(address)) is not None:
-        return f"is the bucket's ARN{_instead(f's3://{arn[1]}')}"
-    if (slashed := re.match(r"(?:s3|S3)/{1,2}(.+)", address)) is not None:
-        return f"lacks the colon of s3://{_instead(f's3://{slashed[1]}')}"
     scheme = _SCHEME.match(address)
     if scheme is None:
-        return (
-            "is a relative path, which is another folder in every directory"
-            f"{_instead(os.path.normpath(Path(address).absolute()), f's3://{address}' if '/' in address else '')}"
-        )
-    kind, rest = scheme[1].lower(), scheme[2].lstrip("/")
-    if kind in _S3:
-        return f"is not written s3://{_instead(f's3://{rest}')}"
-    if kind == "file":
-        return f"is not written file:///{_instead(f'file:///{rest}')}"
-    if kind in ("http", "https"):
-        return (
-            f"is a page's address; a server that is not AWS is set as AWS_ENDPOINT_URL_S3{_instead(_in_aws(address))}"
-        )
-    return f"begins with {kind}:, and no store is of that kind"
+        return "is a relative path, which is another folder in every directory"
+    if scheme[1].lower() in ("http", "https"):
+        return "is a page's address; a server that is not AWS is set as AWS_ENDPOINT_URL_S3"
+    return f"begins with {scheme[1]}:, and no store is of that kind"
 
 
-def _in_aws(address: str) -> str:
-    """The bucket's address behind one of AWS's web addresses; empty where it is another's."""
-    parts = urlsplit(address)
-    host = _AWS_HOST.match(parts.hostname or "")
-    if host is None:
-        return ""
-    path = parts.path.strip("/")
-    return f"s3://{host[1]}/{path}" if host[1] else f"s3://{path}"
+def _meant_by(address: str) -> list[str]:
+    """What may have been meant by an address that is none, whether or not that is one."""
+    bare = _bare(address)
+    if misspelt := re.fullmatch(r"s3[an]?(?::/{0,2}|/{1,2})(.+)", bare, flags=re.IGNORECASE):
+        return [f"s3://{misspelt[1]}"]
+    if misspelt := re.fullmatch(r"file:/*(?:localhost/)?(.+)", bare, flags=re.IGNORECASE):
+        return [f"file:///{misspelt[1]}"]
+    if bare.startswith("~"):
+        # Nobody may have that name; then it stays as it is, and is none.
+        return [os.path.expanduser(bare)]  # noqa: PTH111  # pathlib raises
+    if not bare or bare != address or _SCHEME.match(bare):
+        return [bare]
+    return [os.path.normpath(Path(bare).absolute()), *([f"s3://{bare}"] if "/" in bare else [])]
 
 
-def _completed(path: str) -> str:
-    """A path that begins with ~ as a shell would complete it; empty where nobody has that name."""
-    try:
-        return str(Path(path).expanduser())
-    except RuntimeError:
-        return ""
-
-
-def _instead(*meant: str) -> str:
-    """What to write, as far as it is an address that would be taken."""
-    allowed = [one for one in meant if one and _problem_of(one) is None]
-    return f"; did you mean {' or '.join(_shown(one) for one in allowed)}?" if allowed else ""
+def _bare(address: str) -> str:
+    """An address without the quotes, spaces and comment around it."""
+    return address.split(" #", 1)[0].strip().strip(_QUOTES).strip()
 
 
 def _shown(address: str) -> str:
