@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from seedream_assets.approval.preview import assess_preview
+from seedream_assets.approval.rules import Gate
 from seedream_assets.approval.store import approve, open_gate
 from seedream_assets.cli.plan import ROW_ERRORS_SHOWN, print_row_errors
 from seedream_assets.cli.shared import (
@@ -60,36 +62,40 @@ def run(dataset: Path, partition: tuple[str, ...], approved: str | None, yes: bo
     deployment = replace(Deployment.from_environment(config), accepts_origin=yes)
     keys = partitions_of(config, partition, deployment)
     ran = run_partitions(config, keys, deployment, approved=approved, yes=yes)
-    report, summaries = ran.report, list(ran.summaries.values())
+    _print_report(ran.bought.report)
+    if len(keys) == 1:
+        (summary,) = ran.summaries.values()
+    else:
+        summaries = list(ran.summaries.values())
+        summary = add_up(summaries, ran.problems, dataset=config.name, seconds=time.monotonic() - began)
+        for key, problem in ran.problems.items():
+            click.echo(f"{key}: {problem}", err=True)
+        for one in () if as_json else summaries:
+            click.echo(describe(one).splitlines()[0])
+    if ran.bought.report.stopped == "awaiting_approval":
+        where = "".join(f" --partition {key}" for key in partition)
+        click.echo(f"approve it with: seedream approve {dataset}{where} --plan {ran.bought.plan_hash}", err=True)
+    click.echo(json.dumps(summary) if as_json else describe(summary))
+    raise click.exceptions.Exit(_exit_code(ran, summary))
+
+
+def _print_report(report: RunReport) -> None:
     for reason, count in report.reasons.items():
         click.echo(f"{count} x {reason}", err=True)
     for warning in report.warnings:
         click.echo(warning, err=True)
     if report.stop_reason:
         click.echo(f"stopped ({report.stopped}): {report.stop_reason}", err=True)
-    if len(keys) == 1:
-        summary = summaries[0]
-    else:
-        seconds = time.monotonic() - began
-        summary = add_up(summaries, ran.problems, dataset=config.name, seconds=seconds)
-        for key, problem in ran.problems.items():
-            click.echo(f"{key}: {problem}", err=True)
-        for one in () if as_json else summaries:
-            click.echo(describe(one).splitlines()[0])
-    if report.stopped == "awaiting_approval":
-        where = "".join(f" --partition {key}" for key in partition)
-        click.echo(f"approve it with: seedream approve {dataset}{where} --plan {ran.plan_hash}", err=True)
-    click.echo(json.dumps(summary) if as_json else describe(summary))
-    raise click.exceptions.Exit(_exit_code(ran, summary))
 
 
 def _exit_code(ran: RanPartitions, summary: Mapping[str, Any]) -> int:
-    if ran.report.stopped == "awaiting_approval":
+    report = ran.bought.report
+    if report.stopped == "awaiting_approval":
         return AWAITING_APPROVAL
     if not ran.is_final:
         return NOT_ALL_FINAL
-    ended = sum(ran.report.requests.get(outcome, 0) for outcome in ("completed", "failed", "blocked"))
-    bought_nothing = ended > 0 and not ran.report.images_stored
+    ended = sum(report.requests.get(outcome, 0) for outcome in ("completed", "failed", "blocked"))
+    bought_nothing = ended > 0 and not report.images_stored
     return NOTHING_STORED if bought_nothing or (summary["wanted"] and not summary["stored"]) else DONE
 
 
@@ -130,6 +136,11 @@ class Bought:
     run_ids: frozenset[str]
     plan_hash: str | None
 
+    @property
+    def is_final(self) -> bool:
+        """True when every wanted image of these partitions is final."""
+        return all(outcome.is_final for outcome in self.outcomes.values())
+
     def then(self, later: Bought) -> Bought:
         """This round and a later one over some of its partitions."""
         reports = dict(self.reports)
@@ -152,16 +163,17 @@ class RanPartitions:
     Attributes:
         summaries: By partition, in the order asked for.
         problems: Why others could not be read or planned.
-        report: Of the paid stage over all of them.
-        plan_hash: The name of their plans together, where the dataset asks for approvals.
-        is_final: Whether every wanted image of every partition is final.
+        bought: What the last two stages came to, over all rounds.
     """
 
     summaries: Mapping[str, dict[str, Any]]
     problems: Mapping[str, str]
-    report: RunReport
-    plan_hash: str | None
-    is_final: bool
+    bought: Bought
+
+    @property
+    def is_final(self) -> bool:
+        """True when every wanted image of every partition is final."""
+        return not self.problems and self.bought.is_final
 
 
 def run_partitions(
@@ -198,7 +210,7 @@ def run_partitions(
     )
     bought = buy_planned(config, planned, deployment, approved=approved)
     for _ in range(config.regenerate.max_rounds):
-        if bought.report.stopped or not all(outcome.is_final for outcome in bought.outcomes.values()):
+        if bought.report.stopped or not bought.is_final:
             break
         again = plan_replacements(config, planned, bought, deployment)
         if not again:
@@ -207,28 +219,30 @@ def run_partitions(
         left = config.with_credits_booked(bought.report.credits_booked)
         bought = bought.then(buy_planned(left, again, deployment, approved=None))
         planned |= {partition: _added(planned[partition], later) for partition, later in again.items()}
+    seconds = time.monotonic() - began
     summaries = {
-        partition: summarise(
-            dataset=config.name,
-            partition=partition,
-            quote=one.quote,
-            rejected_rows=one.rejected_rows,
-            counts=bought.outcomes[partition].counts,
-            reused=count_reused(bought.outcomes[partition].manifest, bought.run_ids),
-            rejected=bought.outcomes[partition].rejected,
-            report=bought.reports[partition],
-            plan_hash=bought.plan_hash,
-            open_requests=open_in_manifest(deployment, bought.outcomes[partition].manifest),
-            seconds=time.monotonic() - began,
-        )
+        partition: _summarise(config, partition, one, bought, deployment, seconds=seconds)
         for partition, one in planned.items()
     }
-    return RanPartitions(
-        summaries=summaries,
-        problems=problems,
-        report=bought.report,
+    return RanPartitions(summaries=summaries, problems=problems, bought=bought)
+
+
+def _summarise(
+    config: DatasetConfig, partition: str, planned: Planned, bought: Bought, deployment: Deployment, *, seconds: float
+) -> dict[str, Any]:
+    outcome = bought.outcomes[partition]
+    return summarise(
+        dataset=config.name,
+        partition=partition,
+        quote=planned.quote,
+        rejected_rows=planned.rejected_rows,
+        counts=outcome.counts,
+        reused=count_reused(outcome.manifest, bought.run_ids),
+        rejected=outcome.rejected,
+        report=bought.reports[partition],
         plan_hash=bought.plan_hash,
-        is_final=not problems and all(outcome.is_final for outcome in bought.outcomes.values()),
+        open_requests=open_in_manifest(deployment, outcome.manifest),
+        seconds=seconds,
     )
 
 
@@ -336,35 +350,22 @@ def buy_planned(
     Raises:
         SeedreamError: Something stands against all of them. The manifests say what is there all the same.
     """
-    store, partitions = deployment.store, list(planned)
     versions = {partition: one.version for partition, one in planned.items()}
-    gate = open_gate(config, partitions, store, versions)
-    if approved is not None and gate.plans and not gate.is_shut:
-        gate.refuse_unless_named(approved)
-    elif approved is not None:
-        approve(gate, approved, config, store, by=this_person(), dagster_run_id=None)
-        gate = open_gate(config, partitions, store, versions)
+    gate = _open_gate(config, versions, deployment, approved)
+    assemble = partial(assemble_dataset, config, deployment=deployment, measure=False)
     outcomes: dict[str, Outcome] = {}
     reports: dict[str, RunReport | None] = {}
 
     def keep(partition: str, report: RunReport, endings: Endings) -> None:
         # Images are measured when the stream has ended: they must not hold it up.
-        outcomes[partition] = assemble_dataset(
-            config,
-            partition,
-            deployment,
-            fresh=endings,
-            measure=False,
-            version=versions[partition],
-            report=report,
-        )
+        outcomes[partition] = assemble(partition, fresh=endings, version=versions[partition], report=report)
         reports[partition] = report
 
     try:
         with _showing_progress() as on_progress:
             bought = buy_partitions(
                 config,
-                partitions,
+                list(planned),
                 deployment,
                 on_partition=keep,
                 on_progress=on_progress,
@@ -373,28 +374,48 @@ def buy_planned(
             )
     finally:
         # Whatever stopped the paid stage, the manifest says what is there.
-        for partition in partitions:
+        for partition in planned:
             if partition not in outcomes:
-                outcomes[partition] = assemble_dataset(
-                    config, partition, deployment, measure=False, version=versions[partition]
-                )
+                outcomes[partition] = assemble(partition, version=versions[partition])
                 reports[partition] = None
     if bought.error is not None:
         raise bought.error
-    report = bought.report
-    for partition, bought_here in reports.items():
+    for partition in reports:
         outcomes[partition] = measure_dataset(config, partition, deployment, outcomes[partition])
-        if bought_here is not None and bought_here.stopped == "awaiting_approval":
-            click.echo(str(assess_preview(outcomes[partition].manifest, gate.preview_of(partition))), err=True)
-            if report.stopped is None:
-                report = replace(report, stopped=bought_here.stopped, stop_reason=bought_here.stop_reason)
     return Bought(
         outcomes=outcomes,
         reports=reports,
-        report=report,
-        run_ids=frozenset({report.run_id}),
+        report=_after_previews(bought.report, reports, outcomes, gate),
+        run_ids=frozenset({bought.report.run_id}),
         plan_hash=gate.hash if gate.plans else None,
     )
+
+
+def _open_gate(
+    config: DatasetConfig, versions: Mapping[str, str], deployment: Deployment, approved: str | None
+) -> Gate:
+    """What may be bought of these plans, after the approval that was given with the run."""
+    gate = open_gate(config, list(versions), deployment.store, versions)
+    if approved is None:
+        return gate
+    if gate.plans and not gate.is_shut:
+        gate.refuse_unless_named(approved)
+        return gate
+    approve(gate, approved, config, deployment.store, by=this_person(), dagster_run_id=None)
+    return open_gate(config, list(versions), deployment.store, versions)
+
+
+def _after_previews(
+    report: RunReport, reports: Mapping[str, RunReport | None], outcomes: Mapping[str, Outcome], gate: Gate
+) -> RunReport:
+    """The report of all partitions, stopped where one of them awaits an approval. Says what each preview came to."""
+    for partition, of_partition in reports.items():
+        if of_partition is None or of_partition.stopped != "awaiting_approval":
+            continue
+        click.echo(str(assess_preview(outcomes[partition].manifest, gate.preview_of(partition))), err=True)
+        if report.stopped is None:
+            report = replace(report, stopped=of_partition.stopped, stop_reason=of_partition.stop_reason)
+    return report
 
 
 def _with_cap(config: DatasetConfig, *, credits: int, images: int, yes: bool) -> DatasetConfig:

@@ -1,7 +1,7 @@
 """Everything of a row but its text and its id: size, quantity, seed, style and so on, read under its model's limits.
 
 Each distinct text of a column is read once per model. Not here: the table's header, the prompt, and how reference images
-are written (`config.references`).
+are written (`config.prompts`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from seedream_assets.config.models import Limit, ModelSpec, SizePolicy
-from seedream_assets.config.prompts import LARGEST_QUANTITY
-from seedream_assets.config.references import read_references, read_strength
+from seedream_assets.config.prompts import LARGEST_QUANTITY, read_references, read_strength
 from seedream_assets.errors import LimitError, RowError
 from seedream_assets.prompts.cells import IntArray, RowErrorLog, wrong_rows
 
