@@ -9,27 +9,22 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.images import code_version
-from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.config.retry import DOWNLOADS, Sleep, repeat
 from seedream_assets.errors import ConfigError, DownloadError, ObjectUnreadable, StoreError
 from seedream_assets.images.c2pa import open_credentials
 from seedream_assets.images.embed import SOURCE_ENTRY, Embedding, PreparedImage, as_it_stands
 from seedream_assets.images.inspect import ImageFacts, image_key, inspect_image
 from seedream_assets.ledger.events import Blocked, Completed, Failed, LedgerImage, id_in_key
-from seedream_assets.ledger.lease import Lease, signed
-from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import GeneratedImage, Generation, GenerationStatus, order_images
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.leonardo.requests import GenerationRequest
 from seedream_assets.planning.plan import specs_of
 from seedream_assets.prompts.stage import load_snapshot
-from seedream_assets.purchase.shutdown import StopRun
-from seedream_assets.purchase.task import Ended, Observer, RequestTask, ignore
+from seedream_assets.purchase.task import Ended, Observer, RequestTask, RunContext, ignore
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -234,26 +229,19 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finalizer:
-    """Stores the images of jobs that have ended, and writes down how their requests ended.
+    """Stores the images of jobs that have ended, and writes down how their requests ended."""
 
-    Attributes:
-        models: For the price list.
-    """
-
-    ledger: Ledger
-    lease: Lease
+    run: RunContext
     delivery: Delivery
-    models: ModelCatalog
-    stop: StopRun
-    on: Observer
 
     async def look_up(self, task: RequestTask) -> bool:
         """Read from the ledger how somebody has bought a request; False where that has been taken back since."""
-        submits = await self.ledger.read_submitted(task.request_id, task.entry.attempt)
+        ledger, attempt = self.run.ledger, task.entry.attempt
+        submits = await ledger.read_submitted(task.request_id, attempt)
         if not submits:
             return False
         task.submitted = submits[0]
-        task.intent = await self.ledger.read_intent(task.request_id, task.entry.attempt)
+        task.intent = await ledger.read_intent(task.request_id, attempt)
         return True
 
     async def finalize(self, task: RequestTask, generation: Generation) -> Ended:
@@ -264,50 +252,36 @@ class Finalizer:
         """
         if generation.status is GenerationStatus.FAILED:
             return await self._finalize_failed(task, generation)
-        request = task.as_bought
+        run, request = self.run, task.as_bought
         try:
             images = await self.delivery.deliver(request, generation)
         except DownloadError as error:
-            self.stop.failed("undelivered", str(error))
+            run.stop.failed("undelivered", str(error))
             return Ended.unfinished("pending", str(error))
         stored = sum(image.object_key is not None for image in images)
         if stored:
-            self.stop.succeeded("delivered")
+            run.stop.succeeded("delivered")
         else:
-            self.stop.failed("fruitless", "every image was withheld")
+            run.stop.failed("fruitless", "every image was withheld")
         asked, delivered, note = request.count, len(generation.images), None
         if delivered > asked:
             note = f"Leonardo delivered {delivered} images where {asked} were asked for; {asked} are kept"
-        self.on("before_completed", task.request_id)
-        is_written = await self.ledger.write(Completed(**self._header(task), images=images))
-        self.on("after_completed", task.request_id)
+        run.on("before_completed", task.request_id)
+        is_written = await run.ledger.write(Completed(**run.sign_ending(task, task.paid), images=images))
+        run.on("after_completed", task.request_id)
         return Ended("completed", images=stored, note=note) if is_written else Ended("owned", note=note)
 
     async def _finalize_failed(self, task: RequestTask, generation: Generation) -> Ended:
+        event: Blocked | Failed
         if generation.moderation:
             reason = f"refused by moderation: {', '.join(generation.moderation)}"
-            is_written = await self.ledger.write(Blocked(**self._header(task), reason=reason))
-            ended = Ended("blocked", reason=reason)
+            event = Blocked(**self.run.sign_ending(task, task.paid), reason=reason)
         else:
             reason = "Leonardo's job FAILED; the API gives no reason"
-            is_written = await self.ledger.write(Failed(**self._header(task), reason=reason))
-            ended = Ended("failed", reason=reason)
-        self.stop.failed("fruitless", reason)
-        return ended if is_written else Ended("owned")  # another run was faster
-
-    def _header(self, task: RequestTask) -> dict[str, Any]:
-        submitted, intent = task.paid, task.claimed
-        return signed(task.request_id, submitted.attempt, self.lease.writer()) | {
-            "generation_id": submitted.generation_id,
-            "count": intent.count,
-            "credits_quoted": credits_for(self.models.find(intent.model), intent.count),
-            "dataset": intent.dataset,
-            "run_id": intent.run_id,
-            "dagster_run_id": intent.dagster_run_id,
-            "cost_amount": submitted.cost_amount,
-            "cost_unit": submitted.cost_unit,
-            "submitted_at": submitted.at,
-        }
+            event = Failed(**self.run.sign_ending(task, task.paid), reason=reason)
+        is_written = await self.run.ledger.write(event)
+        self.run.stop.failed("fruitless", reason)
+        return Ended(event.event, reason=reason) if is_written else Ended("owned")  # another run was faster
 
 
 def open_embedding(config: DatasetConfig, snapshots: Mapping[str, str | None], store: ObjectStore) -> Embedding:

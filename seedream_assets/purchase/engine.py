@@ -14,8 +14,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from seedream_assets.budget.reservations import Reservations
-from seedream_assets.budget.rules import Asked, kind_of
-from seedream_assets.config.models import ModelCatalog, credits_for
 from seedream_assets.errors import (
     BalanceExhausted,
     LeonardoError,
@@ -25,16 +23,15 @@ from seedream_assets.errors import (
     SubmitUncertain,
 )
 from seedream_assets.ledger.events import Blocked, Released, Submitted
-from seedream_assets.ledger.lease import Lease, LeaseLapsed
+from seedream_assets.ledger.lease import LeaseLapsed
 from seedream_assets.ledger.recovery import Recovery, StaysOpen
 from seedream_assets.ledger.state import FRESH, RequestState
-from seedream_assets.ledger.store import Ledger, cost_of
+from seedream_assets.ledger.store import cost_of
 from seedream_assets.purchase.delivery import Finalizer
 from seedream_assets.purchase.polling import LeftForLater, Polled, Polling
 from seedream_assets.purchase.report import RunStats
-from seedream_assets.purchase.shutdown import StopRun
 from seedream_assets.purchase.submit import Submits
-from seedream_assets.purchase.task import Bought, Ended, Observer, RequestTask
+from seedream_assets.purchase.task import Bought, Ended, RequestTask, RunContext
 
 # Requests reserved for at one time: one entry in the dataset's budget log serves so many.
 BLOCK = 32
@@ -54,23 +51,16 @@ class Collaborators:
         polling: Waits for the end of jobs.
         finalizer: Stores images, and writes down how a job ended.
         reservations: This run's money.
-        models: For the price list.
         stats: Where every end is counted.
-        stop: Who may end the run early, and why.
-        on: Called with what happens to each request; counts it in `stats` too.
     """
 
-    ledger: Ledger
-    lease: Lease
+    run: RunContext
     submits: Submits
     recovery: Recovery
     polling: Polling
     finalizer: Finalizer
     reservations: Reservations
-    models: ModelCatalog
     stats: RunStats
-    stop: StopRun
-    on: Observer
 
 
 class Engine:
@@ -84,6 +74,7 @@ class Engine:
 
     def __init__(self, use: Collaborators, *, at_leonardo: int, drain_seconds: float) -> None:
         self._use = use
+        self._run = use.run
         self._drain_seconds = drain_seconds
         # Requests from claim to end of job.
         self._slots = asyncio.Semaphore(at_leonardo)
@@ -101,7 +92,9 @@ class Engine:
     def waiting(self) -> str | None:
         """What is waited for besides Leonardo's jobs, and for how long; None where nothing is."""
         use = self._use
-        return "; ".join(filter(None, (use.recovery.waiting, use.submits.waiting, use.polling.waiting))) or None
+        return (
+            "; ".join(filter(None, (use.recovery.waiting, use.submits.refusals.waiting, use.polling.waiting))) or None
+        )
 
     # Admission
 
@@ -113,7 +106,7 @@ class Engine:
         """
         use = self._use
         admission = asyncio.create_task(self._admit_all(iter(tasks)), name="admission")
-        interruption = asyncio.create_task(use.stop.interruption(), name="interruption")
+        interruption = asyncio.create_task(self._run.stop.interruption(), name="interruption")
         try:
             await asyncio.wait({admission, interruption}, return_when=asyncio.FIRST_COMPLETED)
             while self._running and not interruption.done():
@@ -127,8 +120,8 @@ class Engine:
         use.stats.count_rest()
         if not admission.cancelled() and (failure := admission.exception()) is not None:
             raise failure
-        if use.stop.error is not None:
-            raise use.stop.error
+        if self._run.stop.error is not None:
+            raise self._run.stop.error
 
     async def _admit_all(self, waiting: Iterator[RequestTask]) -> None:
         """Admit in the plan's order. Out of money, what is paid for already is still admitted, and fetched."""
@@ -145,10 +138,10 @@ class Engine:
             await self._use.reservations.write_settlements()
 
     def _may_begin(self) -> bool:
-        return not self._use.stop.begins_no_more
+        return not self._run.stop.begins_no_more
 
     def _admit(self, task: RequestTask) -> None:
-        task.credits_to_spend = self._use.reservations.price(self._asked(task)) if task.is_to_buy else 0
+        task.credits_to_spend = self._use.reservations.price(self._run.asked(task.request)) if task.is_to_buy else 0
         task.follow(self._latest)
         self._latest = task
         running = asyncio.create_task(self._see_through(task), name=task.request_id[:12])
@@ -157,15 +150,15 @@ class Engine:
 
     async def _can_pay_first_of(self, tasks: list[RequestTask]) -> bool:
         """Whether credits are reserved for the first of these; reserves for as many of the others as the caps allow."""
-        reservations, stop = self._use.reservations, self._use.stop
-        wanted = {task.request_id: self._asked(task) for task in tasks if task.is_to_buy}
+        reservations, stop = self._use.reservations, self._run.stop
+        wanted = {task.request_id: self._run.asked(task.request) for task in tasks if task.is_to_buy}
         first = tasks[0].request_id
         if reservations.holds(first, wanted[first]):
             return True
         if stop.is_requested:
             return False
         granted, refused = await reservations.reserve(wanted)
-        self._use.on("after_reserve", first)
+        self._run.on("after_reserve", first)
         while first not in granted and self._running and not stop.is_requested:
             # What is in flight may cost less than was reserved for it: wait for it before giving up.
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -174,12 +167,6 @@ class Engine:
         if first not in granted:
             stop.request("over_budget", str(refused))
         return first in granted
-
-    def _asked(self, task: RequestTask) -> Asked:
-        """What buying a request asks of the budget."""
-        request, spec = task.request, task.request.spec
-        listed = credits_for(self._use.models.find(spec.model), request.count)
-        return Asked(kind=kind_of(spec.model, spec.width, spec.height), images=request.count, listed=listed)
 
     async def _drain(self) -> None:
         """Give what is in flight a bounded time, then cancel it. A submit on its way is never cut off before that."""
@@ -195,7 +182,7 @@ class Engine:
         try:
             await self._use.reservations.close()
         except StoreError as error:
-            self._use.stop.request("refused", str(error), error)
+            self._run.stop.request("refused", str(error), error)
 
     # One request
 
@@ -204,7 +191,7 @@ class Engine:
         use = self._use
         use.stats.in_flight += 1
         try:
-            use.on(await self._end_of(task), task.request_id)
+            self._run.on(await self._end_of(task), task.request_id)
         finally:
             task.publish(FRESH)
             use.stats.credits_to_buy -= task.take_credits_to_spend()
@@ -223,12 +210,12 @@ class Engine:
         except (LeonardoError, ObjectUnreadable) as error:
             return Ended.unfinished("pending", str(error))
         except StoreError as error:
-            self._use.stop.request("refused", str(error), error)
+            self._run.stop.request("refused", str(error), error)
             return Ended.unfinished("pending", str(error))
         except Exception as error:  # noqa: BLE001 - nobody foresaw it, and no other request may suffer from it
             reason = f"unexpected {type(error).__name__}: {error}"
             _LOG.error("request %s: %s", task.request_id, reason, exc_info=error)
-            self._use.stop.failed("unexpected", reason, error)
+            self._run.stop.failed("unexpected", reason, error)
             return Ended.unfinished("pending", reason)
         return ended
 
@@ -250,13 +237,13 @@ class Engine:
     async def _buy(self, task: RequestTask) -> Ended | None:
         """Claim and submit, then wait for the job's end and store its images."""
         use = self._use
-        if not await task.may_be_claimed(use.ledger):
+        if not await task.may_be_claimed(self._run.ledger):
             return self._not_sent(BORDERS_MOVED)
         if task.entry.attempt and await self._was_bought_after_all(task):
             return None
-        task.reference_ids = await use.submits.upload_references(task.request)
+        task.reference_ids = await use.submits.references.ids_for(task.request.spec)
         async with self._slots:
-            async with use.reservations.first_alone(self._asked(task).kind):
+            async with use.reservations.first_alone(self._run.asked(task.request).kind):
                 ended = await self._claim_and_send(task)
             if ended is not None or task.submitted is None:
                 return ended
@@ -270,7 +257,7 @@ class Engine:
         if found is None:
             return False
         if found.attempt < attempt:
-            for submitted in await use.ledger.read_submitted(task.request_id, found.attempt):
+            for submitted in await self._run.ledger.read_submitted(task.request_id, found.attempt):
                 await self._book(task, submitted)
         task.entry, task.is_unanswered = found, False
         return True
@@ -280,7 +267,7 @@ class Engine:
         use = self._use
         # Nothing is claimed ahead of its turn: what a killed run leaves open may really be on its way.
         task.turn = await use.submits.take_turn()
-        await use.lease.renew_if_lapsed()
+        await self._run.lease.renew_if_lapsed()
         if (ended := await self._refuse_to_spend(task)) is not None:
             return ended
         if not await self._claim(task):
@@ -294,13 +281,13 @@ class Engine:
 
     async def _refuse_to_spend(self, task: RequestTask) -> Ended | None:
         """None where the run goes on and credits are reserved; else the end of the request."""
-        use, asked = self._use, self._asked(task)
-        if not use.stop.buys_no_more and not use.reservations.holds(task.request_id, asked):
+        use, asked = self._use, self._run.asked(task.request)
+        if not self._run.stop.buys_no_more and not use.reservations.holds(task.request_id, asked):
             granted, refused = await use.reservations.reserve({task.request_id: asked})
             if not granted:
-                use.stop.request("over_budget", str(refused))
-        if use.stop.buys_no_more or not use.reservations.holds(task.request_id, asked):
-            return self._not_sent(use.stop.reason or "stopped")
+                self._run.stop.request("over_budget", str(refused))
+        if self._run.stop.buys_no_more or not use.reservations.holds(task.request_id, asked):
+            return self._not_sent(self._run.stop.reason or "stopped")
         return None
 
     async def _claim(self, task: RequestTask) -> bool:
@@ -311,8 +298,7 @@ class Engine:
         use, attempt = self._use, task.entry.attempt
         use.reservations.keep(task.request_id)
         if not await use.submits.claim(task, credits=use.reservations.reserved_for(task.request_id)):
-            use.reservations.mark_unbought(task.request_id)
-            task.entry, task.is_unanswered = await use.ledger.entry(task.request_id), False
+            await self._look_again(task)
             task.publish(task.entry)
             return False
         task.publish(replace(task.entry, state=RequestState.OPEN))
@@ -320,13 +306,17 @@ class Engine:
             return True
         # A later attempt rests on the word that the earlier one bought nothing. Two runs can look the same intent up,
         # and one may still find and adopt what the other has just released.
-        entry = await use.ledger.entry(task.request_id)
+        entry = await self._run.ledger.entry(task.request_id)
         if entry.state is RequestState.OPEN and entry.attempt == attempt:
             return True
         await use.submits.release(task, "an earlier attempt was found to be bought")
-        use.reservations.mark_unbought(task.request_id)
-        task.entry, task.is_unanswered = await use.ledger.entry(task.request_id), False
+        await self._look_again(task)
         return False
+
+    async def _look_again(self, task: RequestTask) -> None:
+        """This attempt bought nothing: its reservation can serve another, and the ledger says what is to be done."""
+        self._use.reservations.mark_unbought(task.request_id)
+        task.entry, task.is_unanswered = await self._run.ledger.entry(task.request_id), False
 
     async def _send(self, task: RequestTask) -> _Sent | None:
         """Send the claimed request. None where its entry has to be looked at again."""
@@ -335,17 +325,16 @@ class Engine:
             sent = await self._uncut(use.submits.send(task))
         except SubmitUncertain as error:
             if isinstance(error, SubmitMisdirected):
-                use.stop.request("refused", f"nothing more is bought: {error.message}", nothing_left=True)
-            use.stop.failed("uncertain", error.message)
+                self._run.stop.request("refused", f"nothing more is bought: {error.message}", nothing_left=True)
+            self._run.stop.failed("uncertain", error.message)
             task.entry, task.is_unanswered = replace(task.entry, state=RequestState.OPEN), True
             return None
         except LeaseLapsed:
-            use.reservations.mark_unbought(task.request_id)
-            task.entry = await use.ledger.entry(task.request_id)
+            await self._look_again(task)
             task.is_unanswered = task.entry.state is RequestState.OPEN and task.entry.attempt == attempt
             return None
         if isinstance(sent, Submitted):
-            use.stop.succeeded("accepted")
+            self._run.stop.succeeded("accepted")
         else:
             use.reservations.mark_unbought(task.request_id)
         return sent
@@ -364,7 +353,7 @@ class Engine:
 
     def _unbought(self, sent: Blocked | Released) -> Ended:
         """The end of a request that Leonardo refused or that was never sent; stops the run where others fare the same."""
-        stop = self._use.stop
+        stop = self._run.stop
         if isinstance(sent, Blocked):
             stop.failed("blocked", sent.reason)
             return Ended("blocked", reason=sent.reason)
@@ -380,15 +369,15 @@ class Engine:
         return ended
 
     def _not_sent(self, reason: str) -> Ended:
-        return Ended("not_sent", reason=None if self._use.stop.is_requested else reason, note=reason)
+        return Ended("not_sent", reason=None if self._run.stop.is_requested else reason, note=reason)
 
     async def _book(self, task: RequestTask, submitted: Submitted) -> None:
-        use, asked = self._use, self._asked(task)
+        use, asked = self._use, self._run.asked(task.request)
         use.stats.credits_to_buy -= task.take_credits_to_spend()
         booked = await use.reservations.settle_bought(
             task.request_id, asked, cost=cost_of(submitted), is_answer=not submitted.adopted
         )
-        use.on(Bought(booked=booked, quoted=asked.listed), task.request_id)
+        self._run.on(Bought(booked=booked, quoted=asked.listed), task.request_id)
 
     async def _settle_open(self, task: RequestTask) -> Ended | None:
         """Wait for whoever has the request, or look it up in the account's history."""
@@ -402,7 +391,7 @@ class Engine:
             use.reservations.mark_unbought(task.request_id)
         if is_ours and settled.attempt == entry.attempt:
             # The first is the rule; a second one was charged all the same.
-            for submitted in await use.ledger.read_submitted(task.request_id, entry.attempt):
+            for submitted in await self._run.ledger.read_submitted(task.request_id, entry.attempt):
                 await self._book(task, submitted)
         return None
 

@@ -16,7 +16,8 @@ from uuid import uuid4
 
 from seedream_assets.config.retry import Clock, running_seconds
 from seedream_assets.ledger.events import Blocked, Completed, Failed, FinalEvent, decode_event, encode_event
-from seedream_assets.purchase.report import RunReport, RunStats, StopCause
+from seedream_assets.purchase.report import RunReport, RunStats
+from seedream_assets.purchase.shutdown import StopCause
 from seedream_assets.purchase.task import Bought, Ended, Event
 
 # Small ones stay in memory: a range of partitions may have a thousand of them open.

@@ -6,10 +6,10 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
 
 from seedream_assets.budget.costs import add_costs
 from seedream_assets.config.retry import format_seconds
+from seedream_assets.purchase.shutdown import StopCause
 from seedream_assets.purchase.task import Bought, Ended, Event
 
 # Rates are those over so many reports: five minutes, where one comes every 5 s.
@@ -17,8 +17,6 @@ RECENT_REPORTS = 60
 MOST_REASONS = 20
 MOST_SHOWN_REASONS = 3
 LONGEST_REASON_CHARACTERS = 100
-# Why a run stopped admitting requests; None where it went through its plan.
-StopCause = Literal["over_budget", "interrupted", "refused", "awaiting_approval"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

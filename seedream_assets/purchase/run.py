@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
 from uuid import uuid4
 
 from seedream_assets.budget.dataset_budget import DatasetBudget, booked_by_ledger
@@ -23,7 +25,7 @@ from seedream_assets.ledger.recovery import Recovery
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.downloads import ImageDownloads
-from seedream_assets.leonardo.generations import Account, Cost
+from seedream_assets.leonardo.generations import Cost
 from seedream_assets.purchase.delivery import ByteBudget, Delivery, Finalizer
 from seedream_assets.purchase.engine import Collaborators, Engine
 from seedream_assets.purchase.polling import Polling
@@ -31,7 +33,7 @@ from seedream_assets.purchase.reference_uploads import ReferenceUploads
 from seedream_assets.purchase.report import Progress, RunReport, RunStats
 from seedream_assets.purchase.shutdown import StopRun, pause, signals_stop, watch_parent
 from seedream_assets.purchase.submit import Refusals, Submits
-from seedream_assets.purchase.task import Event, Observer, RequestTask, ignore
+from seedream_assets.purchase.task import Event, Observer, RequestTask, RunContext, ignore
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 
@@ -78,17 +80,6 @@ class RunOrder:
     clock: Clock = running_seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
-    """What a run holds open until it ends."""
-
-    store: AsyncStore
-    client: LeonardoClient
-    downloads: ImageDownloads
-    account: Account
-    lease: Lease
-
-
 def run_generation(order: RunOrder) -> RunReport:
     """Buy, fetch and store what is wanted. Blocks until the run has ended.
 
@@ -110,14 +101,13 @@ async def _run(order: RunOrder) -> RunReport:
     stats = RunStats(order.total, credits_to_buy=order.credits_to_buy)
     async with AsyncExitStack() as stack:
         stack.enter_context(signals_stop(stop))
-        opened = await _open(order, stack)
-        engine = _build_engine(order, opened, await _open_reservations(order, opened), stats, stop)
+        engine, client = await _open_engine(order, stack, stats, stop)
 
         def report_progress() -> None:
             order.on_progress(
                 stats.progress(
                     seconds=order.clock() - began,
-                    outage=opened.client.reachability.outage,
+                    outage=client.reachability.outage,
                     waiting=engine.waiting,
                     stopping=stop.reason,
                 )
@@ -145,150 +135,150 @@ async def _run(order: RunOrder) -> RunReport:
     return report
 
 
-async def _open(order: RunOrder, stack: AsyncExitStack) -> _Opened:
-    """Open the store and the account, and take a lease; refuses a store that is bought for from another account."""
-    store = AsyncStore(order.store, threads=order.settings.store_threads, sleep=order.sleep)
+async def _open_engine(
+    order: RunOrder, stack: AsyncExitStack, stats: RunStats, stop: StopRun
+) -> tuple[Engine, LeonardoClient]:
+    """Open the store and the account, take a lease, and put the engine together.
+
+    Raises:
+        StoreRefused: The store is bought for from another account.
+    """
+    settings, sleep = order.settings, order.sleep
+    store = AsyncStore(order.store, threads=settings.store_threads, sleep=sleep)
     stack.callback(store.close)
     # Of its own, so that no queue of large images can make the lease run out.
-    lease_store = AsyncStore(order.store, threads=1, sleep=order.sleep)
+    lease_store = AsyncStore(order.store, threads=1, sleep=sleep)
     stack.callback(lease_store.close)
     client = await stack.enter_async_context(LeonardoClient(order.leonardo))
     downloads = await stack.enter_async_context(ImageDownloads(order.leonardo))
-    account = await repeat(client.read_account, sleep=order.sleep)
-    lease = Lease(lease_store, seconds=order.settings.lease_seconds, sleep=order.sleep, clock=order.clock)
+    account = await repeat(client.read_account, sleep=sleep)
     mine = StoreAccount.of(account.user_id, order.leonardo.base_url)
     await refuse_another_account(store, client, mine, accepts_origin=order.accepts_origin)
+    lease = Lease(lease_store, seconds=settings.lease_seconds, sleep=sleep, clock=order.clock)
     await lease.start()
     stack.push_async_callback(lease.stop)
-    return _Opened(store=store, client=client, downloads=downloads, account=account, lease=lease)
-
-
-def _build_engine(
-    order: RunOrder, opened: _Opened, reservations: Reservations, stats: RunStats, stop: StopRun
-) -> Engine:
-    settings, account = order.settings, opened.account
 
     def on(event: Event, request_id: str) -> None:
         stats.on(event, request_id)
         order.on(event, request_id)
 
-    async def pause_unless_stopped(seconds: float) -> None:
-        await pause(seconds, stop=stop, sleep=order.sleep)
-
-    ledger = Ledger(opened.store, on_ending=lambda event: on(event, event.request_id))
-    recovery = _build_recovery(order, opened, ledger, stop)
-    slots = min(settings.slots, account.slots or settings.slots)
-    return Engine(
-        Collaborators(
-            ledger=ledger,
-            lease=opened.lease,
-            submits=Submits(
-                ledger=ledger,
-                client=opened.client,
-                lease=opened.lease,
-                references=ReferenceUploads(opened.store, opened.client, user_id=account.user_id, sleep=order.sleep),
-                models=order.models,
-                dataset=order.dataset,
-                run_id=order.run_id,
-                dagster_run_id=order.dagster_run_id,
-                account_id=account.user_id,
-                partition_of=order.partition_of,
-                stop=stop,
-                pause=pause_unless_stopped,
-                refusals=Refusals(
-                    recovery=recovery,
-                    settle_seconds=settings.history_settle_seconds,
-                    pause=pause_unless_stopped,
-                    clock=order.clock,
-                ),
-                on=on,
-            ),
-            recovery=recovery,
-            polling=Polling(
-                client=opened.client,
-                user_id=account.user_id,
-                sweeps=settings.bulk_polling,
-                give_up_after_seconds=settings.give_up_after_seconds,
-                settle_images_seconds=settings.settle_images_seconds,
-                sleep=order.sleep,
-                pause=pause_unless_stopped,
-                clock=order.clock,
-                stopping=lambda: stop.is_interrupted,
-            ),
-            finalizer=Finalizer(
-                ledger=ledger,
-                lease=opened.lease,
-                delivery=Delivery(
-                    store=opened.store,
-                    downloads=opened.downloads,
-                    embedding=order.embedding,
-                    memory=ByteBudget(settings.image_bytes_in_memory),
-                    largest_pixels=order.leonardo.largest_image_pixels,
-                    run_id=order.run_id,
-                    sleep=order.sleep,
-                    taken_back=ledger.taken_back,
-                    on=on,
-                ),
-                models=order.models,
-                stop=stop,
-                on=on,
-            ),
-            reservations=reservations,
-            models=order.models,
-            stats=stats,
-            stop=stop,
-            on=on,
-        ),
-        at_leonardo=min(slots + settings.queue_ahead, slots * PENDING_FOR_EACH_SLOT),
-        drain_seconds=settings.drain_seconds,
+    run = RunContext(
+        ledger=Ledger(store, on_ending=lambda event: on(event, event.request_id)),
+        lease=lease,
+        models=order.models,
+        stop=stop,
+        pause=partial(pause, stop=stop, sleep=sleep),
+        on=on,
+        dataset=order.dataset,
+        run_id=order.run_id,
+        dagster_run_id=order.dagster_run_id,
+        account_id=account.user_id,
+        partition_of=order.partition_of,
     )
+    recovery = _build_recovery(order, run, store, client)
+    slots = min(settings.slots, account.slots or settings.slots)
+    use = Collaborators(
+        run=run,
+        submits=_build_submits(order, run, store, client, recovery),
+        recovery=recovery,
+        polling=_build_polling(order, run, client),
+        finalizer=Finalizer(run=run, delivery=_build_delivery(order, run, store, downloads)),
+        reservations=await _open_reservations(order, run, store, account.balance),
+        stats=stats,
+    )
+    at_leonardo = min(slots + settings.queue_ahead, slots * PENDING_FOR_EACH_SLOT)
+    return Engine(use, at_leonardo=at_leonardo, drain_seconds=settings.drain_seconds), client
 
 
-def _build_recovery(order: RunOrder, opened: _Opened, ledger: Ledger, stop: StopRun) -> Recovery:
-    settings, user_id = order.settings, opened.account.user_id
+def _build_recovery(order: RunOrder, run: RunContext, store: AsyncStore, client: LeonardoClient) -> Recovery:
     return Recovery(
-        store=opened.store,
-        ledger=ledger,
+        store=store,
+        ledger=run.ledger,
         history=AccountHistory(
-            client=opened.client,
-            store=opened.store,
-            user_id=user_id,
-            pages=settings.history_pages,
+            client=client,
+            store=store,
+            user_id=run.account_id,
+            pages=order.settings.history_pages,
             sleep=order.sleep,
             clock=order.clock,
         ),
-        lease=opened.lease,
-        account_id=user_id,
-        lease_seconds=settings.lease_seconds,
-        settle_seconds=settings.history_settle_seconds,
+        lease=run.lease,
+        account_id=run.account_id,
+        lease_seconds=order.settings.lease_seconds,
+        settle_seconds=order.settings.history_settle_seconds,
         sleep=order.sleep,
         clock=order.clock,
-        stopping=lambda: stop.is_interrupted,
+        stopping=lambda: run.stop.is_interrupted,
         on=order.on,
     )
 
 
-async def _open_reservations(order: RunOrder, opened: _Opened) -> Reservations:
+def _build_submits(
+    order: RunOrder, run: RunContext, store: AsyncStore, client: LeonardoClient, recovery: Recovery
+) -> Submits:
+    return Submits(
+        run=run,
+        client=client,
+        references=ReferenceUploads(store, client, user_id=run.account_id, sleep=order.sleep),
+        refusals=Refusals(
+            recovery=recovery,
+            settle_seconds=order.settings.history_settle_seconds,
+            pause=run.pause,
+            clock=order.clock,
+        ),
+    )
+
+
+def _build_polling(order: RunOrder, run: RunContext, client: LeonardoClient) -> Polling:
+    return Polling(
+        client=client,
+        user_id=run.account_id,
+        sweeps=order.settings.bulk_polling,
+        give_up_after_seconds=order.settings.give_up_after_seconds,
+        settle_images_seconds=order.settings.settle_images_seconds,
+        sleep=order.sleep,
+        pause=run.pause,
+        clock=order.clock,
+        stopping=lambda: run.stop.is_interrupted,
+    )
+
+
+def _build_delivery(order: RunOrder, run: RunContext, store: AsyncStore, downloads: ImageDownloads) -> Delivery:
+    return Delivery(
+        store=store,
+        downloads=downloads,
+        embedding=order.embedding,
+        memory=ByteBudget(order.settings.image_bytes_in_memory),
+        largest_pixels=order.leonardo.largest_image_pixels,
+        run_id=order.run_id,
+        sleep=order.sleep,
+        taken_back=run.ledger.taken_back,
+        on=run.on,
+    )
+
+
+async def _open_reservations(
+    order: RunOrder, run: RunContext, store: AsyncStore, balance: Decimal | None
+) -> Reservations:
     """This run's money, under its three caps; settles first what dead runs of the dataset left."""
-    store, lease, account = opened.store, opened.lease, opened.account
     dataset = DatasetBudget(
         store,
         dataset=order.dataset,
         run_id=order.run_id,
         limit=order.budget.max_credits_total,
         day_limit=order.budget.max_credits_per_day,
-        sign=lease.writer,
+        sign=run.lease.writer,
         is_gone=lambda writer: is_gone(writer, store, lease_seconds=order.settings.lease_seconds),
         booked_for=booked_by_ledger(Ledger(store), order.models),
     )
     await dataset.open()
-    unit = order.leonardo.balance_unit
-    balance = None if account.balance is None else cost_in_credits(Cost(amount=account.balance, unit=unit), quoted=0)
+    cost = None if balance is None else Cost(amount=balance, unit=order.leonardo.balance_unit)
+    limit = None if cost is None else max(0, cost_in_credits(cost, quoted=0))
     return Reservations(
         run=spending_of_run(order.budget),
-        balance=Spending(cap="balance", limit=None if balance is None else max(0, balance)),
+        balance=Spending(cap="balance", limit=limit),
         dataset=dataset,
-        engine_id=lambda: lease.engine_id,
+        engine_id=lambda: run.lease.engine_id,
     )
 
 

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from typing import Literal
 
 from seedream_assets.config.retry import Sleep
-from seedream_assets.purchase.report import StopCause
 
+# Why a run stopped admitting requests; None where it went through its plan.
+StopCause = Literal["over_budget", "interrupted", "refused", "awaiting_approval"]
 Trouble = Literal["refused", "blocked", "uncertain", "undelivered", "fruitless", "unexpected"]
 Success = Literal["accepted", "delivered"]
 

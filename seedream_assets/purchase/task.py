@@ -1,4 +1,4 @@
-"""One request on its way through a run, from the plan to the stored images, and what is reported of it on the way.
+"""One request on its way through a run, from the plan to the stored images; what is reported of it; and the run's context.
 
 A spec's requests share its samples, so where one ends the next begins. When somebody else has claimed an earlier one
 with another size since the plan was made, the later ones of this plan would overlap with what is owned, and part of
@@ -11,13 +11,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from seedream_assets.budget.rules import Booked
+from seedream_assets.budget.rules import Asked, Booked, kind_of
+from seedream_assets.config.models import ModelCatalog, credits_for
+from seedream_assets.config.retry import Sleep
 from seedream_assets.ledger.events import FinalEvent, Intent, Submitted
+from seedream_assets.ledger.lease import Lease, signed
 from seedream_assets.ledger.state import FRESH, LedgerEntry, RequestState
 from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.requests import GenerationRequest
+from seedream_assets.purchase.shutdown import StopRun
 
 # Points that a request passes. Tests stop or kill a process there.
 Step = Literal[
@@ -78,6 +82,57 @@ Observer = Callable[[Event, str], None]
 
 def ignore(_event: Event, _request_id: str) -> None:
     """The observer that does nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """What all share that work in one run.
+
+    Attributes:
+        models: For the price list.
+        stop: Who may end the run early, and why.
+        pause: A wait that ends early when the run does.
+        on: Called with what happens to each request.
+        dataset, run_id, dagster_run_id, account_id: Stand in every intent.
+        partition_of: For which partition a request is bought, by its id.
+    """
+
+    ledger: Ledger
+    lease: Lease
+    models: ModelCatalog
+    stop: StopRun
+    pause: Sleep
+    on: Observer
+    dataset: str
+    run_id: str
+    dagster_run_id: str | None
+    account_id: str
+    partition_of: Callable[[str], str]
+
+    def asked(self, request: GenerationRequest) -> Asked:
+        """What buying a request asks of the budget."""
+        spec = request.spec
+        listed = credits_for(self.models.find(spec.model), request.count)
+        return Asked(kind=kind_of(spec.model, spec.width, spec.height), images=request.count, listed=listed)
+
+    def sign(self, task: RequestTask) -> dict[str, Any]:
+        """What every event of the claimed attempt begins with."""
+        return signed(task.request_id, task.claimed.attempt, self.lease.writer())
+
+    def sign_ending(self, task: RequestTask, submitted: Submitted | None) -> dict[str, Any]:
+        """What every final event begins with; `submitted` is None where no job was made."""
+        intent = task.claimed
+        return self.sign(task) | {
+            "generation_id": submitted.generation_id if submitted else None,
+            "count": intent.count,
+            "credits_quoted": credits_for(self.models.find(intent.model), intent.count),
+            "dataset": intent.dataset,
+            "run_id": intent.run_id,
+            "dagster_run_id": intent.dagster_run_id,
+            "cost_amount": submitted.cost_amount if submitted else None,
+            "cost_unit": submitted.cost_unit if submitted else None,
+            "submitted_at": submitted.at if submitted else None,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
