@@ -53,7 +53,7 @@ def test_a_lost_answer_stays_uncertain_until_the_history_shows_what_was_bought_l
     desk.fault("create", "drop_before", times=4)
     report = desk.run(requests)
     assert report.requests == {"uncertain": 4}
-    assert "the next image that is bought will tell" in report.notes[requests[0].request_id]
+    assert "the next image that is bought will show more" in report.notes[requests[0].request_id]
     assert all("`seedream ledger release`" in reason for reason in report.notes.values())
     assert desk.run(requests).requests == {"uncertain": 4}
     assert desk.run_with_witness(requests).requests == {"completed": 4}
