@@ -43,16 +43,8 @@ _Paid = Submitted | Completed | Failed | Blocked
 _ENDS = ("completed", "failed", "blocked")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoughtFor:
-    """For whom and when a request was begun, by every grouping."""
-
-    dataset: str
-    partition: str
-    run: str
-    style: str
-    model: str
-    day: str
+# For whom and when a request was begun, by the name of every grouping.
+Groups = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +58,7 @@ class Bought:
         ended_without: It failed or was blocked. Leonardo says that it gives such costs back; no answer of its API says so.
     """
 
-    by: BoughtFor
+    by: Groups
     images: int
     images_in_datasets: int
     amount: Decimal
@@ -78,7 +70,7 @@ class Bought:
 class StillOpen:
     """One request of which it is not known whether it was bought."""
 
-    by: BoughtFor
+    by: Groups
     open: OpenRequests
 
 
@@ -106,7 +98,7 @@ def sum_spend(records: Iterable[Bought | StillOpen], by: Sequence[str] = ("datas
     """
     sums: defaultdict[tuple[str, ...], _Sum] = defaultdict(_Sum)
     for record in records:
-        place = tuple(str(getattr(record.by, name)) for name in by)
+        place = tuple(record.by[name] for name in by)
         if isinstance(record, StillOpen):
             found = sums[*place, CREDITS]
             found.open_requests += record.open.requests
@@ -252,12 +244,6 @@ def _intent(store: ObjectStore, request_id: str, attempt: int) -> Intent:
     return event
 
 
-def _bought_for(intent: Intent, day: str) -> BoughtFor:
-    return BoughtFor(
-        dataset=intent.dataset,
-        partition=intent.partition,
-        run=intent.run_id,
-        style=intent.style,
-        model=intent.model,
-        day=day,
-    )
+def _bought_for(intent: Intent, day: str) -> Groups:
+    named = {name: getattr(intent, name) for name in ("dataset", "partition", "style", "model")}
+    return {**named, "run": intent.run_id, "day": day}

@@ -3,19 +3,21 @@
 broken/<key>    what stood under a key that was written anew, kept for a person to look at
 
 What is written over holds nothing that can be read, or is no image. An intent without a generation is never made anew:
-whether its request was bought, nobody can tell from here.
+whether its request was bought is not known from here.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
+
+import pandas as pd
 
 from seedream_assets.budget.log import mend_budget_log, reservation_of
 from seedream_assets.config.account import LARGEST_DECODED_PIXELS
@@ -32,7 +34,7 @@ from seedream_assets.errors import (
     StoreError,
 )
 from seedream_assets.images.embed import as_it_stands
-from seedream_assets.images.inspect import inspect_image
+from seedream_assets.images.inspect import ImageFacts, inspect_image
 from seedream_assets.ledger.account import is_known_account, read_store_account
 from seedream_assets.ledger.events import (
     Blocked,
@@ -57,7 +59,7 @@ from seedream_assets.leonardo.downloads import ImageDownloads
 from seedream_assets.leonardo.generations import Generation, GenerationStatus, order_images
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.leonardo.requests import GenerationRequest
-from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
+from seedream_assets.manifest.verify import load_manifests, verify_images
 from seedream_assets.planning.plan import read_plan
 from seedream_assets.planning.stage import read_plan_object
 from seedream_assets.purchase.delivery import ByteBudget, Delivery, open_embedding
@@ -94,8 +96,8 @@ def repair_dataset(
 ) -> Repair:
     """Mend what is broken of these partitions, as far as it can be. Blocks.
 
-    Manifests are built anew; events of the ledger are written again where the plan, the store and the account tell
-    them; images that the account still has are fetched again under their keys. What stood there is kept under `broken/`.
+    Manifests are built anew; events of the ledger are written again where the plan, the store and the account allow
+    it; images that the account still has are fetched again under their keys. What stood there is kept under `broken/`.
 
     Args:
         config, partitions, deployment: Whose, and on what. Without an account, what needs none is mended.
@@ -118,7 +120,7 @@ def repair_dataset(
         )
     )
     planned: dict[str, list[GenerationRequest]] = {}
-    broken = _broken_manifests(config, deployment.store)
+    _, broken = _load(config, deployment.store)
     for partition in partitions:
         try:
             planned[partition] = _requests_of(config, partition, deployment.store)
@@ -128,8 +130,9 @@ def repair_dataset(
         except SeedreamError as error:
             planned.pop(partition, None)
             repair.left.append(f"{partition}: {error}")
-    found = _verify(config, deployment.store, deep=deep)
-    lost = {one.object_key for one in found.differences if one.kind in LOST} if found else set()
+    manifests, _ = _load(config, deployment.store)
+    found = verify_images(deployment.store, manifests, most_read=None if deep else 0, with_extra=False)
+    lost = {one.object_key for one in found.differences if one.kind in LOST}
     asyncio.run(_mend_all(config, planned, deployment, lost, repair, sleep))
     fresh = replace(deployment)  # with nothing in memory of how the ledger stood
     for partition in planned:
@@ -142,20 +145,14 @@ def _requests_of(config: DatasetConfig, partition: str, store: ObjectStore) -> l
     return [request for request, _ in read_plan(iterate_rows(body))]
 
 
-def _broken_manifests(config: DatasetConfig, store: ObjectStore) -> set[str]:
-    unreadable: list[ObjectUnreadable] = []
-    with suppress(StoreError):  # none was built yet
-        load_manifests(store, config.name, on_unreadable=unreadable.append)
-    return {error.key for error in unreadable}
-
-
-def _verify(config: DatasetConfig, store: ObjectStore, *, deep: bool) -> Verification | None:
+def _load(config: DatasetConfig, store: ObjectStore) -> tuple[list[pd.DataFrame], set[str]]:
+    """The dataset's manifests, and the keys of those that cannot be read."""
     unreadable: list[ObjectUnreadable] = []
     try:
         manifests = load_manifests(store, config.name, on_unreadable=unreadable.append)
     except StoreError:
-        return None  # none was built: nothing is said to be stored
-    return verify_images(store, manifests, most_read=None if deep else 0, with_extra=False)
+        return [], set()  # none was built: nothing is said to be stored
+    return manifests, {error.key for error in unreadable}
 
 
 async def _mend_all(
@@ -171,6 +168,7 @@ async def _mend_all(
         stack.callback(store.close)
         found = list(_find_broken(config, planned, deployment.store, lost))
         client, delivery = None, None
+        ledger = Ledger(store)
         if deployment.leonardo is not None:
             client = await stack.enter_async_context(LeonardoClient(deployment.leonardo))
             if found:
@@ -184,15 +182,16 @@ async def _mend_all(
                 largest_pixels=deployment.leonardo.largest_image_pixels,
                 run_id="repair",
                 sleep=sleep,
-                taken_back=Ledger(store).taken_back,
+                taken_back=ledger.taken_back,
             )
-        places = asyncio.Semaphore(AT_ONCE)
+        slots = asyncio.Semaphore(AT_ONCE)
 
         async def mend(broken: BrokenRequest) -> None:
-            async with places:
+            async with slots:
                 mending = Mending(
-                    broken,
+                    broken=broken,
                     store=store,
+                    ledger=ledger,
                     client=client,
                     delivery=delivery,
                     deployment=deployment,
@@ -208,7 +207,7 @@ async def _mend_all(
 
 
 class NotMended(SeedreamError):
-    """What is broken cannot be told from what is left; nothing was written."""
+    """What is left does not show what stood there; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,89 +268,92 @@ def _find_broken(
             )
 
 
+@dataclass(slots=True, kw_only=True)
 class Mending:
-    """One request's mending."""
+    """One request's mending.
 
-    def __init__(
-        self,
-        broken: BrokenRequest,
-        *,
-        store: AsyncStore,
-        client: LeonardoClient | None,
-        delivery: Delivery | None,
-        deployment: Deployment,
-        left: list[str],
-        sleep: Sleep,
-    ) -> None:
-        self._broken = broken
-        self._store = store
-        self._ledger = Ledger(store)
-        self._client = client
-        self._delivery = delivery
-        self._deployment = deployment
-        self._sleep = sleep
-        self._request_id = broken.request.request_id
-        self._attempt = broken.entry.attempt
-        self._left: list[str] = left
-        self._seen: Generation | None = None
+    Attributes:
+        client, delivery: None without an account.
+        left: Gets a line for the images that the account does not have any more.
+    """
+
+    broken: BrokenRequest
+    store: AsyncStore
+    ledger: Ledger
+    client: LeonardoClient | None
+    delivery: Delivery | None
+    deployment: Deployment
+    left: list[str]
+    sleep: Sleep
+    _seen: Generation | None = None
+
+    @property
+    def request_id(self) -> str:
+        """The request's."""
+        return self.broken.request.request_id
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the request rests on."""
+        return self.broken.entry.attempt
 
     async def mend(self) -> list[str]:
         """Mend what can be; a line for each object that was written.
 
         Raises:
-            NotMended: It cannot be told what stood there.
+            NotMended: What stood there is not known.
             LeonardoError, DownloadError: The account did not give what is needed.
         """
         mended = []
-        submits = await self._ledger.read_submitted(self._request_id, self._attempt)
+        submits = await self.ledger.read_submitted(self.request_id, self.attempt)
         intent = await self._intent(submits)
         for event in submits:
             mended += await self._rewrite(event)
         mended += await self._rewrite(intent)
-        request = replace(self._broken.request, count=intent.count)
-        if self._broken.entry.state is RequestState.SUBMITTED:
+        request = replace(self.broken.request, count=intent.count)
+        if self.broken.entry.state is RequestState.SUBMITTED:
             return mended + await self._drop_torn(request)
-        ending = self._broken.ending
+        ending = self.broken.ending
         if ending is None:
             ending = await self._ending(request, intent, submits)
             mended += await self._rewrite(ending)
-        if self._broken.lost and isinstance(ending, Completed):
+        if self.broken.lost and isinstance(ending, Completed):
             mended += await self._fetch_again(request, ending)
         return mended
 
     async def _rewrite(self, event: LedgerEvent) -> list[str]:
         """Write an event in place of what cannot be read; nothing where it could."""
         key = event_key(event)
-        if key not in self._broken.unreadable:
+        if key not in self.broken.unreadable:
             return []
-        await self._store.call(lambda store: set_aside(store, key))
-        await self._store.replace(key, encode_event(event))
+        await self.store.call(lambda store: set_aside(store, key))
+        await self.store.replace(key, encode_event(event))
         return [f"{key} was made anew"]
 
     async def _intent(self, submits: Sequence[Submitted]) -> Intent:
         """The intent as it stands, or from the plan, where it is known that its request was bought."""
-        key = f"{request_folder(self._request_id)}{self._attempt:02d}-intent.json"
-        if key not in self._broken.unreadable:
-            return await self._ledger.read_intent(self._request_id, self._attempt)
-        if not submits and self._broken.ending is None:
+        key = f"{request_folder(self.request_id)}{self.attempt:02d}-intent.json"
+        if key not in self.broken.unreadable:
+            return await self.ledger.read_intent(self.request_id, self.attempt)
+        if not submits and self.broken.ending is None:
             raise NotMended(
-                f"{key} cannot be read, and nothing tells whether its request was bought. Look for it in the account "
-                f"(seed {self._broken.request.seed}, {self._broken.request.spec.prompt[:60]!r}); then say so with "
-                f"`seedream ledger release {self._request_id[:12]} --reason …` where nothing was bought"
+                f"{key} cannot be read, and nothing shows whether its request was bought. Look for it in the account "
+                f"(seed {self.broken.request.seed}, {self.broken.request.spec.prompt[:60]!r}); then say so with "
+                f"`seedream ledger release {self.request_id[:12]} --reason …` where nothing was bought"
             )
-        request, ending = self._broken.request, self._broken.ending
+        request, ending = self.broken.request, self.broken.ending
         count = ending.count if ending else await self._count_by_account(submits, planned=request.count)
-        listed = credits_for(self._deployment.models.find(request.spec.model), count)
-        held = await self._store.call(lambda store: reservation_of(store, self._broken.dataset, self._request_id))
-        owner = await read_store_account(self._store)
+        listed = credits_for(self.deployment.models.find(request.spec.model), count)
+        held = await self.store.call(lambda store: reservation_of(store, self.broken.dataset, self.request_id))
+        owner = await read_store_account(self.store)
         return Intent.of_request(
             replace(request, count=count),
-            attempt=self._attempt,
+            attempt=self.attempt,
             at=await self._written_at(key),
             writer=held.writer if held else self._ours(),
             credits_reserved=held.credits if held else listed,
-            dataset=ending.dataset if ending else self._broken.dataset,
-            partition=self._broken.partition,
+            dataset=ending.dataset if ending else self.broken.dataset,
+            partition=self.broken.partition,
             run_id=ending.run_id if ending else "repaired",
             account=owner.account if owner else None,
         )
@@ -362,14 +364,14 @@ class Mending:
         return found if generation and generation.status is GenerationStatus.COMPLETE and found else planned
 
     async def _ending(self, request: GenerationRequest, intent: Intent, submits: Sequence[Submitted]) -> FinalEvent:
-        """The end that the state tells, with what the account and the store still have of it."""
-        state = self._broken.entry.state
-        key = f"{request_folder(self._request_id)}{self._attempt:02d}-{state.value}.json"
+        """The end that the keys show, with what the account and the store still have of it."""
+        state = self.broken.entry.state
+        key = f"{request_folder(self.request_id)}{self.attempt:02d}-{state.value}.json"
         submitted = submits[0] if submits else None
         common = self._header(await self._written_at(key)) | {
             "generation_id": submitted.generation_id if submitted else None,
             "count": request.count,
-            "credits_quoted": credits_for(self._deployment.models.find(request.spec.model), request.count),
+            "credits_quoted": credits_for(self.deployment.models.find(request.spec.model), request.count),
             "dataset": intent.dataset,
             "run_id": intent.run_id,
             "dagster_run_id": intent.dagster_run_id,
@@ -381,36 +383,28 @@ class Mending:
             reason = "why could not be read any more when this was made anew"
             return Failed(**common, reason=reason) if state is RequestState.FAILED else Blocked(**common, reason=reason)
         if submitted is None:
-            raise NotMended(f"{key} cannot be read, and no `submitted` tells which generation it is of")
-        generation = await self._generation(submitted.generation_id) if self._client else None
-        if generation is not None and generation.status is GenerationStatus.COMPLETE and self._delivery:
+            raise NotMended(f"{key} cannot be read, and no `submitted` says which generation it is of")
+        generation = await self._generation(submitted.generation_id) if self.client else None
+        if generation is not None and generation.status is GenerationStatus.COMPLETE and self.delivery:
             await self._drop_torn(request)
-            images = await self._delivery.deliver(request, generation)
+            images = await self.delivery.deliver(request, generation)
         else:
             images = tuple([await self._stored(request, position) for position in range(request.count)])
             if all(image.object_key is None for image in images):
-                raise NotMended(
-                    f"{key} cannot be read, and none of its images is left; {await self._why_not(submitted)}"
-                )
+                why = _gone(submitted.generation_id) if self.client else _NO_KEY
+                raise NotMended(f"{key} cannot be read, and none of its images is left; {why}")
         return Completed(**common, images=images)
 
-    async def _why_not(self, submitted: Submitted) -> str:
-        if self._client is None:
-            return _NO_KEY
-        return f"the account has no finished generation {submitted.generation_id} any more"
-
     async def _stored(self, request: GenerationRequest, position: int) -> LedgerImage:
-        """One image by its object alone, where the account tells nothing any more."""
+        """One image by its object alone, where the account shows nothing any more."""
         image_id = image_id_for(request.request_id, position)
-        for info in await self._store.list(_objects_of(image_id)):
-            body, head = await self._store.read(info.key), await self._store.head(info.key)
-            metadata = head.metadata if head else {}
-            try:
-                facts = await asyncio.to_thread(
-                    inspect_image, body, largest_pixels=self._largest_pixels, end_may_lack=True
-                )
-            except DownloadError:
+        for info in await self.store.list(_objects_of(image_id)):
+            body = await self.store.read(info.key)
+            facts = await self._inspect(body)
+            if facts is None:
                 continue
+            head = await self.store.head(info.key)
+            metadata = head.metadata if head else {}
             kept = await asyncio.to_thread(as_it_stands, body, facts, metadata)
             return LedgerImage(
                 position=position,
@@ -433,26 +427,20 @@ class Mending:
         """Of a request whose images are on their way: what stands under their keys and is no image makes room."""
         dropped = []
         for position in range(request.count):
-            for info in await self._store.list(_objects_of(image_id_for(request.request_id, position))):
-                try:
-                    body = await self._store.read(info.key)
-                    await asyncio.to_thread(inspect_image, body, largest_pixels=self._largest_pixels, end_may_lack=True)
-                except DownloadError:
+            for info in await self.store.list(_objects_of(image_id_for(request.request_id, position))):
+                if await self._inspect(await self.store.read(info.key)) is None:
                     await self._make_room(info.key)
                     dropped.append(f"{info.key} was no image, and is fetched by the next run")
         return dropped
 
     async def _fetch_again(self, request: GenerationRequest, ending: Completed) -> list[str]:
         """Fetch the images that are lost, and see that they are the same."""
-        if self._delivery is None or ending.generation_id is None:
-            raise NotMended(f"{', '.join(sorted(self._broken.lost))}: {_NO_KEY}")
+        if self.delivery is None or ending.generation_id is None:
+            raise NotMended(f"{', '.join(sorted(self.broken.lost))}: {_NO_KEY}")
         generation = await self._generation(ending.generation_id)
         if generation is None or generation.status is not GenerationStatus.COMPLETE:
-            raise NotMended(
-                f"{', '.join(sorted(self._broken.lost))}: the account has no finished generation "
-                f"{ending.generation_id} any more"
-            )
-        wanted = {image.position: image for image in ending.images if image.object_key in self._broken.lost}
+            raise NotMended(f"{', '.join(sorted(self.broken.lost))}: {_gone(ending.generation_id)}")
+        wanted = {image.position: image for image in ending.images if image.object_key in self.broken.lost}
         by_id = {image.id: image for image in generation.images if image.id}
         by_place = order_images(generation.images, request.count)
         found = {
@@ -464,16 +452,16 @@ class Mending:
         for position in there:
             await self._make_room(str(wanted[position].object_key))
         mended = await self._settle_images(
-            wanted, await self._delivery.store_images(request, generation, there), generation
+            wanted, await self.delivery.store_images(request, generation, there), generation
         )
         if gone:
-            self._left.append(f"{', '.join(gone)}: the account has no such image any more")
+            self.left.append(f"{', '.join(gone)}: the account has no such image any more")
         return mended
 
     async def _settle_images(
         self, wanted: Mapping[int, LedgerImage], stored: Iterable[LedgerImage], generation: Generation
     ) -> list[str]:
-        """See whether these are the bytes that the ledger knows; where they are not, put down what they are."""
+        """See whether these are the bytes that the ledger knows; where they are not, record what they are."""
         mended, others = [], []
         for image in stored:
             if image.sha256 == wanted[image.position].sha256:
@@ -489,14 +477,14 @@ class Mending:
         return mended
 
     async def _write_recollected(self, images: Iterable[LedgerImage], generation: Generation) -> None:
-        """Put down, behind the end, what its images are now."""
-        number = max(self._broken.entry.recollected, default=0)
+        """Record, after the end, what its images are now."""
+        number = max(self.broken.entry.recollected, default=0)
         written = False
         while not written:
             number += 1
-            written = await self._ledger.write(
+            written = await self.ledger.write(
                 Recollected(
-                    **self._header(await self._store.now()),
+                    **self._header(await self.store.now()),
                     number=number,
                     generation_id=generation.id,
                     images=tuple(images),
@@ -504,33 +492,41 @@ class Mending:
             )
 
     async def _make_room(self, key: str) -> None:
-        if await self._store.head(key) is not None:
-            await self._store.call(lambda store: set_aside(store, key))
-            await self._store.delete(key)
+        if await self.store.head(key) is not None:
+            await self.store.call(lambda store: set_aside(store, key))
+            await self.store.delete(key)
 
     async def _generation(self, generation_id: str) -> Generation | None:
-        client = self._client
+        client = self.client
         if client is None:
-            raise NotMended(f"request {self._request_id[:12]}: {_NO_KEY}")
+            raise NotMended(f"request {self.request_id[:12]}: {_NO_KEY}")
         if self._seen is None:
-            self._seen = await repeat(lambda: client.read_generation(generation_id), sleep=self._sleep)
+            self._seen = await repeat(lambda: client.read_generation(generation_id), sleep=self.sleep)
         return self._seen
 
     async def _written_at(self, key: str) -> datetime:
-        head = await self._store.head(key)
-        return head.last_modified if head else await self._store.now()
+        head = await self.store.head(key)
+        return head.last_modified if head else await self.store.now()
 
     def _header(self, at: datetime) -> dict[str, Any]:
-        return {"request_id": self._request_id, "attempt": self._attempt, "at": at, "writer": self._ours()}
+        return {"request_id": self.request_id, "attempt": self.attempt, "at": at, "writer": self._ours()}
 
     @staticmethod
     def _ours() -> Writer:
         return Writer(engine_id="repair", nonce=uuid4().hex)
 
-    @property
-    def _largest_pixels(self) -> int:
-        leonardo = self._deployment.leonardo
-        return leonardo.largest_image_pixels if leonardo else LARGEST_DECODED_PIXELS
+    async def _inspect(self, body: bytes) -> ImageFacts | None:
+        """What these bytes hold; None where they are no image."""
+        leonardo = self.deployment.leonardo
+        pixels = leonardo.largest_image_pixels if leonardo else LARGEST_DECODED_PIXELS
+        try:
+            return await asyncio.to_thread(inspect_image, body, largest_pixels=pixels, end_may_lack=True)
+        except DownloadError:
+            return None
+
+
+def _gone(generation_id: str) -> str:
+    return f"the account has no finished generation {generation_id} any more"
 
 
 def _objects_of(image_id: str) -> str:

@@ -135,15 +135,13 @@ def _unfinished(
     rows = []
     notes = report.notes if report else {}
     for request_id, entry in entries.items():
+        note = notes.get(request_id)
         if entry.is_final:
             if request_id in unreadable:
                 rows.append((request_id, "pending", unreadable[request_id]))
-            continue
-        note = notes.get(request_id)
-        if entry.state is RequestState.UNKNOWN:
+        elif entry.state is RequestState.UNKNOWN:
             rows.append((request_id, "uncertain", entry.why_untouched))
-            continue
-        if entry.state is RequestState.OPEN:
+        elif entry.state is RequestState.OPEN:
             rows.append((request_id, "uncertain", note or "submitted, and no answer says whether it was accepted"))
         elif entry.state is RequestState.SUBMITTED:
             rows.append((request_id, "pending", note or "paid for; the next run goes on polling and storing it"))

@@ -38,9 +38,9 @@ def test_units_are_added_each_for_itself():
 
 @pytest.mark.parametrize("costs", [{}, {"CREDITS": Decimal(28)}, MIXED])
 def test_what_is_printed_is_read_again_as_it_was(costs):
-    told = costs_as_json(costs)
-    assert costs_in_json(told) == costs
-    assert ("dollars_per_credit" in told["cost"]) == (len(costs) > 1)
+    reported = costs_as_json(costs)
+    assert costs_in_json(reported) == costs
+    assert ("dollars_per_credit" in reported["cost"]) == (len(costs) > 1)
 
 
 def test_words_name_every_unit_and_the_rate_where_there_are_two():
@@ -51,7 +51,7 @@ def test_words_name_every_unit_and_the_rate_where_there_are_two():
     assert describe_costs({}) == "nothing"
 
 
-def test_images_without_a_told_cost_count_as_quoted_and_those_that_others_paid_for_cost_nothing():
+def test_images_without_a_reported_cost_count_as_quoted_and_those_that_others_paid_for_cost_nothing():
     images = pd.DataFrame(
         [
             ("stored", 28.0, "CREDITS", False),

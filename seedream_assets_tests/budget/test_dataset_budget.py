@@ -225,8 +225,8 @@ def test_an_entry_of_an_earlier_version_is_read_and_keeps_its_bytes():
     assert list(json.loads(body)) == ["number", "at", "writer", "booked", "open", "version"]
     assert decode_entry(body, "key") == entry
     dear = replace(entry, store_time=at, prices={SQUARE: (DearPrice(credits=56, answers_since=3),)})
-    told = json.loads(encode_entry(dear))
-    assert told["prices"] == {SQUARE: [{"credits": 56, "answers_since": 3}]}
+    reported = json.loads(encode_entry(dear))
+    assert reported["prices"] == {SQUARE: [{"credits": 56, "answers_since": 3}]}
     assert decode_entry(encode_entry(dear), "key") == dear
 
 

@@ -213,11 +213,11 @@ def test_where_the_first_answer_is_lost_the_next_request_goes_alone_as_well(star
     desk = start_desk(credits_per_image=280, latency_seconds=0.1)
     desk.fault("create", "drop_after", times=2)
     desk.run(make_paid_requests(40), budget={"max_credits_per_run": 560}, engine={"history_settle_seconds": 0.1})
-    # Two that nobody heard of, and the one that told.
+    # Two that nobody heard of, and the one whose answer came.
     assert desk.bill["generations"] <= 3
 
 
-def test_a_run_that_is_ended_right_after_a_surprise_has_told_the_next_one(start_desk):
+def test_a_run_that_is_ended_right_after_a_surprise_has_reported_the_next_one(start_desk):
     desk = start_desk(credits_per_image=280)
     requests = make_paid_requests(10)
 
@@ -253,10 +253,10 @@ def test_a_model_without_a_price_is_refused_before_anything_is_bought(desk):
     assert desk.bill["generations"] == 0
 
 
-@pytest.mark.parametrize("told", ["zero", "tiny"])
+@pytest.mark.parametrize("reported", ["zero", "tiny"])
 @pytest.mark.parametrize("cap", CAPS)
-def test_a_cost_that_is_too_small_to_be_believed_counts_as_quoted_and_is_kept_as_told(start_desk, told, cap):
-    desk = start_desk(cost_reported=told)
+def test_a_cost_that_is_too_small_to_be_believed_counts_as_quoted_and_is_kept_as_reported(start_desk, reported, cap):
+    desk = start_desk(cost_reported=reported)
     requests = make_paid_requests(40)
     report = desk.run(requests, budget={cap: 10 * CREDITS})
     assert desk.bill["credits"] == report.credits_booked == 10 * CREDITS
@@ -266,9 +266,9 @@ def test_a_cost_that_is_too_small_to_be_believed_counts_as_quoted_and_is_kept_as
     assert any("less than half of the price on file" in warning for warning in report.warnings)
 
 
-@pytest.mark.parametrize("told", ["none", "negative", "words"])
-def test_a_cost_that_cannot_be_read_counts_as_quoted(start_desk, told):
-    desk = start_desk(cost_reported=told)
+@pytest.mark.parametrize("reported", ["none", "negative", "words"])
+def test_a_cost_that_cannot_be_read_counts_as_quoted(start_desk, reported):
+    desk = start_desk(cost_reported=reported)
     report = desk.run(make_paid_requests(40), budget={"max_credits_per_run": 10 * CREDITS})
     assert desk.bill["credits"] == report.credits_booked == 10 * CREDITS
     assert (report.costs, report.doubted_costs) == ({"CREDITS": 10 * CREDITS}, 0)

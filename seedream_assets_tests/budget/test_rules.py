@@ -53,9 +53,9 @@ def test_no_cap_is_a_decision_that_somebody_has_to_take(given, is_missing):
         assert isinstance(refused, CapReached)
         with pytest.raises(NoCapError) as error:
             refuse_without_cap(budget, 1)
-        for told in (str(refused), str(error.value)):
-            assert "1 credits to buy and no cap; write budget: {max_credits_per_run: 280}" in told
-            assert "or budget: unlimited" in told
+        for reported in (str(refused), str(error.value)):
+            assert "1 credits to buy and no cap; write budget: {max_credits_per_run: 280}" in reported
+            assert "or budget: unlimited" in reported
     else:
         refuse_without_cap(budget, 10**9)
         assert spending_of_run(budget).limit == given.get("max_credits_per_run")
@@ -108,7 +108,7 @@ def test_what_is_committed_never_exceeds_the_cap_but_by_what_was_charged_beyond_
 
 
 @given(st.integers(0, 10_000))
-def test_a_cost_that_was_not_told_counts_as_quoted(quoted):
+def test_a_cost_that_was_not_reported_counts_as_quoted(quoted):
     assert cost_in_credits(None, quoted=quoted) == quoted
 
 
@@ -138,12 +138,12 @@ def test_a_part_of_a_credit_counts_as_a_whole_one(amount, credits):
         ("280", "CREDITS", 280, False),
     ],
 )
-def test_a_cost_below_half_of_the_list_counts_as_the_quote_and_is_kept_as_told(amount, unit, credits, is_doubted):
+def test_a_cost_below_half_of_the_list_counts_as_the_quote_and_is_kept_as_reported(amount, unit, credits, is_doubted):
     cost = Cost(amount=Decimal(amount), unit=unit)
     assert book_cost(cost, listed=28, reserved=28) == Booked(credits=credits, cost=cost, is_doubted=is_doubted)
 
 
-def test_what_cannot_be_believed_or_was_not_told_counts_as_was_reserved_where_that_was_more():
+def test_what_cannot_be_believed_or_was_not_reported_counts_as_was_reserved_where_that_was_more():
     nothing = Cost(amount=Decimal(0), unit="DOLLARS")
     assert book_cost(nothing, listed=28, reserved=56).credits == 56
     assert book_cost(nothing, listed=28, reserved=20).credits == 28

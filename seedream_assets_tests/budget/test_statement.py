@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from seedream_assets.budget.costs import QUOTED
-from seedream_assets.budget.statement import Bought, BoughtFor, StillOpen, day_of, sum_spend
+from seedream_assets.budget.statement import Bought, StillOpen, day_of, sum_spend
 from seedream_assets.ledger.state import OpenRequests
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -14,7 +14,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 def bought_for(**changes):
     values = {"dataset": "shoes", "partition": "all", "run": "r1", "style": "None", "model": "m", "day": "2026-11-23"}
-    return BoughtFor(**(values | changes))
+    return values | changes
 
 
 def bought(images=1, amount="28", unit="CREDITS", in_datasets=0, ended_without=False, **by):
@@ -46,7 +46,7 @@ def test_what_of_it_today_s_datasets_show_and_what_failed_stand_beside_it():
     assert row["amount_failed"] == 28.0
 
 
-def test_what_is_open_is_no_amount_and_is_told():
+def test_what_is_open_is_no_amount_and_is_reported():
     held = OpenRequests(requests=1, since=NOON, credits_held=56, credits_again=56)
     rows = sum_spend(
         [bought(), StillOpen(by=bought_for(), open=held), StillOpen(by=bought_for(dataset="hats"), open=held)]

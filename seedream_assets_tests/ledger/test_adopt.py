@@ -216,13 +216,13 @@ def test_manifests_tell_a_retraction_and_what_came_in_its_place(desk, tmp_path):
         replace(desk.emulator.account.job(right).order, seed=5)
     ).generation_id
     adopt_generation(desk.store, request_id, wrong, desk.leonardo, book_again=book_again, force=True)
-    told = dataset.bring().manifest.iloc[0]
-    assert (told["status"], told["generation_id"]) == ("stored", wrong)
+    reported = dataset.bring().manifest.iloc[0]
+    assert (reported["status"], reported["generation_id"]) == ("stored", wrong)
     retract_adoption(desk.store, request_id, wrong, "another picture")
     adopt_generation(desk.store, request_id, right, desk.leonardo, book_again=book_again)
-    told = dataset.bring().manifest.iloc[0]
-    assert (told["status"], told["generation_id"]) == ("stored", right)
-    assert desk.store.head(told["object_key"]).metadata["generation-id"] == right
+    reported = dataset.bring().manifest.iloc[0]
+    assert (reported["status"], reported["generation_id"]) == ("stored", right)
+    assert desk.store.head(reported["object_key"]).metadata["generation-id"] == right
 
 
 def test_a_deleted_generation_is_ended_only_with_the_right_account_s_key(desk, start_desk):

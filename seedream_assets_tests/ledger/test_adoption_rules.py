@@ -55,20 +55,20 @@ def test_what_differs_is_named(changes, words):
         {"width": None},
     ],
 )
-def test_what_is_not_told_speaks_against_nothing(changes):
+def test_what_is_not_reported_speaks_against_nothing(changes):
     assert why_not_the_same(compared(**changes)) is None
 
 
 @pytest.mark.parametrize(
-    "told",
+    "reported",
     [
         "a  RED chair &amp; a blue\ttable in an empty room ",
         "A red chair & a blue",
         "A red chair & a blue table in an empty room",
     ],
 )
-def test_a_prompt_that_was_written_otherwise_or_cut_is_the_same(told):
-    assert why_not_the_same(compared(LONG, prompt=told)) is None
+def test_a_prompt_that_was_written_otherwise_or_cut_is_the_same(reported):
+    assert why_not_the_same(compared(LONG, prompt=reported)) is None
 
 
 def test_a_beginning_that_is_too_short_is_another_prompt():

@@ -42,7 +42,7 @@ def test_open_requests_are_listed_with_what_a_person_needs(desk, uncertain):
     assert "the next run looks it up" in found.reason
 
 
-def test_the_reason_of_the_run_that_left_it_is_told(desk, uncertain):
+def test_the_reason_of_the_run_that_left_it_is_reported(desk, uncertain):
     key = "datasets/scenes/runs/all.json"
     body = f'{{"notes": {{"{uncertain.request_id}": "the history cannot be read"}}}}'.encode()
     desk.store.replace(key, body, content_type="application/json")

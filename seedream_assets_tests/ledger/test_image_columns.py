@@ -17,7 +17,7 @@ from seedream_assets.prompts.stage import PROMPT_DTYPES
 
 COLUMNS = {PROMPTS: PROMPT_DTYPES, REQUESTS: PLAN_COLUMNS, IMAGES: IMAGE_COLUMNS, DATASET: MANIFEST_COLUMNS}
 LINEAGES = {REQUESTS: PLAN_LINEAGE, IMAGES: IMAGES_LINEAGE, DATASET: MANIFEST_LINEAGE}
-# What begins in its stage: told by the ledger, by a check or a draw, or by who is asking.
+# What begins in its stage: reported by the ledger, by a check or a draw, or by who is asking.
 BEGINS_THERE = {
     REQUESTS: {"standing", "attempt", "bought_for", "sample_rank"},
     IMAGES: set(IMAGE_COLUMNS) - {"image_id", "request_id", "position"},

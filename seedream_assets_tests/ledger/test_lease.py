@@ -80,7 +80,7 @@ def store(folder_store):
 
 
 def with_lease(store, clock, work, *, seconds=SECONDS):
-    """Run `work(lease, async_store)` with a lease that renews itself only when told to."""
+    """Run `work(lease, async_store)` with a lease that renews itself only when asked to."""
 
     async def run():
         async_store = AsyncStore(store, threads=1, sleep=asyncio.sleep)

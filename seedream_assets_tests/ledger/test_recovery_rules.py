@@ -142,7 +142,7 @@ def test_an_entry_is_recognised_by_its_seed_and_excluded_only_by_what_is_known_t
 
 
 @pytest.mark.parametrize(
-    ("intent", "told", "shown"),
+    ("intent", "reported", "shown"),
     [
         (OFF, {"seed": 0}, {"seed": 0}),
         (OFF, {"seed": None}, {"seed": 1}),
@@ -152,20 +152,20 @@ def test_an_entry_is_recognised_by_its_seed_and_excluded_only_by_what_is_known_t
     ],
     ids=["seeds shown as 0", "seeds not shown", "prompts rewritten", "prompts not shown", "sizes rounded"],
 )
-def test_a_field_that_our_own_are_not_shown_with_as_sent_excludes_nothing(intent, told, shown):
+def test_a_field_that_our_own_are_not_shown_with_as_sent_excludes_nothing(intent, reported, shown):
     entry = make_generation(intent, **shown)
-    assert word_for(judged(intent, entry, witnesses=[make_witness(intent, **told)])) == "uncertain"
+    assert word_for(judged(intent, entry, witnesses=[make_witness(intent, **reported)])) == "uncertain"
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "reported"),
     [
         pytest.param({"model": "seedream-4.5"}, {}, id="another model"),
         pytest.param({"prompt_enhance": "ON"}, {}, id="another enhancement"),
         pytest.param({"references": ({"sha256": "a", "strength": "MID"},)}, {}, id="references"),
     ],
 )
-def test_a_generation_of_another_kind_does_not_say_how_this_kind_is_shown(other, told):
+def test_a_generation_of_another_kind_does_not_say_how_this_kind_is_shown(other, reported):
     entry, bought, known = make_witness(OFF)
     strange = make_generation(OFF, seed=OFF.seed + 1)
     assert word_for(judged(OFF, strange, witnesses=[(entry, replace(bought, **other), known)])) == "uncertain"
@@ -194,7 +194,7 @@ def test_one_of_our_own_that_is_shown_otherwise_outweighs_those_shown_as_sent():
     assert word_for(judged(OFF, entry, witnesses=[make_witness(OFF), liar])) == "uncertain"
 
 
-def test_a_model_that_our_own_of_this_model_are_not_told_by_is_not_adopted():
+def test_a_model_that_our_own_of_this_model_do_not_show_is_not_adopted():
     own = make_witness(OFF, model="uuid-4.0")
     assert word_for(judged(OFF, make_generation(OFF, model="uuid-4.0"), witnesses=[own])) == "adopted"
     assert word_for(judged(OFF, make_generation(OFF, model=None), witnesses=[own])) == "adopted"

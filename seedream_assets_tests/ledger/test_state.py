@@ -138,7 +138,7 @@ def test_a_life_of_a_request_stands_where_a_person_would_say(events, entry):
     assert fold(events) == entry
 
 
-def test_many_requests_are_told_apart():
+def test_many_requests_are_kept_apart():
     other = "b" * 64
     keys = [key(0, "intent"), EventKey(other, 0, "intent"), EventKey(other, 0, "submitted", "g")]
     assert fold_all(keys) == {

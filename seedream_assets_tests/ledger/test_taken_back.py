@@ -76,7 +76,7 @@ def test_taking_back_frees_nothing_that_was_not_released():
             assert key(entry.attempt - 1, "released") in events
 
 
-def test_late_images_change_no_state_and_are_told_where_the_end_that_they_complete_counts():
+def test_late_images_change_no_state_and_are_reported_where_the_end_that_they_complete_counts():
     late = key(0, "recollected", name="1")
     for events, entry in ENTRIES.items():
         without = ENTRIES[events - {late}] if events != {late} else entry

@@ -74,7 +74,7 @@ def test_what_is_derived_is_made_anew_by_the_next_run_and_nothing_is_bought_agai
     assert (read["status"] == "stored").all()
 
 
-def test_who_reads_a_broken_table_is_told_which_and_what_to_do(dataset, damage):
+def test_who_reads_a_broken_table_learns_which_and_what_to_do(dataset, damage):
     dataset.bring([MUG])
     store, config = dataset.desk.store, dataset.config
     readers: dict[str, Callable[[], object]] = {
@@ -94,7 +94,7 @@ def test_who_reads_a_broken_table_is_told_which_and_what_to_do(dataset, damage):
 
 def test_a_broken_plan_stops_its_partition_and_no_other(dataset, damage):
     dataset.bring([MUG])
-    store, config, told = dataset.desk.store, dataset.config, []
+    store, config, reported = dataset.desk.store, dataset.config, []
     for name in ("b", "c"):
         key = config.key("requests", name)
         store.replace(key, store.read(config.key("requests", UNPARTITIONED)), content_type="x/y")
@@ -103,15 +103,15 @@ def test_a_broken_plan_stops_its_partition_and_no_other(dataset, damage):
         config,
         ["b", "c"],
         dataset.deployment,
-        on_partition=lambda name, report, _endings: told.append((name, report.stopped)),
+        on_partition=lambda name, report, _endings: reported.append((name, report.stopped)),
         sleep=short_sleep,
     )
-    assert told == [("c", None)]
+    assert reported == [("c", None)]
     assert list(bought.unplanned) == ["b"]
     assert "plan the partition again" in str(bought.unplanned["b"])
 
 
-def test_a_broken_end_is_told_by_the_manifest_that_knew_it(dataset, damage):
+def test_a_broken_end_is_reported_by_the_manifest_that_knew_it(dataset, damage):
     first = dataset.bring([MUG, CUP])
     for key in keys_of(dataset.desk.store, "requests/", "-completed.json"):
         damage(dataset.desk.store, key)
@@ -168,9 +168,9 @@ def test_an_open_request_whose_intent_is_broken_is_never_bought_again_and_the_ot
     report = desk.run([request, *others])
     assert report.requests == {"completed": 5, "pending": 1}
     assert report.stopped is None
-    told = report.notes[request.request_id]
-    assert key in told
-    assert REMEDY.search(told)
+    reported = report.notes[request.request_id]
+    assert key in reported
+    assert REMEDY.search(reported)
     assert desk.state(request) is RequestState.OPEN
     assert desk.run([request]).requests == {"pending": 1}
     assert (desk.bill["generations"], desk.bill["duplicates"]) == (6, 0)

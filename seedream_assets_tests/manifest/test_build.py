@@ -174,7 +174,7 @@ def test_the_shares_of_a_request_s_images_sum_to_its_bill(amount, count):
     assert manifest["cost_amount"].sum() == pytest.approx(float(amount))
 
 
-def test_a_cost_that_was_not_told_stays_unknown():
+def test_a_cost_that_was_not_reported_stays_unknown():
     checked = make_prompts([ROW | {"quantity": 4}])
     manifest = make_manifest(checked, make_plan(checked), [make_completed(REQUEST, cost_amount=None, cost_unit=None)])
     assert manifest["cost_amount"].isna().all()

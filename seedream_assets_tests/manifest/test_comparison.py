@@ -104,7 +104,7 @@ def test_what_the_ledger_can_account_for_is_not_extra_whoever_bought_it():
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "reported"),
     [
         (key_of(NOBODYS, 0), "no request in the ledger"),
         (key_of(OTHERS, LARGEST_REQUEST), "no request in the ledger"),
@@ -114,11 +114,11 @@ def test_what_the_ledger_can_account_for_is_not_extra_whoever_bought_it():
         (key_of(OURS, 1), "the manifest says failed"),
     ],
 )
-def test_what_nothing_accounts_for_is_extra_and_says_why(key, told):
+def test_what_nothing_accounts_for_is_extra_and_says_why(key, reported):
     failed = row(image_id=image_id_for(OURS, 1), object_key=None, status="failed")
     (difference,) = extra_among([key_of(OURS, 0), key], row(), failed)
     assert (difference.kind, difference.object_key) == ("extra", key)
-    assert told in difference.message
+    assert reported in difference.message
 
 
 def test_an_empty_ledger_holds_nothing():

@@ -40,7 +40,7 @@ def test_an_id_in_a_file_that_claims_another_request_is_not_believed(desk):
         trace_bytes(desk.store, forged, asked="a file")
 
 
-def test_what_no_store_knows_is_told(desk):
+def test_what_no_store_knows_is_reported(desk):
     for asked in ("0f" * 16, "ab" * 32, "generation-1", ""):
         with pytest.raises(NotTraced):
             trace_id(desk.store, asked)

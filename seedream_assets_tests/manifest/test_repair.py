@@ -65,10 +65,10 @@ def test_lost_images_are_fetched_again_the_same_to_the_byte(dataset, which):
     for key in lost if which == "all" else lost[:1]:
         dataset.desk.store.delete(key)
     assert differences(dataset)
-    told = repair(dataset)
-    assert told.left == []
-    assert all("the same to the byte" in line for line in told.mended)
-    assert len(told.mended) == (3 if which == "all" else 1)
+    reported = repair(dataset)
+    assert reported.left == []
+    assert all("the same to the byte" in line for line in reported.mended)
+    assert len(reported.mended) == (3 if which == "all" else 1)
     assert differences(dataset) == ()
     assert set(manifest_of(dataset)["image_id"]) == first.stored
     assert dataset.bring().images_bought == 0
@@ -104,16 +104,16 @@ def test_an_image_that_is_marked_otherwise_today_is_kept_and_the_ledger_says_so(
     before = dataset.desk.store.read(key)
     dataset.desk.store.delete(key)
     dataset.changes["provenance"] = Provenance(xmp=False)
-    told = repair(dataset)
-    assert told.left == []
-    assert "the ledger says so" in told.mended[0]
+    reported = repair(dataset)
+    assert reported.left == []
+    assert "the ledger says so" in reported.mended[0]
     assert dataset.desk.store.read(key) != before
     assert differences(dataset) == ()
     assert dataset.bring().stored == first.stored
     assert repair(dataset, deep=True) == Repair()
 
 
-def test_an_image_that_the_account_has_no_more_is_told_and_the_others_come_back(dataset):
+def test_an_image_that_the_account_has_no_more_is_reported_and_the_others_come_back(dataset):
     dataset.bring([MUG, CUP])
     lost = keys_of(dataset.desk.store, "images/")
     for key in lost:
@@ -122,20 +122,20 @@ def test_an_image_that_the_account_has_no_more_is_told_and_the_others_come_back(
     rows = manifest_of(dataset)
     gone = rows[rows["prompt_id"] == "cup"].iloc[0]
     account.delete(gone["generation_id"])
-    told = repair(dataset)
-    assert len(told.mended) == 2
-    assert len(told.left) == 1
-    assert str(gone["object_key"]) in told.left[0]
-    assert "any more" in told.left[0]
+    reported = repair(dataset)
+    assert len(reported.mended) == 2
+    assert len(reported.left) == 1
+    assert str(gone["object_key"]) in reported.left[0]
+    assert "any more" in reported.left[0]
     assert [one.object_key for one in differences(dataset)] == [gone["object_key"]]
 
 
-def test_without_a_key_what_needs_the_account_is_told(dataset):
+def test_without_a_key_what_needs_the_account_is_reported(dataset):
     dataset.bring([MUG])
     dataset.desk.store.delete(keys_of(dataset.desk.store, "images/")[0])
-    told = repair(dataset, with_account=False)
-    assert told.mended == []
-    assert "LEONARDO_API_KEY" in told.left[0]
+    reported = repair(dataset, with_account=False)
+    assert reported.mended == []
+    assert "LEONARDO_API_KEY" in reported.left[0]
 
 
 @pytest.mark.parametrize("deleted", [False, True])
@@ -149,8 +149,8 @@ def test_a_broken_end_is_written_anew_from_the_account_or_from_the_stored_images
     damage(store, dataset.config.key("manifest", UNPARTITIONED))
     if deleted:
         dataset.desk.emulator.account.delete(before.generation_id)
-    told = repair(dataset)
-    assert told == Repair(mended=["datasets/scenes/manifest/all.parquet was built anew", f"{key} was made anew"])
+    reported = repair(dataset)
+    assert reported == Repair(mended=["datasets/scenes/manifest/all.parquet was built anew", f"{key} was made anew"])
     after = read_event(store, key)
     assert isinstance(after, Completed)
     expected = replace(before, at=after.at, writer=after.writer)
@@ -187,8 +187,8 @@ def test_a_broken_intent_and_submit_of_what_was_bought_are_written_anew(dataset,
     before = {key: read_event(store, key) for key in broken}
     for key in broken:
         damage(store, key)
-    told = repair(dataset)
-    assert sorted(told.mended) == sorted(f"{key} was made anew" for key in broken)
+    reported = repair(dataset)
+    assert sorted(reported.mended) == sorted(f"{key} was made anew" for key in broken)
     for key in broken:
         after = read_event(store, key)
         assert after.event == before[key].event
@@ -209,10 +209,10 @@ def test_a_broken_intent_of_which_nobody_knows_whether_it_was_bought_is_never_ma
     (key,) = keys_of(dataset.desk.store, "requests/", "-intent.json")
     damage(dataset.desk.store, key)
     torn = dataset.desk.store.read(key)
-    told = repair(dataset)
-    assert told.mended == []
-    assert key in told.left[0]
-    assert "ledger release" in told.left[0]
+    reported = repair(dataset)
+    assert reported.mended == []
+    assert key in reported.left[0]
+    assert "ledger release" in reported.left[0]
     assert dataset.desk.store.read(key) == torn
     (entry,) = LedgerEntries(dataset.desk.store).of([key.split("/")[1]]).values()
     assert entry.state is RequestState.OPEN
@@ -254,9 +254,9 @@ def test_a_budget_log_goes_on_after_an_entry_that_cannot_be_read(dataset, damage
     before = read_budget(store, "scenes", today=True)
     entries = keys_of(store, budget_folder("scenes"))
     damage(store, entries[-1])
-    told = repair(dataset)
-    assert told.left == []
-    assert entries[-1] in told.mended[0]
+    reported = repair(dataset)
+    assert reported.left == []
+    assert entries[-1] in reported.mended[0]
     dataset.bring([MUG, CUP])
     dataset.bring([MUG, CUP, JUG])
     after = read_budget(store, "scenes", today=True)
@@ -295,8 +295,8 @@ def test_a_dataset_whose_log_cannot_be_read_buys_nothing_and_fetches_what_is_pai
     outcome = assemble_dataset(dataset.config, UNPARTITIONED, dataset.deployment)
     by_row = dict(zip(outcome.manifest["prompt_id"], outcome.manifest["status"], strict=True))
     assert by_row == {"mug": "stored", "cup": "over_budget"}
-    told = outcome.manifest[outcome.manifest["prompt_id"] == "cup"]["reason"].iloc[0]
-    assert newest in told
-    assert "verify --repair" in told
+    reported = outcome.manifest[outcome.manifest["prompt_id"] == "cup"]["reason"].iloc[0]
+    assert newest in reported
+    assert "verify --repair" in reported
     assert repair(dataset).left == []
     assert dataset.bring([MUG, CUP]).images_bought == 1

@@ -57,15 +57,15 @@ COMPLETED = Completed(**ENDING, images=(STORED, WITHHELD))
         ),
     ],
 )
-def test_every_end_of_a_request_is_told(events, statuses, reason, cost):
+def test_every_end_of_a_request_is_reported(events, statuses, reason, cost):
     images = trace_request(events)
     assert [image.status for image in images] == statuses
     assert images[0].reason == reason
     assert [image.cost_amount for image in images] == [cost, cost]
     assert [image.sample for image in images] == [0, 1]
-    told = Trace(asked="x", found_by="request id", comparison=None, store="file:///s", images=images)
-    assert images[0].image_id in trace_as_text(told)
-    assert trace_as_prov(told)["@graph"]
+    reported = Trace(asked="x", found_by="request id", comparison=None, store="file:///s", images=images)
+    assert images[0].image_id in trace_as_text(reported)
+    assert trace_as_prov(reported)["@graph"]
 
 
 def test_a_request_that_nobody_holds_has_no_images():
@@ -74,7 +74,7 @@ def test_a_request_that_nobody_holds_has_no_images():
     assert trace_request([INTENT, released]) == ()
 
 
-def test_the_attempt_that_counts_is_told():
+def test_the_attempt_that_counts_is_reported():
     released = Released(**HEADER, why="refused", reason="no")
     second = make_intent(REQUEST, attempt=1, run_id="run-2")
     submitted = replace(SUBMITTED, attempt=1, generation_id="g-2")

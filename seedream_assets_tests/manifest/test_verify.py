@@ -92,7 +92,7 @@ def test_what_other_datasets_bought_is_not_extra_and_neither_is_what_is_not_want
     assert (found.differences, found.images, found.unwanted) == ((), 1, 2)
 
 
-def test_an_image_that_was_stored_before_its_ending_was_written_is_told_as_what_it_is(bought):
+def test_an_image_that_was_stored_before_its_ending_was_written_is_reported_as_what_it_is(bought):
     store, (first, *_), _ = bought
     (manifest,) = load_manifests(store, "scenes")
     manifest.loc[manifest["object_key"] == first, ["status", "object_key"]] = ["pending", None]
