@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, TemplateSyntaxError
+from jinja2 import Environment, TemplateSyntaxError, pass_context
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -105,12 +105,17 @@ def _as_many(tables: Any) -> Any:
     return (tables,) if isinstance(tables, str) else tables
 
 
+@pass_context
+def _as_it_is(_: object, value: Any) -> Any:
+    return value
+
+
 def _check_template(source: str) -> str:
     """Whether it can be compiled; what it may ask for while it is rendered is up to `prompts.template`."""
     if len(source) > LONGEST_TEMPLATE:
         raise ValueError(f"it has {len(source)} characters; allowed are {LONGEST_TEMPLATE}")
-    # Not optimised: constants would be worked out here, however large they are.
-    environment = Environment(autoescape=False, optimized=False)  # noqa: S701  # nothing is rendered; prompts are no HTML
+    # Neither optimised nor without `finalize`: constants would be worked out here, however large they are.
+    environment = Environment(autoescape=False, optimized=False, finalize=_as_it_is)  # noqa: S701  # nothing is rendered; prompts are no HTML
     for name in NOT_IN_TEMPLATES:
         environment.filters.pop(name, None)
     try:
