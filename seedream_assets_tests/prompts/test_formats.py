@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from seedream_assets.config.models import ModelCatalog
 from seedream_assets.config.prompts import TableRules
 from seedream_assets.errors import PromptTableError
-from seedream_assets.prompts import delimited as prompt_delimited
 from seedream_assets.prompts.cells import BROKEN_ROW, ROW_NUMBER, TABLE
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.table import check_prompt_table
@@ -366,10 +365,12 @@ def test_any_bytes_are_a_table_or_refused(body, name):
 
 
 @pytest.mark.parametrize("cell", ["a, {}", "a\n{}", 'a "{}"'], ids=["one line", "two lines", "quotes"])
-def test_a_text_table_reads_the_same_in_however_many_pieces(cell, monkeypatch):
-    cells = [cell.format("x" * (row % 40)) for row in range(200)]
-    text = "prompt,n\n" + "".join('"{}",{}\n'.format(text.replace('"', '""'), row) for row, text in enumerate(cells))
-    monkeypatch.setattr(prompt_delimited, "_CELLS_AT_ONCE", 20)
+def test_a_text_table_reads_the_same_in_however_many_pieces(cell):
+    wide = 400  # columns, so that a piece has few rows
+    cells = [cell.format("x" * (row % 40)) for row in range(1200)]
+    rest = ",1" * (wide - 1)
+    text = ",".join(["prompt", *(f"c{n}" for n in range(1, wide))]) + "\n"
+    text += "".join('"{}"{}\n'.format(prompt.replace('"', '""'), rest) for prompt in cells)
     frame = parse_prompt_file(text.encode(), "a.csv")
     assert frame["prompt"].tolist() == cells
-    assert frame["n"].tolist() == [str(row) for row in range(200)]
+    assert frame["c399"].tolist() == ["1"] * len(cells)
