@@ -251,7 +251,7 @@ def _ledger_release(**given: Any) -> None:
 @click.option(
     "--dataset",
     type=_FILE,
-    help="A dataset's YAML: what was bought for it, marked and signed as it says.",
+    help="A dataset's YAML: what was bought for it, with the metadata and the signature that it asks for.",
 )
 @_store
 @_json("Print a list of objects.")
