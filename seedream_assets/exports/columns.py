@@ -91,7 +91,7 @@ class ExportColumn:
 def export_columns(
     schemas: Iterable[pa.Schema], *, gaps: frozenset[str] = frozenset(), costs: bool = False
 ) -> tuple[ExportColumn, ...]:
-    """The columns of an export of manifests with these schemas: ours first, then what rides along.
+    """The columns of an export of manifests with these schemas: ours first, then the extra columns.
 
     A column whose type differs between partitions is text, unless an integer and a float meet.
 

@@ -85,7 +85,7 @@ def pack_rows(rows: Iterable[Row], *, thumbnails: Collection[str]) -> PackedRows
     columns = {name: [plain_value(row.get(name)) for row in table] for name in names}
     columns["has_thumbnail"] = [image_id in thumbnails for image_id in columns.get("image_id", [])]
     packed = {name: pack_column(cells) for name, cells in columns.items() if any(cell is not None for cell in cells)}
-    # The search walks over the texts, not over the rows, so these are always a list of values.
+    # The search goes over the texts, not over the rows, so these are always a list of values.
     packed["prompt"] = _by_value(columns.get("prompt", []))
     drawn = {name: packed.pop(name) for name in (*DRAWN_COLUMNS, "has_thumbnail") if name in packed}
     return PackedRows(
@@ -146,8 +146,8 @@ def find_facets(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
     `first` is the value that is chosen where the address says nothing: stored images, where there are others too.
 
-    Status is always there; style, model, size, partition and checks where rows differ in them; and each column that
-    rides along with few values, at least one of which belongs to several rows of the prompt table.
+    Status is always there; style, model, size, partition and checks where rows differ in them; and each extra column
+    with few values, at least one of which belongs to several rows of the prompt table.
     """
     status = [str(cell) for cell in columns.get("status", [])]
     facets = [_facet("status", "status", status, order=STATUSES)] if status else []

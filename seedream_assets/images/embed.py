@@ -34,15 +34,15 @@ class PreparedImage:
     Attributes:
         facts: Of `body`.
         source_sha256: Of the bytes as the provider served them.
-        marks: The metadata embedded in it: `xmp`, `c2pa`, `xmp+c2pa`; None where there is none.
-        unmarked: Why not all that was asked for is embedded.
+        embedded: The metadata embedded in it: `xmp`, `c2pa`, `xmp+c2pa`; None where there is none.
+        not_embedded: Why not all that was asked for is embedded.
     """
 
     body: bytes
     facts: ImageFacts
     source_sha256: str
-    marks: str | None
-    unmarked: str | None = None
+    embedded: str | None
+    not_embedded: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +87,8 @@ class Embedding:
             body=embedded,
             facts=_facts_of(embedded, facts) if embedded is not body else facts,
             source_sha256=facts.sha256,
-            marks=embedded_in(embedded),
-            unmarked="; ".join(reasons) or None,
+            embedded=embedded_in(embedded),
+            not_embedded="; ".join(reasons) or None,
         )
 
     def _steps(self, metadata: EmbeddedMetadata, body: bytes) -> Iterator[Callable[[bytes], bytes]]:
@@ -139,11 +139,11 @@ def as_it_stands(body: bytes, facts: ImageFacts, metadata: Mapping[str, str]) ->
     """An image that an earlier run stored, described by its embedded metadata, else by the object's metadata."""
     ids = read_metadata(body)
     noted = ids.source_sha256 if ids else metadata.get(SOURCE_ENTRY)
-    return PreparedImage(body=body, facts=facts, source_sha256=noted or facts.sha256, marks=embedded_in(body))
+    return PreparedImage(body=body, facts=facts, source_sha256=noted or facts.sha256, embedded=embedded_in(body))
 
 
 def embedded_in(body: bytes) -> str | None:
-    """The kinds of metadata embedded in an image, as `PreparedImage.marks` has them."""
+    """The kinds of metadata embedded in an image, as `PreparedImage.embedded` has them."""
     found = [
         name for name, is_there in ((XMP, read_metadata(body) is not None), (C2PA, has_credentials(body))) if is_there
     ]

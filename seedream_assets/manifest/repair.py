@@ -417,7 +417,7 @@ class Mending:
                 size_bytes=facts.size_bytes,
                 sha256=facts.sha256,
                 source_sha256=kept.source_sha256,
-                marks=kept.marks,
+                marks=kept.embedded,
             )
         return LedgerImage(
             position=position, image_id=image_id, reason="neither the store nor the account has it any more"

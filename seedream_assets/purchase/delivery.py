@@ -145,8 +145,8 @@ class Delivery:
             size_bytes=facts.size_bytes,
             sha256=facts.sha256,
             source_sha256=kept.source_sha256,
-            marks=kept.marks,
-            unmarked=kept.unmarked,
+            marks=kept.embedded,
+            unmarked=kept.not_embedded,
         )
 
     async def _fetch(self, url: str) -> tuple[bytes, ImageFacts]:

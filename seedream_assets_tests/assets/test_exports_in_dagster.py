@@ -13,7 +13,7 @@ from seedream_assets_tests.exports.conftest import consumers_at_home as consumer
 OWNED = {"license": "CC0-1.0", "creators": ["Data"], "url": "https://example.com"}
 
 
-def test_declared_exports_are_written_opened_and_told(world: World) -> None:
+def test_declared_exports_are_written_opened_and_described(world: World) -> None:
     rows = [{"prompt": f"a cup, number {number}", "quantity": 2} for number in range(3)]
     assets = world.assets(
         rows,

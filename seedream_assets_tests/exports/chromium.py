@@ -186,18 +186,18 @@ class Page:
             if "id" in event:
                 self._answers.pop(event["id"]).set_result(event)
                 continue
-            told = event["params"]
+            params = event["params"]
             match event["method"]:
                 case "Page.loadEventFired":
                     self._loaded.set()
                 case "Network.requestWillBeSent":
-                    self.requests.append(told["request"]["url"])
+                    self.requests.append(params["request"]["url"])
                 case "Runtime.exceptionThrown":
-                    self.messages.append(str(told["exceptionDetails"]))
+                    self.messages.append(str(params["exceptionDetails"]))
                 case "Runtime.consoleAPICalled":
-                    self.messages.append(str(told["args"]))
+                    self.messages.append(str(params["args"]))
                 case "Log.entryAdded":
-                    self.messages.append(told["entry"]["text"])
+                    self.messages.append(params["entry"]["text"])
 
 
 @asynccontextmanager
@@ -237,9 +237,9 @@ async def running_chromium() -> AsyncIterator[Page]:
             await process.wait()
 
 
-async def _port(told: Path) -> int:
+async def _port(port_file: Path) -> int:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with suppress(FileNotFoundError, IndexError, ValueError):
-                return int(told.read_text().splitlines()[0])
+                return int(port_file.read_text().splitlines()[0])
             await asyncio.sleep(0.05)

@@ -59,7 +59,7 @@ class DatasetBuilder:
     ) -> pd.DataFrame:
         """One image per row; a row changes what a manifest has there (`picture_format` and `body` the image itself).
 
-        `extra_columns` are columns of the prompt table that ride along, by the table's names.
+        `extra_columns` are columns of the prompt table beside those that are needed, by the table's names.
         """
         changes = [{} for _ in range(rows)] if isinstance(rows, int) else [dict(row) for row in rows]
         manifest = pd.DataFrame([self._row(first + number, partition, row) for number, row in enumerate(changes)])
@@ -79,8 +79,8 @@ class DatasetBuilder:
         key = f"images/{image_id[:2]}/{image_id}.{EXTENSIONS[picture_format]}"
         if given.get("status", "stored") == "stored":
             self.store.create(key, body, content_type=CONTENT_TYPES[picture_format])
-        told: dict[str, Any] = dict.fromkeys(MANIFEST_COLUMNS)
-        told |= {
+        row: dict[str, Any] = dict.fromkeys(MANIFEST_COLUMNS)
+        row |= {
             "image_id": image_id,
             "request_id": "ab" * 32,
             "spec_id": "cd" * 32,
@@ -122,4 +122,4 @@ class DatasetBuilder:
             "table_uri": "s3://bucket/secret-folder/prompts.csv",
             "table_sha256": "ef" * 32,
         }
-        return told | given
+        return row | given

@@ -56,7 +56,7 @@ def make_row(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def make_source(store: ObjectStore, rows: Sequence[Mapping[str, Any]]) -> ExportSource:
-    """A dataset `scenes` with one manifest of these rows, what they do not tell filled in, and without images."""
+    """A dataset `scenes` with one manifest of these rows, what they leave out filled in, and without images."""
     own = [name for row in rows for name in row if name not in MANIFEST_COLUMNS]
     frame = pd.DataFrame(list(rows), columns=list(dict.fromkeys([*MANIFEST_COLUMNS, *own])))
     for name, dtype in MANIFEST_COLUMNS.items():

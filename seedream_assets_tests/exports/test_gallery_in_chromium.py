@@ -94,8 +94,8 @@ def test_search_and_filters_narrow_what_is_shown_and_stay_in_the_address(gallery
         assert await page.run(COUNT) == "60 of 63 images"
         await page.press("Escape")  # the first empties the search, the second leaves it
         await choose(page, "category", "lamps")
-        told = await page.run("[...document.querySelector('[name=style]').options].map(each => each.textContent)")
-        assert told == ["any (20)", "None (10)", "Cinematic (10)"]
+        options = await page.run("[...document.querySelector('[name=style]').options].map(each => each.textContent)")
+        assert options == ["any (20)", "None (10)", "Cinematic (10)"]
         await page.press("/")
         await page.type("number 8")
         assert await page.run("location.hash") == "#q=number+8&category=lamps"
@@ -175,8 +175,8 @@ def test_a_deep_link_opens_the_image_with_its_lineage_and_back_closes_it(gallery
         shown = await page.run(
             "Object.fromEntries([...document.querySelectorAll('dt')].map(dt => [dt.textContent, dt.nextSibling.textContent]))"
         )
-        told = {name: str(value) for name, value in ROWS[2].items() if value is not None and name != "prompt"}
-        assert told | {"cost_amount": "28", "size_bytes": "1,234 bytes"} == {name: shown[name] for name in told}
+        expected = {name: str(value) for name, value in ROWS[2].items() if value is not None and name != "prompt"}
+        assert expected | {"cost_amount": "28", "size_bytes": "1,234 bytes"} == {name: shown[name] for name in expected}
         assert shown["source_sha256"] == ROWS[2]["sha256"]  # and what the builder filled in
         assert (await page.run("document.querySelector('.prompt').textContent")) == ROWS[2]["prompt"]
         # A link to an image that the filter hides shows it all the same.
@@ -331,17 +331,17 @@ def test_what_a_screen_reader_is_given(gallery: Path) -> None:
     async def use(page: Page) -> None:
         await page.open(f"{gallery.as_uri()}#status=blocked")
         tree = (await page.send("Accessibility.getFullAXTree"))["nodes"]
-        told = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if "role" in node}
-        assert ("searchbox", "Search in prompts") in told
-        assert ("combobox", "status") in told
-        assert ("grid", "Images") in told
-        assert ("link", "blocked: moderation: the prompt was refused. A forbidden chair") in told
-        assert ("status", "") in told
+        nodes = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if "role" in node}
+        assert ("searchbox", "Search in prompts") in nodes
+        assert ("combobox", "status") in nodes
+        assert ("grid", "Images") in nodes
+        assert ("link", "blocked: moderation: the prompt was refused. A forbidden chair") in nodes
+        assert ("status", "") in nodes
         await page.open(f"{gallery.as_uri()}#image={IDS[4]}")
         tree = (await page.send("Accessibility.getFullAXTree"))["nodes"]
-        told = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if "role" in node}
-        assert ("dialog", "5 of 60") in told
-        assert {("button", "Previous image"), ("button", "Next image"), ("button", "Close")} <= told
-        assert ("image", ROWS[4]["prompt"]) in told
+        nodes = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in tree if "role" in node}
+        assert ("dialog", "5 of 60") in nodes
+        assert {("button", "Previous image"), ("button", "Next image"), ("button", "Close")} <= nodes
+        assert ("image", ROWS[4]["prompt"]) in nodes
 
     look(use)

@@ -54,8 +54,8 @@ def page_of(rows: list[dict[str, Any]], *, title: str = "scenes") -> bytes:
 def test_untrusted_text_adds_no_element_to_the_page(column: str) -> None:
     plain, evil = Reader(page_of([make_row(0)])), Reader(page_of([make_row(0, **{column: EVIL})]))
     assert [tag for tag, _ in evil.elements] == [tag for tag, _ in plain.elements]
-    told = json.loads(evil.texts["rows"][0])["columns"] | json.loads(evil.texts["lineage-rows"][0])["columns"]
-    cells = told[column].get("cells") or told[column]["values"]
+    columns = json.loads(evil.texts["rows"][0])["columns"] | json.loads(evil.texts["lineage-rows"][0])["columns"]
+    cells = columns[column].get("cells") or columns[column]["values"]
     assert cells == [EVIL]
 
 
@@ -68,9 +68,11 @@ def test_a_dataset_and_a_column_cannot_break_out_either() -> None:
 
 def test_the_policy_allows_the_pages_own_script_and_style_and_nothing_else() -> None:
     reader = Reader(page_of([make_row(0)]))
-    policy = next(told["content"] for tag, told in reader.elements if "Content-Security-Policy" in told.values())
+    policy = next(
+        attributes["content"] for tag, attributes in reader.elements if "Content-Security-Policy" in attributes.values()
+    )
     rules = dict(rule.split(" ", 1) for rule in str(policy).split("; "))
-    scripts = [told for tag, told in reader.elements if tag == "script" and told.get("type") is None]
+    scripts = [attributes for tag, attributes in reader.elements if tag == "script" and attributes.get("type") is None]
     assert len(scripts) == 1
     for tag, rule in (("script", "script-src"), ("style", "style-src")):
         digest = base64.b64encode(sha256(reader.texts[tag][0].encode()).digest()).decode()

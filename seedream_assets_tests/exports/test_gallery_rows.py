@@ -152,8 +152,8 @@ def test_the_lineage_holds_every_column_with_a_value() -> None:
     row = make_row(0, rejected=False, brand_new_column="x")
     packed = pack([row])
     columns = packed.drawn["columns"] | packed.lineage["columns"]
-    told = {name: unpack(columns[name])[0] for name in row if row[name] is not None}
-    assert told == {name: value for name, value in row.items() if value is not None}
+    shown_values = {name: unpack(columns[name])[0] for name in row if row[name] is not None}
+    assert shown_values == {name: value for name, value in row.items() if value is not None}
     placed = [name for _, names in packed.lineage["groups"] for name in names]
     assert sorted(placed) == sorted(row)
 

@@ -73,8 +73,8 @@ def load(folder: Path, tmp_path: Path, *, streaming: bool = False) -> Any:
 
 def columns_of(example: dict[str, Any]) -> dict[str, Any]:
     """A sample's columns: those of a tar are in its JSON."""
-    told: dict[str, Any] = example["json"] if "__key__" in example else example
-    return told
+    columns: dict[str, Any] = example["json"] if "__key__" in example else example
+    return columns
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -208,13 +208,13 @@ def test_parquet_says_itself_what_is_an_image_and_keeps_row_groups_small(
 
     export(trapped, "parquet", row_group_bytes=2000)
     path = folder_of(trapped, "parquet") / "train-00000-of-00001.parquet"
-    told = pq.ParquetFile(path)
-    assert told.metadata.num_row_groups > 2
-    assert told.schema_arrow.field("image").type == pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    assert not told.metadata.row_group(0).column(0).is_stats_set  # two whole images otherwise
+    file = pq.ParquetFile(path)
+    assert file.metadata.num_row_groups > 2
+    assert file.schema_arrow.field("image").type == pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    assert not file.metadata.row_group(0).column(0).is_stats_set  # two whole images otherwise
     alone = datasets.Dataset.from_parquet(str(path), cache_dir=str(tmp_path / "cache"))
     assert isinstance(alone.features["image"], datasets.Image)
-    ours = datasets.Features.from_arrow_schema(told.schema_arrow)
+    ours = datasets.Features.from_arrow_schema(file.schema_arrow)
     assert ours == alone.features
 
 
@@ -288,25 +288,25 @@ def test_a_required_field_that_mlcroissant_does_not_miss_is_missed_by_us(scenes:
     scenes.write(2)
     source = scenes.source_with(**COMPLETE)
     find_export("croissant").write(source, default_target(source, "croissant"), ExportChoice(name="croissant"))
-    told = json.loads((folder_of(scenes, "croissant") / "croissant.json").read_text())
-    assert missing_in_croissant(told) == []
-    del told[taken]
-    assert [sentence for sentence in missing_in_croissant(told) if taken in sentence]
+    description = json.loads((folder_of(scenes, "croissant") / "croissant.json").read_text())
+    assert missing_in_croissant(description) == []
+    del description[taken]
+    assert [sentence for sentence in missing_in_croissant(description) if taken in sentence]
 
 
 @pytest.mark.parametrize(
-    "fault", [{"encodingFormat": "application/vnd.apache.parquet"}, {"sha256": ""}, {"contentUrl": None}]
+    "change", [{"encodingFormat": "application/vnd.apache.parquet"}, {"sha256": ""}, {"contentUrl": None}]
 )
 def test_a_file_that_readers_could_not_read_is_found_in_the_description(
-    scenes: DatasetBuilder, fault: dict[str, Any]
+    scenes: DatasetBuilder, change: dict[str, Any]
 ) -> None:
     scenes.write(2)
     export(scenes, "croissant")
-    told = json.loads((folder_of(scenes, "croissant") / "croissant.json").read_text())
-    before = missing_in_croissant(told)
-    told["distribution"][0] |= fault
-    (found,) = [sentence for sentence in missing_in_croissant(told) if sentence not in before]
-    assert next(iter(fault)) in found
+    description = json.loads((folder_of(scenes, "croissant") / "croissant.json").read_text())
+    before = missing_in_croissant(description)
+    description["distribution"][0] |= change
+    (found,) = [sentence for sentence in missing_in_croissant(description) if sentence not in before]
+    assert next(iter(change)) in found
 
 
 def test_a_changed_byte_is_found_by_the_checksums_in_the_description(scenes: DatasetBuilder) -> None:

@@ -78,8 +78,8 @@ def test_the_manifest_says_that_a_model_made_it_and_whose_request_it_was(from_re
     assert action["action"] == "c2pa.created"
     assert action["digitalSourceType"].rsplit("/", 1)[1] == source
     assert action["softwareAgent"]["name"] == "seedream-4.0 via Leonardo.ai"
-    told = assertion(manifest, OWN_ASSERTION)
-    assert (told["image_id"], told["request_id"], told["source_sha256"]) == (
+    facts = assertion(manifest, OWN_ASSERTION)
+    assert (facts["image_id"], facts["request_id"], facts["source_sha256"]) == (
         "0f" * 16,
         "ab" * 32,
         make_metadata(body).source_sha256,

@@ -53,22 +53,26 @@ def served(start_desk):
 def test_a_run_embeds_in_what_it_stores_and_keeps_the_hash_of_what_was_served(desk, served):
     request = make_paid_request("a cat")
     desk.run([request])
-    body, told = stored(desk)
+    body, stored_image = stored(desk)
     assert remove_metadata(body) == served
-    assert (told.sha256, told.size_bytes) == (sha256(body).hexdigest(), len(body))
-    assert (told.source_sha256, told.marks, told.unmarked) == (sha256(served).hexdigest(), "xmp", None)
+    assert (stored_image.sha256, stored_image.size_bytes) == (sha256(body).hexdigest(), len(body))
+    assert (stored_image.source_sha256, stored_image.marks, stored_image.unmarked) == (
+        sha256(served).hexdigest(),
+        "xmp",
+        None,
+    )
     ids = read_metadata(body)
-    assert (ids.image_id, ids.request_id) == (told.image_id, request.request_id)
-    head = desk.store.head(told.object_key)
-    assert head.metadata["source-sha256"] == told.source_sha256
-    assert head.metadata["content-sha256"] == told.sha256
+    assert (ids.image_id, ids.request_id) == (stored_image.image_id, request.request_id)
+    head = desk.store.head(stored_image.object_key)
+    assert head.metadata["source-sha256"] == stored_image.source_sha256
+    assert head.metadata["content-sha256"] == stored_image.sha256
 
 
 def test_a_dataset_that_wants_no_metadata_gets_the_provider_s_bytes(desk, served):
     desk.run([make_paid_request("a cat")], embedding=PLAIN)
-    body, told = stored(desk)
+    body, stored_image = stored(desk)
     assert body == served
-    assert (told.source_sha256, told.marks) == (told.sha256, None)
+    assert (stored_image.source_sha256, stored_image.marks) == (stored_image.sha256, None)
 
 
 def test_after_a_crash_the_same_bytes_are_made_again(desk):
@@ -107,9 +111,9 @@ def test_a_signature_without_xmp_is_recognised_by_what_was_noted_with_it(desk, s
     desk.run([request], embedding=alone)
     forget_the_end(desk)
     desk.run([request], embedding=alone)
-    body, told = stored(desk)
-    assert (told.marks, told.source_sha256) == ("c2pa", sha256(served).hexdigest())
-    assert told.sha256 == sha256(body).hexdigest()
+    body, stored_image = stored(desk)
+    assert (stored_image.marks, stored_image.source_sha256) == ("c2pa", sha256(served).hexdigest())
+    assert stored_image.sha256 == sha256(body).hexdigest()
 
 
 def test_whoever_buys_embeds_and_others_take_the_image_as_it_is(desk):
@@ -166,8 +170,8 @@ def test_what_cannot_take_metadata_is_stored_as_it_came_with_the_reason():
     torn = make_picture("JPEG", xmp=b"<not a packet")
     found = embed(Embedding(), torn)
     assert found.body == torn
-    assert (found.marks, found.source_sha256) == (None, found.facts.sha256)
-    assert "is not XML" in found.unmarked
+    assert (found.embedded, found.source_sha256) == (None, found.facts.sha256)
+    assert "is not XML" in found.not_embedded
 
 
 def test_what_the_provider_signed_is_not_broken_by_metadata():
@@ -175,9 +179,9 @@ def test_what_the_provider_signed_is_not_broken_by_metadata():
     upstream = embed(replace(SIGNING, provenance=Provenance(xmp=False)), plain).body
     found = embed(Embedding(), upstream)
     assert found.body == upstream
-    assert "the provider has signed it" in found.unmarked
+    assert "the provider has signed it" in found.not_embedded
     signed = embed(SIGNING, upstream)
-    assert (signed.marks, signed.unmarked) == ("xmp+c2pa", None)
+    assert (signed.embedded, signed.not_embedded) == ("xmp+c2pa", None)
     assert has_credentials(signed.body)
 
 
@@ -187,12 +191,12 @@ def test_a_mistake_in_embedding_keeps_no_paid_image_from_being_stored():
             raise ZeroDivisionError("nobody foresaw it")
 
     found = embed(Embedding(credentials=Mistaken()), PICTURES["jpeg"]())
-    assert (found.marks, found.unmarked) == ("xmp", "unexpected ZeroDivisionError: nobody foresaw it")
+    assert (found.embedded, found.not_embedded) == ("xmp", "unexpected ZeroDivisionError: nobody foresaw it")
 
 
 def test_an_image_that_cannot_be_signed_is_stored_with_its_xmp_and_the_reason():
     broken = replace(SIGNING, credentials=replace(make_credentials(), private_key=os.urandom(64).hex().encode()))
     found = embed(broken, PICTURES["jpeg"]())
-    assert found.marks == "xmp"
-    assert "could not be signed" in found.unmarked
+    assert found.embedded == "xmp"
+    assert "could not be signed" in found.not_embedded
     assert remove_metadata(found.body) == PICTURES["jpeg"]()

@@ -170,7 +170,7 @@ def test_what_is_kept_is_all_that_pillow_reads_but_what_is_left_out_for_a_reason
     assert features.check("avif")
     assert len(set(EXTENSIONS.values())) == len(EXTENSIONS)
     assert all(re.fullmatch(r"[a-z0-9]{2,6}", extension) for extension in EXTENSIONS.values())
-    assert all(re.fullmatch(r"(image|video)/[a-z0-9.+-]+", told) for told in CONTENT_TYPES.values())
+    assert all(re.fullmatch(r"(image|video)/[a-z0-9.+-]+", content_type) for content_type in CONTENT_TYPES.values())
 
 
 def test_the_table_has_every_mode_and_every_container():

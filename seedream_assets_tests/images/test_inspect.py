@@ -1,4 +1,4 @@
-"""Claims about image bytes: only a whole picture is an image, and what is told of it was measured."""
+"""Claims about image bytes: only a whole picture is an image, and what is reported of it was measured."""
 
 import io
 import random
@@ -240,15 +240,15 @@ def test_what_follows_a_whole_file_is_nobody_s_business(image_format):
 def test_a_webp_that_counts_its_padding_wrongly_is_whole(lossless, width):
     body = make_image("WEBP", width=width, lossless=lossless)
     expected = decode_image(body).tobytes()
-    told = int.from_bytes(body[4:8], "little")
+    size_bytes = int.from_bytes(body[4:8], "little")
     is_padded = int.from_bytes(body[16:20], "little") % 2 == 1
-    uncounted = body[:4] + (told - 1).to_bytes(4, "little") + body[8:]
+    uncounted = body[:4] + (size_bytes - 1).to_bytes(4, "little") + body[8:]
     whole = [uncounted, uncounted[:-1]] if is_padded else [uncounted]
     for one in whole:
         assert inspect_image(one, largest_pixels=ENOUGH_PIXELS).format == "WEBP"
         assert decode_image(one).tobytes() == expected
     # Told longer than it is, it may have been cut.
-    longer = body[:4] + (told + 1).to_bytes(4, "little") + body[8:]
+    longer = body[:4] + (size_bytes + 1).to_bytes(4, "little") + body[8:]
     for one in [longer, body[:-1]] if is_padded else [longer]:
         assert refusal(one).may_retry
         assert inspect_image(one, largest_pixels=ENOUGH_PIXELS, end_may_lack=True).format == "WEBP"

@@ -165,7 +165,7 @@ def test_a_check_that_is_ignored_is_not_made():
 
 
 @pytest.mark.parametrize(
-    ("score", "told"),
+    ("score", "reason"),
     [
         ({"score": 0.2}, "sharpness 0.2, at least 0.3 is asked for"),
         ({"score": 0.95}, "sharpness 0.95, at most 0.9 is asked for"),
@@ -176,13 +176,13 @@ def test_a_check_that_is_ignored_is_not_made():
         ({"passed": True}, None),
     ],
 )
-def test_a_score_outside_its_limits_or_a_verdict_is_found(score, told):
+def test_a_score_outside_its_limits_or_a_verdict_is_found(score, reason):
     import json
 
     rule = ScorerRule(function="team.scoring:sharpness", min=0.3, max=0.9, reject=True)
     known = measures(a={"scores": json.dumps({"team.scoring:sharpness": score, "team.scoring:other": {"score": 0}})})
     judged = judge(manifest({}), known, QualityRules(reads_images=True, scorers=(rule,)))
-    assert judged.reject_reasons == ({"a": told} if told else {})
+    assert judged.reject_reasons == ({"a": reason} if reason else {})
 
 
 def test_near_duplicates_are_those_that_a_plain_comparison_with_all_that_was_kept_finds():
@@ -206,17 +206,17 @@ def test_what_was_withheld_is_reported_by_group_and_small_groups_are_not_judged(
     rows = [{"status": status} for status in ["stored"] * 6 + ["withheld", "blocked", "failed", "pending"]]
     frame = manifest(*rows).assign(category=["cups"] * 5 + ["art"] * 4 + ["cups"])
     shares = withheld_shares(frame, Withheld(max_share=0.5, column="category", min_images=4))
-    told = {
+    shares = {
         None if pd.isna(row.group) else row.group: (row.images, row.share, row.above) for row in shares.itertuples()
     }
-    assert told == {None: (9, 3 / 9, False), "cups": (5, 0.0, False), "art": (4, 0.75, True)}
+    assert shares == {None: (9, 3 / 9, False), "cups": (5, 0.0, False), "art": (4, 0.75, True)}
     assert not withheld_shares(frame, Withheld(max_share=0.5, column="category"))["above"].any()
     assert withheld_shares(frame, Withheld(max_share=0.3))["above"].tolist() == [True]
     assert withheld_shares(frame.iloc[:0], Withheld(column="nothing")).loc[0, "share"] == 0
 
 
 @pytest.mark.parametrize(
-    ("build", "told"),
+    ("build", "message"),
     [
         (lambda: Rule(max_share=1.1), "max_share: got 1.1"),
         (lambda: Rule(severity="ignore", reject=True), "severity: ignore makes no check"),
@@ -236,8 +236,8 @@ def test_what_was_withheld_is_reported_by_group_and_small_groups_are_not_judged(
         (lambda: Regenerate(max_rounds=11), "max_rounds: got 11"),
     ],
 )
-def test_a_rule_that_could_not_be_meant_is_refused(build, told):
-    with pytest.raises(ConfigError, match=told.replace("(", r"\(")):
+def test_a_rule_that_could_not_be_meant_is_refused(build, message):
+    with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
         build()
 
 

@@ -91,8 +91,8 @@ def test_the_kept_measures_can_be_lost_and_an_image_that_is_gone_is_reported(des
     cut, gone = outcome.manifest["object_key"]
     desk.store.replace(cut, desk.store.read(cut)[:200], content_type="image/jpeg")
     desk.store.delete(gone)
-    told = rebuilt(made).quality.unmeasured["reason"]
-    assert sorted(re.sub(":.*", "", one) for one in told) == ["cannot be decoded", "missing in the store"]
+    reasons = rebuilt(made).quality.unmeasured["reason"]
+    assert sorted(re.sub(":.*", "", one) for one in reasons) == ["cannot be decoded", "missing in the store"]
     assert load_measures(desk.store, made.config, UNPARTITIONED).empty
 
 
@@ -150,7 +150,7 @@ def test_a_scorer_sees_the_picture_and_its_row_and_answers_as_it_likes(desk: Des
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "reason"),
     [
         ("raise RuntimeError('no model here')", "judge raised RuntimeError: no model here"),
         ("return float('nan')", "judge raised ValueError: the scorer answered nan"),
@@ -158,7 +158,7 @@ def test_a_scorer_sees_the_picture_and_its_row_and_answers_as_it_likes(desk: Des
     ],
 )
 def test_a_scorer_that_fails_is_reported_per_image_and_asked_again(
-    desk: Desk, tmp_path: Path, team: Any, body: str, told: str
+    desk: Desk, tmp_path: Path, team: Any, body: str, reason: str
 ) -> None:
     team(f"def judge(image, row):\n    if 'cup' in row['prompt']:\n        {body}\n    return 1.0\n")
     made = dataset(desk, tmp_path, ["a cup", "a mug"], scored("judge", min=0.5, reject=True))
@@ -166,7 +166,7 @@ def test_a_scorer_that_fails_is_reported_per_image_and_asked_again(
     assert (report.images_stored, outcome.counts["stored"], outcome.rejected) == (2, 2, 0)
     (failed,) = outcome.quality.unmeasured.itertuples()
     assert (failed.check, failed.image_id) == ("judge", outcome.manifest["image_id"][0])
-    assert failed.reason.startswith(told)
+    assert failed.reason.startswith(reason)
     team("def judge(image, row):\n    return 0.1 if 'cup' in row['prompt'] else 1.0\n")
     again = rebuilt(made)
     assert (again.rejected, again.quality.unmeasured.empty) == (1, True)
@@ -216,8 +216,8 @@ def test_scores_are_made_anew_when_the_function_or_its_version_changes_and_not_o
 
 
 def rows_of(outcome: Outcome) -> list[tuple[int, str, bool]]:
-    told = outcome.manifest[["sample", "status", "rejected"]].itertuples(index=False, name=None)
-    return [(int(sample), status, bool(rejected)) for sample, status, rejected in told]
+    rows = outcome.manifest[["sample", "status", "rejected"]].itertuples(index=False, name=None)
+    return [(int(sample), status, bool(rejected)) for sample, status, rejected in rows]
 
 
 def test_a_rejected_sample_is_replaced_by_the_next_one_once_and_for_all(desk: Desk, tmp_path: Path) -> None:
