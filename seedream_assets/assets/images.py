@@ -55,7 +55,7 @@ CONFIG_SCHEMA = {
     ),
     "approved_by": dg.Field(str, is_required=False, description="Who approves. Default: this run."),
 }
-# One takes about 20 ms of Dagster's database.
+# Each is an event in Dagster's database.
 SECONDS_BETWEEN_OBSERVATIONS = 30.0
 
 
@@ -106,6 +106,8 @@ class _Purchase:
             self._approval = ApprovalCheck(self._context, self._config, self._versions, self._deployment)
         for partition in report.to_do:
             report.begin(partition)
+        # The progress of a range is about none of its partitions.
+        partition_shown = self._context.partition_key if self._context.has_partition_key else None
 
         def end(partition: str, run: RunReport, endings: Endings) -> None:
             try:
@@ -120,7 +122,7 @@ class _Purchase:
             report.to_do,
             self._deployment,
             on_partition=end,
-            on_progress=LiveProgress(self._context, self._assets.key("images"), partition=self._only_partition()),
+            on_progress=LiveProgress(self._context, self._assets.key("images"), partition=partition_shown),
             dagster_run_id=self._context.run.run_id,
             watch_parent=True,
             gate=self._approval.gate if self._approval else None,
@@ -139,10 +141,6 @@ class _Purchase:
             with suppress(SeedreamError):
                 version = self._versions.get(partition)
                 assemble_dataset(self._config, partition, self._deployment, measure=False, version=version)
-
-    def _only_partition(self) -> str | None:
-        """The partition that the step's progress is about; None where there are none, or several."""
-        return self._context.partition_key if self._context.has_partition_key else None
 
     def _outcome(self, partition: str, report: RunReport, endings: Endings) -> Materialised:
         log = self._context.log
@@ -202,6 +200,7 @@ def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
 def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, assets: AssetContext) -> dict[str, Any]:
     amount, unit = in_one_unit(report.costs)
     counts = outcome.counts
+    reasons = markdown_table(["requests", "reason"], [(count, reason) for reason, count in report.reasons.items()])
     return {
         "images_stored": counts["stored"],
         "images_wanted": len(outcome.manifest),
@@ -216,7 +215,7 @@ def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, asset
         "images_per_minute": round(report.images_stored * 60 / report.seconds, 1) if report.seconds > 0 else 0.0,
         "failures": sum(counts[status] for status in ("failed", "blocked", "withheld")),
         **{f"images_{status}": count for status, count in counts.items() if status != "stored"},
-        **({"reasons": _reasons(report)} if report.reasons else {}),
+        **({"reasons": dg.MetadataValue.md(reasons)} if report.reasons else {}),
         **({"stopped": report.stop_reason} if report.stop_reason else {}),
         "seedream_run_id": report.run_id,
         "models": ", ".join(sorted(outcome.manifest["model"].unique())),
@@ -225,11 +224,6 @@ def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, asset
         ),
         "dagster/size_bytes": int(outcome.manifest.drop_duplicates("image_id")["size_bytes"].fillna(0).sum()),
     }
-
-
-def _reasons(report: RunReport) -> dg.MarkdownMetadataValue:
-    rows = [(count, reason) for reason, count in report.reasons.items()]
-    return dg.MetadataValue.md(markdown_table(["requests", "reason"], rows))
 
 
 def _data_version(outcome: Outcome) -> str:
@@ -279,7 +273,7 @@ class ApprovalCheck:
         plan = gate.plans.get(partition)
         held_back = gate.held_back(partition)
         if held_back is None:
-            allowed = f"at most {gate.approval.above_credits} need no approval" if gate.approval else ""
+            allowed = f"at most {gate.approval.above_credits} credits need no approval" if gate.approval else ""
             reason = f"approved by {plan.approved_by}" if plan and plan.approved_by else allowed
             return dg.AssetCheckResult(
                 check_name=PLAN_APPROVED,

@@ -458,7 +458,7 @@ def as_dagster_failures() -> Iterator[None]:
     """Turn a `SeedreamError` into `dg.Failure`, and an interruption into one that is never retried.
 
     Dagster turns a terminated run into a retry where a step lets the interruption through, and records a step that
-    swallows it as a success (measured with 1.13.27): both would spend.
+    swallows it as a success (1.13): both would spend.
     """
     try:
         yield

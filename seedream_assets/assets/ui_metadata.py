@@ -1,7 +1,7 @@
 """What people see in Dagster's UI, as its metadata: schemas, tables with a few rows, and pictures.
 
 Dagster shows Markdown images with data addresses, and strips raw HTML. What is in metadata is stored twice in Dagster's
-own database (200 kB of Markdown took 760 kB), so a thumbnail has 1–3 kB and a whole contact sheet at most 50 kB. What a
+own database, so a thumbnail has 1–3 kB and a whole contact sheet at most 50 kB. What a
 table means, and which rows are shown, is for the stage to say, not for this module.
 """
 

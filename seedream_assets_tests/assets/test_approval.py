@@ -82,7 +82,7 @@ def test_a_hash_that_fits_nothing_is_refused_where_no_approval_is_needed_too(wor
 def test_a_run_that_is_within_the_threshold_asks_for_nothing(world: World) -> None:
     result = world.run(world.assets(ROWS, approval={"above_credits": WHOLE, "preview": 4}))
     assert result.success, failure_of(result)
-    assert "at most 336 need no approval" in str(checks_of(result)["plan_is_approved"].description)
+    assert "at most 336 credits need no approval" in str(checks_of(result)["plan_is_approved"].description)
 
 
 def test_only_datasets_that_ask_for_approvals_have_the_check_and_the_configuration(world: World) -> None:
