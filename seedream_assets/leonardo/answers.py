@@ -40,7 +40,7 @@ PROVES_REFUSAL = frozenset(
 REFUSING_CODES = frozenset(
     {"validation_error", "validation-failed", "bad_request", "bad-request", "badrequestexception", "access-denied"}
 )
-_FAULTS_INSIDE = ("internal error", "internal server error", "service error")
+_SERVER_ERRORS = ("internal error", "internal server error", "service error")
 # Sent by the key check that stands before the API; a malformed key answers 500 with the first (seen 2026-08).
 _KEY_CHECK = ("invalid response from authorization hook", "authentication hook")
 _MODERATION = ("content moderation", "moderation filter", "terms of service")
@@ -142,8 +142,8 @@ def _code(entry: Json) -> str | None:
 
 
 def _inner_statuses(entry: Json) -> list[int]:
-    places = (object_or_empty(entry.get("extensions")), _details(entry), entry)
-    return [status for place in places if (status := read_int(place.get("statusCode"))) is not None]
+    objects = (object_or_empty(entry.get("extensions")), _details(entry), entry)
+    return [status for one in objects if (status := read_int(one.get("statusCode"))) is not None]
 
 
 def _details(entry: Json) -> Json:
@@ -162,7 +162,7 @@ def _classify(statuses: Sequence[int], message: str, codes: Sequence[str]) -> ty
     words = message.casefold()
     if words.startswith(_KEY_CHECK) or "access-denied" in codes:
         return AuthenticationFailed
-    if any(status not in PROVES_REFUSAL for status in statuses) or any(fault in words for fault in _FAULTS_INSIDE):
+    if any(status not in PROVES_REFUSAL for status in statuses) or any(phrase in words for phrase in _SERVER_ERRORS):
         return LeonardoUnavailable
     if 429 in statuses:
         return RateLimited

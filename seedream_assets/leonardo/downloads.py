@@ -104,7 +104,7 @@ class ImageDownloads:
 _WANTED = {"Accept": "image/*", "Accept-Encoding": "identity"}
 # Idle connections are kept as long as httpx keeps its own.
 _CONNECTIONS = httpx.Limits(max_connections=100, keepalive_expiry=5.0)
-# What has arrived is handed on in one piece, in place of 16 kB at a time: that costs much less CPU.
+# What has arrived is handed on in one piece, not 16 kB at a time: that costs much less CPU.
 _LARGEST_PIECE_BYTES = 2**20
 
 

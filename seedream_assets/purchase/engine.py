@@ -399,7 +399,7 @@ class Engine:
         """Wait for something that needs no slot, without counting as in flight."""
         is_aside = False
         try:
-            # Only a request that may wait aside gives its place in flight to another; the rest hold up admission.
+            # Only a request that may wait aside leaves room in flight for another; the rest hold up admission.
             async with self._aside:
                 self._in_flight.release()
                 is_aside = True

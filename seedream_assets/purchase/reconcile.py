@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
 from urllib.parse import unquote
 
 from seedream_assets.budget.dataset_budget import DatasetBudget, book_again, booked_by_ledger
@@ -39,7 +38,6 @@ from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
 from seedream_assets.storage.parquet import iterate_rows
 
-DifferenceKind = Literal["not_in_ledger", "not_in_account"]
 # What the server calls a model is not what a create says: an estimate of a model that nobody planned takes this one.
 USUAL_MODEL = "seedream-4.0"
 HISTORY_PAGE = 50
@@ -93,7 +91,7 @@ class Reconciliation:
         since: Where it began.
         whole: True where the history was read back to there; else more may differ.
         account: Its id.
-        balance: As the account tells it now; None where it does not. `balance_unit` is its unit.
+        balance: As the account reports it now; None where it does not. `balance_unit` is its unit.
         agreeing: Generations that both know.
         open_requests: Requests of the ledger of which it is not known whether they were bought.
     """
@@ -127,7 +125,7 @@ def find_not_in_ledger(
     planned: Iterable[Planned],
     models: ModelCatalog,
 ) -> Iterator[NotInLedger]:
-    """The generations since a date that nobody owns, oldest first; one whose time is not told counts as within.
+    """The generations since a date that nobody owns, oldest first; one without a time counts as within.
 
     Args:
         history: Of the account, in any order.
@@ -270,7 +268,7 @@ async def _read_history(
         batch = await repeat(read, sleep=sleep)
         found.update((generation.id, generation) for generation in batch)
         times = [generation.created_at for generation in batch if generation.created_at]
-        # Newest first is not documented: only a page in that order tells that what comes after it is older.
+        # Newest first is not documented: only a page in that order proves that what comes after it is older.
         if not batch or (times and times == sorted(times, reverse=True) and times[-1] < since):
             return _since(found.values(), since), True
         offset += len(batch)
@@ -297,10 +295,10 @@ def _owned_since(keyed: dict[EventKey, ObjectInfo], since: datetime) -> dict[str
 
 async def _known_by_id(client: LeonardoClient, ids: Collection[str], sleep: Sleep) -> set[str]:
     """Those that the account knows when it is asked for each by its id: a history can leave some out."""
-    places = asyncio.Semaphore(AT_ONCE)
+    at_once = asyncio.Semaphore(AT_ONCE)
 
     async def is_known(generation_id: str) -> bool:
-        async with places:
+        async with at_once:
             found = await repeat(lambda: client.read_generation(generation_id), sleep=sleep)
         return found is not None
 
@@ -311,20 +309,20 @@ async def _known_by_id(client: LeonardoClient, ids: Collection[str], sleep: Slee
 
 def _planned(store: ObjectStore, entries: dict[str, LedgerEntry], seeds: Collection[int | None]) -> Iterator[Planned]:
     """The requests of all datasets' latest plans that nobody has bought and whose seed the history shows."""
-    told: set[str] = set()
+    seen: set[str] = set()
     for dataset in store.list_folders("datasets/"):
         folder = f"datasets/{dataset}/requests/"
         for info in store.list(folder):
             name = info.key.removeprefix(folder)
             if "/" in name or not name.endswith(".parquet"):
                 continue
-            # A plan that cannot be read plans nothing; who works on its dataset is told.
+            # A plan that cannot be read plans nothing; who works on its dataset learns of it there.
             with suppress(StoreError):
                 rows = (row for row in iterate_rows(store.read(info.key)) if row.get("seed") in seeds)
                 for request, _ in read_plan(rows):
                     entry = entries.get(request.request_id) or LedgerEntry(state=RequestState.FREE, attempt=0)
-                    if request.request_id not in told and entry.state in (RequestState.FREE, RequestState.OPEN):
-                        told.add(request.request_id)
+                    if request.request_id not in seen and entry.state in (RequestState.FREE, RequestState.OPEN):
+                        seen.add(request.request_id)
                         partition = _partition_of(name.removesuffix(".parquet"))
                         yield Planned(request=request, dataset=dataset, partition=partition, entry=entry)
 

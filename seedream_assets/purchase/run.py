@@ -29,10 +29,9 @@ from seedream_assets.leonardo.generations import Cost
 from seedream_assets.purchase.delivery import ByteBudget, Delivery, Finalizer
 from seedream_assets.purchase.engine import Collaborators, Engine
 from seedream_assets.purchase.polling import Polling
-from seedream_assets.purchase.reference_uploads import ReferenceUploads
 from seedream_assets.purchase.report import Progress, RunReport, RunStats
 from seedream_assets.purchase.shutdown import StopRun, pause, signals_stop, watch_parent
-from seedream_assets.purchase.submit import Refusals, Submits
+from seedream_assets.purchase.submit import ReferenceUploads, Refusals, Submits
 from seedream_assets.purchase.task import Event, Observer, RequestTask, RunContext, ignore
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore

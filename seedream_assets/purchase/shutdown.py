@@ -91,7 +91,7 @@ _WEIGHT: dict[StopCause, int] = {"over_budget": 1, "refused": 2, "interrupted": 
 
 
 class StopRun:
-    """Why a run stops admitting requests, once it does. A weightier cause takes the place of a lighter one."""
+    """Why a run stops admitting requests, once it does. A weightier cause replaces a lighter one."""
 
     def __init__(self) -> None:
         self._interrupted = asyncio.Event()

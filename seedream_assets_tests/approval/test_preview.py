@@ -7,8 +7,10 @@ from seedream_assets.approval.preview import PreviewFindings, assess_preview
 
 def make_rows(*rows: tuple[str, str, float | None, str | None]) -> pd.DataFrame:
     """By request, status, cost and unit; one image each."""
-    frame = pd.DataFrame(rows, columns=["request_id", "status", "cost_amount", "cost_unit"])
-    return frame.assign(image_id=[f"image-{number}" for number in range(len(rows))], credits_quoted=28.0, reused=False)
+    manifest = pd.DataFrame(rows, columns=["request_id", "status", "cost_amount", "cost_unit"])
+    return manifest.assign(
+        image_id=[f"image-{number}" for number in range(len(rows))], credits_quoted=28.0, reused=False
+    )
 
 
 def test_the_projection_is_the_measured_cost_over_what_is_left():

@@ -38,10 +38,10 @@ def preview_ids(plan) -> set[str]:
 
 @pytest.mark.parametrize(("total", "most"), [(0, 3), (1, 3), (3, 3), (10, 3), (100, 12), (100, 1)])
 def test_a_spread_is_even_and_has_no_place_twice(total, most):
-    places = choose_spread(total, most)
-    assert len(places) == len(set(places)) == min(total, most)
-    assert all(0 <= place < total for place in places)
-    gaps = [later - earlier for earlier, later in zip(sorted(places), sorted(places)[1:], strict=False)]
+    positions = choose_spread(total, most)
+    assert len(positions) == len(set(positions)) == min(total, most)
+    assert all(0 <= position < total for position in positions)
+    gaps = [later - earlier for earlier, later in zip(sorted(positions), sorted(positions)[1:], strict=False)]
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
