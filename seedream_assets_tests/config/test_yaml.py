@@ -277,6 +277,13 @@ def test_a_format_that_is_named_twice_is_refused_at_its_second_line(tmp_path: Pa
     assert (line, "imagefolder is named twice" in message) == (5, True)
 
 
+@pytest.mark.parametrize(
+    "template", ["{{ 9 ** (9 ** (9 ** 9)) }}", "{{ 'x' * 10 ** 10 }}", "{{ 'x' | center(10 ** 10) }}"]
+)
+def test_what_a_template_asks_for_is_not_worked_out_to_check_it(tmp_path: Path, template: str) -> None:
+    assert lines_and_messages(tmp_path, f'name: a\nprompts:\n  table: p.csv\n  template: "{template}"\n') == []
+
+
 QUALITY = """\
 name: a
 prompts: {table: p.csv}

@@ -328,7 +328,7 @@ def test_joined_tables_share_a_header_and_keep_labels_and_row_numbers():
     assert checked.extra_columns["mood"].tolist()[2] == "x"
 
 
-def test_an_id_that_two_joined_tables_give_is_told_with_its_table():
+def test_an_id_that_two_joined_tables_give_is_reported_with_its_table():
     tables = {label: parse_prompt_file(b"prompt,prompt_id\na,p1\n", label) for label in ("1.csv", "2.csv")}
     rejected = check_prompt_table(join_prompt_tables(tables), TableRules(), ModelCatalog()).rejected
     assert rejected[["row_number", "table"]].to_numpy().tolist() == [[1, "2.csv"]]

@@ -50,10 +50,10 @@ def test_a_reference_that_cannot_be_used_rejects_its_row_and_the_others_are_boug
     checked = read_prompts(made.config, UNPARTITIONED, made.deployment).checked
     assert list(checked.prompts["prompt"]) == [f"with {name}" for name in GOOD]
     assert list(checked.rejected["rule"].unique()) == ["reference_unreadable"]
-    told = dict(zip(checked.rejected["value"], checked.rejected["fix"], strict=True))
-    assert list(told) == list(BAD)
+    reported = dict(zip(checked.rejected["value"], checked.rejected["fix"], strict=True))
+    assert list(reported) == list(BAD)
     for name, (_, why) in BAD.items():
-        assert why in told[name]
+        assert why in reported[name]
     _, report, _ = made.run()
     assert report.requests == {"completed": len(GOOD)}
     # Each is kept under its own suffix, beside the id that Leonardo gave it.

@@ -1,4 +1,4 @@
-"""Claims about how many rejected rows a table may have, and what is told of them."""
+"""Claims about how many rejected rows a table may have, and what is reported of them."""
 
 import pandas as pd
 import pytest
@@ -24,9 +24,9 @@ def refuse(*, bad, good, limit=None, misfits=0, table_rows=None):
     )
 
 
-@pytest.mark.parametrize(("bad", "told"), [(1, "the only row is rejected"), (12, "all 12 rows are rejected")])
-def test_a_table_of_which_no_row_is_left_is_refused_with_the_first_reasons(bad, told):
-    with pytest.raises(PromptTableError, match=f"{told}, and nothing would be left") as refused:
+@pytest.mark.parametrize(("bad", "reported"), [(1, "the only row is rejected"), (12, "all 12 rows are rejected")])
+def test_a_table_of_which_no_row_is_left_is_refused_with_the_first_reasons(bad, reported):
+    with pytest.raises(PromptTableError, match=f"{reported}, and nothing would be left") as refused:
         refuse(bad=bad, good=0)
     assert "row 1: prompt ''; allowed is a text that is not empty" in str(refused.value)
     assert ("… and 7 more" in str(refused.value)) is (bad == 12)
@@ -34,7 +34,7 @@ def test_a_table_of_which_no_row_is_left_is_refused_with_the_first_reasons(bad, 
 
 
 @pytest.mark.parametrize("limit", [0, "0%", 0.0])
-def test_a_table_without_rows_or_without_faults_is_borne_by_any_limit(limit):
+def test_a_table_without_rows_or_without_row_errors_is_borne_by_any_limit(limit):
     refuse(bad=0, good=0, limit=limit)
     refuse(bad=0, good=3, limit=limit)
 

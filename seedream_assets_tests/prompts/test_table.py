@@ -1,4 +1,4 @@
-"""Claims about checking a table: every limit has a row that passes and one that fails, and a fault says what to do."""
+"""Claims about checking a table: every limit has a row that passes and one that fails, and an error says what to do."""
 
 import json
 import re
@@ -132,10 +132,10 @@ def test_a_cell_outside_the_limits_is_rejected_with_what_to_do(column, cell, rul
     checked = check_cell(column, cell)
     assert rules_broken(checked) == [rule]
     assert not len(checked.prompts)
-    fault = checked.rejected.iloc[0]
-    assert fix in fault["fix"]
-    assert (fault["row_number"], fault["column"]) == (1, column)
-    assert fault["allowed"]
+    row_error = checked.rejected.iloc[0]
+    assert fix in row_error["fix"]
+    assert (row_error["row_number"], row_error["column"]) == (1, column)
+    assert row_error["allowed"]
 
 
 @pytest.mark.parametrize(("quantity", "accepted"), [(1, True), (2, False)])
@@ -239,14 +239,14 @@ def test_a_row_s_model_brings_its_own_default_size():
     assert checked.prompts[["width", "height"]].to_numpy().tolist() == [[1024, 1024], [2048, 2048]]
 
 
-def test_several_faults_of_a_row_are_told_at_once_in_order_of_column():
+def test_several_row_errors_of_a_row_are_reported_at_once_in_order_of_column():
     rows = [{"prompt": "a"}, {"prompt": "", "width": "x", "style": "y", "seed": "-5"}]
     checked = check(rows)
     assert checked.rejected["column"].tolist() == ["prompt", "seed", "style", "width"]
     assert set(checked.rejected["row_number"]) == {2}
 
 
-def test_a_fault_names_the_table_s_own_column_and_a_value_that_can_be_read():
+def test_a_row_error_names_the_table_s_own_column_and_a_value_that_can_be_read():
     checked = check([{"Text": "x" * 10_000, "W": "y" * 500}], columns={"prompt": "Text", "width": "W"})
     by_column = checked.rejected.set_index("column")["value"].str.len()
     assert by_column.to_dict() == {"Text": 80, "W": 200}
@@ -272,7 +272,7 @@ def test_a_size_the_provider_does_not_serve_well_is_a_warning_or_a_fault(policy,
     assert "262144 pixels" in noted["fix"][0]
 
 
-def test_a_size_of_an_odd_shape_is_told_by_its_ratio():
+def test_a_size_of_an_odd_shape_is_reported_by_its_ratio():
     warnings = check([{"prompt": "a", "width": 14142, "height": 100}]).warnings
     assert "ratio 141.4" in warnings["fix"][0]
 
@@ -329,8 +329,8 @@ def test_the_frames_have_the_same_dtypes_full_or_empty(rows):
     numbers = dict.fromkeys(("row_number", "width", "height", "quantity"), "int64")
     expected = texts | numbers | {"seed": "Int64", "public": "bool", "reference_strength": "string"}
     assert {name: str(dtype) for name, dtype in checked.prompts.dtypes.items()} == expected
-    for faults in (checked.rejected, checked.warnings):
-        assert [str(dtype) for dtype in faults.dtypes] == ["int64"] + ["string"] * 6
+    for found in (checked.rejected, checked.warnings):
+        assert [str(dtype) for dtype in found.dtypes] == ["int64"] + ["string"] * 6
 
 
 def test_a_frame_without_rows_gives_frames_without_rows():
@@ -436,6 +436,6 @@ def test_a_recipe_that_the_deployment_s_limits_do_not_allow_is_refused_before_an
         check_prompt_table(pd.DataFrame({"prompt": ["a"]}), rules, ModelCatalog(TighterLimits(largest_width=1024)))
 
 
-def test_a_template_that_is_none_is_a_fault_of_the_declaration():
+def test_a_template_that_is_none_is_an_error_of_the_declaration():
     with pytest.raises(ConfigError, match="template: line 1"):
         check([{"prompt": "a"}], template="{{ prompt")

@@ -70,7 +70,7 @@ def test_our_name_wins_where_the_table_uses_it_for_something_else():
     assert check_prompt_table(frame, rules, ModelCatalog()).prompts["prompt"].tolist() == ["a"]
 
 
-def test_a_name_that_no_column_has_is_a_fault_of_the_table():
+def test_a_name_that_no_column_has_is_an_error_of_the_table():
     with pytest.raises(PromptTableError, match="the template uses colour, which the table does not have"):
         render("{{ prompt }} {{ colour }}", prompt="a")
 
@@ -83,7 +83,7 @@ def test_a_template_that_names_the_prompt_needs_its_column():
 @pytest.mark.parametrize(
     "template", ["{{ prompt", "{% if %}", "{{ prompt | no_such_filter }}", "{{ [1, 2] | random }}"]
 )
-def test_what_is_no_template_is_a_fault_of_the_declaration(template):
+def test_what_is_no_template_is_an_error_of_the_declaration(template):
     with pytest.raises(ConfigError, match="template"):
         render(template, prompt="a")
 
@@ -132,7 +132,7 @@ def test_the_row_that_asks_for_too_much_is_rejected_and_the_others_go_on():
 
 
 @pytest.mark.parametrize(("length", "rule"), [(100_000, "prompt_length"), (100_001, "template")])
-def test_a_prompt_is_told_with_its_length_up_to_the_longest_that_is_kept(length, rule):
+def test_a_prompt_is_reported_with_its_length_up_to_the_longest_that_is_kept(length, rule):
     assert render(f"{{{{ prompt * {length} }}}}", prompt="a").rejected["rule"].tolist() == [rule]
 
 

@@ -300,7 +300,7 @@ def test_the_log_does_not_show_the_query(web: str, caplog: pytest.LogCaptureFixt
     assert "the-secret" not in caplog.text
 
 
-def test_nobody_listening_is_told_after_three_attempts() -> None:
+def test_nobody_listening_is_reported_after_three_attempts() -> None:
     with pytest.raises(PromptTableError, match=r"in 3 attempts: ConnectError at 127\.0\.0\.1"):
         from_web("http://127.0.0.1:9/prompts.csv")
 

@@ -1,4 +1,4 @@
-"""Small inputs that ask for a whole machine, each tried in a process of its own that tells how far its memory grew.
+"""Small inputs that ask for a whole machine, each tried in a process of its own that reports how far its memory grew.
 
     python -m seedream_assets_tests.support.bombs NAME …
 
@@ -282,16 +282,16 @@ def _in_a_child(work: Callable[[], Found]) -> dict[str, object]:
             found = work()
         except SeedreamError as error:
             found = f"{type(error).__name__}: {error}"
-        except BaseException as error:  # what is not told as an error of ours is the finding
-            found = f"not told: {type(error).__name__}: {error}"
-        told = {"found": found[:600], "grown_mb": _status_mb("VmHWM") - before}
-        os.write(write, json.dumps(told).encode())
+        except BaseException as error:  # what is not reported as an error of ours is the finding
+            found = f"not reported: {type(error).__name__}: {error}"
+        reported = {"found": found[:600], "grown_mb": _status_mb("VmHWM") - before}
+        os.write(write, json.dumps(reported).encode())
         os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as answer:
         heard = answer.read()
     os.waitpid(child, 0)
-    result: dict[str, object] = json.loads(heard) if heard else {"found": "not told: killed", "grown_mb": 0}
+    result: dict[str, object] = json.loads(heard) if heard else {"found": "not reported: killed", "grown_mb": 0}
     return result
 
 
