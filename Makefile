@@ -18,6 +18,9 @@ ALSO := assets/test_automation.py cli/test_cli_approve.py cli/test_cli_ledger.py
 	cli/test_cli_two_tables.py manifest/test_repair.py storage/test_open_store.py storage/test_table_source.py \
 	test_resources.py
 
+# Workers and the processes that tests start read each other's compiled modules; each would compile all of them for itself.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install demo dev quick test test-slow coverage wheel check format lock clean
 
 help:  ## list the commands

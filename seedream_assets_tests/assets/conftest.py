@@ -57,6 +57,8 @@ class World:
             "prompts": {"table": "prompts.csv"},
             "recipe": SIZE,
             "budget": "unlimited",
+            # A generation shows in the history at once here; by default a refusal is looked up only after ten seconds.
+            "recovery": {"history_settle_seconds": 1, "settle_images_seconds": 1},
             **attributes,
         }
         config = DatasetConfig(base=self.folder, **declared)

@@ -217,7 +217,7 @@ COLOURS = [{"prompt": f"a {colour} hat", "colour": colour} for colour in ("red",
 BY_COLOUR = {"by": "column", "column": "colour"}
 
 
-@pytest.mark.parametrize("ghost", ["[x...y]", "../x", "", "x" * 201, "no\nkey", "ghost", ". ", "%2E"])
+@pytest.mark.parametrize("ghost", ["[x...y]", "", "ghost"])
 def test_a_key_added_by_hand_that_may_not_be_one_stops_no_other(world: World, ghost: str) -> None:
     assets = world.assets(COLOURS, partitions=BY_COLOUR)
     # Not every key that may not be one is let in by Dagster's own way; those that were are in its tables.

@@ -26,6 +26,8 @@ prompts: {table: prompts.csv}
 recipe: {width: 256, height: 192}
 budget: unlimited
 """
+# A generation shows in the history at once here; by default a refusal is looked up only after ten seconds.
+QUICK = "recovery: {history_settle_seconds: 1, settle_images_seconds: 1}\n"
 
 
 @dataclass(frozen=True)
@@ -67,5 +69,5 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
         monkeypatch.setenv("SEEDREAM_STORE", (tmp_path / "store").as_uri())
         desk = Desk(folder=tmp_path, emulator=emulator)
         desk.write("prompts.csv", TABLE)
-        desk.write("dataset.yaml", DATASET)
+        desk.write("dataset.yaml", DATASET + QUICK)
         yield desk

@@ -7,18 +7,18 @@ import pytest
 
 from seedream_assets.emulator.jobs import Order
 from seedream_assets.ledger.by_hand import NotByHand
-from seedream_assets_tests.cli.conftest import Desk
+from seedream_assets_tests.cli.conftest import DATASET, Desk
 
 SOON_GIVEN_UP = "recovery: {settle_images_seconds: 0.5}\n"
 GIVES_UP = "leonardo: {give_up_after_seconds: 0.5}\n"
-QUICK = "recovery: {lease_seconds: 1, history_settle_seconds: 0.2}\n"
+UNCERTAIN = "recovery: {lease_seconds: 1, history_settle_seconds: 0.2}\n"
 
 
 @pytest.fixture
 def uncertain(desk: Desk) -> str:
     """One request whose answer was lost while the history cannot be read; its id."""
     desk.write("prompts.csv", "prompt\nA tea cup\n")
-    desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + QUICK)
+    desk.write("dataset.yaml", DATASET + UNCERTAIN)
     desk.emulator.account.add_fault("create", "drop_after", times=1)
     # A refusal is reported at once; a failure would be waited out.
     desk.emulator.account.add_fault("history", "error_before", status=401, message="access denied")
@@ -145,7 +145,7 @@ def test_all_open_requests_are_released_at_once(desk: Desk, uncertain: str) -> N
 
 
 def test_images_that_came_late_are_fetched_and_stand_in_the_next_manifest(desk: Desk) -> None:
-    dataset = desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + SOON_GIVEN_UP)
+    dataset = desk.write("dataset.yaml", DATASET + SOON_GIVEN_UP)
     desk.emulator.account.add_fault("create", "late_images", seconds=3, shown="partial", prompt_contains="mug")
     summary = desk.run_json("run", str(dataset))
     assert (summary["stored"], summary["withheld"]) == (2, 1)
@@ -162,7 +162,7 @@ def test_images_that_came_late_are_fetched_and_stand_in_the_next_manifest(desk: 
 
 
 def test_images_that_cannot_be_fetched_now_are_told_with_an_exit_code(desk: Desk) -> None:
-    dataset = desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + SOON_GIVEN_UP)
+    dataset = desk.write("dataset.yaml", DATASET + SOON_GIVEN_UP)
     desk.emulator.account.add_fault("create", "fewer_images", prompt_contains="mug")
     desk.run_json("run", str(dataset))
     printed = desk.run("ledger", "recollect")
@@ -174,7 +174,7 @@ def test_images_that_cannot_be_fetched_now_are_told_with_an_exit_code(desk: Desk
 
 
 def test_a_generation_that_was_deleted_is_ended_by_hand_and_not_bought_again(desk: Desk) -> None:
-    dataset = desk.write("dataset.yaml", (desk.folder / "dataset.yaml").read_text() + GIVES_UP)
+    dataset = desk.write("dataset.yaml", DATASET + GIVES_UP)
     desk.emulator.account.add_fault("create", "never_ends", prompt_contains="mug")
     desk.run_json("run", str(dataset), exit_code=3)
     (stuck,) = [job for job in desk.emulator.account.bill(details=True)["details"] if job["status"] == "PENDING"]

@@ -61,7 +61,8 @@ def test_differences_are_listed_and_fail_a_ci_job(desk: Desk) -> None:
 def test_what_equals_a_planned_request_is_given_to_it(desk: Desk) -> None:
     desk.write("dataset.yaml", DATASET + "recovery: {lease_seconds: 2, history_settle_seconds: 0.5}\n")
     desk.emulator.account.add_fault("create", "drop_after", times=1)
-    desk.emulator.account.add_fault("history", "error_before", status=500)
+    # A refusal is reported at once; a fault would be waited out.
+    desk.emulator.account.add_fault("history", "error_before", status=401, message="access denied")
     desk.run("run", dataset_of(desk))
     desk.emulator.account.clear_faults()
     before = desk.run("reconcile", dataset_of(desk))
@@ -73,7 +74,7 @@ def test_what_equals_a_planned_request_is_given_to_it(desk: Desk) -> None:
 
 
 def test_what_cannot_be_compared_is_told_with_its_own_code(desk: Desk) -> None:
-    desk.emulator.account.add_fault("history", "error_before", status=403)
+    desk.emulator.account.add_fault("history", "error_before", status=401, message="access denied")
     result = desk.run("reconcile", dataset_of(desk))
     assert result.exit_code == 2
     assert result.stderr.startswith("seedream: ")

@@ -244,7 +244,7 @@ def test_open_requests_are_told_with_what_they_hold_back_and_may_cost(desk: Desk
     assert quote["credits_to_buy"] == 0
     assert quote["open_since"]
     assert message in desk.run("plan", dataset).stdout
-    desk.emulator.account.add_fault("history", "error_before", times=None, status=404)
+    desk.emulator.account.add_fault("history", "error_before", times=None, status=401, message="access denied")
     ran = desk.run("run", dataset)
     assert ran.exit_code == 3
     assert message in ran.stderr

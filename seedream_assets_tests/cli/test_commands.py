@@ -26,9 +26,9 @@ print(*(name for name in {HEAVY} if name in sys.modules))
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("name", sorted(set(seedream.commands) - {"demo", "dev", "emulator"}))
-def test_a_command_runs_without_dagster(name: str) -> None:
-    code = f"import sys, seedream_assets.cli.{name}; print('dagster' in sys.modules)"
+def test_no_command_but_those_that_start_servers_imports_dagster() -> None:
+    names = sorted(set(seedream.commands) - {"demo", "dev", "emulator"})
+    code = f"import sys, {', '.join(f'seedream_assets.cli.{name}' for name in names)}; print('dagster' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -49,6 +49,16 @@ def damage(request):
     return damage
 
 
+@pytest.fixture
+def tear():
+    """One kind of damage, where the others would show the same: only half of the object is left."""
+
+    def tear(store: ObjectStore, key: str) -> None:
+        store.replace(key, DAMAGES["torn"](store.read(key)), content_type="application/octet-stream")
+
+    return tear
+
+
 def keys_of(store: ObjectStore, prefix: str, ending: str = "") -> list[str]:
     return [info.key for info in store.list(prefix) if info.key.endswith(ending)]
 
@@ -63,9 +73,9 @@ DERIVED = [
 
 
 @pytest.mark.parametrize("key", DERIVED)
-def test_what_is_derived_is_made_anew_by_the_next_run_and_nothing_is_bought_again(dataset, damage, key):
+def test_what_is_derived_is_made_anew_by_the_next_run_and_nothing_is_bought_again(dataset, tear, key):
     first = dataset.bring([MUG, CUP])
-    damage(dataset.desk.store, key)
+    tear(dataset.desk.store, key)
     again = dataset.bring([MUG, CUP, JUG])
     assert again.images_bought == 3
     assert first.stored < again.stored
@@ -137,13 +147,13 @@ def test_a_broken_end_that_nothing_else_tells_leaves_its_own_images_open_and_the
 
 
 @pytest.mark.parametrize("manifest_too", [False, True])
-def test_a_request_whose_intent_is_broken_and_whose_end_is_not_is_whole(dataset, damage, manifest_too):
+def test_a_request_whose_intent_is_broken_and_whose_end_is_not_is_whole(dataset, tear, manifest_too):
     first = dataset.bring([MUG, CUP])
     store = dataset.desk.store
     for key in keys_of(store, "requests/", "-intent.json"):
-        damage(store, key)
+        tear(store, key)
     if manifest_too:
-        damage(store, dataset.config.key("manifest", UNPARTITIONED))
+        tear(store, dataset.config.key("manifest", UNPARTITIONED))
     again = dataset.bring([MUG, CUP | {"quantity": 3}, JUG])
     assert again.images_bought == 5
     assert first.stored < again.stored
@@ -292,11 +302,11 @@ def test_a_broken_entry_of_the_budget_log_names_itself(dataset, damage):
     assert REMEDY.search(str(caught.value))
 
 
-def test_a_person_can_release_an_open_request_whose_intent_cannot_be_read_once_no_run_can_have_it(desk, damage):
+def test_a_person_can_release_an_open_request_whose_intent_cannot_be_read_once_no_run_can_have_it(desk, tear):
     request, other = make_paid_request("a cat"), make_paid_request("a dog")
     key = open_intent(desk, request)
     open_intent(desk, other)
-    damage(desk.store, key)
+    tear(desk.store, key)
     unreadable: list[ObjectUnreadable] = []
     (listed,), (held_up,) = list_open(desk.store)
     assert (listed.intent.request_id, held_up.request_id) == (other.request_id, request.request_id)

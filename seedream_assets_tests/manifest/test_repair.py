@@ -17,11 +17,11 @@ from seedream_assets.manifest.repair import Repair, repair_dataset
 from seedream_assets.manifest.stage import load_manifest
 from seedream_assets.manifest.verify import load_manifests, verify_images
 from seedream_assets.quality.assemble import assemble_dataset
-from seedream_assets_tests.manifest.test_broken_objects import CUP, JUG, MUG, damage, dataset, keys_of
+from seedream_assets_tests.manifest.test_broken_objects import CUP, JUG, MUG, damage, dataset, keys_of, tear
 from seedream_assets_tests.purchase.desk import short_sleep
 from seedream_assets_tests.purchase.living_dataset import LivingDataset
 
-__all__ = ["damage", "dataset"]
+__all__ = ["damage", "dataset", "tear"]
 
 
 def repair(dataset: LivingDataset, *, deep: bool = False, with_account: bool = True) -> Repair:
@@ -49,9 +49,9 @@ def test_a_store_that_is_whole_is_left_as_it_is(dataset):
     assert {info.key: dataset.desk.store.read(info.key) for info in dataset.desk.store.list("")} == before
 
 
-def test_a_manifest_is_built_anew(dataset, damage):
+def test_a_manifest_is_built_anew(dataset, tear):
     first = dataset.bring([MUG, CUP])
-    damage(dataset.desk.store, dataset.config.key("manifest", UNPARTITIONED))
+    tear(dataset.desk.store, dataset.config.key("manifest", UNPARTITIONED))
     key = dataset.config.key("manifest", UNPARTITIONED)
     assert repair(dataset, with_account=False) == Repair(mended=[f"{key} was built anew"])
     assert set(manifest_of(dataset)["image_id"]) == first.stored
@@ -74,10 +74,10 @@ def test_lost_images_are_fetched_again_the_same_to_the_byte(dataset, which):
     assert dataset.bring().images_bought == 0
 
 
-def test_torn_images_are_fetched_again_and_kept_aside(dataset, damage):
+def test_torn_images_are_fetched_again_and_kept_aside(dataset, tear):
     dataset.bring([MUG, CUP])
     (key, *_) = keys_of(dataset.desk.store, "images/")
-    damage(dataset.desk.store, key)
+    tear(dataset.desk.store, key)
     torn = dataset.desk.store.read(key)
     assert repair(dataset).left == []
     assert differences(dataset) == ()
@@ -165,12 +165,12 @@ def test_a_broken_end_is_written_anew_from_the_account_or_from_the_stored_images
     assert repair(dataset, deep=True) == Repair()
 
 
-def test_a_broken_end_of_which_an_image_is_torn_too_comes_back_whole(dataset, damage):
+def test_a_broken_end_of_which_an_image_is_torn_too_comes_back_whole(dataset, tear):
     first = dataset.bring([MUG])
     store = dataset.desk.store
-    damage(store, keys_of(store, "requests/", "-completed.json")[0])
-    damage(store, keys_of(store, "images/")[0])
-    damage(store, dataset.config.key("manifest", UNPARTITIONED))
+    tear(store, keys_of(store, "requests/", "-completed.json")[0])
+    tear(store, keys_of(store, "images/")[0])
+    tear(store, dataset.config.key("manifest", UNPARTITIONED))
     assert repair(dataset).left == []
     assert differences(dataset) == ()
     assert set(manifest_of(dataset)["image_id"]) == first.stored
@@ -201,13 +201,13 @@ def test_a_broken_intent_and_submit_of_what_was_bought_are_written_anew(dataset,
     assert (again.manifest["status"] == "stored").all()
 
 
-def test_a_broken_intent_of_which_nobody_knows_whether_it_was_bought_is_never_made_anew(dataset, damage):
+def test_a_broken_intent_of_which_nobody_knows_whether_it_was_bought_is_never_made_anew(dataset, tear):
     dataset.desk.fault("create", "drop_after", times=1)
     dataset.desk.fault("history", "error_before", status=500)
     dataset.bring([MUG])
     dataset.desk.heal()
     (key,) = keys_of(dataset.desk.store, "requests/", "-intent.json")
-    damage(dataset.desk.store, key)
+    tear(dataset.desk.store, key)
     torn = dataset.desk.store.read(key)
     reported = repair(dataset)
     assert reported.mended == []
@@ -219,26 +219,26 @@ def test_a_broken_intent_of_which_nobody_knows_whether_it_was_bought_is_never_ma
 
 
 @pytest.mark.parametrize("end", ["failed", "blocked"])
-def test_an_end_without_images_is_made_anew_from_its_key(start_desk, tmp_path, damage, end):
+def test_an_end_without_images_is_made_anew_from_its_key(start_desk, tmp_path, tear, end):
     desk = start_desk()
     desk.fault("create", "failed", times=1, moderation=["NSFW"] if end == "blocked" else [])
     dataset = LivingDataset(desk=desk, folder=tmp_path)
     dataset.bring([MUG, CUP])
     (key,) = keys_of(desk.store, "requests/", f"-{end}.json")
-    damage(desk.store, key)
-    damage(desk.store, dataset.config.key("manifest", UNPARTITIONED))
+    tear(desk.store, key)
+    tear(desk.store, dataset.config.key("manifest", UNPARTITIONED))
     assert repair(dataset).mended[-1] == f"{key} was made anew"
     manifest = manifest_of(dataset)
     assert end in set(manifest["status"])
     assert dataset.bring().images_bought == 0
 
 
-def test_a_torn_image_of_a_request_on_its_way_makes_room_for_the_whole_one(dataset, damage):
+def test_a_torn_image_of_a_request_on_its_way_makes_room_for_the_whole_one(dataset, tear):
     dataset.desk.fault("download", "not_found", skip=1)
     dataset.bring([MUG])
     dataset.desk.heal()
     (key,) = keys_of(dataset.desk.store, "images/")
-    damage(dataset.desk.store, key)
+    tear(dataset.desk.store, key)
     stuck = dataset.bring()
     assert set(stuck.manifest["status"]) == {"pending"}
     assert key in stuck.manifest["reason"][0]
@@ -266,7 +266,7 @@ def test_a_budget_log_goes_on_after_an_entry_that_cannot_be_read(dataset, damage
 
 
 @pytest.mark.parametrize("left", range(1, 4))
-def test_no_credit_is_forgotten_or_counted_twice_wherever_the_log_is_cut(dataset, damage, left):
+def test_no_credit_is_forgotten_or_counted_twice_wherever_the_log_is_cut(dataset, tear, left):
     """Every entry after the first `left` cannot be read, as after a disk that ran full."""
     dataset.bring([MUG])
     dataset.bring([MUG, CUP])
@@ -274,20 +274,20 @@ def test_no_credit_is_forgotten_or_counted_twice_wherever_the_log_is_cut(dataset
     entries = keys_of(store, budget_folder("scenes"))
     assert len(entries) > left
     for key in entries[left:]:
-        damage(store, key)
+        tear(store, key)
     assert repair(dataset).left == []
     dataset.bring([MUG, CUP, JUG])
     dataset.desk.run([])
     assert read_budget(store, "scenes", today=False).committed == dataset.desk.bill["credits"]
 
 
-def test_a_dataset_whose_log_cannot_be_read_buys_nothing_and_fetches_what_is_paid(dataset, damage):
+def test_a_dataset_whose_log_cannot_be_read_buys_nothing_and_fetches_what_is_paid(dataset, tear):
     dataset.desk.fault("download", "not_found")
     dataset.bring([MUG])
     dataset.desk.heal()
     store = dataset.desk.store
     newest = keys_of(store, budget_folder("scenes"))[-1]
-    damage(store, newest)
+    tear(store, newest)
     credits = dataset.desk.bill["credits"]
     with pytest.raises(AssertionError, match="the quote is what was bought"):
         dataset.bring([MUG, CUP])
