@@ -44,7 +44,7 @@ _ALLOWED: Mapping[str, str] = {
     "less_than_equal": "at most {le}",
 }
 _OWN = "config"
-_NO_SUCH_KEY = "there is no such key here"
+NO_SUCH_KEY = "there is no such key here"
 
 
 class Config(BaseModel):
@@ -81,7 +81,7 @@ class Config(BaseModel):
         derived = [name for name, field in cls.model_fields.items() if _is_derived(field) and name in given]
         if not derived:
             return handler(given)
-        problems: list[tuple[Place, str]] = [((name,), _NO_SUCH_KEY) for name in derived]
+        problems: list[tuple[Place, str]] = [((name,), NO_SUCH_KEY) for name in derived]
         try:
             handler({name: value for name, value in given.items() if name not in derived})
         except ValidationError as error:
@@ -129,7 +129,7 @@ def _message(kind: str, context: Mapping[str, Any], given: object, otherwise: st
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        return _NO_SUCH_KEY
+        return NO_SUCH_KEY
     if kind in ("value_error", _OWN):
         message = str(context.get("message", context.get("error")))
         return f"got {given!r}, {message}" if message.startswith("allowed ") else message

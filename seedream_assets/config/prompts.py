@@ -7,15 +7,20 @@ Reference images are images that steer a prompt. People write them in these form
 
 The bar separates; whatever contains a bar is written as JSON. An id is a Leonardo image and must say its type; a
 source is a file that will be uploaded, so its type is UPLOADED. Not here: reading or uploading an image.
+
+Settings have other names elsewhere. Such a name in a table or a recipe sets nothing, and `advice_on_name` says what to
+write instead.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, TemplateSyntaxError, pass_context
@@ -23,13 +28,16 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    ModelWrapValidatorHandler,
     PlainValidator,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 
-from seedream_assets.config.base import Config
+from seedream_assets.config.base import NO_SUCH_KEY, Config, Place, problems_of, refuse
 from seedream_assets.config.models import MODELS, NO_STYLE, ModelCatalog, ModelSpec, SizePolicy
 from seedream_assets.errors import LimitError, RowError
 
@@ -165,6 +173,152 @@ class Prompts(Config):
     )
 
 
+RECOGNISED = (
+    "prompt",
+    "prompt_id",
+    "model",
+    "width",
+    "height",
+    "quantity",
+    "seed",
+    "style",
+    "prompt_enhance",
+    "references",
+    "reference_strength",
+    "public",
+)
+
+
+class _Elsewhere(NamedTuple):
+    """Names of settings in another tool, as `_plain_name` writes them, with spaces between; and what to write instead.
+
+    Where a name is also an ordinary word, `cells` is what a value looks like when the setting is meant.
+    """
+
+    tool: str
+    names: str
+    settings: tuple[str, ...] = ()
+    remark: str = ""
+    cells: str = ".*"
+
+    @property
+    def advice(self) -> str:
+        """What the names mean, and what to write."""
+        names = " and ".join(self.settings)
+        nothing = f"it is a setting of {self.tool}, and nothing here is like it"
+        meaning = f"{self.tool} has this name for {names}" if names else nothing
+        remark = self.remark or (f"write {names}" if names else "")
+        return f"{meaning}; {remark}" if remark else meaning
+
+
+_LEONARDO, _OPENAI, _MIDJOURNEY = "Leonardo's API", "OpenAI's API", "Midjourney"
+_DIFFUSION, _HOSTS = "Stable Diffusion", "Replicate"
+_MODEL, _QUANTITY, _STYLE, _ENHANCE = ("model",), ("quantity",), ("style",), ("prompt_enhance",)
+_REFERENCES, _STRENGTH, _SIZE = ("references",), ("reference_strength",), ("width", "height")
+_PIXELS = "write width and height, in pixels"
+_WORDS = "write reference_strength: LOW, MID or HIGH"
+_A_NUMBER, _A_RATIO = r"\d+(\.\d+)?%?", r"\d+\s*[:x/]\s*\d+"
+_A_SIZE = r"\d+\s*[x×*]\s*\d+(px)?|[1248]k|auto|(square|portrait|landscape)(_\w+)?"
+_ELSEWHERE = (
+    _Elsewhere(_LEONARDO, "style_id style_ids style_uuid preset_style", _STYLE),
+    _Elsewhere(_LEONARDO, "model_id model_name", _MODEL),
+    _Elsewhere(_LEONARDO, "num_images", _QUANTITY),
+    _Elsewhere(_LEONARDO, "guidances image_reference image_references controlnets image_prompts", _REFERENCES),
+    _Elsewhere(_LEONARDO, "init_image init_image_id init_generation_image_id", _REFERENCES),
+    _Elsewhere(_LEONARDO, "strength", _STRENGTH, _WORDS, cells=f"{_A_NUMBER}|low|mid|high"),
+    _Elsewhere(_LEONARDO, "init_strength image_prompt_weight", _STRENGTH, _WORDS),
+    _Elsewhere(_LEONARDO, "enhance_prompt prompt_magic", _ENHANCE),
+    _Elsewhere(_LEONARDO, "is_public", ("public",)),
+    _Elsewhere(_LEONARDO, "alchemy photo_real contrast_ratio enhance_prompt_instruction"),
+    _Elsewhere(_LEONARDO, "contrast", cells=_A_NUMBER),
+    _Elsewhere(_LEONARDO, "parameters", remark="write each setting that it holds under its own name"),
+    _Elsewhere(_OPENAI, "n", _QUANTITY, cells=_A_NUMBER),
+    _Elsewhere(_OPENAI, "size image_size resolution dimensions", _SIZE, _PIXELS, cells=_A_SIZE),
+    _Elsewhere(_OPENAI, "quality", cells="standard|hd"),
+    _Elsewhere(_OPENAI, "response_format output_format output_compression"),
+    _Elsewhere(_MIDJOURNEY, "ar aspect ratio", _SIZE, _PIXELS, cells=_A_RATIO),
+    _Elsewhere(_MIDJOURNEY, "sref cref oref image_prompt style_reference", _REFERENCES),
+    _Elsewhere(_MIDJOURNEY, "iw image_weight", _STRENGTH, _WORDS),
+    _Elsewhere(_MIDJOURNEY, "stylize niji"),
+    _Elsewhere(_MIDJOURNEY, "chaos weird", cells=_A_NUMBER),
+    _Elsewhere(_DIFFUSION, "batch_size batch_count n_iter num_images_per_prompt", _QUANTITY),
+    _Elsewhere(_DIFFUSION, "checkpoint sd_model base_model", _MODEL),
+    _Elsewhere(_DIFFUSION, "style_preset", _STYLE),
+    _Elsewhere(_DIFFUSION, "controlnet control_image ip_adapter", _REFERENCES),
+    _Elsewhere(_DIFFUSION, "denoising_strength", _STRENGTH, _WORDS),
+    _Elsewhere(_DIFFUSION, "negative_prompt neg_prompt", remark="write into the prompt what must not be seen"),
+    _Elsewhere(_DIFFUSION, "cfg cfg_scale guidance_scale num_inference_steps sampling_steps lora loras vae clip_skip"),
+    _Elsewhere(_DIFFUSION, "sampler sampler_name sampling_method scheduler hires_fix enable_hr restore_faces"),
+    _Elsewhere(_DIFFUSION, "steps guidance", cells=_A_NUMBER),
+    _Elsewhere(_HOSTS, "num_outputs number_of_images n_images num_samples qty", _QUANTITY),
+    _Elsewhere(_HOSTS, "aspect_ratio", _SIZE, _PIXELS),
+    _Elsewhere(_HOSTS, "reference reference_image reference_images ref_image input_image input_images", _REFERENCES),
+    _Elsewhere(_HOSTS, "prompt_upsampling magic_prompt", _ENHANCE),
+    _Elsewhere(_HOSTS, "seeds random_seed", ("seed",)),
+    _Elsewhere(_HOSTS, "output_quality go_fast safety_tolerance enable_safety_checker disable_safety_checker"),
+)
+_BY_NAME: Mapping[str, _Elsewhere] = {name: entry for entry in _ELSEWHERE for name in entry.names.split()}
+# A word that is spelled almost as one of these is mostly a slip. Shorter names and "prompt" have too many neighbours.
+_MISSPELLED = ("model", "width", "height", "quantity", "style", "references", "reference_strength", "prompt_enhance")
+_ORDINARY = ("mode", "with", "prompt_enhanced")
+# One letter too many or too few in a word of five. "stale" and "style", "quality" and "quantity" are less alike.
+_LEAST_LIKENESS = 0.85
+
+
+def advice_on_name(name: str, value: str, *, given: Collection[str] = ()) -> str | None:
+    """What to write instead of a name that looks like a setting's and is none's.
+
+    Args:
+        name: A column of a table, or a key of the recipe.
+        value: What stands there; of a column, the first cell that is not empty.
+        given: Settings that are given under their own names: another name for one of them is no slip.
+
+    Returns:
+        For a person, as the end of a sentence; None where the name looks like nothing here.
+    """
+    plain = _plain_name(name)
+    if plain in RECOGNISED:
+        return None if plain in given else f"the setting is written {plain}"
+    entry = _BY_NAME.get(plain)
+    if entry is not None:
+        is_given = bool(entry.settings) and set(entry.settings) <= set(given)
+        is_meant = re.fullmatch(entry.cells, value.strip(), re.IGNORECASE | re.DOTALL)
+        return entry.advice if is_meant and not is_given else None
+    if plain in _ORDINARY:
+        return None
+    near = next((known for known in _MISSPELLED if _is_near(plain, known)), None)
+    return None if near is None or near in given else f"did you mean {near}?"
+
+
+def _plain_name(name: str) -> str:
+    """A name in small letters with single underscores: `styleIds`, `Style IDs`, `--ar`, `parameters.seed`."""
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[\W_]+", "_", apart).strip("_").casefold().removeprefix("parameters_")
+
+
+def _is_near(word: str, known: str) -> bool:
+    """Whether a word begins with the same letter and has the same letters, or almost the same in the same order."""
+    if word[:1] != known[0]:
+        return False
+    return sorted(word) == sorted(known) or SequenceMatcher(None, word, known).ratio() > _LEAST_LIKENESS
+
+
+def _read_reference(item: Any) -> Any:
+    """What an item holds is read with the whole list, under its model."""
+    if not isinstance(item, str | dict):
+        raise ValueError("allowed is a text, or a mapping as {source: references/mug.jpg, strength: HIGH}")
+    return item
+
+
+Reference = Annotated[
+    Any,
+    PlainValidator(_read_reference),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": {"type": "string"}}]},
+    ),
+]
+
+
 class Recipe(Config):
     """Defaults for every row; a row's own cell wins."""
 
@@ -185,10 +339,27 @@ class Recipe(Config):
     style: str = Field(default=NO_STYLE, description="A preset's name or UUID, or None.", examples=["Cinematic"])
     prompt_enhance: str = Field(default="OFF", description="OFF, ON or AUTO.")
     public: bool = Field(default=False, description="Show the images in Leonardo's community feed.")
-    references: tuple[str, ...] = Field(
-        default=(), description="Reference images for every row: paths, addresses or Leonardo ids."
+    references: tuple[Reference, ...] = Field(
+        default=(),
+        description="Reference images for every row: paths, addresses or Leonardo ids, or objects as in a cell.",
+        examples=[["references/mug.jpg", {"source": "references/fabric.png", "strength": "HIGH"}]],
     )
     reference_strength: str = Field(default="MID", description="LOW, MID or HIGH.")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _advise_on_names(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """A key that is another tool's name for a setting, or almost a setting's own, is refused with the right one."""
+        try:
+            return handler(given)
+        except ValidationError as error:
+            problems = [(problem.place, problem.message) for problem in problems_of(error)]
+        hints: dict[Place, str] = {}
+        for name in given if isinstance(given, Mapping) else ():
+            advice = advice_on_name(str(name), str(given[name]), given=("prompt", "prompt_id"))
+            if advice and name not in cls.model_fields:
+                hints[(name,)] = f"{NO_SUCH_KEY}: {advice}"
+        return refuse(*((place, hints.get(place, message)) for place, message in problems))
 
     @field_validator("prompt_enhance", mode="before")
     @classmethod
@@ -249,7 +420,7 @@ class Recipe(Config):
         }
 
 
-def _references_cell(references: tuple[str, ...]) -> str:
+def _references_cell(references: tuple[str | dict[str, str], ...]) -> str:
     return json.dumps(references, ensure_ascii=False) if references else ""
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from seedream_assets.config.models import ModelCatalog, ModelSpec
-from seedream_assets.config.prompts import TableRules
+from seedream_assets.config.prompts import RECOGNISED, TableRules
 from seedream_assets.errors import LimitError, PromptTableError, RowError
 from seedream_assets.prompts.cells import (
     BROKEN_ROW,
@@ -42,21 +42,6 @@ from seedream_assets.prompts.cells import (
 )
 from seedream_assets.prompts.settings import NOT_A_NUMBER, SETTINGS, read_settings
 from seedream_assets.prompts.template import PromptTemplate
-
-RECOGNISED = (
-    "prompt",
-    "prompt_id",
-    "model",
-    "width",
-    "height",
-    "quantity",
-    "seed",
-    "style",
-    "prompt_enhance",
-    "references",
-    "reference_strength",
-    "public",
-)
 
 
 def match_columns(names: Sequence[str], mapping: Mapping[str, str], *, needs_prompt: bool) -> dict[str, str]:

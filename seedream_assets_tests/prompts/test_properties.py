@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedream_assets.config.models import SEEDREAM_STYLES, ModelCatalog
-from seedream_assets.config.prompts import TableRules
+from seedream_assets.config.prompts import RECOGNISED, TableRules
 from seedream_assets.errors import PromptTableError
 from seedream_assets.prompts.formats import parse_prompt_file
-from seedream_assets.prompts.table import RECOGNISED, CheckedPrompts, check_prompt_table
+from seedream_assets.prompts.table import CheckedPrompts, check_prompt_table
 
 MODELS = ModelCatalog()
 SPECIAL = [
