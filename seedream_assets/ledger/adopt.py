@@ -110,22 +110,7 @@ def adopt_generation(
             )
         fields = compare_with_generation(intent, generation)
         on_compared(fields)
-        owner = owners_of(await _all_keys(async_store)).get(id_in_key(generation.id))
-        if owner is not None:
-            raise NotByHand(
-                f"generation {generation.id} belongs to request {owner}; `seedream ledger retract` undoes that"
-            )
-        different = why_not_the_same(fields)
-        if different and not force:
-            raise NotByHand(
-                f"generation {generation.id} does not look like what request {request_id} bought: {different}; "
-                "if it is all the same, add --force"
-            )
-        if not await claim_generation(async_store, generation.id, request_id):
-            raise NotByHand(
-                f"generation {generation.id} is claimed by another request; if that was a mistake, repeat the "
-                "`seedream ledger retract` that was to take it back"
-            )
+        await _claim(async_store, generation.id, request_id, different=None if force else why_not_the_same(fields))
         if (await ledger.entry(request_id)).state is RequestState.FREE:
             try:
                 await book_again(ledger, async_store, intent)
@@ -144,6 +129,23 @@ def adopt_generation(
         return await ledger.entry(request_id)
 
     return run_by_hand(store, adopt)
+
+
+async def _claim(async_store: AsyncStore, generation_id: str, request_id: str, *, different: str | None) -> None:
+    """Make the generation this request's, or refuse where it is another's, or where something is different."""
+    owner = owners_of(await _all_keys(async_store)).get(id_in_key(generation_id))
+    if owner is not None:
+        raise NotByHand(f"generation {generation_id} belongs to request {owner}; `seedream ledger retract` undoes that")
+    if different:
+        raise NotByHand(
+            f"generation {generation_id} does not look like what request {request_id} bought: {different}; "
+            "if it is all the same, add --force"
+        )
+    if not await claim_generation(async_store, generation_id, request_id):
+        raise NotByHand(
+            f"generation {generation_id} is claimed by another request; if that was a mistake, repeat the "
+            "`seedream ledger retract` that was to take it back"
+        )
 
 
 async def _adoptable(ledger: Ledger, store: AsyncStore, request_id: str) -> Intent:

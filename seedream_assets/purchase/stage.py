@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from seedream_assets.approval.rules import Gate
 from seedream_assets.approval.store import keep_previews, open_gate
 from seedream_assets.budget.rules import refuse_without_cap
+from seedream_assets.config.account import LeonardoSettings
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.retry import Sleep
 from seedream_assets.deployment import Deployment
@@ -122,12 +123,9 @@ def buy_partitions(
         stream.report_empty()
         report, error = RunStats(0).report(stream.run_id, seconds=0.0), None
         if stream.total:
-            if deployment.leonardo is None:
-                raise ConfigError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
-            reports: list[RunReport] = []
             order = RunOrder(
                 store=store,
-                leonardo=deployment.leonardo,
+                leonardo=_account_of(deployment),
                 settings=deployment.engine,
                 models=deployment.models,
                 budget=config.budget,
@@ -140,21 +138,32 @@ def buy_partitions(
                 dagster_run_id=dagster_run_id,
                 embedding=open_embedding(config, snapshots, store),
                 on_progress=on_progress,
-                on_report=reports.append,
                 accepts_origin=deployment.accepts_origin,
                 watch_parent=watch_parent,
                 on=on_both,
                 sleep=sleep,
             )
             try:
-                report = run_generation(order)
-            except SeedreamError as failure:
-                error = failure
-                report = reports[0] if reports else replace(report, stopped="refused", stop_reason=str(failure))
+                report, error = _run_to_report(order, nothing_done=report)
             finally:
                 deployment.prices.forget()
         not_begun = stream.finish(report.stopped, report.stop_reason)
     return BoughtPartitions(report=report, unplanned=unplanned, not_begun=tuple(not_begun), error=error)
+
+
+def _account_of(deployment: Deployment) -> LeonardoSettings:
+    if deployment.leonardo is None:
+        raise ConfigError("no Leonardo key: set LEONARDO_API_KEY; planning needs none, buying does")
+    return deployment.leonardo
+
+
+def _run_to_report(order: RunOrder, *, nothing_done: RunReport) -> tuple[RunReport, SeedreamError | None]:
+    """Carry the run out. One that ended with an error is reported as far as it came, with the error beside it."""
+    reports: list[RunReport] = []
+    try:
+        return run_generation(replace(order, on_report=reports.append)), None
+    except SeedreamError as error:
+        return reports[0] if reports else replace(nothing_done, stopped="refused", stop_reason=str(error)), error
 
 
 def _read_plans(
