@@ -47,6 +47,7 @@ def make_row(number: int, **changes: Any) -> dict[str, Any]:
         "height_px": 720,
         "size_bytes": 1234,
         "sha256": sha256(image_id.encode()).hexdigest(),
+        "source_sha256": sha256(f"source of {image_id}".encode()).hexdigest(),
         "cost_amount": 28.0,
         "cost_unit": "CREDITS",
         "run_id": "run-1",
