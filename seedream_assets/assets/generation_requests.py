@@ -26,6 +26,7 @@ from seedream_assets.planning.outlook import AccountReading, look_ahead, read_ac
 from seedream_assets.planning.plan import PLAN_COLUMNS, outside_limits
 from seedream_assets.planning.quote import Outlook, Quote, dollars_for, quote_rows
 from seedream_assets.planning.stage import Plan
+from seedream_assets.prompts.columns import ColumnReport, column_rows
 from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -37,6 +38,7 @@ SHOWN = ["row_number", "prompt", "model", "width", "height", "style", "seed", "c
 WITHIN_LIMITS = "requests_within_limits"
 WITHIN_BUDGET = "quote_within_budget"
 LISTED = 20
+LONGEST_QUOTED = 300
 
 
 class QuoteChecks:
@@ -218,7 +220,7 @@ def _plan(
     )
     return Materialised(
         metadata={
-            "quote": dg.MetadataValue.md(_quote_table(quote, outlook, gate, config.name)),
+            "quote": dg.MetadataValue.md(_quote_table(snapshot.checked.columns, quote, outlook, gate, config.name)),
             **({"plan_hash": gate.hash} if gate.plans else {}),
             **_numbers(quote, outlook, config.name),
             "example_rows": rows_table(plan.requests[SHOWN], rows=10),
@@ -233,10 +235,11 @@ def _plan(
     )
 
 
-def _quote_table(quote: Quote, outlook: Outlook, gate: Gate, dataset: str) -> str:
+def _quote_table(columns: ColumnReport, quote: Quote, outlook: Outlook, gate: Gate, dataset: str) -> str:
     """Two columns: Dagster cuts off what is wider than the column that it gives to a value."""
-    rows = [*quote_rows(quote, outlook, dataset=dataset), *approval_rows(gate)]
-    return markdown_table(["what", "how much"], [(what, f"{much}, {why}" if why else much) for what, much, why in rows])
+    rows = [*column_rows(columns), *quote_rows(quote, outlook, dataset=dataset), *approval_rows(gate)]
+    cells = [(what, f"{much}, {why}" if why else much) for what, much, why in rows]
+    return markdown_table(["what", "how much"], cells, longest=LONGEST_QUOTED)
 
 
 def _numbers(quote: Quote, outlook: Outlook, dataset: str) -> dict[str, int | float]:

@@ -14,11 +14,13 @@ from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import SNAPSHOT, as_dagster_failures, materialise
 from seedream_assets.assets.ui_metadata import rows_table, stored_metadata, table_schema
 from seedream_assets.deployment import Deployment
+from seedream_assets.prompts.columns import ColumnReport
 from seedream_assets.prompts.stage import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.parquet import to_parquet
 
 NO_REJECTED_ROWS = "no_rejected_rows"
+NO_DOUBTFUL_SETTINGS = "no_doubtful_settings"
 REJECTED_ROWS_SHOWN = 50
 SHOWN = ["row_number", "prompt_id", "prompt", "model", "width", "height", "quantity", "style", "seed", "references"]
 
@@ -37,7 +39,12 @@ def build_prompts(assets: AssetContext) -> dg.AssetsDefinition:
                 "prompts",
                 NO_REJECTED_ROWS,
                 description="Every row of the table is within the limits.",
-            )
+            ),
+            assets.check_spec(
+                "prompts",
+                NO_DOUBTFUL_SETTINGS,
+                description="No extra column, and nothing in a prompt, looks like a setting: it would change nothing.",
+            ),
         ],
     )
     def prompts(
@@ -86,7 +93,7 @@ def _read(
             **stored_metadata(deployment.store, stored_at, table_schema(PROMPT_DTYPES, checked.extra_columns)),
         },
         data_version=sha256(to_parquet(checked.prompts) + to_parquet(checked.extra_columns)).hexdigest(),
-        checks=(_check(snapshot),),
+        checks=(_check(snapshot), _check_settings(snapshot.checked.columns)),
     )
 
 
@@ -117,4 +124,13 @@ def _check(snapshot: PromptSnapshot) -> dg.AssetCheckResult:
             "rows_rejected": snapshot.rejected_rows,
             "rejected_rows": _remarks(snapshot.checked.rejected),
         },
+    )
+
+
+def _check_settings(columns: ColumnReport) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=NO_DOUBTFUL_SETTINGS,
+        passed=not columns.doubts,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="\n".join(columns.doubts) or "no column and no prompt looks like a setting that changes nothing",
     )

@@ -104,11 +104,11 @@ def rows_table(table: pd.DataFrame, *, rows: int, evenly: bool = False) -> dg.Ma
     return dg.MetadataValue.md(markdown_table(shown.columns, shown.itertuples(index=False, name=None)) + left)
 
 
-def markdown_table(head: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown, every cell as the plain text that it is."""
-    names = [_cell(name) for name in head]
+def markdown_table(head: Iterable[str], rows: Iterable[Sequence[object]], *, longest: int = LONGEST_CELL) -> str:
+    """A table in Markdown, every cell as the plain text that it is, cut after `longest` characters."""
+    names = [_cell(name, longest) for name in head]
     lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---" for _ in names) + " |"]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in rows]
+    lines += ["| " + " | ".join(_cell(value, longest) for value in row) + " |" for row in rows]
     return "\n".join(lines)
 
 
@@ -120,9 +120,9 @@ def plain(text: str, longest: int) -> str:
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", cut.translate(_SPECIAL))
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, longest: int) -> str:
     missing = value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and pd.isna(value))
-    return "" if missing else plain(str(value), LONGEST_CELL)
+    return "" if missing else plain(str(value), longest)
 
 
 def column_lineage(lineage: Lineage, key_of: Callable[[str], dg.AssetKey]) -> dg.TableColumnLineage:

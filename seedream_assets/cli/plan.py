@@ -32,6 +32,7 @@ from seedream_assets.planning.plan_diff import CHANGES, PlanDiff, diff_plan
 from seedream_assets.planning.quote import Outlook, Quote, quote_rows
 from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.cells import describe_rows
+from seedream_assets.prompts.columns import column_rows
 from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
 from seedream_assets.quality.replanning import plan_partition
 
@@ -74,8 +75,10 @@ def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json
     summaries: list[dict[str, Any]] = []
     problems: dict[str, str] = {}
     gates: list[Gate] = []
+    doubts: dict[str, None] = {}
     for quoted in _quote_partitions(config, keys, deployment, against, problems):
         gates.append(quoted.gate)
+        doubts |= dict.fromkeys(quoted.snapshot.checked.columns.doubts)
         summaries.append(_summarise(quoted, config, seconds=time.monotonic() - began))
         if not as_json:
             outlook = look_ahead(quoted.plan, deployment, account)
@@ -86,6 +89,7 @@ def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json
     would_stop = _crossed(config, deployment, total["credits_to_buy"], reading)
     remarks = [*([NO_CAP] if config.budget.is_missing else []), *would_stop]
     if as_json:
+        remarks += doubts
         printed = total if len(keys) > 1 else summaries[0]
         click.echo(json.dumps(printed | asdict(place_of(deployment, reading)) | {"remarks": remarks}))
     elif len(keys) > 1:
@@ -147,8 +151,9 @@ def _summarise(quoted: QuotedPartition, config: DatasetConfig, *, seconds: float
 def _print_quote(quoted: QuotedPartition, config: DatasetConfig, outlook: Outlook, *, with_approval: bool) -> None:
     """A quoted partition for a person. Several partitions are one run, and need one approval together."""
     click.echo(f"{config.name}, partition {quoted.partition}")
+    columns = column_rows(quoted.snapshot.checked.columns)
     rows = quote_rows(quoted.plan.quote, outlook, dataset=config.name)
-    _print_rows([*rows, *(approval_rows(quoted.gate) if with_approval else ())])
+    _print_rows([*columns, *rows, *(approval_rows(quoted.gate) if with_approval else ())])
     for line in _change_lines(*quoted.against) if quoted.against else ():
         click.echo(line)
     if quoted.snapshot.rejected_rows:

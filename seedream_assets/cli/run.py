@@ -109,6 +109,7 @@ class Planned:
         snapshot: The version of the prompts that it was made from.
         rejected_rows: Rows of its table that were rejected.
         first_rejected: The first of them.
+        doubts: What in the table looks like a setting and changes nothing.
     """
 
     quote: Quote
@@ -116,6 +117,7 @@ class Planned:
     snapshot: str | None
     rejected_rows: int
     first_rejected: pd.DataFrame
+    doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,11 +281,14 @@ def plan_partitions(
                 snapshot=snapshot.version,
                 rejected_rows=snapshot.rejected_rows,
                 first_rejected=snapshot.checked.rejected.head(ROW_ERRORS_SHOWN + 1),
+                doubts=snapshot.checked.columns.doubts,
             )
             with_table |= len(snapshot.tables) > 1
     _print_place(deployment, planned)
     _print_quotes(planned)
     _print_rejected(planned, with_table=with_table)
+    for doubt in dict.fromkeys(doubt for one in planned.values() for doubt in one.doubts):
+        click.echo(f"warned: {doubt}", err=True)
     return planned, problems
 
 

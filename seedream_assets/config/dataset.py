@@ -283,11 +283,13 @@ class DatasetConfig(Config):
     @property
     def rules(self) -> TableRules:
         """How the tables are read: columns, template, recipe."""
+        used = (self.partitions.column, self.quality.withheld.column, *(export.split for export in self.exports))
         return TableRules(
             columns=self.prompts.columns,
             template=self.prompts.template,
             recipe=self.recipe,
             size_policy=self.size_policy,
+            used=tuple(column for column in used if column),
         )
 
     @property

@@ -265,12 +265,12 @@ _ORDINARY = ("mode", "with", "prompt_enhanced")
 _LEAST_LIKENESS = 0.85
 
 
-def advice_on_name(name: str, value: str, *, given: Collection[str] = ()) -> str | None:
+def advice_on_name(name: str, value: str | None, *, given: Collection[str] = ()) -> str | None:
     """What to write instead of a name that looks like a setting's and is none's.
 
     Args:
         name: A column of a table, or a key of the recipe.
-        value: What stands there; of a column, the first cell that is not empty.
+        value: What stands there, of a column the first cell that is not empty; None where the name alone decides.
         given: Settings that are given under their own names: another name for one of them is no slip.
 
     Returns:
@@ -282,7 +282,7 @@ def advice_on_name(name: str, value: str, *, given: Collection[str] = ()) -> str
     entry = _BY_NAME.get(plain)
     if entry is not None:
         is_given = bool(entry.settings) and set(entry.settings) <= set(given)
-        is_meant = re.fullmatch(entry.cells, value.strip(), re.IGNORECASE | re.DOTALL)
+        is_meant = value is None or re.fullmatch(entry.cells, value.strip(), re.IGNORECASE | re.DOTALL)
         return entry.advice if is_meant and not is_given else None
     if plain in _ORDINARY:
         return None
@@ -452,12 +452,14 @@ class TableRules(Config):
         template: Jinja over the row's cells, under the table's names and the recognised ones (which win); None to
             take the prompt as it stands.
         size_policy: Whether a size that the provider does not serve well is a warning or an error of its row.
+        used: Columns that something else of the dataset uses: its partitions, its checks, its exports.
     """
 
     columns: dict[str, str] = Field(default_factory=dict)
     template: Template | None = None
     recipe: Recipe = Recipe()
     size_policy: SizePolicy = "warn"
+    used: tuple[str, ...] = ()
 
 
 def read_references(text: str, strength: str, model: ModelSpec) -> str | RowError:

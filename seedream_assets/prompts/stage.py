@@ -26,6 +26,7 @@ from seedream_assets.deployment import Deployment
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, PromptTableError, StoreError
 from seedream_assets.images.inspect import ImageFacts, inspect_image
 from seedream_assets.prompts.cells import refuse_unless_enough
+from seedream_assets.prompts.columns import NO_COLUMNS, ColumnReport
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.partitions import no_rejections, rows_of_partition, table_labels, the_table
 from seedream_assets.prompts.settings import reference_sources
@@ -259,6 +260,7 @@ def write_snapshot(
         "reference_hashes": dict(snapshot.reference_hashes),
         "rejected_rows": snapshot.rejected_rows,
         "warnings": len(checked.warnings),
+        "columns": checked.columns.to_facts(),
     }
     body = to_parquet(pd.concat([checked.prompts, extra_columns], axis="columns"), facts)
     version = version_of(body)
@@ -305,6 +307,7 @@ def load_snapshot(
             extra_columns=extra_columns.rename(columns=lambda name: name.removeprefix(EXTRA_COLUMN_PREFIX)),
             rejected=rejected,
             warnings=warnings,
+            columns=ColumnReport.from_facts(facts["columns"]) if "columns" in facts else NO_COLUMNS,
         ),
         tables=pd.DataFrame(facts["tables"], columns=["table", "table_uri", "table_sha256"], dtype="string"),
         reference_hashes=facts["reference_hashes"],

@@ -40,6 +40,7 @@ from seedream_assets.prompts.cells import (
     trimmed,
     wrong_rows,
 )
+from seedream_assets.prompts.columns import NO_COLUMNS, ColumnReport, report_columns
 from seedream_assets.prompts.settings import NOT_A_NUMBER, SETTINGS, read_settings
 from seedream_assets.prompts.template import PromptTemplate
 
@@ -297,12 +298,14 @@ class CheckedPrompts:
         rejected: One row per violation, by row and column: row_number (int64), column (the table's own name), value
             (at most 200 characters), rule (a short word), allowed, fix, table (all string).
         warnings: The same columns, about accepted rows.
+        columns: Which columns are used, and what is doubtful; `NO_COLUMNS` where it was not kept.
     """
 
     prompts: pd.DataFrame
     extra_columns: pd.DataFrame
     rejected: pd.DataFrame
     warnings: pd.DataFrame
+    columns: ColumnReport = NO_COLUMNS
 
 
 ANY_ROW = pd.DataFrame({"prompt": ["any"]})
@@ -356,6 +359,12 @@ class _Table:
         broken = as_text(frame[BROKEN_ROW]) if BROKEN_ROW in names else _no_texts(len(frame))
         return cls(cells, row_places(frame, label), columns, template, broken)
 
+    @property
+    def in_template(self) -> dict[str, str]:
+        """The table's column behind each name that the template uses."""
+        own_names = {name: name for name in self.cells.columns}
+        return self.template.columns(own_names | self.columns) if self.template else {}
+
     def name(self, recognised: str) -> str:
         """The table's own name of a column; the recognised one where the table does not have it."""
         return self.columns.get(recognised, recognised)
@@ -384,7 +393,7 @@ def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedP
     settings = _taken(
         settings.reindex(accepted) if len(settings) > len(accepted) else settings, np.arange(len(accepted))
     )
-    texts = _taken(prompts, accepted)
+    texts, places = _taken(prompts, accepted), _taken(table.places, accepted)
     own = pd.DataFrame(
         {
             name: as_text(settings[name]).where(given[name].iloc[accepted].notna().to_numpy())
@@ -395,7 +404,7 @@ def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedP
     )
     return CheckedPrompts(
         prompts=_framed(
-            _taken(table.places, accepted),
+            places,
             prompt_ids(texts, own, extra_columns, _taken(ids, accepted)),
             texts,
             settings,
@@ -403,6 +412,13 @@ def _checked(table: _Table, rules: TableRules, models: ModelCatalog) -> CheckedP
         extra_columns=extra_columns,
         rejected=row_errors.rejections(table.places),
         warnings=row_errors.warnings(table.places),
+        columns=report_columns(
+            table.columns,
+            extra_columns,
+            used={*table.in_template.values(), *rules.used},
+            prompts=texts,
+            places=places,
+        ),
     )
 
 
@@ -419,9 +435,7 @@ def _prompts(table: _Table, row_errors: RowErrorLog) -> pd.Series[str]:
     column, texts = table.name("prompt"), table.texts("prompt")
     unrendered = np.empty(0, dtype=np.int64)
     if table.template is not None:
-        own_names = {name: name for name in table.cells.columns}
-        used = table.template.columns(own_names | table.columns)
-        cells = {name: iterate(as_text(table.cells[of])) for name, of in used.items()}
+        cells = {name: iterate(as_text(table.cells[of])) for name, of in table.in_template.items()}
         rendered = table.template.render(cells, len(texts))
         wrong = {row: text for row, text in enumerate(rendered) if isinstance(text, RowError)}
         if "prompt" in table.template.names:

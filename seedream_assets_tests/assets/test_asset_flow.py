@@ -108,6 +108,18 @@ def test_a_rejected_row_is_a_warning_with_what_to_do(world: World) -> None:
     assert "| 4 | width | 5 | raise it to 32 or more" in table
 
 
+def test_a_column_that_looks_like_a_setting_is_a_warning_of_the_quote_and_a_check(world: World) -> None:
+    result = world.run(world.assets([{"prompt": "a cup --ar 3:2", "style_ids": "x"}]), "prompts", "generation_requests")
+    check = checks_of(result)["no_doubtful_settings"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    by_column, by_prompt = str(check.description).splitlines()
+    assert by_column == "column 'style_ids' changes nothing: Leonardo's API has this name for style; write style"
+    quote = metadata_of(result, "generation_requests")["quote"]
+    assert "| columns used | 1, prompt |" in quote
+    assert f"| warning | doubtful, {by_column} |" in quote
+    assert by_prompt in quote
+
+
 def test_a_table_of_rejected_rows_fails_prompts_and_leaves_what_stood(world: World) -> None:
     assets = world.assets(ROWS)
     assert world.run(assets).success

@@ -103,6 +103,7 @@ def test_the_checks_block(world: World) -> None:
     specs = {spec.name: spec.blocking for asset in world.assets(ROWS) for spec in asset.check_specs}
     assert specs == {
         "no_rejected_rows": False,
+        "no_doubtful_settings": False,
         "requests_within_limits": True,
         "quote_within_budget": True,
         "every_wanted_image_is_final": False,
