@@ -121,8 +121,11 @@ def test_checks_are_assertions_on_what_was_written(world: World, written: Any) -
     bad = [*ROWS, {"prompt_id": "bad", "prompt": "a shoe", "width": "5"}]
     assert world.run(world.assets(bad)).success
     (_, end) = by_job(written())["shoes.prompts.checks"]
-    (assertion,) = end["inputs"][0]["inputFacets"]["dataQualityAssertions"]["assertions"]
-    assert (assertion["assertion"], assertion["success"], assertion["severity"]) == ("no_rejected_rows", False, "warn")
+    assertions = end["inputs"][0]["inputFacets"]["dataQualityAssertions"]["assertions"]
+    assert [(one["assertion"], one["success"], one["severity"]) for one in assertions] == [
+        ("no_rejected_rows", False, "warn"),
+        ("no_doubtful_settings", True, "warn"),
+    ]
     assert end["eventType"] == "COMPLETE"
 
 
