@@ -19,14 +19,16 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from seedream_assets.errors import ConfigError
+from seedream_assets.wording import did_you_mean
 
 Place = tuple[str | int, ...]
 # The context of a validation: what is validated stands in a YAML file.
 AS_DECLARED = {"as_declared": True}
-# What pydantic's kinds of errors mean to somebody who edits a YAML file.
+# What pydantic's kinds of errors mean to somebody who edits a YAML file; its own sentences are never shown.
 _ALLOWED: Mapping[str, str] = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
     "int_from_float": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
@@ -34,15 +36,42 @@ _ALLOWED: Mapping[str, str] = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "a text",
+    "string_unicode": "a text of whole characters",
+    "string_too_short": "a text of {min_length} or more characters",
+    "string_too_long": "a text of {max_length} or fewer characters",
+    "string_pattern_mismatch": "a text that matches {pattern}",
+    "too_short": "{min_length} or more entries",
+    "too_long": "{max_length} or fewer entries",
     "tuple_type": "a list",
+    "list_type": "a list",
+    "set_type": "a list",
+    "frozen_set_type": "a list",
+    "iterable_type": "a list",
     "dict_type": "a mapping",
     "mapping_type": "a mapping",
     "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dataclass_type": "a mapping",
+    "invalid_key": "a text as the key",
     "literal_error": "{expected}",
+    "enum": "{expected}",
+    "none_required": "no value",
+    "date_type": "a date as 2026-11-30",
+    "date_parsing": "a date as 2026-11-30",
+    "date_from_datetime_parsing": "a date as 2026-11-30",
+    "date_from_datetime_inexact": "a date without a time, as 2026-11-30",
+    "datetime_type": "a time as 2026-11-30T12:00",
+    "datetime_parsing": "a time as 2026-11-30T12:00",
+    "datetime_object_invalid": "a time as 2026-11-30T12:00",
+    "datetime_from_date_parsing": "a date or a time, as 2026-11-30 or 2026-11-30T12:00",
     "greater_than_equal": "{ge} or more",
     "greater_than": "above {gt}",
     "less_than_equal": "at most {le}",
+    "less_than": "below {lt}",
+    "multiple_of": "a multiple of {multiple_of}",
 }
+# What is left belongs to types that no model of this package has; a subclass of a component may have one.
+_OTHER = "a value of the type that this option has"
 _OWN = "config"
 NO_SUCH_KEY = "there is no such key here"
 
@@ -74,19 +103,31 @@ class Config(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _refuse_derived(cls, given: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
-        """In YAML a field that is no option, which the JSON schema leaves out, is as unknown as any other key."""
-        if info.context is not AS_DECLARED or not isinstance(given, Mapping):
-            return handler(given)
-        derived = [name for name, field in cls.model_fields.items() if _is_derived(field) and name in given]
-        if not derived:
-            return handler(given)
-        problems: list[tuple[Place, str]] = [((name,), NO_SUCH_KEY) for name in derived]
+    def _refuse_unknown(cls, given: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """A key that is no option is refused, with the option that it is most like.
+
+        In YAML a field that is no option, which the JSON schema leaves out, is as unknown as any other key.
+        """
+        derived: list[str] = []
+        if info.context is AS_DECLARED and isinstance(given, Mapping):
+            derived = [name for name, field in cls.model_fields.items() if _is_derived(field) and name in given]
+            given = {name: value for name, value in given.items() if name not in derived}
+        problems: list[tuple[Place, str]] = [((name,), cls._unknown(name)) for name in derived]
         try:
-            handler({name: value for name, value in given.items() if name not in derived})
+            read = handler(given)
         except ValidationError as error:
-            problems += [(problem.place, problem.message) for problem in problems_of(error)]
-        return refuse(*problems)
+            found = problems_of(error)
+            if not derived and not any(problem.message == NO_SUCH_KEY for problem in found):
+                raise
+            for problem in found:
+                is_own = problem.message == NO_SUCH_KEY and len(problem.place) == 1
+                problems.append((problem.place, cls._unknown(problem.place[0]) if is_own else problem.message))
+        return refuse(*problems) if problems else read
+
+    @classmethod
+    def _unknown(cls, name: str | int) -> str:
+        options = [option for option, field in cls.model_fields.items() if not _is_derived(field)]
+        return NO_SUCH_KEY + did_you_mean(str(name), options)
 
     def given(self) -> dict[str, Any]:
         """The options that were written, by name; those that have their default are left out."""
@@ -118,23 +159,26 @@ class Problem:
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """Everything that pydantic found, in words."""
+    """Everything that pydantic found, in words of this project."""
     return [
-        Problem(place=tuple(one["loc"]), message=_message(one["type"], one.get("ctx", {}), one["input"], one["msg"]))
+        Problem(place=tuple(one["loc"]), message=_message(one["type"], one.get("ctx", {}), one["input"]))
         for one in error.errors(include_url=False)
     ]
 
 
-def _message(kind: str, context: Mapping[str, Any], given: object, otherwise: str) -> str:
-    if kind == "missing":
+def _message(kind: str, context: Mapping[str, Any], given: object) -> str:
+    if kind in ("missing", "missing_argument"):
         return "is missing"
     if kind == "extra_forbidden":
         return NO_SUCH_KEY
-    if kind in ("value_error", _OWN):
+    if kind == "json_invalid":
+        return f"it is not JSON: {context['error']}"
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        return f"{context['discriminator']} is missing, or none of its words"
+    if kind in ("value_error", "assertion_error", _OWN):
         message = str(context.get("message", context.get("error")))
         return f"got {given!r}, {message}" if message.startswith("allowed ") else message
-    allowed = _ALLOWED.get(kind)
-    return f"got {given!r}, allowed is {allowed.format(**context)}" if allowed else otherwise
+    return f"got {given!r}, allowed is {_ALLOWED.get(kind, _OTHER).format(**context)}"
 
 
 def refuse(*problems: tuple[Place, str]) -> NoReturn:

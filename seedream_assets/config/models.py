@@ -38,6 +38,7 @@ from pydantic import Field
 
 from seedream_assets.config.base import Config
 from seedream_assets.errors import BudgetError, ConfigError, LimitError
+from seedream_assets.wording import did_you_mean
 
 SizePolicy = Literal["warn", "provider"]
 PROMPT_ENHANCE = ("OFF", "ON", "AUTO")
@@ -158,7 +159,7 @@ class ModelSpec:
             "style",
             got=name_or_uuid,
             allowed="one of " + ", ".join(self.allowed_styles),
-            fix="use a preset's name or its UUID",
+            fix="use a preset's name or its UUID" + did_you_mean(name_or_uuid, self.allowed_styles),
         )
 
     def size_advice(self, width_px: int, height_px: int) -> str | None:
@@ -311,9 +312,8 @@ class ModelCatalog(Mapping[str, ModelSpec]):
             LimitError: Not a known model, or not one that this deployment allows.
         """
         if name not in self._models:
-            raise LimitError(
-                "model", got=name, allowed="one of " + ", ".join(self._models), fix="name one of these models"
-            )
+            fix = "name one of these models" + did_you_mean(name, self._models)
+            raise LimitError("model", got=name, allowed="one of " + ", ".join(self._models), fix=fix)
         return self._models[name]
 
 
@@ -321,7 +321,8 @@ def _under(models: Mapping[str, ModelSpec], limits: TighterLimits) -> dict[str, 
     names = tuple(models) if limits.allowed_models is None else limits.allowed_models
     unknown = [name for name in names if name not in models]
     if unknown or not names:
-        raise ConfigError(f"allowed_models: got {list(names)}, allowed is any of {', '.join(models)}")
+        meant = "".join(did_you_mean(name, models) for name in unknown[:1])
+        raise ConfigError(f"allowed_models: got {list(names)}, allowed is any of {', '.join(models)}{meant}")
     try:
         return {name: models[name].tightened(limits) for name in names}
     except LimitError as error:

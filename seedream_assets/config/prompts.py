@@ -40,6 +40,7 @@ from pydantic import (
 from seedream_assets.config.base import NO_SUCH_KEY, Config, Place, problems_of, refuse
 from seedream_assets.config.models import MODELS, NO_STYLE, ModelCatalog, ModelSpec, SizePolicy
 from seedream_assets.errors import LimitError, RowError
+from seedream_assets.wording import did_you_mean
 
 # Images per prompt. Our own bound: a size that slipped into the wrong column must not become an order.
 LARGEST_QUANTITY = 10_000
@@ -371,7 +372,7 @@ class Recipe(Config):
     @classmethod
     def _check_model(cls, name: str) -> str:
         if name not in MODELS:
-            raise ValueError(f"allowed is one of {', '.join(MODELS)}")
+            raise ValueError(f"allowed is one of {', '.join(MODELS)}{did_you_mean(name, MODELS)}")
         return name
 
     @field_validator("width", "height", "seed", "style", "prompt_enhance", "references", "reference_strength")
@@ -435,7 +436,7 @@ def _allowed_instead(name: str, value: Any, model: ModelSpec) -> str | None:
         try:
             model.style_name(value)
         except LimitError as error:
-            return error.allowed
+            return error.allowed + did_you_mean(value, model.allowed_styles)
         return None
     if name == "references":
         found = read_references(_references_cell(value), model.reference_strengths[0], model)

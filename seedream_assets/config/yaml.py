@@ -21,6 +21,7 @@ from seedream_assets.config.account import ResourcesConfig
 from seedream_assets.config.base import AS_DECLARED, Config, Place, problems_of
 from seedream_assets.config.dataset import NO_CAP, DatasetConfig
 from seedream_assets.errors import ConfigError
+from seedream_assets.wording import did_you_mean
 
 # A declaration has a few kilobytes and some hundred values. Aliases can unfold a few lines to billions.
 LARGEST_BYTES = 1 << 18
@@ -178,14 +179,18 @@ def read_document(document: YamlDocument) -> tuple[Config | None, list[YamlError
         kind = TYPES.get(str(value["type"]))
         if kind is None and str(value["type"]).startswith("seedream_assets."):
             known = "seedream_assets.ImageDataset or seedream_assets.SeedreamResources"
-            return None, [document.error(("type",), f"type: got {value['type']}, allowed is {known}")]
+            meant = did_you_mean(str(value["type"]), TYPES)
+            return None, [document.error(("type",), f"type: got {value['type']}, allowed is {known}{meant}")]
     elif "name" not in value and "prompts" not in value:
         return None, [document.error((), "type is missing: seedream_assets.ImageDataset")]
     if kind is None:
         return None, []
     prefix: Place = ("attributes",) if "type" in value else ()
     unknown = [str(key) for key in value if key not in FILE_KEYS] if prefix else []
-    errors = [document.error((key,), f"{key}: allowed are {', '.join(FILE_KEYS)}") for key in unknown]
+    errors = [
+        document.error((key,), f"{key}: allowed are {', '.join(FILE_KEYS)}{did_you_mean(key, FILE_KEYS)}")
+        for key in unknown
+    ]
     given = value.get("attributes") or {} if prefix else value
     if not isinstance(given, dict):
         return None, [*errors, document.error(prefix, "attributes: a mapping is expected, name: … and prompts: …")]

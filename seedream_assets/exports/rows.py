@@ -24,6 +24,7 @@ from seedream_assets.errors import ExportError
 from seedream_assets.exports.columns import ExportColumn, column_values, export_columns, has_gap
 from seedream_assets.exports.formats import ExportSource
 from seedream_assets.ledger.image_columns import extra_column_name
+from seedream_assets.wording import did_you_mean
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_OF = {
@@ -214,6 +215,7 @@ def _splits_of(kept: pa.Table, split_source: str | None, key: str) -> list[int]:
         raise ExportError(
             f"split: {key} has no column {split_source!r}; the prompt table has "
             f"{', '.join(kept.column_names[-5:])}, …: name the column that says train, validation or test"
+            f"{did_you_mean(split_source, kept.column_names)}"
         )
     codes = []
     for value, row in zip(column_of(kept, split_source), column_of(kept, "row_number"), strict=True):

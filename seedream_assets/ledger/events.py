@@ -26,6 +26,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from seedream_assets.config.addresses import address_to_keep
+from seedream_assets.config.base import problems_of
 from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.leonardo.requests import GenerationRequest
 
@@ -309,7 +310,7 @@ def decode_event(body: bytes, *, key: str) -> LedgerEvent:
         event = _CODEC.validate_json(body)
     except ValidationError as error:
         _refuse_newer(_version_in(body), key)
-        found = error.errors()[0]["msg"] if body.strip() else "it is empty"
+        found = str(problems_of(error)[0]) if body.strip() else "it is empty"
         raise ObjectUnreadable(
             key, found=f"is not a ledger event: {found}", remedy=f"it was left as it is. {RESTORE_EVENT}"
         ) from error

@@ -43,6 +43,7 @@ from seedream_assets.prompts.cells import (
 )
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
+from seedream_assets.wording import did_you_mean
 
 NO_PARTITION = -1
 
@@ -140,8 +141,9 @@ def _column(frame: pd.DataFrame, asked: str) -> str:
     names = {str(name).strip().casefold(): str(name) for name in frame.columns}
     found = asked if asked in frame.columns else names.get(asked.strip().casefold())
     if found is None:
-        known = ", ".join(str(name) for name in frame.columns if name not in (ROW_NUMBER, TABLE, BROKEN_ROW))
-        raise PromptTableError(f"the table has no column {asked!r} to partition by; it has {known}")
+        known = [str(name) for name in frame.columns if name not in (ROW_NUMBER, TABLE, BROKEN_ROW)]
+        meant = did_you_mean(asked, known)
+        raise PromptTableError(f"the table has no column {asked!r} to partition by; it has {', '.join(known)}{meant}")
     return found
 
 

@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import sha256
 from itertools import repeat
 from typing import Any, TypeVar, cast
@@ -43,6 +42,7 @@ from seedream_assets.prompts.cells import (
 from seedream_assets.prompts.columns import NO_COLUMNS, ColumnReport, report_columns
 from seedream_assets.prompts.settings import NOT_A_NUMBER, SETTINGS, read_settings
 from seedream_assets.prompts.template import PromptTemplate
+from seedream_assets.wording import closest, did_you_mean
 
 
 def match_columns(names: Sequence[str], mapping: Mapping[str, str], *, needs_prompt: bool) -> dict[str, str]:
@@ -66,7 +66,7 @@ def match_columns(names: Sequence[str], mapping: Mapping[str, str], *, needs_pro
     if unknown:
         raise PromptTableError(
             f"columns: {listed(unknown)} means nothing here; allowed is {', '.join(RECOGNISED)}"
-            f"{_hint(unknown[0], RECOGNISED)}. Other columns of the table are kept as they are"
+            f"{did_you_mean(unknown[0], RECOGNISED)}. Other columns of the table are kept as they are"
         )
     given = {name: _required(name, wanted, names) for name, wanted in mapping.items()}
     claimed = Counter(given.values())
@@ -77,10 +77,10 @@ def match_columns(names: Sequence[str], mapping: Mapping[str, str], *, needs_pro
     matched = {name: given[name] if name in given else _find(name, name, free) for name in RECOGNISED}
     found = {name: column for name, column in matched.items() if column is not None}
     if needs_prompt and "prompt" not in found:
-        closest = _closest("prompt", names)
+        like = _closest("prompt", names)
         raise PromptTableError(
             f"the table has no column 'prompt'; its columns are {listed(names)}. "
-            f"Say which one it is, for example columns: {{prompt: {closest!r}}}"
+            f"Say which one it is, for example columns: {{prompt: {like!r}}}"
         )
     return found
 
@@ -89,7 +89,7 @@ def _required(recognised: str, wanted: str, names: Sequence[str]) -> str:
     column = _find(recognised, wanted, names)
     if column is None:
         raise PromptTableError(
-            f"columns: {recognised} is said to be {wanted!r}, which the table does not have{_hint(wanted, names)}; "
+            f"columns: {recognised} is said to be {wanted!r}, which the table does not have{did_you_mean(wanted, names)}; "
             f"its columns are {listed(names)}"
         )
     return column
@@ -114,14 +114,7 @@ def _folded(name: str) -> str:
 def _closest(wanted: str, names: Sequence[str]) -> str:
     """The name most like `wanted`; the first one where none is alike."""
     holding = [name for name in names if wanted in _folded(name)]
-    folded = {_folded(name): name for name in reversed(names)}
-    alike = get_close_matches(wanted, list(folded), n=1, cutoff=0.5)
-    return holding[0] if holding else folded[alike[0]] if alike else names[0] if names else "Prompt"
-
-
-def _hint(wanted: str, names: Sequence[str]) -> str:
-    alike = get_close_matches(_folded(wanted), [_folded(name) for name in names], n=1, cutoff=0.6)
-    return f" (did you mean {next(name for name in names if _folded(name) == alike[0])!r}?)" if alike else ""
+    return holding[0] if holding else closest(wanted, names) or (names[0] if names else "Prompt")
 
 
 LONGEST_SHOWN_PROMPT = 80

@@ -35,6 +35,7 @@ from jinja2.utils import Namespace
 
 from seedream_assets.config.prompts import NOT_IN_TEMPLATES
 from seedream_assets.errors import ConfigError, PromptTableError, RowError
+from seedream_assets.wording import did_you_mean
 
 # Characters of one text on the way, and elements of one list with all that is in them.
 MOST_CHARACTERS = 1_000_000
@@ -306,7 +307,7 @@ class PromptTemplate:
         if unknown:
             raise PromptTableError(
                 f"the template uses {', '.join(unknown)}, which the table does not have; it has "
-                f"{', '.join(columns)}. A name with spaces is written {WHOLE_ROW}['a name']"
+                f"{', '.join(columns)}{did_you_mean(unknown[0], columns)}. A name with spaces is written {WHOLE_ROW}['a name']"
             )
         whole = dict(columns) if WHOLE_ROW in self.names - set(columns) else {}
         return whole | {name: columns[name] for name in self.names if name in columns}

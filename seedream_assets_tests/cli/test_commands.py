@@ -5,6 +5,7 @@ import sys
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from seedream_assets.budget import statement
 from seedream_assets.cli import seedream
@@ -43,3 +44,12 @@ def test_every_command_says_what_it_does(name: str) -> None:
 
 def test_spend_groups_by_what_the_statement_knows() -> None:
     assert GROUPINGS == statement.GROUPINGS
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [(["plan", "--agianst", "x"], "--against"), (["ledger", "adopt", "--froce"], "--force")]
+)
+def test_a_slip_in_an_option_is_answered_with_the_one_that_is_meant(typed: list[str], meant: str) -> None:
+    answered = CliRunner().invoke(seedream, typed)
+    assert answered.exit_code == 2
+    assert meant in answered.output

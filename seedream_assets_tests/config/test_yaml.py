@@ -51,7 +51,7 @@ type: seedream_assets.ImageDatset
 EXPECTED = [
     (4, "name: got '1shoe'"),
     (7, "prompts.template: line 1: unexpected end of template"),
-    (8, "prompts.colums: there is no such key"),
+    (8, "prompts.colums: there is no such key here (did you mean 'columns'?)"),
     (10, "recipe.model: got 'seedream-9', allowed is one of seedream-4.0"),
     (11, "recipe.width: got 20000, allowed is 32–14142 px"),
     (12, "recipe.height: got -3, allowed is 32–14142 px"),
@@ -72,7 +72,7 @@ EXPECTED = [
     (32, "NOBODY_SETS_THIS"),
     (36, "leonardo.api_key: there is no such key"),
     (36, "leonardo.largest_quantity: got 9"),
-    (38, "type: got seedream_assets.ImageDatset"),
+    (38, "or seedream_assets.SeedreamResources (did you mean 'seedream_assets.ImageDataset'?)"),
 ]
 
 
@@ -143,7 +143,7 @@ def test_a_template_that_cannot_be_compiled_is_an_error_at_its_line(tmp_path: Pa
     ("budget", "messages"),
     [
         ("none", ["budget: got 'none', allowed is a mapping or 'unlimited'"]),
-        ("{max_credits: 3}", ["budget.max_credits: there is no such key here"]),
+        ("{max_credits: 3}", ["budget.max_credits: there is no such key here (did you mean 'max_credits_total'?)"]),
         ("{max_credits_per_run: -1}", ["budget.max_credits_per_run: got -1, allowed is 0 or more"]),
     ],
 )
@@ -256,7 +256,7 @@ def test_every_wrong_export_is_told_at_its_own_line(tmp_path: Path) -> None:
     assert [(line, message.split(";")[0]) for line, message in lines_and_messages(tmp_path, EXPORTS)] == [
         (7, "exports.1.name: there is no format 'hdf5'"),
         (8, "exports.2.shard_bytes: got 0, allowed is 1 or more"),
-        (10, "exports.3.shards: there is no such key here"),
+        (10, "exports.3.shards: there is no such key here (did you mean 'shard_bytes'?)"),
         (
             11,
             "exports.4: got 7, allowed is a format's name, or one name with its options, as in {webdataset: {shard_bytes: 500000000}}",
