@@ -14,6 +14,7 @@
     │   │   ├── RateLimited          429; may be repeated
     │   │   ├── AuthenticationFailed
     │   │   ├── BalanceExhausted
+    │   │   ├── RequestFormRefused   how a field is written is not what the API takes; a setting changes it
     │   │   └── PromptBlocked        moderation; never repeated unchanged
     │   └── SubmitUncertain        a paid POST was sent and no answer says what became of it
     │       └── SubmitMisdirected    what answered is not Leonardo's API
@@ -140,6 +141,10 @@ class AuthenticationFailed(LeonardoRefused):
 
 class BalanceExhausted(LeonardoRefused):
     """The account has no balance left for this request."""
+
+
+class RequestFormRefused(LeonardoRefused):
+    """The API does not take how a field is written. It says which setting writes it otherwise; every request fares the same."""
 
 
 class PromptBlocked(LeonardoRefused):

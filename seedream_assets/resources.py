@@ -84,6 +84,10 @@ class LeonardoResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # Da
     largest_prompt: int | None = _option(LeonardoOptions, "largest_prompt")
     allowed_styles: list[str] | None = _option(LeonardoOptions, "allowed_styles")
     allowed_models: list[str] | None = _option(LeonardoOptions, "allowed_models")
+    # Words, since Dagster has no type for a choice that may be left out; checked in `models`.
+    send_prompt_enhance: str | None = _option(LeonardoOptions, "send_prompt_enhance")
+    send_style: str | None = _option(LeonardoOptions, "send_style")
+    send_seed: str | None = _option(LeonardoOptions, "send_seed")
 
     def get_resource_definition(self) -> Any:
         """What Dagster runs with.

@@ -55,7 +55,7 @@ def list_requests(store: str | None, as_json: bool) -> None:
         click.echo(
             f"{intent.request_id[:12]}  {intent.dataset}/{intent.partition}  {intent.count} images, "
             f"{intent.credits_reserved} credits, since {intent.at:%Y-%m-%d %H:%M:%S} UTC\n"
-            f"    {intent.width}x{intent.height}, seed {intent.seed}: {shortened(intent.prompt)!r}\n"
+            f"    {intent.width}x{intent.height}, seed {'not sent' if intent.seed is None else intent.seed}: {shortened(intent.prompt)!r}\n"
             f"    {request.reason}"
         )
     for one in held_up:

@@ -22,6 +22,7 @@ Sources, by the names used below:
     provider  public API pages of the model's provider at third parties, read 2026-11-22 (not promised by Leonardo)
     billed    an amount that an account was charged and its owner published, 2026-09-19
     brief     this project's brief, 2026-11; no public price for Seedream 4.0 was found
+    threads   public issue threads that quote the provider's own refusals, read 2026-11-30
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from seedream_assets.errors import BudgetError, ConfigError, LimitError
 from seedream_assets.wording import did_you_mean
 
 SizePolicy = Literal["warn", "provider"]
+PromptEnhanceForm = Literal["word", "boolean", "omit_when_off"]
+WhenSent = Literal["always", "when_asked"]
 PROMPT_ENHANCE = ("OFF", "ON", "AUTO")
 REFERENCE_STRENGTHS = ("LOW", "MID", "HIGH")
 # UPLOADED and GENERATED are what the current pages show; INIT and GENERATION stand in the older page, VARIATION in
@@ -53,7 +56,7 @@ NO_STYLE = "None"
 class Source:
     """Where a number comes from and when it was read."""
 
-    name: Literal["schema", "provider", "billed", "brief"]
+    name: Literal["schema", "provider", "billed", "brief", "threads"]
     read_on: date
 
 
@@ -61,6 +64,7 @@ SCHEMA = Source(name="schema", read_on=date(2026, 10, 8))
 PROVIDER = Source(name="provider", read_on=date(2026, 11, 22))
 BILLED = Source(name="billed", read_on=date(2026, 9, 19))
 BRIEF = Source(name="brief", read_on=date(2026, 11, 22))
+THREADS = Source(name="threads", read_on=date(2026, 11, 30))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,20 @@ class Limit:
 
     def __str__(self) -> str:
         return f"{_number(self.low)}–{_number(self.high)} {self.unit}"
+
+
+class WireFormat(Config):
+    """How a field is written in a request. It does not change what is asked for, so no id depends on it."""
+
+    prompt_enhance: PromptEnhanceForm = Field(
+        default="word",
+        description="word: OFF, ON or AUTO. boolean: false or true, AUTO left out. omit_when_off: a word, OFF left out.",
+    )
+    style: WhenSent = Field(default="always", description="when_asked: the style None is left out.")
+    seed: WhenSent = Field(default="always", description="when_asked: only a seed that the row gives is sent.")
+
+
+DEFAULT_WIRE_FORMAT = WireFormat()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +162,7 @@ class ModelSpec:
     reference_types: tuple[str, ...]
     reference_strengths: tuple[str, ...]
     price: Price | None
+    wire: WireFormat = DEFAULT_WIRE_FORMAT
 
     def style_name(self, name_or_uuid: str) -> str:
         """The preset's own spelling for a name (any case) or a UUID.
@@ -199,11 +218,16 @@ class ModelSpec:
             allowed_styles=self.allowed_styles
             if limits.allowed_styles is None
             else tuple(dict.fromkeys(self.style_name(style) for style in limits.allowed_styles)),
+            wire=WireFormat(
+                prompt_enhance=limits.send_prompt_enhance or self.wire.prompt_enhance,
+                style=limits.send_style or self.wire.style,
+                seed=limits.send_seed or self.wire.seed,
+            ),
         )
 
 
 class TighterLimits(Config):
-    """A deployment's own limits, below the models'. None leaves the model's limit as it is."""
+    """A deployment's own limits, below the models', and how it writes requests. None leaves what the model says."""
 
     largest_width: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
     largest_height: int | None = Field(default=None, description="In pixels; at most the model's own limit.")
@@ -213,6 +237,18 @@ class TighterLimits(Config):
         default=None, description="Names or UUIDs; default: all of the model's."
     )
     allowed_models: tuple[str, ...] | None = Field(default=None, description="Default: all that are known.")
+    send_prompt_enhance: PromptEnhanceForm | None = Field(
+        default=None,
+        description="How prompt_enhance is written: word (the default), boolean, or omit_when_off.",
+    )
+    send_style: WhenSent | None = Field(
+        default=None, description="always (the default), or when_asked: the style None is left out."
+    )
+    send_seed: WhenSent | None = Field(
+        default=None,
+        description="always (the default), or when_asked: only a row's own seed is sent. A request whose answer is lost "
+        "then has to be decided by a person where the history shows one like it.",
+    )
 
 
 SEEDREAM_4_0 = ModelSpec(
@@ -235,12 +271,14 @@ SEEDREAM_4_0 = ModelSpec(
     reference_strengths=REFERENCE_STRENGTHS,
     price=Price(credits_per_image=28, source=BRIEF),
 )
-# 4.5 differs in its default size (schema) and in that its price was seen billed: 0.0419 dollars, 28 credits.
+# 4.5 differs in its default size (schema), in its price, which was seen billed (0.0419 dollars, 28 credits), and in the
+# provider's smallest size: 1024x1024 was answered with "image size must be at least 3686400 pixels".
 SEEDREAM_4_5 = replace(
     SEEDREAM_4_0,
     name="seedream-4.5",
     default_width_px=2048,
     default_height_px=2048,
+    provider_pixels=Limit(low=3_686_400, high=4096 * 4096, unit="pixels", source=THREADS),
     price=Price(credits_per_image=28, source=BILLED),
 )
 

@@ -66,7 +66,7 @@ def create(account: Account, call: Call) -> Answer:
     if body is None:
         return flat_error(400, "invalid json", "bad-request")
     try:
-        order = read_order(*read_create(body), account.reference_content)
+        order = read_order(*read_create(body, account.settings.accepts), account.reference_content)
     except InvalidRequestError as invalid:
         account.count("invalid_create")
         return answers.validation_refusal(invalid.problems)

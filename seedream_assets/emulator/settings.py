@@ -115,6 +115,16 @@ class Listing(Checked):
     vanish_seconds: Seconds = 0.0
 
 
+class Accepts(Checked):
+    """Which of the forms that the vendor's pages contradict each other about a create may have; others are refused."""
+
+    prompt_enhance: Literal["word", "boolean", "either", "nothing"] = "word"
+    """A word is what the schema says, a boolean what the vendor's recipe says. It may always be left out."""
+    style: Literal["all", "presets", "nothing"] = "all"
+    """`presets` are those of the model's page, which lacks None."""
+    seed: bool = True
+
+
 class EmulatorSettings(Checked):
     """One emulated account. A limit per minute of 0 means no limit."""
 
@@ -159,6 +169,7 @@ class EmulatorSettings(Checked):
     """List `generated_images` in an order unlike the index in their file names; the order is undocumented."""
     reporting: Reporting = Reporting()
     listing: Listing = Listing()
+    accepts: Accepts = Accepts()
 
     images_late_seconds: Seconds = 0.0
     """How long every generation is COMPLETE before its images are there."""
@@ -179,7 +190,7 @@ class EmulatorSettings(Checked):
     """Serve pictures padded to this many bytes from one rendering per size, for throughput benchmarks."""
 
     def changed(self, changes: Mapping[str, Any]) -> EmulatorSettings:
-        """What the account is like from now on; `reporting` and `listing` may be given in part, as a mapping.
+        """What the account is like from now on; `reporting`, `listing` and `accepts` may be given in part, as a mapping.
 
         Raises:
             ValueError: There is no such setting, it has no such value, or it is fixed when the account is opened.

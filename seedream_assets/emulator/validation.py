@@ -7,12 +7,12 @@ and what it costs is decided in `account`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from seedream_assets.emulator.settings import LARGEST_SEED, Uuid
+from seedream_assets.emulator.settings import LARGEST_SEED, Accepts, Uuid
 
 UPLOADED_TYPES: Final = ("UPLOADED", "INIT")
 GENERATED_TYPES: Final = ("GENERATED", "GENERATION", "VARIATION")
@@ -28,6 +28,7 @@ Style = Literal[
     "556c1ee5-ec38-42e8-955a-1e82dad0ffa1",  # None
 ]
 DEFAULT_STYLE: Final[Style] = "111dc692-d470-4eec-b791-3475abac4c46"
+NO_STYLE: Final[Style] = "556c1ee5-ec38-42e8-955a-1e82dad0ffa1"
 
 
 def _as_whole(value: Any) -> Any:
@@ -115,15 +116,19 @@ class InvalidRequestError(Exception):
         self.problems = problems
 
 
-def read_create(body: object) -> tuple[CreateRequest, Parameters]:
+def read_create(body: object, accepts: Accepts) -> tuple[CreateRequest, Parameters]:
     """Read a create request.
+
+    Args:
+        body: The JSON.
+        accepts: What this account takes of the forms that are documented.
 
     Raises:
         InvalidRequestError: It is not what is documented.
     """
     try:
         request = CreateRequest.model_validate(body)
-        parameters = MODELS[request.model].model_validate(request.parameters)
+        parameters = MODELS[request.model].model_validate(_in_words(request.parameters, accepts))
     except ValidationError as error:
         inside = () if error.title == CreateRequest.__name__ else ("parameters",)
         raise InvalidRequestError(
@@ -137,9 +142,31 @@ def read_create(body: object) -> tuple[CreateRequest, Parameters]:
         for number, reference in enumerate(parameters.guidances.image_reference)
         if not getattr(reference.image, reference.image.needed)
     ]
-    if missing:
-        raise InvalidRequestError(missing)
+    if problems := [*_forms_refused(request.parameters, accepts), *missing]:
+        raise InvalidRequestError(problems)
     return request, parameters
+
+
+def _in_words(parameters: Mapping[str, Any], accepts: Accepts) -> Mapping[str, Any]:
+    """The parameters with the schema's word for a boolean, where one is taken."""
+    value = parameters.get("prompt_enhance")
+    if not isinstance(value, bool) or accepts.prompt_enhance not in ("boolean", "either"):
+        return parameters
+    return {**parameters, "prompt_enhance": "ON" if value else "OFF"}
+
+
+def _forms_refused(parameters: Mapping[str, Any], accepts: Accepts) -> Iterator[str]:
+    """What this account has against parameters that the schema allows."""
+    if "prompt_enhance" in parameters:
+        if accepts.prompt_enhance == "nothing":
+            yield "parameters.prompt_enhance is not allowed"
+        elif accepts.prompt_enhance == "boolean" and not isinstance(parameters["prompt_enhance"], bool):
+            yield "parameters.prompt_enhance must be a boolean"
+    styles = parameters.get("style_ids")
+    if styles is not None and (accepts.style == "nothing" or (accepts.style == "presets" and NO_STYLE in styles)):
+        yield FIELDLESS
+    if "seed" in parameters and not accepts.seed:
+        yield "parameters.seed is not allowed"
 
 
 def reference_place(number: int) -> str:
@@ -147,6 +174,8 @@ def reference_place(number: int) -> str:
     return f"parameters.guidances.image_reference[{number}].image"
 
 
+# Seen live: a missing `public` and a style of another model are refused without naming a field.
+FIELDLESS: Final = "Validation failed"
 _WORDING: Final[Mapping[str, str]] = {
     "missing": "is required",
     "extra_forbidden": "is not allowed",
@@ -170,8 +199,7 @@ def _problem(steps: tuple[int | str, ...], kind: str, message: str, allowed: Map
     place = ""
     for step in steps:
         place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else step
-    # Seen live: a missing `public` and a style of another model are refused without naming a field.
     if place.startswith(("public", "parameters.style_ids")):
-        return "Validation failed"
+        return FIELDLESS
     wording = _WORDING[kind].format(**allowed) if kind in _WORDING else message
     return f"{place} {wording}".strip()

@@ -59,7 +59,7 @@ class EmbeddedMetadata:
     request_id: str
     spec_id: str
     sample: int
-    seed: int
+    seed: int | None
     model: str
     generation_id: str
     prompt_sha256: str
@@ -176,7 +176,7 @@ def _properties_of(metadata: EmbeddedMetadata) -> Iterator[tuple[str, str, str, 
         "RequestId": metadata.request_id,
         "SpecId": metadata.spec_id,
         "Sample": str(metadata.sample),
-        "Seed": str(metadata.seed),
+        "Seed": None if metadata.seed is None else str(metadata.seed),
         "Model": metadata.model,
         "GenerationId": metadata.generation_id,
         "ProviderImageId": metadata.provider_image_id,

@@ -365,7 +365,12 @@ def compare_with_generation(intent: Intent, generation: Generation) -> tuple[Com
             shown(generation.prompt) if generation.prompt else None,
             is_same=is_alike(intent.prompt, generation.prompt),
         ),
-        _field("seed", str(intent.seed), _text(generation.seed), is_same=intent.seed == generation.seed),
+        _field(
+            "seed",
+            "not sent" if intent.seed is None else str(intent.seed),
+            None if intent.seed is None else _text(generation.seed),
+            is_same=intent.seed == generation.seed,
+        ),
         _field(
             "size",
             f"{intent.width}x{intent.height}",

@@ -82,6 +82,7 @@ class Intent(_Event):
     """Written before the POST: what is about to be bought, for whom, and what it may cost.
 
     Attributes:
+        seed: None where none was sent.
         account: The Leonardo account that it is bought from; None in intents of earlier versions.
     """
 
@@ -95,7 +96,7 @@ class Intent(_Event):
     height: int
     style: str
     prompt_enhance: str
-    seed: int
+    seed: int | None
     public: bool
     references: tuple[dict[str, str], ...] = ()
     credits_reserved: int

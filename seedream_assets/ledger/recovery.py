@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from seedream_assets.config.retry import Clock, Sleep, format_seconds
-from seedream_assets.errors import LeonardoError
+from seedream_assets.errors import LeonardoError, SubmitUncertain
 from seedream_assets.ledger.events import Intent, Released, Submitted, id_in_key
 from seedream_assets.ledger.history import AccountHistory, HistoryRead, LedgerReader, LedgerView
 from seedream_assets.ledger.lease import Lease, is_gone, look_at_lease, mark_as_gone, signed
@@ -183,7 +183,7 @@ class Recovery:
         window = Window(opened=min(intent.at, now), closed=now)
         search = _Search(intent=intent, window=window, closed_at=after, is_second_loss=False)
         look = await self._look(since=window.opened, began_after=after)
-        return isinstance(self._judge_once(look, search), Adopt)
+        return _may_be_bought(self._judge_once(look, search))
 
     async def look_again(self, request_id: str, attempt: int) -> LedgerEntry | None:
         """Before a request is bought anew: was what a server or a history denied bought all the same?
@@ -194,6 +194,9 @@ class Recovery:
 
         Returns:
             The entry, where an earlier attempt was adopted after all; None where it may be bought.
+
+        Raises:
+            SubmitUncertain: It was sent without a seed, and the history shows one like it.
         """
         if not {"refused", "not_in_history"} & await self._ledger.released_why(request_id, before=attempt):
             return None
@@ -206,6 +209,8 @@ class Recovery:
         )
         look = await self._look(since=search.window.opened, began_after=self._clock())
         verdict = self._judge_once(look, search)
+        if isinstance(verdict, Uncertain) and verdict.shows_one_like_it:
+            raise SubmitUncertain(f"not bought again: {verdict.reason}; {BY_HAND}")
         entry = await self._ledger.entry(request_id)
         if isinstance(verdict, Adopt) and entry.attempt == attempt:
             await self._adopt(intent, verdict, taken_back=entry.retracted)
@@ -450,3 +455,8 @@ class Recovery:
             bought = look.view.acknowledged.get(id_in_key(entry.id))
             if bought is not None and entry.created_at is not None and bought.has_time:
                 self._earliest_offset = min(self._earliest_offset, entry.created_at - bought.known_at)
+
+
+def _may_be_bought(verdict: Verdict) -> bool:
+    """True where the history speaks against a refusal."""
+    return isinstance(verdict, Adopt) or (isinstance(verdict, Uncertain) and verdict.shows_one_like_it)

@@ -1,6 +1,7 @@
 """Was an open intent bought? Judged from one reading of the account's history; never guessed.
 
-1. *Bought*: an entry that nobody owns has the request's seed, and the prompt or the size besides. It is adopted.
+1. *Bought*: an entry that nobody owns has the request's seed, and the prompt or the size besides. It is adopted. A
+   request that was sent without a seed is never adopted by itself: prompt, size and time are not its alone.
 2. *Not bought* is believed only of a history that proves itself: the reading reaches back past the request, and shows what
    Leonardo is known to have sold to this store since, some of it after the request.
 3. Everything else is *uncertain*: an entry that may be the request's own, or a history that proves nothing. It costs a
@@ -145,10 +146,13 @@ class Uncertain:
         reason: Why, and what would decide it.
         more_pages_help: True where the reading ended before it came to what is needed.
         unshown: What the reading should have shown, by id as in keys; it proves nothing unless these were deleted.
+        shows_one_like_it: True where a request without a seed may not be sent again: an entry that nobody owns has its
+            prompt, and no other size or time.
     """
 
     reason: str
     more_pages_help: bool = False
+    shows_one_like_it: bool = False
     unshown: tuple[str, ...] = ()
 
 
@@ -190,6 +194,13 @@ def judge(
     own += [entry for entry in free if _is_certain(intent, entry, trust, entries)]
     if own:
         return _adopt(intent, own, trust, known)
+    like_it = [entry for entry in free if intent.seed is None and _is_like(intent, entry, trust, entries)]
+    if like_it:
+        return Uncertain(
+            reason=f"generation {like_it[0].id} in the account's history has its prompt, and it was sent without a seed, "
+            "which alone would show whose it is (leonardo.send_seed)",
+            shows_one_like_it=True,
+        )
     candidates = [entry for entry in free if _may_be(intent, entry, trust)]
     if candidates:
         return Uncertain(reason=_describe_candidate(intent, candidates[0], trust))
@@ -254,8 +265,8 @@ class _Trust:
         self.models = {entry.model for entry, sent in kind if entry.model is not None}
 
 
-def _kind_of(intent: Intent) -> tuple[str, str, bool]:
-    return intent.model, intent.prompt_enhance, bool(intent.references)
+def _kind_of(intent: Intent) -> tuple[str, str, bool, bool]:
+    return intent.model, intent.prompt_enhance, bool(intent.references), intent.seed is None
 
 
 def _all_of(shown: Iterable[bool]) -> bool:
@@ -269,7 +280,7 @@ def _may_be(intent: Intent, entry: Generation, trust: _Trust) -> bool:
     if _has_own_derived_seed(intent, entry):
         return True
     return not (
-        (trust.seed and entry.seed not in (None, intent.seed))
+        (trust.seed and intent.seed is not None and entry.seed not in (None, intent.seed))
         or (trust.size and _has_other_size(intent, entry))
         or (trust.prompt and entry.prompt and not is_alike(intent.prompt, entry.prompt))
     )
@@ -277,10 +288,15 @@ def _may_be(intent: Intent, entry: Generation, trust: _Trust) -> bool:
 
 def _is_certain(intent: Intent, entry: Generation, trust: _Trust, entries: _Entries) -> bool:
     """True for the seed and one thing more: of a seed that the row gave itself, the prompt, and no other size."""
-    if entry.seed != intent.seed or _contradicts(intent, entry, trust):
+    if intent.seed is None or entry.seed != intent.seed or _contradicts(intent, entry, trust):
         return False
     if _has_own_derived_seed(intent, entry):
         return _has_size(intent, entry) or is_alike(intent.prompt, entry.prompt)
+    return _is_like(intent, entry, trust, entries)
+
+
+def _is_like(intent: Intent, entry: Generation, trust: _Trust, entries: _Entries) -> bool:
+    """True for the same prompt, of the request's time, and no other size."""
     same_prompt = plain_prompt(intent.prompt) == plain_prompt(entry.prompt)
     return same_prompt and not (trust.size and _has_other_size(intent, entry)) and entries.is_surely_in_window(entry)
 
@@ -312,7 +328,8 @@ def _adopt(intent: Intent, own: list[Generation], trust: _Trust, known: Known) -
 
 
 def _fits_twin(intent: Intent, rival: Intent, entry: Generation, trust: _Trust) -> bool:
-    if rival.request_id == intent.request_id or rival.seed != entry.seed or not _may_be(rival, entry, trust):
+    other_seed = rival.seed is not None and rival.seed != entry.seed
+    if rival.request_id == intent.request_id or other_seed or not _may_be(rival, entry, trust):
         return False
     # A prompt that stands word for word is its owner's, and not another's that was cut or rewritten.
     return plain_prompt(intent.prompt) != plain_prompt(entry.prompt) or plain_prompt(rival.prompt) == plain_prompt(
@@ -385,7 +402,9 @@ def _is_a_day_later(window: Window, reading: Reading) -> bool:
 
 
 def _describe_candidate(intent: Intent, entry: Generation, trust: _Trust) -> str:
-    if entry.seed == intent.seed and len(entry.images) > intent.count:
+    if intent.seed is None:
+        why = "that was sent without a seed"
+    elif entry.seed == intent.seed and len(entry.images) > intent.count:
         why = f"holds {len(entry.images)} images where {intent.count} were asked for"
     elif entry.seed == intent.seed and _contradicts(intent, entry, trust):
         why = f"names another model, {entry.model}"

@@ -219,7 +219,7 @@ def request_in_intent(intent: Intent) -> GenerationRequest:
     Raises:
         ValueError: It is none that this version could make; its ids are another request's.
     """
-    for seed in (None, intent.seed - intent.start):
+    for seed in (None,) if intent.seed is None else (None, intent.seed - intent.start):
         spec = GenerationSpec(
             model=intent.model,
             prompt=intent.prompt,

@@ -7,7 +7,7 @@ buys samples `[start, start + count)`. The ids are made in `leonardo.identity`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from seedream_assets.config.models import ModelSpec
 from seedream_assets.errors import LimitError
@@ -89,13 +89,14 @@ class GenerationRequest:
     Attributes:
         public: Whether the images show in Leonardo's community feed; not part of the identity.
         request_id: Depends on spec and start alone, so a repeated or competing request is the same request.
-        seed: Explicit in every request, so that it is reproducible and can be recognised in the account's history.
+        seed: Makes the request reproducible, and lets it be recognised in the account's history; None where it is not
+            sent, see `as_sent`.
     """
 
     spec: GenerationSpec
     start: int
     count: int
-    seed: int
+    seed: int | None
     public: bool = False
     request_id: str = field(init=False)
 
@@ -122,6 +123,12 @@ def make_request(
     return request
 
 
+def as_sent(request: GenerationRequest, model: ModelSpec) -> GenerationRequest:
+    """The request as it leaves this machine: without its derived seed, where the model's requests are written so."""
+    is_derived = request.spec.seed is None
+    return replace(request, seed=None) if is_derived and model.wire.seed == "when_asked" else request
+
+
 def refuse_outside_limits(request: GenerationRequest, model: ModelSpec) -> None:
     """Let a request pass that the model's specification allows, and no other: the last gate before the wire.
 
@@ -140,7 +147,7 @@ def refuse_outside_limits(request: GenerationRequest, model: ModelSpec) -> None:
         ("references", len(spec.references), model.references, "name fewer reference images"),
     )
     for name, got, limit, fix in ranges:
-        if not limit.allows(got):
+        if got is not None and not limit.allows(got):
             raise LimitError(name, got=got, allowed=str(limit), fix=fix)
     choices = [
         ("style", spec.style, model.allowed_styles),

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, get_args
 
 from seedream_assets.config.addresses import shown
-from seedream_assets.config.models import ModelSpec
+from seedream_assets.config.models import NO_STYLE, ModelSpec, PromptEnhanceForm
+from seedream_assets.errors import LeonardoRefused
 from seedream_assets.leonardo.generations import (
     Account,
     Cost,
@@ -33,6 +34,7 @@ _COST_UNITS = ("CREDITS", "DOLLARS")
 _LARGEST_EXPONENT = 18
 # As seconds, 5138 AD; as milliseconds, March 1973.
 _MILLISECONDS_FROM = 100_000_000_000
+VALIDATION_CODES = ("validation_error", "validation-failed")
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -41,7 +43,7 @@ def create_body(request: GenerationRequest, *, model: ModelSpec, reference_ids: 
 
     Args:
         request: Already inside the model's limits.
-        model: For the style's UUID. The style is always sent: left out, Leonardo applies Dynamic.
+        model: For the style's UUID, and for how the fields are written. A style that is left out may mean Dynamic.
         reference_ids: Leonardo's id of each uploaded reference image, by content hash.
     """
     spec = request.spec
@@ -50,10 +52,13 @@ def create_body(request: GenerationRequest, *, model: ModelSpec, reference_ids: 
         "width": spec.width,
         "height": spec.height,
         "quantity": request.count,
-        "seed": request.seed,
-        "prompt_enhance": spec.prompt_enhance,
-        "style_ids": [model.styles[spec.style]],
     }
+    if request.seed is not None:
+        parameters["seed"] = request.seed
+    if (prompt_enhance := _prompt_enhance(spec.prompt_enhance, model.wire.prompt_enhance)) is not None:
+        parameters["prompt_enhance"] = prompt_enhance
+    if spec.style != NO_STYLE or model.wire.style == "always":
+        parameters["style_ids"] = [model.styles[spec.style]]
     if spec.references:
         parameters["guidances"] = {
             "image_reference": [
@@ -66,6 +71,43 @@ def create_body(request: GenerationRequest, *, model: ModelSpec, reference_ids: 
         }
     # `public` is documented as optional; without it a live call was refused (2026-09-16).
     return {"model": spec.model, "public": request.public, "parameters": parameters}
+
+
+def _prompt_enhance(word: str, form: PromptEnhanceForm) -> str | bool | None:
+    """How the word is written; None where it is left out."""
+    if form == "boolean":
+        return {"OFF": False, "ON": True}.get(word)
+    return None if form == "omit_when_off" and word == "OFF" else word
+
+
+def advise_on_form(error: LeonardoRefused, request: GenerationRequest, *, model: ModelSpec) -> str | None:
+    """Which setting writes the field that was refused another way; None where the refusal is not about that.
+
+    A style is refused without a name (seen live), so a validation error that names no parameter may be about it.
+
+    Args:
+        error: The refusal.
+        request: As it was sent.
+        model: With the format that it was sent in.
+    """
+    words = error.message.casefold()
+    spec, wire = request.spec, model.wire
+    is_bare = (error.code or "").casefold() in VALIDATION_CODES and "parameters" not in words
+    sent = _prompt_enhance(spec.prompt_enhance, wire.prompt_enhance)
+    # "Must be one of" answers a word that is none of the allowed, and a value that is no word.
+    is_word_refused = isinstance(sent, str) and "one of" in words
+    if "prompt_enhance" in words and sent is not None and not is_word_refused:
+        forms = [form for form in get_args(PromptEnhanceForm) if _prompt_enhance(spec.prompt_enhance, form) != sent]
+        return _advice("send_prompt_enhance", wire.prompt_enhance, forms)
+    if "seed" in words and spec.seed is None and request.seed is not None:
+        return _advice("send_seed", wire.seed, ["when_asked"])
+    if ("style_ids" in words or is_bare) and spec.style == NO_STYLE and wire.style == "always":
+        return _advice("send_style", wire.style, ["when_asked"])
+    return None
+
+
+def _advice(setting: str, now: str, forms: Sequence[str]) -> str:
+    return f"set leonardo.{setting}: {' or '.join(forms)} (it is {now})"
 
 
 def _reference_image(reference: Reference, reference_ids: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from seedream_assets.budget.rules import ANSWERS_REMEMBERED, DearPrices, dearest, kind_of
-from seedream_assets.config.models import DOLLARS_PER_CREDIT
+from seedream_assets.config.models import DOLLARS_PER_CREDIT, ModelSpec
 from seedream_assets.config.retry import format_seconds
 from seedream_assets.ledger.state import NONE_OPEN, OpenRequests, RequestState
 
@@ -48,6 +48,7 @@ class Quote:
         credits_saved: Price of the owned images that were bought for other datasets.
         dear_prices: Credits an image of the kinds that are to buy and were dearer of late than the price list says.
         open: Of what is in flight, the requests of which it is not known whether they were bought.
+        without_seed: Of the requests to buy, those that would be sent without a seed.
     """
 
     wanted: int
@@ -65,6 +66,7 @@ class Quote:
     replacements: int = 0
     dear_prices: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     open: OpenRequests = NONE_OPEN
+    without_seed: int = 0
 
     def owned_by_others(self, dataset: str) -> Mapping[str, int]:
         """Owned images by the other datasets that they were bought for: what `dataset` takes over for nothing."""
@@ -79,6 +81,7 @@ def quote_plan(
     replacements: int = 0,
     prices: DearPrices = MappingProxyType({}),
     open_requests: OpenRequests = NONE_OPEN,
+    models: Mapping[str, ModelSpec] = MappingProxyType({}),
 ) -> Quote:
     """The quote of a plan for a table.
 
@@ -88,6 +91,7 @@ def quote_plan(
         dataset: Whose table.
         prices: What was reckoned with beyond the price list.
         open_requests: Those of the plan of which it is not known whether they were bought.
+        models: Whose requests may be sent without a seed.
     """
     entry, images = plan["standing"], plan["wanted"]
     free = entry == RequestState.FREE.value
@@ -95,6 +99,7 @@ def quote_plan(
     buyers = plan["bought_for"].fillna(dataset)
     others = completed & (buyers != dataset)
     saved = (plan.loc[others, "credits"] * images[others] / plan.loc[others, "count"]).sum()
+    seedless = [name for name, model in models.items() if model.wire.seed == "when_asked"]
     owned = images[completed].groupby(buyers[completed], sort=True).sum()
     return Quote(
         wanted=wanted,
@@ -112,6 +117,7 @@ def quote_plan(
         replacements=replacements,
         dear_prices=_dear_among(plan[free], prices),
         open=open_requests,
+        without_seed=int((free & plan["row_seed"].isna() & plan["model"].isin(seedless)).sum()),
     )
 
 
@@ -260,9 +266,15 @@ def _price(quote: Quote, outlook: Outlook) -> list[tuple[str, str, str]]:
         balance = ("more than all", "the account has no credits")
     else:
         balance = ("not known", outlook.balance_unknown or "")
+    requests = f"in {quote.to_buy} requests"
+    if quote.without_seed:
+        requests += (
+            f", {quote.without_seed} of them without a seed: where an answer is lost and the account's history shows one "
+            "like it, a person decides (leonardo.send_seed)"
+        )
     pace = f"{outlook.slots} at a time ({outlook.slots_basis}), {outlook.pace.basis}"
     return [
-        ("to buy", _images(quote.images_to_buy), f"in {quote.to_buy} requests"),
+        ("to buy", _images(quote.images_to_buy), requests),
         ("price", f"{quote.credits_to_buy} credits", _basis(quote)),
         (
             "in dollars",

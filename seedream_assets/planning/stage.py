@@ -131,6 +131,7 @@ def make_plan(
         replacements=extra,
         prices=prices,
         open_requests=open_in_plan(deployment.store, requests),
+        models=models,
     )
     pace = None if earlier is None else learn_pace(earlier)
     return Plan(

@@ -139,7 +139,7 @@ def find_not_in_ledger(
         for one in history
         if id_in_key(one.id) not in owners and (one.created_at is None or one.created_at >= since)
     ]
-    by_seed: dict[int, list[Planned]] = {}
+    by_seed: dict[int | None, list[Planned]] = {}
     for candidate in planned:
         by_seed.setdefault(candidate.request.seed, []).append(candidate)
     equal = {

@@ -9,11 +9,12 @@ import asyncio
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
 from seedream_assets.config.images import EXTENSIONS, OWN_FORMATS
+from seedream_assets.config.models import ModelSpec
 from seedream_assets.config.retry import BUSY_SUBMITS, SUBMITS, Clock, Sleep, format_seconds, repeat
 from seedream_assets.errors import (
     Interrupted,
@@ -23,14 +24,16 @@ from seedream_assets.errors import (
     ObjectUnreadable,
     PromptBlocked,
     RateLimited,
+    RequestFormRefused,
     StoreError,
     SubmitUncertain,
 )
 from seedream_assets.ledger.events import Blocked, Intent, Released, Submitted
 from seedream_assets.ledger.lease import LeaseLapsed
 from seedream_assets.ledger.recovery import Recovery
+from seedream_assets.leonardo import wire
 from seedream_assets.leonardo.client import LeonardoClient
-from seedream_assets.leonardo.requests import GenerationSpec
+from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, as_sent
 from seedream_assets.purchase.task import RequestTask, RunContext
 from seedream_assets.storage.async_store import AsyncStore
 
@@ -190,6 +193,8 @@ class Submits:
     references: ReferenceUploads
     refusals: Refusals
     account_refusal: LeonardoRefused | None = None
+    # Models of which a request was accepted in this run: a later refusal is not about how the fields are written.
+    _accepted: set[str] = field(default_factory=set)
 
     async def take_turn(self) -> float:
         """Wait until the account's rate allows one more create, or the run ends. Nothing is claimed ahead of it."""
@@ -204,7 +209,7 @@ class Submits:
         run = self.run
         run.on("before_intent", task.request_id)
         intent = Intent.of_request(
-            task.request,
+            self._as_sent(task),
             attempt=task.entry.attempt,
             writer=run.lease.writer(),
             credits_reserved=credits,
@@ -267,8 +272,8 @@ class Submits:
     async def _send_once(self, task: RequestTask) -> Submitted | Blocked | Released:
         try:
             submission = await self.client.create(
-                task.request,
-                model=self.run.models.find(task.request.spec.model),
+                self._as_sent(task),
+                model=self._model_of(task),
                 reference_ids=task.reference_ids,
                 turn=task.turn,
                 may_send=lambda: self._refuse_to_send_now(task),
@@ -278,6 +283,7 @@ class Submits:
         except LeonardoRefused as error:
             return await self._refused(task, error)
         self.run.on("after_post", task.request_id)
+        self._accepted.add(task.request.spec.model)
         submitted = Submitted(
             **self.run.sign(task),
             generation_id=submission.generation_id,
@@ -301,10 +307,20 @@ class Submits:
             await self.run.ledger.write(blocked)
             return blocked
         if type(error) is LeonardoRefused:
-            return await self.release(task, f"refused by Leonardo: {error}", why="refused")
-        # It is about the account (balance, key) and not about the request: a later run may buy it as it is.
+            model = self._model_of(task)
+            advice = wire.advise_on_form(error, self._as_sent(task), model=model)
+            if advice is None or model.name in self._accepted:
+                return await self.release(task, f"refused by Leonardo: {error}", why="refused")
+            error = RequestFormRefused(f"{error}; {advice}")
+        # It is about the account (balance, key) or the deployment, not the request: a later run may buy it as it is.
         self.account_refusal = error
         return await self.release(task, f"refused for the account: {error}")
+
+    def _model_of(self, task: RequestTask) -> ModelSpec:
+        return self.run.models.find(task.request.spec.model)
+
+    def _as_sent(self, task: RequestTask) -> GenerationRequest:
+        return as_sent(task.request, self._model_of(task))
 
     def _refuse_to_send_now(self, task: RequestTask) -> None:
         """The last look before a paid request leaves this machine."""

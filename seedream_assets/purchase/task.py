@@ -211,8 +211,8 @@ class RequestTask:
 
     @property
     def as_bought(self) -> GenerationRequest:
-        """The request with the size that its intent has, which may be another than planned."""
-        return replace(self.request, count=self.claimed.count)
+        """The request with the size and the seed that its intent has, which may be others than planned."""
+        return replace(self.request, count=self.claimed.count, seed=self.claimed.seed)
 
     def follow(self, before: RequestTask | None) -> None:
         """Remember the task admitted just before, where it is of the same spec and ends where this one begins."""

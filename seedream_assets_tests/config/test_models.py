@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from seedream_assets.config.models import (
     MODELS,
     SEEDREAM_4_0,
+    SEEDREAM_4_5,
     SEEDREAM_STYLES,
     Limit,
     ModelCatalog,
     ModelSpec,
     TighterLimits,
+    WireFormat,
     credits_for,
 )
 from seedream_assets.errors import BudgetError, ConfigError, LimitError
@@ -44,7 +46,7 @@ def allowed_range(limit: Limit) -> tuple[float, float]:
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
 def test_every_number_says_where_it_was_read_and_when(model: ModelSpec):
     limits = [getattr(model, name) for name in (*RANGES, "provider_pixels", "provider_ratio")]
-    assert {limit.source.name for limit in limits} == {"schema", "provider"}
+    assert {limit.source.name for limit in limits} <= {"schema", "provider", "threads"}
     assert all(limit.source.read_on.year == 2026 for limit in limits)
     assert model.price is not None
     assert model.price.source.name in ("billed", "brief")
@@ -97,6 +99,20 @@ def test_a_style_of_another_model_is_refused(foreign):
 )
 def test_a_size_that_the_provider_does_not_serve_well_is_told(width, height, advice):
     assert SEEDREAM_4_0.size_advice(width, height) == advice
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "is_served"), [(1920, 1920, True), (2560, 1440, True), (1024, 1024, False)]
+)
+def test_the_larger_model_has_the_provider_s_own_smallest_size(width, height, is_served):
+    assert (SEEDREAM_4_5.size_advice(width, height) is None) is is_served
+
+
+def test_how_a_request_is_written_is_the_model_s_until_a_deployment_or_a_dataset_says_otherwise():
+    deployment = TighterLimits(send_style="when_asked", send_seed="when_asked")
+    models = ModelCatalog(deployment, TighterLimits(send_seed="always"))
+    assert models["seedream-4.5"].wire == WireFormat(style="when_asked")
+    assert ModelCatalog()["seedream-4.5"].wire == WireFormat(prompt_enhance="word", style="always", seed="always")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seedream_assets.emulator.settings import Accepts
 from seedream_assets.emulator.validation import InvalidRequestError, read_create
 from seedream_assets_tests.emulator import documented_schemas as documented
 from seedream_assets_tests.emulator.caller import Caller, make_body
@@ -156,7 +157,7 @@ PLACES = [
 
 def is_read(body: Any) -> bool:
     try:
-        read_create(body)
+        read_create(body, Accepts())
     except InvalidRequestError:
         return False
     return True

@@ -455,3 +455,40 @@ def test_twins_of_which_nothing_shows_were_not_bought():
 def test_an_open_request_that_the_generation_does_not_fit_is_no_twin(rival):
     entry = make_generation(ROW_SEED)
     assert judged(ROW_SEED, entry, rivals=(rival,)) == Adopt(generations=(entry,))
+
+
+# Sent without a seed.
+
+UNSEEDED = replace(OFF, seed=None)
+
+
+def make_unseeded_witness(**shown: object):
+    entry, bought, known = make_witness(UNSEEDED, **({"seed": 99} | shown))
+    return entry, replace(bought, seed=None), known
+
+
+@pytest.mark.parametrize(
+    "witnesses", [[], [make_unseeded_witness()], [make_witness()]], ids=["none", "own kind", "seeded"]
+)
+@pytest.mark.parametrize(
+    "shown", [{"seed": None}, {"seed": 4711}, {"seed": OFF.seed}, {"prompt": "A red  chair"}], ids=str
+)
+def test_without_a_seed_one_like_it_is_neither_adopted_nor_taken_for_not_bought(witnesses, shown):
+    verdict = judged(UNSEEDED, make_generation(UNSEEDED, **({"seed": 4711} | shown)), witnesses=witnesses)
+    assert isinstance(verdict, Uncertain)
+    assert verdict.shows_one_like_it
+
+
+def test_without_a_seed_another_prompt_excludes_only_where_our_own_without_a_seed_are_shown_as_sent():
+    other = make_generation(UNSEEDED, seed=4711, prompt="a blue chair")
+    assert judged(UNSEEDED, other, witnesses=[make_unseeded_witness()]) == NotBought()
+    for witness in (make_witness(), make_unseeded_witness(prompt="rewritten")):
+        verdict = judged(UNSEEDED, other, witnesses=[witness])
+        assert isinstance(verdict, Uncertain)
+        assert not verdict.shows_one_like_it
+
+
+def test_a_request_without_a_seed_may_be_the_twin_of_one_whose_row_gave_it():
+    rival = make_twin(ROW_SEED, seed=None)
+    verdict = judged(ROW_SEED, make_generation(ROW_SEED), rivals=(ROW_SEED, rival), witnesses=[make_witness(ROW_SEED)])
+    assert isinstance(verdict, Uncertain)

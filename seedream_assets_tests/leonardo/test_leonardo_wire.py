@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedream_assets.config.models import MODELS
+from seedream_assets.config.models import MODELS, SEEDREAM_4_0, WireFormat
+from seedream_assets.errors import LeonardoRefused
 from seedream_assets.leonardo import wire
 from seedream_assets.leonardo.generations import Cost, GenerationStatus, Submission
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, Reference, make_request
@@ -90,6 +92,55 @@ def test_nothing_is_left_to_the_defaults_of_the_server(request_: GenerationReque
     assert body["public"] is request_.public
     assert {"prompt", "width", "height", "quantity", "seed", "prompt_enhance", "style_ids"} <= set(body["parameters"])
     assert body["parameters"]["prompt_enhance"] in ("OFF", "ON", "AUTO")
+
+
+def spec_request(**changes: Any) -> GenerationRequest:
+    values: dict[str, Any] = {"model": "seedream-4.0", "prompt": "a cat", "width": 1024, "height": 1024}
+    spec = GenerationSpec(**(values | {"style": "None", "prompt_enhance": "OFF"} | changes))
+    return make_request(spec, start=0, count=1, model=SEEDREAM_4_0)
+
+
+@pytest.mark.parametrize(
+    ("form", "sent"),
+    [
+        ({}, {"OFF": "OFF", "ON": "ON", "AUTO": "AUTO"}),
+        ({"prompt_enhance": "boolean"}, {"OFF": False, "ON": True, "AUTO": None}),
+        ({"prompt_enhance": "omit_when_off"}, {"OFF": None, "ON": "ON", "AUTO": "AUTO"}),
+    ],
+)
+def test_prompt_enhance_is_written_as_the_model_says(form: dict[str, Any], sent: dict[str, Any]) -> None:
+    model = replace(SEEDREAM_4_0, wire=WireFormat(**form))
+    for word, value in sent.items():
+        body = wire.create_body(spec_request(prompt_enhance=word), model=model, reference_ids={})
+        assert body["parameters"].get("prompt_enhance") == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "advice"),
+    [
+        (
+            {},
+            "parameters.prompt_enhance must be a boolean",
+            "set leonardo.send_prompt_enhance: boolean or omit_when_off (it is word)",
+        ),
+        (
+            {"prompt_enhance": "ON"},
+            "parameters.prompt_enhance must be a boolean",
+            "set leonardo.send_prompt_enhance: boolean (it is word)",
+        ),
+        ({"prompt_enhance": "AUTO"}, "parameters.prompt_enhance must be one of: OFF", None),
+        ({}, "parameters.seed is not allowed", "set leonardo.send_seed: when_asked (it is always)"),
+        ({"seed": 7}, "parameters.seed is not allowed", None),
+        ({}, "Validation failed", "set leonardo.send_style: when_asked (it is always)"),
+        ({"style": "Dynamic"}, "Validation failed", None),
+        ({}, "parameters.width must be at least 480", None),
+    ],
+)
+def test_a_refusal_names_a_setting_only_where_it_would_change_the_request(
+    changes: dict[str, Any], message: str, advice: str | None
+) -> None:
+    error = LeonardoRefused(message, code="VALIDATION_ERROR")
+    assert wire.advise_on_form(error, spec_request(**changes), model=SEEDREAM_4_0) == advice
 
 
 def test_a_reference_by_content_is_sent_by_its_uploaded_id_whatever_its_type_says() -> None:

@@ -8,6 +8,7 @@ import pytest
 from seedream_assets.approval.rules import NO_GATE, Gate, approval_rows, plan_to_approve
 from seedream_assets.budget.rules import DearPrice
 from seedream_assets.config.dataset import Approval
+from seedream_assets.config.models import ModelCatalog, TighterLimits
 from seedream_assets.ledger.state import NONE_OPEN, LedgerEntry, OpenRequests, RequestState
 from seedream_assets.planning.plan import reckon_with
 from seedream_assets.planning.quote import (
@@ -108,6 +109,14 @@ def test_what_was_dearer_of_late_is_quoted_and_named():
     assert {what: why for what, _much, why in quote_rows(cheap, OUTLOOK, dataset="scenes")}["price"] == (
         "by the price list"
     )
+
+
+def test_requests_without_a_seed_are_quoted_with_what_that_costs():
+    plan = make_plan(make_prompts([ROW, ROW | {"prompt": "a blue chair", "seed": 7}]))
+    models = ModelCatalog(TighterLimits(send_seed="when_asked"))
+    quote = quote_plan(plan, wanted=2, dataset="scenes", models=models)
+    rows = {what: why for what, _much, why in quote_rows(quote, OUTLOOK, dataset="scenes")}
+    assert rows["to buy"].startswith("in 2 requests, 1 of them without a seed: where an answer is lost")
 
 
 def test_open_requests_are_quoted_with_what_they_may_still_cost():
