@@ -22,7 +22,7 @@ Sources, by the names used below:
     provider  public API pages of the model's provider at third parties, read 2026-11-22 (not promised by Leonardo)
     billed    an amount that an account was charged and its owner published, 2026-09-19
     brief     this project's brief, 2026-11; no public price for Seedream 4.0 was found
-    threads   public issue threads that quote the provider's own refusals, read 2026-11-30
+    threads   public issue threads that quote refusals, and pages of the provider's API there, read 2026-11-30
 """
 
 from __future__ import annotations
@@ -134,6 +134,26 @@ SEEDREAM_STYLES: Mapping[str, str] = MappingProxyType(
         "Vibrant": "dee282d3-891f-4f73-ba02-7f8131e5541b",
     }
 )
+
+
+# Unproven, so a warning each and never a refusal. Of a v2 prompt the schema allows 9999 characters, v1's limit is 1500,
+# and two third parties name 2000 (threads).
+PROVEN_PROMPT_CHARACTERS = 1500
+# What the provider asks of a reference image (threads); Leonardo names no such limits, and may scale.
+REFERENCE_RATIO = Limit(low=1 / 3, high=3, unit="width/height", source=THREADS)
+REFERENCE_SIDE = Limit(low=1, high=6000, unit="px a side", source=THREADS)
+REFERENCE_BYTES = Limit(low=1, high=10_000_000, unit="bytes", source=THREADS)
+
+
+def reference_advice(width_px: int, height_px: int, size_bytes: int) -> str | None:
+    """What the provider is not known to take of a reference image; None where it is."""
+    if not REFERENCE_RATIO.allows(width_px / height_px):
+        return f"{width_px}x{height_px}, where the provider takes ratios from 1:3 to 3:1"
+    if not REFERENCE_SIDE.allows(max(width_px, height_px)):
+        return f"{width_px}x{height_px}, where the provider takes {REFERENCE_SIDE.high:.0f} px a side at most"
+    if not REFERENCE_BYTES.allows(size_bytes):
+        return f"{size_bytes} bytes, where the provider takes {REFERENCE_BYTES.high:.0f} at most"
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

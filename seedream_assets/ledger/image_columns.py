@@ -98,7 +98,11 @@ MANIFEST: Mapping[str, Column] = {
     **_spec("model", "string", "Model asked for."),
     **_spec("width", "int64", "Width asked for, in pixels."),
     **_spec("height", "int64", "Height asked for, in pixels."),
-    **_planned("seed", "int64", "As sent to the model; empty in a prompt where none is given."),
+    **_planned(
+        "seed",
+        "int64",
+        "The request's; empty in a prompt where none is given. Sent, unless leonardo.send_seed says otherwise.",
+    ),
     **_spec("style", "string", "Preset's name; None is the neutral one."),
     **_spec("prompt_enhance", "string", "OFF, ON or AUTO."),
     **_planned("references", "string", "Reference images with their strengths, as JSON."),

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from seedream_assets.config.models import PROVEN_PROMPT_CHARACTERS
 from seedream_assets.config.prompts import advice_on_name
 from seedream_assets.prompts.cells import cell_text, listed, matching, shown
 
@@ -76,7 +77,8 @@ class ColumnReport:
             the template, the partitions or an export use.
         extra: The others; they change no picture.
         doubts: A sentence for each extra column that looks like a setting, and for each kind of syntax in the prompts
-            that does nothing here; `MOST_DOUBTS` at most.
+            that does nothing here, and a sentence for prompts and references of which it is unproven that Leonardo takes
+            them; `MOST_DOUBTS` at most.
     """
 
     used: tuple[str, ...] = ()
@@ -117,6 +119,7 @@ def report_columns(
     doubts = [
         *(doubt for name in extra if (doubt := _doubt_of(name, extra_columns[name], settings))),
         *_doubts_of_prompts(prompts, places),
+        *_doubts_of_lengths(prompts, places),
     ]
     if len(doubts) > MOST_DOUBTS:
         doubts = [*doubts[: MOST_DOUBTS - 1], f"… and {len(doubts) - MOST_DOUBTS + 1} more like these"]
@@ -146,6 +149,32 @@ def _doubts_of_prompts(prompts: pd.Series[str], places: pd.DataFrame) -> Iterato
         holders = "1 prompt holds" if len(rows) == 1 else f"{len(rows)} prompts hold"
         example = shown(" ".join(found[0].split()).strip(",."), LONGEST_EXAMPLE)
         yield f"{holders} {syntax.name}, as {example!r} in {where}: {syntax.advice}"
+
+
+def _doubts_of_lengths(prompts: pd.Series[str], places: pd.DataFrame) -> Iterator[str]:
+    lengths = prompts.str.len().fillna(0).to_numpy(dtype=np.int64)
+    long = int((lengths > PROVEN_PROMPT_CHARACTERS).sum())
+    if long:
+        longest = int(lengths.argmax())
+        holders = "1 prompt has" if long == 1 else f"{long} prompts have"
+        yield (
+            f"{holders} more than {PROVEN_PROMPT_CHARACTERS} characters, the longest {lengths[longest]} in row "
+            f"{places.iloc[longest]['row_number']}: that Leonardo takes them is unproven (1500 on v1, 2000 reported on v2, "
+            "9999 in its schema); try one first, or refuse them with leonardo.largest_prompt"
+        )
+
+
+def doubt_of_references(unproven: Mapping[str, str]) -> str | None:
+    """One sentence for all reference images that the provider is not known to take; None where there are none.
+
+    Args:
+        unproven: What is unusual about each, by its path or address.
+    """
+    if not unproven:
+        return None
+    source, why = next(iter(unproven.items()))
+    images = "1 reference image is" if len(unproven) == 1 else f"{len(unproven)} reference images are"
+    return f"{images} unproven, as {shown(source, LONGEST_EXAMPLE)!r}: {why}; Leonardo may scale it, or refuse its rows"
 
 
 def column_rows(report: ColumnReport) -> list[tuple[str, str, str]]:

@@ -22,11 +22,12 @@ import pandas as pd
 
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.images import OWN_FORMATS
+from seedream_assets.config.models import reference_advice
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import DownloadError, ObjectNotFound, ObjectUnreadable, PromptTableError, StoreError
 from seedream_assets.images.inspect import ImageFacts, inspect_image
 from seedream_assets.prompts.cells import refuse_unless_enough
-from seedream_assets.prompts.columns import NO_COLUMNS, ColumnReport
+from seedream_assets.prompts.columns import NO_COLUMNS, ColumnReport, doubt_of_references
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.partitions import no_rejections, rows_of_partition, table_labels, the_table
 from seedream_assets.prompts.settings import reference_sources
@@ -171,16 +172,22 @@ def _with_references(
     hashes: dict[str, str] = {}
     bodies: dict[str, bytes] = {}
     reasons: dict[str, str] = {}
+    unproven: dict[str, str] = {}
     for source in reference_sources(checked.prompts):
         try:
             found = find_sources(source, base=base, options=deployment.s3)
             body = fetch(found[0], max_bytes=LARGEST_REFERENCE_BYTES)
-            hashes[source] = _inspect(body).sha256
+            facts = _inspect(body)
+            hashes[source] = facts.sha256
             bodies[source] = body
+            if advice := reference_advice(facts.width_px, facts.height_px, facts.size_bytes):
+                unproven[source] = advice
         except (PromptTableError, DownloadError) as error:
             reasons[source] = str(error)
     if reasons:
         checked = _quarantine(checked, reasons)
+    if doubt := doubt_of_references(unproven):
+        checked = replace(checked, columns=replace(checked.columns, doubts=(*checked.columns.doubts, doubt)))
     return PromptSnapshot(checked=checked, tables=tables, reference_hashes=hashes, reference_bodies=bodies)
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from seedream_assets.config.models import ModelCatalog
+from seedream_assets.config.models import ModelCatalog, reference_advice
 from seedream_assets.config.prompts import Recipe, TableRules
 from seedream_assets.config.yaml import configs_of
-from seedream_assets.prompts.columns import COLUMNS_SHOWN, MOST_DOUBTS, ColumnReport, column_rows
+from seedream_assets.prompts.columns import COLUMNS_SHOWN, MOST_DOUBTS, ColumnReport, column_rows, doubt_of_references
 from seedream_assets.prompts.table import check_prompt_table
 
 
@@ -130,3 +130,33 @@ def test_a_strength_of_one_reference_of_the_recipe_is_that_image_s_alone() -> No
     assert checked.prompts["references"].tolist() == [
         '[{"source":"a.png","strength":"MID","type":"UPLOADED"},{"source":"b.png","strength":"HIGH","type":"UPLOADED"}]'
     ]
+
+
+def test_prompts_longer_than_is_proven_are_one_line_and_stay_accepted() -> None:
+    assert report_prompts("x" * 1500) == ()
+    (doubt,) = report_prompts("a", "x" * 1501, "x" * 3000)
+    assert doubt.startswith("2 prompts have more than 1500 characters, the longest 3000 in row 3: ")
+
+
+@pytest.mark.parametrize(
+    ("size", "size_bytes", "why"),
+    [
+        ((3000, 1000), 10_000_000, None),
+        ((6000, 6000), 1, None),
+        ((3001, 1000), 1, "3001x1000, where the provider takes ratios from 1:3 to 3:1"),
+        ((1000, 3001), 1, "1000x3001, where the provider takes ratios from 1:3 to 3:1"),
+        ((6001, 3000), 1, "6001x3000, where the provider takes 6000 px a side at most"),
+        ((1000, 1000), 10_000_001, "10000001 bytes, where the provider takes 10000000 at most"),
+    ],
+)
+def test_what_the_provider_is_not_known_to_take_of_references(
+    size: tuple[int, int], size_bytes: int, why: str | None
+) -> None:
+    assert reference_advice(*size, size_bytes) == why
+
+
+def test_unproven_references_are_one_line() -> None:
+    assert doubt_of_references({}) is None
+    assert doubt_of_references({"a.png": "why", "b.png": "other"}) == (
+        "2 reference images are unproven, as 'a.png': why; Leonardo may scale it, or refuse its rows"
+    )

@@ -22,12 +22,19 @@ def saved(image_format: str) -> bytes:
     return written.getvalue()
 
 
+def wide_picture() -> bytes:
+    written = io.BytesIO()
+    Image.new("RGB", (400, 100)).save(written, "PNG")
+    return written.getvalue()
+
+
 GOOD = {
     "plain.jpg": make_picture("JPEG"),
     "phone.jpg": PICTURES["jpeg with another picture"](),
     "ultra-hdr.jpg": PICTURES["jpeg with a gain map"](),
     "note.png": with_broken_note(),
     "plain.webp": make_picture("WEBP"),
+    "wide.png": wide_picture(),
 }
 BAD = {
     "other.jpg": (saved("AVIF"), "is AVIF, which Leonardo does not take; save it as JPEG, PNG or WebP"),
@@ -50,6 +57,8 @@ def test_a_reference_that_cannot_be_used_rejects_its_row_and_the_others_are_boug
     checked = read_prompts(made.config, UNPARTITIONED, made.deployment).checked
     assert list(checked.prompts["prompt"]) == [f"with {name}" for name in GOOD]
     assert list(checked.rejected["rule"].unique()) == ["reference_unreadable"]
+    (doubt,) = checked.columns.doubts
+    assert doubt.startswith("1 reference image is unproven, as 'wide.png': 400x100, where the provider takes ratios")
     reported = dict(zip(checked.rejected["value"], checked.rejected["fix"], strict=True))
     assert list(reported) == list(BAD)
     for name, (_, why) in BAD.items():
@@ -58,4 +67,4 @@ def test_a_reference_that_cannot_be_used_rejects_its_row_and_the_others_are_boug
     assert report.requests == {"completed": len(GOOD)}
     # Each is kept under its own suffix, beside the id that Leonardo gave it.
     kept = sorted(info.key.rpartition(".")[2] for info in desk.store.list("references/"))
-    assert kept == ["jpg", "jpg", "jpg", *["json"] * len(GOOD), "png", "webp"]
+    assert kept == ["jpg", "jpg", "jpg", *["json"] * len(GOOD), "png", "png", "webp"]
