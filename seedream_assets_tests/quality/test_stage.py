@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from seedream_assets.config.dataset import UNPARTITIONED, Budget
 from seedream_assets.config.quality import Blank, NearDuplicates, QualityRules, Regenerate, Rule, ScorerRule
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.quality.scorers import Verdict
-from seedream_assets.quality.stage import load_measures
+from seedream_assets.quality.stage import load_measures, perceptual_hash
 from seedream_assets_tests.purchase.counted_store import CountedStore, DeclaredDataset, declare
 from seedream_assets_tests.purchase.desk import CREDITS, Desk
 
@@ -299,3 +301,19 @@ def test_a_row_s_own_seed_counts_on_and_stops_at_the_model_s_last_one(desk: Desk
     assert outcome.manifest["seed"].tolist() == [7, 8, last]
     assert plan.quote.replacements == 1
     assert made.run()[1].credits_booked == 0
+
+
+_Y, _X = np.mgrid[0:96, 0:128]
+
+
+@pytest.mark.parametrize(
+    ("levels", "bits"),
+    [  # as the library ImageHash 4.3.2 finds them
+        pytest.param(np.full((96, 128), 200), "8000000000000000", id="flat"),
+        pytest.param(_X * 2, "8000000000000000", id="ramp"),
+        pytest.param(128 + 127 * np.sin(np.hypot(_X - 40, _Y - 60) / 6), "abc53d461637383a", id="rings"),
+        pytest.param(128 + 60 * np.sin(_X / 17) + 60 * np.cos(_Y / 11 + _X / 29), "e0953f6ac06ac16f", id="hills"),
+    ],
+)
+def test_a_perceptual_hash_has_the_bits_that_others_find(levels, bits):
+    assert perceptual_hash(Image.fromarray(levels.clip(0, 255).astype(np.uint8))) == bits
