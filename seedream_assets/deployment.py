@@ -99,8 +99,12 @@ def leonardo_settings(values: Mapping[str, Any], *, api_key: str | None = None) 
     key = api_key or os.environ.get(KEY_VARIABLE, "")
     if not key:
         return None
-    address = leonardo_address(values)
-    return LeonardoSettings(**_known(LeonardoSettings, {**values, "api_key": key, "base_url": address}))
+    if values.get("base_url"):
+        named_by = "base_url"
+    else:
+        named_by = ADDRESS_VARIABLE if os.environ.get(ADDRESS_VARIABLE) else f"the default; see {ADDRESS_VARIABLE}"
+    own = {"api_key": key, "base_url": leonardo_address(values), "base_url_from": named_by}
+    return LeonardoSettings(**_known(LeonardoSettings, {**values, **own}))
 
 
 def leonardo_address(values: Mapping[str, Any]) -> str:

@@ -108,13 +108,14 @@ def test_everything_is_checked_without_a_key(wrong: dict[str, Any]) -> None:
 
 def test_every_setting_and_limit_can_be_configured() -> None:
     configurable = set(LeonardoResource.model_fields)
-    assert set(LeonardoSettings.model_fields) | set(TighterLimits.model_fields) <= configurable
+    settings = set(LeonardoSettings.model_fields) - {"base_url_from"}
+    assert settings | set(TighterLimits.model_fields) <= configurable
 
 
 def test_the_defaults_are_those_of_the_plain_values() -> None:
     plain = LeonardoSettings(api_key=CANARY)
     resource = LeonardoResource()
-    for name in set(LeonardoSettings.model_fields) - {"api_key", "base_url"}:
+    for name in set(LeonardoSettings.model_fields) - {"api_key", "base_url", "base_url_from"}:
         found = getattr(resource, name)
         assert (tuple(found) if isinstance(found, list) else found) == getattr(plain, name), name
 
@@ -127,8 +128,11 @@ def test_the_environment_is_read_when_a_run_starts(monkeypatch: pytest.MonkeyPat
     settings = resource.settings()
     assert settings is not None
     assert (settings.api_key, settings.base_url) == (CANARY, PRODUCTION_URL)
+    assert settings.base_url_from == "the default; see LEONARDO_BASE_URL"
     monkeypatch.setenv("LEONARDO_BASE_URL", "http://127.0.0.1:1")
-    assert resource.settings() == LeonardoSettings(api_key=CANARY, base_url="http://127.0.0.1:1")
+    settings = resource.settings()
+    assert settings is not None
+    assert settings.described_address == "http://127.0.0.1:1 (LEONARDO_BASE_URL)"
     assert store.open().url == "file:///tmp/somewhere"
 
 

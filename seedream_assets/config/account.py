@@ -184,6 +184,7 @@ class LeonardoSettings(AccountOptions):
 
     api_key: str = Field(repr=False, description="Sent to base_url's host and to no other; never shown.")
     base_url: BaseUrl = Field(default=PRODUCTION_URL, description="Without /v1 or /v2.")
+    base_url_from: str = Field(default="base_url", description="What names the address; said in errors.")
 
     @field_validator("api_key")
     @classmethod
@@ -198,6 +199,11 @@ class LeonardoSettings(AccountOptions):
     def is_production(self) -> bool:
         """True when images of this account cost real money, however the address is spelled."""
         return f".{urlsplit(self.base_url).hostname}".rstrip(".").endswith(PRODUCTION_DOMAIN)
+
+    @property
+    def described_address(self) -> str:
+        """The address and what names it, for errors."""
+        return f"{self.base_url} ({self.base_url_from})"
 
     def may_serve_images(self, url: str) -> bool:
         """True when an image may be downloaded from this URL; the key is sent there in no case."""

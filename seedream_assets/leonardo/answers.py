@@ -4,7 +4,7 @@ Belongs here: the three error envelopes, what proves a refusal, and what of a se
 meaning of an answer that is no error (`wire`).
 
 Three envelopes are known: a bare array with status 200, an object with `errors` (usually with 200 too), and a flat
-object with another status. Proxies in front of the API add HTML and empty bodies.
+object with another status. Proxies in front of the API add HTML, of which only the title is shown, and empty bodies.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from html import unescape
 from typing import Any
 
 from seedream_assets.config.addresses import KeyRemover
@@ -44,11 +45,13 @@ _SERVER_ERRORS = ("internal error", "internal server error", "service error")
 # Sent by the key check that stands before the API; a malformed key answers 500 with the first (seen 2026-08).
 _KEY_CHECK = ("invalid response from authorization hook", "authentication hook")
 _MODERATION = ("content moderation", "moderation filter", "terms of service")
+_PAGE = re.compile(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
+_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{0,200})", re.IGNORECASE)
 _BALANCE = re.compile(r"(insufficient|not enough|out of|no remaining) (\w+ )?(balance|credit|token|fund)")
 
 
 def read_answer(
-    status: int, headers: Mapping[str, str], body: bytes, *, secret: str, now: datetime | None = None
+    status: int, headers: Mapping[str, str], body: bytes, *, secret: str, api: str = "", now: datetime | None = None
 ) -> tuple[Any, LeonardoError | None]:
     """The parsed reply, None where it is not JSON, and the error it stands for, None where it is an answer.
 
@@ -60,6 +63,7 @@ def read_answer(
         headers: By lower-case name.
         body: Whole.
         secret: The key; taken out of everything that is kept or shown.
+        api: The API's address, for errors that have to do with where it is or whose key it takes.
         now: For a Retry-After that is a date; the time of the call when None.
     """
     try:
@@ -75,7 +79,10 @@ def read_answer(
     if not 200 <= status < 300:
         statuses.insert(0, status)
     message = "; ".join(dict.fromkeys(messages)) or _without_words(status, headers, body)
-    return reply, _classify(statuses, message, codes)(
+    kind = _classify(statuses, message, codes)
+    if api and (not messages or kind is AuthenticationFailed):
+        message = f"{message}; asked was {api}"
+    return reply, kind(
         shown(message, secret=secret),
         status=status,
         code=shown(codes[0], secret=secret) if codes else None,
@@ -154,6 +161,10 @@ def _without_words(status: int, headers: Mapping[str, str], body: bytes) -> str:
     if 300 <= status < 400:
         return f"a redirect to {headers.get('location', 'nowhere')}, which is not followed; check base_url"
     text = body.decode("utf-8", "replace").strip()
+    if _PAGE.match(text) or "html" in headers.get("content-type", "").casefold():
+        title = _TITLE.search(text)
+        words = f' "{unescape(title[1]).strip()}"' if title and title[1].strip() else " without a title"
+        return f"a page of HTML{words}, as a proxy sends, and no answer of the API"
     return f"an answer that is no JSON object: {text}" if text else "an empty answer"
 
 

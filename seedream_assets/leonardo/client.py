@@ -61,6 +61,7 @@ class LeonardoClient:
     def __init__(self, settings: LeonardoSettings, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.settings = settings
         self.reachability = Reachability()
+        self._api = f"Leonardo at {settings.described_address}"
         self._pace = Pace(
             creates_per_minute=settings.creates_per_minute,
             requests_per_minute=settings.requests_per_minute,
@@ -131,9 +132,11 @@ class LeonardoClient:
                 self._creates, "POST", "/v2/generations", json=body, extensions={"trace": last_look}
             )
         except NEVER_SENT as error:
-            raise LeonardoUnavailable(f"no connection to Leonardo: {self._describe(error)}") from error
+            raise LeonardoUnavailable(f"no connection to {self._api}: {self._describe(error)}") from error
         except httpx.HTTPError as error:
-            raise SubmitUncertain(f"the submit was sent and its answer is missing: {self._describe(error)}") from error
+            raise SubmitUncertain(
+                f"the submit was sent to {self._api} and its answer is missing: {self._describe(error)}"
+            ) from error
         try:
             return self._read_submission(answer)
         except RateLimited as error:
@@ -242,7 +245,7 @@ class LeonardoClient:
         try:
             answer = await self._exchange(self._reads, method, path, **options)
         except httpx.HTTPError as error:
-            raise LeonardoUnavailable(f"no answer from Leonardo: {self._describe(error)}") from error
+            raise LeonardoUnavailable(f"no answer from {self._api}: {self._describe(error)}") from error
         reply, failure = self._read_answer(answer)
         if failure is not None:
             raise failure
@@ -251,7 +254,7 @@ class LeonardoClient:
         except ValueError as error:
             request_id = answer.headers.get("x-request-id")
             raise LeonardoUnavailable(
-                f"Leonardo's answer cannot be read: {self._shown(str(error))}",
+                f"the answer of {self._api} cannot be read: {self._shown(str(error))}",
                 status=answer.status,
                 request_id=self._shown(request_id) if request_id else None,
             ) from error
@@ -294,7 +297,13 @@ class LeonardoClient:
         return _Answer(status=answer.status_code, headers=answer.headers, body=body)
 
     def _read_answer(self, answer: _Answer) -> tuple[Any, LeonardoError | None]:
-        return read_answer(answer.status, answer.headers, answer.body, secret=self.settings.api_key)
+        return read_answer(
+            answer.status,
+            answer.headers,
+            answer.body,
+            secret=self.settings.api_key,
+            api=self.settings.described_address,
+        )
 
     def _shown(self, text: str) -> str:
         return shown(text, secret=self.settings.api_key)

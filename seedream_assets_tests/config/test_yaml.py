@@ -261,7 +261,7 @@ def test_every_wrong_export_is_told_at_its_own_line(tmp_path: Path) -> None:
             11,
             "exports.4: got 7, allowed is a format's name, or one name with its options, as in {webdataset: {shard_bytes: 500000000}}",
         ),
-        (12, "card.licence: there is no such key here"),
+        (12, "card.licence: there is no such key here (did you mean 'license'?)"),
         (12, "card.version: got '1', allowed is MAJOR.MINOR.PATCH, as in 1.0.0"),
     ]
 

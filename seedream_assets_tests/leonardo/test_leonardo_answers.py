@@ -77,7 +77,7 @@ def flat(message: object, code: str = "unexpected") -> dict[str, object]:
         (200, [graphql("This violates our Terms of Service", "BAD_REQUEST")], PromptBlocked, "Terms"),
         (400, flat("a picture of a balance beam is not enough"), LeonardoRefused, "beam"),
         # A refusal by a proxy is one too: it did not pass the request on.
-        (403, HTML, LeonardoRefused, "no JSON object: <!DOCTYPE"),
+        (403, HTML, LeonardoRefused, "a page of HTML"),
         (413, b"", LeonardoRefused, "an empty answer"),
         # What proves nothing.
         (500, flat("internal error"), LeonardoUnavailable, "internal error"),
@@ -87,7 +87,7 @@ def flat(message: object, code: str = "unexpected") -> dict[str, object]:
         (409, flat("conflict"), LeonardoUnavailable, "conflict"),
         (425, b"", LeonardoUnavailable, "empty"),
         (200, b"", LeonardoUnavailable, "an empty answer"),
-        (200, HTML, LeonardoUnavailable, "no JSON object"),
+        (200, HTML, LeonardoUnavailable, "a page of HTML"),
         (200, "OK", LeonardoUnavailable, 'no JSON object: "OK"'),
         (200, None, LeonardoUnavailable, "null"),
         (200, [], LeonardoUnavailable, "[]"),
@@ -206,3 +206,14 @@ def test_no_answer_crashes_and_only_an_object_with_2xx_is_no_error(status: int, 
         str(failure).encode()
         if status >= 500:
             assert not isinstance(failure, LeonardoRefused) or isinstance(failure, AuthenticationFailed)
+
+
+def test_a_page_is_summed_up_and_the_address_that_was_asked_is_named() -> None:
+    page = b"<html><head><title>\n502 Bad&nbsp;Gateway </title></head><body>" + b"<p>squid</p>" * 500
+    _, failure = read_answer(502, {}, page, secret=KEY, api="https://api.example (LEONARDO_BASE_URL)")
+    assert str(failure) == (
+        'a page of HTML "502 Bad Gateway", as a proxy sends, and no answer of the API; '
+        "asked was https://api.example (LEONARDO_BASE_URL) (HTTP 502)"
+    )
+    _, refused = read_answer(400, {}, b'{"error": "width is wrong"}', secret=KEY, api="https://api.example (base_url)")
+    assert str(refused) == "width is wrong (HTTP 400)"

@@ -183,7 +183,7 @@ def test_no_text_of_an_answer_that_is_kept_holds_the_key(spelling: str) -> None:
 def test_signed_addresses_and_foreign_tokens_in_an_error_are_not_shown() -> None:
     words = "see https://x.example/log?X-Amz-Signature=abcdef0123 with Bearer abcdef0123, user https://me:abcdef0123@x.example"
     with pytest.raises(SeedreamError) as caught:
-        answered(create, httpx.Response(502, text=f"<html>{words}</html>", headers={"Location": words}))
+        answered(create, httpx.Response(502, text=f"<html><title>{words}</title></html>", headers={"Location": words}))
     assert "x.example/log" in str(caught.value)
     assert "abcdef0123" not in shown_by(caught.value)
     elsewhere = httpx.Response(302, headers={"Location": words.split()[1]})
