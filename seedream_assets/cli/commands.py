@@ -42,7 +42,7 @@ def _store(function: Declared) -> Declared:
 
 
 def _folder(function: Declared) -> Declared:
-    help_text = "Where the store and Dagster's history go. Default: .seedream in the project."
+    help_text = "Where the store and Dagster's history go. Default: .seedream in the current folder."
     return click.option("--folder", type=_FOLDER, help=help_text)(function)
 
 
@@ -91,7 +91,7 @@ def _demo(**given: Any) -> None:
     demo(**given)
 
 
-@seedream.command("dev", short_help="Open Dagster's UI on this project, with the emulator beside it.")
+@seedream.command("dev", short_help="Open Dagster's UI on the bundled datasets, with the emulator beside it.")
 @click.option("--port", type=_PORT, default=3000, show_default=True, help="Of Dagster's UI.")
 @click.option("--latency", type=click.FloatRange(0), default=2.0, show_default=True, help="Median seconds of a job.")
 @_folder

@@ -24,7 +24,7 @@ from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.config.yaml import load_config
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import DEMO_KEY, EmulatorSettings
-from seedream_assets.errors import ConfigError, SeedreamError
+from seedream_assets.errors import SeedreamError
 from seedream_assets.manifest.stage import load_manifest
 from seedream_assets.planning.quote import quote_plan
 from seedream_assets.planning.stage import load_plan
@@ -35,21 +35,12 @@ from seedream_assets.quality.stage import judge_partition
 from seedream_assets.storage import open_store
 
 DATASET = "product_scenes"
+INSTANCE = Path(__file__).parent / "dagster.yaml"
 DECLARED = Path(seedream_assets.__file__).parent / "defs" / DATASET / "defs.yaml"
+# In the current folder, where no other is given.
+FOLDER = Path(".seedream")
 # Quick enough to watch; a real account takes longer.
 LATENCY_SECONDS = 1.0
-
-
-def project_folder() -> Path:
-    """The checkout that this package runs from.
-
-    Raises:
-        ConfigError: Installed as a library: Dagster loads `defs/` from a project folder only.
-    """
-    folder = Path(seedream_assets.__file__).resolve().parent.parent
-    if not (folder / "pyproject.toml").exists():
-        raise ConfigError("the bundled project is not here; clone the repository to run its demo")
-    return folder
 
 
 @contextmanager
@@ -57,7 +48,7 @@ def local_environment(folder: Path, base_url: str) -> Iterator[None]:
     """Dagster's home, the store and the emulator's address and key in the environment, whatever stood there before."""
     home = folder / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(project_folder() / "dagster.yaml", home / "dagster.yaml")
+    shutil.copyfile(INSTANCE, home / "dagster.yaml")
     ours = {
         "DAGSTER_HOME": str(home),
         "SEEDREAM_STORE": (folder / "store").as_uri(),
@@ -78,7 +69,7 @@ def local_environment(folder: Path, base_url: str) -> Iterator[None]:
 
 def demo(folder: Path | None) -> None:
     """Run the four assets against a new emulator, and print what the store holds then."""
-    folder = (folder or project_folder() / ".seedream").resolve()
+    folder = (folder or FOLDER).resolve()
     with running_emulator(EmulatorSettings(latency_seconds=LATENCY_SECONDS)) as emulator:
         click.echo(f"a stand-in Leonardo answers at {emulator.base_url}; nothing here costs anything", err=True)
         with local_environment(folder, emulator.base_url):
@@ -87,7 +78,7 @@ def demo(folder: Path | None) -> None:
     click.echo(f"\n{_summary(folder / 'store')}")
     click.echo(f"the emulator billed {bill['credits']} credits for {bill['generations']} generations in this run")
     click.echo(f"images and manifest: {folder / 'store'}")
-    click.echo("Dagster's UI on them: make dev, then open the assets of product_scenes")
+    click.echo("Dagster's UI on them: seedream dev, then open the assets of product_scenes")
     if not succeeded:
         sys.exit(COULD_NOT_RUN)
 

@@ -1,24 +1,33 @@
-"""`seedream dev`: Dagster's UI on this project's definitions, with the emulator beside it."""
+"""`seedream dev`: Dagster's UI on the bundled definitions, with the emulator beside it."""
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from seedream_assets.cli.demo import local_environment, project_folder
+from seedream_assets.cli.demo import FOLDER, local_environment
 from seedream_assets.emulator.server import running_emulator
 from seedream_assets.emulator.settings import EmulatorSettings
+from seedream_assets.errors import ConfigError
 
 STOP_SECONDS = 20.0
 
 
 def serve_dagster(port: int, latency: float, folder: Path | None) -> None:
-    """Start the emulator and `dagster dev`, and end both together."""
-    folder = (folder or project_folder() / ".seedream").resolve()
+    """Start the emulator and `dagster dev`, and end both together.
+
+    Raises:
+        ConfigError: Dagster's webserver, an extra, is not installed.
+    """
+    if find_spec("dagster_webserver") is None:
+        raise ConfigError("Dagster's webserver is not installed: pip install 'seedream-assets[ui]'")
+    folder = (folder or FOLDER).resolve()
     with running_emulator(EmulatorSettings(latency_seconds=latency)) as emulator:
         click.echo(f"stand-in Leonardo: {emulator.base_url}/emulator    Dagster: http://127.0.0.1:{port}", err=True)
         with local_environment(folder, emulator.base_url):
@@ -41,9 +50,8 @@ def serve_dagster(port: int, latency: float, folder: Path | None) -> None:
 
 
 def _workspace(folder: Path) -> Path:
-    """A folder with the project's workspace.yaml and nothing else."""
+    """A folder with the workspace.yaml beside this module and nothing else."""
     workspace = folder / "workspace"
     workspace.mkdir(parents=True, exist_ok=True)
-    text = (project_folder() / "workspace.yaml").read_text(encoding="utf-8")
-    (workspace / "workspace.yaml").write_text(text, encoding="utf-8")
+    shutil.copyfile(Path(__file__).parent / "workspace.yaml", workspace / "workspace.yaml")
     return workspace
