@@ -12,7 +12,7 @@ from difflib import get_close_matches
 LEAST_LIKENESS = 0.65
 
 
-def counted(number: int, noun: str, nouns: str | None = None) -> str:
+def count_of(number: int, noun: str, nouns: str | None = None) -> str:
     """A number with its noun: "1 image", "3 images", "0 images".
 
     Args:

@@ -21,6 +21,7 @@ from seedream_assets.ledger.state import RequestState
 from seedream_assets.leonardo.requests import make_request
 from seedream_assets.planning.plan import PLAN_COLUMNS, read_plan
 from seedream_assets.storage.parquet import iterate_rows, to_parquet
+from seedream_assets.wording import count_of
 
 _WITHOUT_IMAGE = ("blocked", "failed", "withheld")
 
@@ -140,7 +141,7 @@ class PreviewFindings:
     def __str__(self) -> str:
         total, unit = self.projected_total
         if not self.wanted:
-            return f"no preview was drawn; {self.left} images for {self.quoted_left} credits by the price list"
+            return f"no preview was drawn; {count_of(self.left, 'image')} for {count_of(self.quoted_left, 'credit')} by the price list"
         share = "" if self.failure_share is None else f" ({self.failure_share:.0%} without an image)"
         measured = (
             f"measured {self.cost_per_image:g} {unit.lower()} an image"
@@ -148,7 +149,7 @@ class PreviewFindings:
             else "no cost reported"
         )
         return (
-            f"preview: {self.stored} of {self.wanted} images stored{share}, {measured}; {self.left} images are left, "
+            f"preview: {self.stored} of {count_of(self.wanted, 'image')} stored{share}, {measured}; {count_of(self.left, 'image')} left, "
             f"about {total:g} {unit.lower()} in all"
         )
 

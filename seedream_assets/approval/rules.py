@@ -17,6 +17,7 @@ from seedream_assets.config.dataset import Approval
 from seedream_assets.config.partitions import UNPARTITIONED
 from seedream_assets.errors import ApprovalError
 from seedream_assets.ledger.state import RequestState
+from seedream_assets.wording import count_of
 
 HASH_DIGITS = 16
 LARGEST_PREVIEW = 100
@@ -143,7 +144,7 @@ class Gate:
         if self.approval is None or plan is None or not plan.is_open or not self.is_shut:
             return None
         return (
-            f"plan {self.hash} comes to {self.credits} credits, above {self.approval.above_credits} that need no "
+            f"plan {self.hash} comes to {count_of(self.credits, 'credit')}, above {self.approval.above_credits} that need no "
             "approval; only its preview is bought until somebody approves it"
         )
 
@@ -182,7 +183,7 @@ class Gate:
         """
         if asked != self.hash:
             raise ApprovalError(
-                f"plan {asked} was approved, but the plan is {self.hash} now ({self.credits} credits); look at it, and "
+                f"plan {asked} was approved, but the plan is {self.hash} now ({count_of(self.credits, 'credit')}); look at it, and "
                 "approve that one: nothing was bought"
             )
 
@@ -200,7 +201,7 @@ def approval_rows(gate: Gate) -> list[tuple[str, str, str]]:
         return [("approval", "given", what)]
     if not gate.is_shut:
         alone = ", several partitions together" if UNPARTITIONED not in gate.plans else ""
-        return [("approval", "not needed", f"up to {gate.approval.above_credits} credits a run{alone}")]
-    images = f"{gate.preview_images} image{'' if gate.preview_images == 1 else 's'}"
-    why = f"plan {gate.hash} comes to {gate.credits} credits; a preview of {images} is bought first"
+        return [("approval", "not needed", f"up to {count_of(gate.approval.above_credits, 'credit')} a run{alone}")]
+    images = count_of(gate.preview_images, "image")
+    why = f"plan {gate.hash} comes to {count_of(gate.credits, 'credit')}; a preview of {images} is bought first, to be looked at"
     return [("approval", "needed", why)]

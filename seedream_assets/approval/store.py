@@ -25,6 +25,7 @@ from seedream_assets.errors import ObjectNotFound, StoreError
 from seedream_assets.planning.stage import load_plan
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.versions import NO_VERSIONS
+from seedream_assets.wording import count_of
 
 APPROVAL_VERSION = 1
 _LOG = logging.getLogger(__name__)
@@ -253,4 +254,4 @@ def keep_previews(gate: Gate, config: DatasetConfig, store: ObjectStore) -> None
 
 
 def _described(record: ApprovalRecord | None) -> str | None:
-    return f"{record.by} at {record.at:%Y-%m-%d %H:%M} UTC, {record.credits} credits" if record else None
+    return f"{record.by} at {record.at:%Y-%m-%d %H:%M} UTC, {count_of(record.credits, 'credit')}" if record else None

@@ -31,6 +31,7 @@ from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.quality.replanning import keep_plan, plan_partition
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.parquet import to_parquet
+from seedream_assets.wording import count_of
 
 # What a request was already bought for changes no picture: buying the plan must not make the plan look new.
 NOT_CONTENT = ["standing", "attempt", "wanted", "credits", "bought_for"]
@@ -87,7 +88,8 @@ class QuoteChecks:
         return dg.AssetCheckResult(
             check_name=WITHIN_LIMITS,
             passed=not outside,
-            description="; ".join(outside[:LISTED]) or f"all {len(free)} requests to buy are within the limits",
+            description="; ".join(outside[:LISTED])
+            or f"{count_of(len(free), 'request')} to buy within the limits, none outside",
             metadata={"requests_to_buy": len(free), "requests_outside": len(outside)},
         )
 
@@ -104,7 +106,7 @@ class QuoteChecks:
                 "credits_held_back": still_open.credits_held,
                 "credits_if_unbought": still_open.credits_again,
             }
-        asked = f"{self.credits_so_far} credits to buy; "
+        asked = f"{count_of(self.credits_so_far, 'credit')} to buy; "
         if budget.is_missing:
             message = f"{asked}{NO_CAP}: nothing was bought"
             return dg.AssetCheckResult(
@@ -211,12 +213,12 @@ def _plan(
     outlook = look_ahead(plan, deployment, account)
     stored_at = config.key("requests", partition)
     context.log.info(
-        "%s images wanted, %s owned; to buy: %s images in %s requests for %s credits",
-        quote.wanted,
+        "%s wanted, %s owned; to buy: %s in %s for %s",
+        count_of(quote.wanted, "image"),
         quote.owned_images,
-        quote.images_to_buy,
-        quote.to_buy,
-        quote.credits_to_buy,
+        count_of(quote.images_to_buy, "image"),
+        count_of(quote.to_buy, "request"),
+        count_of(quote.credits_to_buy, "credit"),
     )
     return Materialised(
         metadata={

@@ -42,6 +42,7 @@ from seedream_assets.purchase.report import Progress, RunReport
 from seedream_assets.purchase.stage import buy_partitions
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
+from seedream_assets.wording import count_of
 
 # Any number of runs shares the account: its limit is set in dagster.yaml or with `dagster instance concurrency set`.
 POOL = "leonardo"
@@ -184,11 +185,11 @@ def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
     counted = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in waiting.items() if count)
     why = f" ({report.stop_reason})" if report.stop_reason else ""
     others = (
-        f"; this run's other partitions had booked {booked_before} credits before"
+        f"; this run's other partitions had booked {count_of(booked_before, 'credit')} before"
         if booked_before and report.stopped == "over_budget"
         else ""
     )
-    stored = f"{outcome.counts['stored']} of {len(outcome.manifest)} images are stored"
+    stored = f"{outcome.counts['stored']} of {count_of(len(outcome.manifest), 'image')} stored"
     then = (
         f"the check {PLAN_APPROVED} shows the preview and how to approve the plan"
         if waiting["awaiting_approval"]
@@ -273,7 +274,9 @@ class ApprovalCheck:
         plan = gate.plans.get(partition)
         held_back = gate.held_back(partition)
         if held_back is None:
-            allowed = f"at most {gate.approval.above_credits} credits need no approval" if gate.approval else ""
+            allowed = (
+                f"at most {count_of(gate.approval.above_credits, 'credit')} need no approval" if gate.approval else ""
+            )
             reason = f"approved by {plan.approved_by}" if plan and plan.approved_by else allowed
             return dg.AssetCheckResult(
                 check_name=PLAN_APPROVED,

@@ -39,6 +39,7 @@ from seedream_assets.errors import (
     SeedreamError,
     StoreRefused,
 )
+from seedream_assets.wording import count_of
 
 if TYPE_CHECKING:
     from seedream_assets.assets.lineage import Lineage
@@ -292,13 +293,15 @@ class PartitionReport:
         every = len(self._partitions)
         lines = []
         if problems:
-            lines.append(f"{len(problems)} of {every} partitions are not whole:")
+            lines.append(f"{len(problems)} of {count_of(every, 'partition')} are not whole:")
             lines += [f"{partition}: {problem}" for partition, problem in list(problems.items())[:PROBLEMS_LISTED]]
             if len(problems) > PROBLEMS_LISTED:
                 lines.append(f"and {len(problems) - PROBLEMS_LISTED} more")
         not_begun = self._not_begun()
         if not_begun:
-            left = f"{len(not_begun)} of {every} partitions were not begun, {not_begun[0]} the first of them"
+            left = (
+                f"{len(not_begun)} of {count_of(every, 'partition')} were not begun, {not_begun[0]} the first of them"
+            )
             lines.append(f"{left}: {self.stopped}")
         elif self.stopped and not problems:
             lines.append(self.stopped)
@@ -431,7 +434,7 @@ def join_checks(checks: Mapping[str, tuple[dg.AssetCheckResult, ...]]) -> Iterat
             asset_key=every[0].asset_key,
             passed=not failed,
             severity=max((result.severity for result in (failed or results_of).values()), key=_SEVERITIES.index),
-            description=f"{len(every) - len(failed)} of {len(every)} partitions pass",
+            description=f"{len(every) - len(failed)} of {count_of(len(every), 'partition')} pass",
             metadata={
                 "partitions": len(every),
                 "partitions_failed": len(failed),

@@ -18,6 +18,7 @@ from seedream_assets.prompts.columns import ColumnReport
 from seedream_assets.prompts.stage import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.parquet import to_parquet
+from seedream_assets.wording import count_of
 
 NO_REJECTED_ROWS = "no_rejected_rows"
 NO_DOUBTFUL_SETTINGS = "no_doubtful_settings"
@@ -72,11 +73,11 @@ def _read(
     checked = snapshot.checked
     stored_at = assets.config.key("prompts", key)
     context.log.info(
-        "%s prompts accepted, %s rows rejected, %s warnings; %s images wanted",
-        len(checked.prompts),
-        snapshot.rejected_rows,
-        len(checked.warnings),
-        snapshot.wanted,
+        "%s accepted, %s rejected, %s; %s wanted",
+        count_of(len(checked.prompts), "prompt"),
+        count_of(snapshot.rejected_rows, "row"),
+        count_of(len(checked.warnings), "warning"),
+        count_of(snapshot.wanted, "image"),
     )
     return Materialised(
         metadata={
@@ -117,9 +118,9 @@ def _check(snapshot: PromptSnapshot) -> dg.AssetCheckResult:
         check_name=NO_REJECTED_ROWS,
         passed=snapshot.rejected_rows == 0,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{snapshot.rejected_rows} rows were quarantined; the others go on"
+        description=f"{count_of(snapshot.rejected_rows, 'row')} quarantined; the others go on"
         if snapshot.rejected_rows
-        else f"all {len(snapshot.checked.prompts)} rows are within the limits",
+        else f"{count_of(len(snapshot.checked.prompts), 'row')} within the limits, none outside",
         metadata={
             "rows_rejected": snapshot.rejected_rows,
             "rejected_rows": _remarks(snapshot.checked.rejected),

@@ -17,6 +17,7 @@ from seedream_assets.config.quality import QualityRules, Rule
 from seedream_assets.quality.assemble import Outcome
 from seedream_assets.quality.judge import WITHHELD_STATUSES, Judgement, withheld_shares
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.wording import count_of
 
 WITHHELD = "few_images_withheld"
 # The built-in rules' checks by the rule's name, each with its meaning; a scorer's check is named for its function.
@@ -79,7 +80,7 @@ def _result(name: str, rule: Rule, outcome: Outcome, store: ObjectStore) -> dg.A
     if name in ("wrong_size", "nsfw", "exact_duplicates"):
         unmeasured = unmeasured.iloc[:0]  # these need no pixels
     share = len(found) / judged.images if judged.images else 0.0
-    counted = f"{len(found)} of {judged.images} images ({share:.1%})"
+    counted = f"{len(found)} of {count_of(judged.images, 'image')} ({share:.1%})"
     if unmeasured.empty:
         description = f"found on {counted}"
     else:
@@ -128,9 +129,7 @@ def _withheld(rules: QualityRules, manifest: pd.DataFrame) -> dg.AssetCheckResul
     whole = shares.iloc[0]
     above = shares[shares["above"].astype(bool)]
     is_unknown = rule.column is not None and rule.column not in manifest.columns
-    message = (
-        f"{whole['share']:.1%} of {whole['images']} images were not delivered; at most {rule.max_share:.1%} is allowed"
-    )
+    message = f"{whole['share']:.1%} of {count_of(whole['images'], 'image')} not delivered; at most {rule.max_share:.1%} is allowed"
     if is_unknown:
         message += f"; the manifest has no column {rule.column} to group by"
     groups = above["group"].dropna()

@@ -21,6 +21,7 @@ from seedream_assets.errors import ObjectUnreadable
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.purchase.reconcile import Reconciliation, reconcile
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
+from seedream_assets.wording import count_of
 
 BUCKET_MATCHES = "bucket_matches_manifest"
 ACCOUNT_MATCHES = "account_matches_ledger"
@@ -80,11 +81,11 @@ def verification_result(name: str, found: Verification) -> dg.AssetCheckResult:
         columns=["kind", "partition", "image_id", "object_key", "found"],
     )
     counted = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in found.counts.items() if count)
-    wrong = f"{len(found.differences)} images are not as the manifest says: {counted}; "
+    wrong = f"{count_of(len(found.differences), 'image')} not as the manifest says: {counted}; "
     return dg.AssetCheckResult(
         check_name=name,
         passed=not found.differences,
-        description=f"{wrong if found.differences else ''}all {found.images} images looked up, {found.read} read"
+        description=f"{wrong if found.differences else ''}{count_of(found.images, 'image')} looked up, {found.read} read"
         f"{'' if found.differences else ', no differences'}",
         metadata={
             "images": found.images,
@@ -144,7 +145,7 @@ def _result(found: Reconciliation) -> dg.AssetCheckResult:
     ]
     columns = ["what", "generation_id", "request_id", "time", "images", "credits_estimated", "prompt"]
     summary = (
-        f"{len(found.not_in_ledger)} generations are not in the ledger (about {found.credits_not_in_ledger} credits), "
+        f"{count_of(len(found.not_in_ledger), 'generation')} not in the ledger (about {count_of(found.credits_not_in_ledger, 'credit')}), "
         f"{len(found.not_in_account)} not in the account, {found.agreeing} in both; `seedream reconcile` lists them"
     )
     if not found.whole:

@@ -19,6 +19,7 @@ from seedream_assets.errors import DownloadError, ObjectNotFound
 from seedream_assets.images.inspect import make_thumbnail
 from seedream_assets.ledger.image_columns import IMAGE_FIELDS, MANIFEST, Lineage
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.wording import count_of
 
 LONGEST_CELL = 120
 # A contact sheet: thumbnails under a row of captions.
@@ -98,7 +99,7 @@ def rows_table(table: pd.DataFrame, *, rows: int, evenly: bool = False) -> dg.Ma
     """
     if table.empty:
         return dg.MetadataValue.md("none")
-    note = f"{rows} of {len(table)} rows, evenly spread" if evenly else f"… and {len(table) - rows} more"
+    note = f"{rows} of {count_of(len(table), 'row')}, evenly spread" if evenly else f"… and {len(table) - rows} more"
     left = f"\n\n{note}" if len(table) > rows else ""
     shown = (spread(table, rows) if evenly else table.head(rows)).dropna(axis="columns", how="all")
     return dg.MetadataValue.md(markdown_table(shown.columns, shown.itertuples(index=False, name=None)) + left)

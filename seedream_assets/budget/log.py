@@ -28,6 +28,7 @@ from seedream_assets.ledger.lease import LEASES_FOLDER, look_at_lease
 from seedream_assets.ledger.store import read_events
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectInfo, ObjectStore
+from seedream_assets.wording import count_of
 
 BUDGET_VERSION = 1
 # Writers' clocks need not agree.
@@ -248,7 +249,9 @@ async def mend_budget_log(
             if not await store.create(f"{budget_folder(dataset)}{number:08d}.json", encode_entry(last)):
                 left.append(f"{entries[-1].key} cannot be read, and somebody else writes to the log; try again")
                 return
-        mended.append(f"{entries[-1].key} cannot be read; the log goes on after it with {last.committed} credits")
+        mended.append(
+            f"{entries[-1].key} cannot be read; the log goes on after it with {count_of(last.committed, 'credit')}"
+        )
     finally:
         store.close()
 

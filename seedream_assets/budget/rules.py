@@ -19,6 +19,7 @@ from seedream_assets.config.dataset import NO_CAP, Budget
 from seedream_assets.config.models import DOLLARS_PER_CREDIT
 from seedream_assets.errors import NoCapError
 from seedream_assets.leonardo.generations import Cost
+from seedream_assets.wording import count_of
 
 # The cap of a budget that nobody has written: 0 credits.
 MISSING = "missing"
@@ -45,10 +46,10 @@ class CapReached:
 
     def __str__(self) -> str:
         if self.cap == MISSING:
-            return f"{self.asked} credits to buy and {NO_CAP}"
+            return f"{count_of(self.asked, 'credit')} to buy and {NO_CAP}"
         until = "; the next day begins at 00:00 UTC by the store's clock" if self.cap == "max_credits_per_day" else ""
         return (
-            f"{self.cap} is {self.limit} credits; {self.committed} are committed, the next request needs "
+            f"{self.cap} is {count_of(self.limit, 'credit')}; {self.committed} are committed, the next request needs "
             f"{self.asked}{until}"
         )
 
@@ -108,7 +109,7 @@ def refuse_without_cap(budget: Budget, credits: int) -> None:
         NoCapError: There is no cap; says what to write.
     """
     if budget.is_missing and credits > 0:
-        raise NoCapError(f"{credits} credits to buy and {NO_CAP}: nothing was bought")
+        raise NoCapError(f"{count_of(credits, 'credit')} to buy and {NO_CAP}: nothing was bought")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import Deployment
 from seedream_assets.manifest.stage import load_manifest
 from seedream_assets.planning.stage import load_plan
+from seedream_assets.wording import count_of
 
 
 def approve_plan(dataset: Path, partition: tuple[str, ...], asked: str | None, by: str | None, as_json: bool) -> None:
@@ -40,7 +41,7 @@ def approve_plan(dataset: Path, partition: tuple[str, ...], asked: str | None, b
     who = by or this_person()
     records = approve(gate, asked or gate.hash, config, store, by=who, dagster_run_id=None)
     for record in records:
-        message = f"approved: plan {record.plan}, {record.credits} credits, by {record.by}"
+        message = f"approved: plan {record.plan}, {count_of(record.credits, 'credit')}, by {record.by}"
         click.echo(message if len(keys) == 1 else f"{record.partition}: {message}", err=as_json)
     if as_json:
         credits = sum(record.credits for record in records)

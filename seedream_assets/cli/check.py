@@ -9,6 +9,7 @@ import click
 
 from seedream_assets.cli.shared import DIFFERENT
 from seedream_assets.config.yaml import check_yaml_files
+from seedream_assets.wording import count_of
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -23,7 +24,7 @@ def check(paths: tuple[Path, ...]) -> None:
         click.echo(str(found))
     if errors:
         raise click.exceptions.Exit(DIFFERENT)
-    click.echo(f"{len(files)} YAML files, no errors")
+    click.echo(f"{count_of(len(files), 'YAML file')}, no errors")
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

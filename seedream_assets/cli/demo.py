@@ -33,6 +33,7 @@ from seedream_assets.purchase.stage import load_report
 from seedream_assets.quality.assemble import outcome_of
 from seedream_assets.quality.stage import judge_partition
 from seedream_assets.storage import open_store
+from seedream_assets.wording import count_of
 
 DATASET = "product_scenes"
 INSTANCE = Path(__file__).parent / "dagster.yaml"
@@ -76,7 +77,9 @@ def demo(folder: Path | None) -> None:
             succeeded = _materialise()
         bill = emulator.account.bill()
     click.echo(f"\n{_summary(folder / 'store')}")
-    click.echo(f"the emulator billed {bill['credits']} credits for {bill['generations']} generations in this run")
+    click.echo(
+        f"the emulator billed {count_of(bill['credits'], 'credit')} for {count_of(bill['generations'], 'generation')} in this run"
+    )
     click.echo(f"images and manifest: {folder / 'store'}")
     click.echo("Dagster's UI on them: seedream dev, then open the assets of product_scenes")
     if not succeeded:

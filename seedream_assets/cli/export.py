@@ -17,6 +17,7 @@ from seedream_assets.deployment import open_declared_store
 from seedream_assets.exports.card import how_to_load
 from seedream_assets.exports.formats import ExportReport, ExportSource, ExportTarget, default_target, find_export
 from seedream_assets.exports.opening import LIBRARIES, Opening, open_export
+from seedream_assets.wording import count_of
 
 
 def export(
@@ -78,7 +79,7 @@ def _choices(
 def _describe(report: ExportReport, opening: Opening | None) -> str:
     left_out = ", ".join(f"{count} {why}" for why, count in report.left_out.items())
     lines = [
-        f"{report.name}: {report.rows} images, {report.size_bytes / 1e6:.1f} MB in {report.uri}",
+        f"{report.name}: {count_of(report.rows, 'image')}, {report.size_bytes / 1e6:.1f} MB in {report.uri}",
         f"files written {report.written}, kept {report.kept}, removed {report.removed}"
         + (f"; images left out: {left_out}" if left_out else ""),
     ]

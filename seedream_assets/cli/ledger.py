@@ -32,6 +32,7 @@ from seedream_assets.ledger.state import LedgerEntry, OpenRequests, RequestState
 from seedream_assets.purchase.recollect import Recollection, find_short, recollect_images
 from seedream_assets.storage import refuse_missing
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.wording import count_of
 
 LONGEST_BESIDE = 40
 
@@ -53,8 +54,8 @@ def list_requests(store: str | None, as_json: bool) -> None:
     for request in found:
         intent = request.intent
         click.echo(
-            f"{intent.request_id[:12]}  {intent.dataset}/{intent.partition}  {intent.count} images, "
-            f"{intent.credits_reserved} credits, since {intent.at:%Y-%m-%d %H:%M:%S} UTC\n"
+            f"{intent.request_id[:12]}  {intent.dataset}/{intent.partition}  {count_of(intent.count, 'image')}, "
+            f"{count_of(intent.credits_reserved, 'credit')}, since {intent.at:%Y-%m-%d %H:%M:%S} UTC\n"
             f"    {intent.width}x{intent.height}, seed {'not sent' if intent.seed is None else intent.seed}: {shortened(intent.prompt)!r}\n"
             f"    {request.reason}"
         )
@@ -132,7 +133,7 @@ def release(request_id: str | None, every: bool, reason: str, store: str | None)
         else:
             _print_state(name, found)
     free = sum(isinstance(found, LedgerEntry) and found.state is RequestState.FREE for found in released.values())
-    click.echo(f"{free} of {len(released)} open requests released")
+    click.echo(f"{free} of {count_of(len(released), 'open request')} released")
     if free < len(released):
         raise click.exceptions.Exit(NOT_ALL_FINAL)
 
@@ -165,7 +166,7 @@ def recollect(request_id: str | None, dataset: Path | None, store: str | None, a
     elif not found:
         click.echo("no request ended short of what was paid for")
     else:
-        click.echo(f"{fetched} of {lacked} images fetched")
+        click.echo(f"{fetched} of {count_of(lacked, 'image')} fetched")
     if fetched:
         click.echo("they stand in the manifest when the dataset is run or materialised next", err=as_json)
     if problems or any(one.failed for one in found):

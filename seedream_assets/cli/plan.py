@@ -35,6 +35,7 @@ from seedream_assets.prompts.cells import describe_rows
 from seedream_assets.prompts.columns import column_rows
 from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
 from seedream_assets.quality.replanning import plan_partition
+from seedream_assets.wording import count_of
 
 ROW_ERRORS_SHOWN = 10
 CHANGES_SHOWN = 20
@@ -94,7 +95,7 @@ def plan(dataset: Path, partition: tuple[str, ...], against: str | None, as_json
         click.echo(json.dumps(printed | asdict(place_of(deployment, reading)) | {"remarks": remarks}))
     elif len(keys) > 1:
         planned = f"{len(summaries)} of {len(keys)}" if problems else f"all {len(keys)}"
-        quote = f"{total['wanted']} images wanted, {total['credits_to_buy']} credits to buy"
+        quote = f"{count_of(total['wanted'], 'image')} wanted, {count_of(total['credits_to_buy'], 'credit')} to buy"
         click.echo(f"{config.name}, {planned} partitions: {quote}")
         _print_rows(approval_rows(together))
     for remark in remarks:
@@ -157,7 +158,7 @@ def _print_quote(quoted: QuotedPartition, config: DatasetConfig, outlook: Outloo
     for line in _change_lines(*quoted.against) if quoted.against else ():
         click.echo(line)
     if quoted.snapshot.rejected_rows:
-        click.echo(f"{quoted.snapshot.rejected_rows} rows of the table are rejected")
+        click.echo(f"{count_of(quoted.snapshot.rejected_rows, 'row')} of the table rejected")
 
 
 def _compare(
@@ -187,9 +188,9 @@ def _crossed(config: DatasetConfig, deployment: Deployment, credits_to_buy: int,
     other = reading.account and describe_another_account(deployment.store, reading.account.user_id)
     crossed = [other] if other else []
     if budget.max_credits_per_run is not None and credits_to_buy > budget.max_credits_per_run:
-        crossed.append(f"the budget of one run, {budget.max_credits_per_run} credits, stops before the end")
+        crossed.append(f"the budget of one run, {count_of(budget.max_credits_per_run, 'credit')}, stops before the end")
     if reading.balance_credits is not None and credits_to_buy > reading.balance_credits:
-        crossed.append(f"the account's balance, {reading.balance_credits} credits, stops before the end")
+        crossed.append(f"the account's balance, {count_of(reading.balance_credits, 'credit')}, stops before the end")
     if budget.max_credits_per_day is None and budget.max_credits_total is None:
         return crossed
     entry = read_budget(deployment.store, config.name, today=budget.max_credits_per_day is not None)
@@ -200,7 +201,7 @@ def _crossed(config: DatasetConfig, deployment: Deployment, credits_to_buy: int,
     for name, cap, committed in caps:
         if cap is not None and credits_to_buy and committed + credits_to_buy > cap:
             crossed.append(
-                f"the budget of {name}, {cap} credits, stops before the end: {committed} are committed, "
+                f"the budget of {name}, {count_of(cap, 'credit')}, stops before the end: {committed} are committed, "
                 f"{max(0, cap - committed)} are left"
             )
     return crossed
@@ -267,18 +268,22 @@ def _change_lines(uri: str, diff: PlanDiff) -> Iterator[str]:
             yield f"  {sign} … and {len(rows) - CHANGES_SHOWN} more"
     prices = {change: diff.credits(change) for change in CHANGES if diff.credits(change)}
     parts = ", ".join(f"{credits} for rows {change}" for change, credits in prices.items())
-    yield f"  to go there: {sum(prices.values())} credits" + (f" ({parts})" if parts else "")
+    yield f"  to go there: {count_of(sum(prices.values()), 'credit')}" + (f" ({parts})" if parts else "")
 
 
 def _count_rows(count: int) -> str:
-    return f"{count} row{'' if count == 1 else 's'}"
+    return count_of(count, "row")
 
 
 def _describe_change(row: dict[str, Any]) -> str:
     if row["change"] != "changed":
         return f"{row['prompt_id']}: {shortened(str(row['prompt']))}"
-    images = f" ({row['earlier_images']} → {row['images']} images)" if row["images"] != row["earlier_images"] else ""
-    credits = f", {row['credits']} credits" if row["credits"] else ""
+    images = (
+        f" ({row['earlier_images']} → {count_of(row['images'], 'image')})"
+        if row["images"] != row["earlier_images"]
+        else ""
+    )
+    credits = f", {count_of(row['credits'], 'credit')}" if row["credits"] else ""
     return f"{row['prompt_id']}: {', '.join(row['columns'])}{images}{credits}"
 
 

@@ -15,6 +15,7 @@ from seedream_assets.config.yaml import load_config
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import SeedreamError
 from seedream_assets.purchase.reconcile import NotInLedger, Reconciliation, adopt_planned, reconcile
+from seedream_assets.wording import count_of
 
 SHOWN = 50
 
@@ -89,8 +90,8 @@ def _describe(found: Reconciliation) -> str:
         when = f"{generation.created_at:%Y-%m-%d %H:%M:%S} UTC" if generation.created_at else "at an unknown time"
         planned = f"; equals planned request {one.planned.request.request_id[:12]}: --adopt" if one.planned else ""
         lines.append(
-            f"not in the ledger: {generation.id}, {when}, {generation.status.value}, {len(generation.images)} images, "
-            f"about {one.credits} credits: {shortened(shown(generation.prompt))!r}{planned}"
+            f"not in the ledger: {generation.id}, {when}, {generation.status.value}, {count_of(len(generation.images), 'image')}, "
+            f"about {count_of(one.credits, 'credit')}: {shortened(shown(generation.prompt))!r}{planned}"
         )
     lines += [
         f"not in the account: {one.generation_id} of request {one.request_id[:12]}, "
@@ -100,13 +101,13 @@ def _describe(found: Reconciliation) -> str:
     more = max(0, len(found.not_in_ledger) - SHOWN) + max(0, len(found.not_in_account) - SHOWN)
     lines += [f"… and {more} more; --json lists all"] if more else []
     if found.open_requests:
-        lines.append(f"{found.open_requests} requests are open; see: seedream ledger")
+        lines.append(f"{count_of(found.open_requests, 'open request')}; see: seedream ledger")
     if not found.whole:
         lines.append("the history could not be read back so far (recovery.history_pages); more may differ")
     balance = "not known" if found.balance is None else f"{found.balance.normalize():f} {found.balance_unit.lower()}"
     lines.append(
-        f"account {found.account} since {found.since:%Y-%m-%d %H:%M} UTC: {found.agreeing} generations in both, "
-        f"{len(found.not_in_ledger)} not in the ledger (about {found.credits_not_in_ledger} credits), "
+        f"account {found.account} since {found.since:%Y-%m-%d %H:%M} UTC: {count_of(found.agreeing, 'generation')} in both, "
+        f"{len(found.not_in_ledger)} not in the ledger (about {count_of(found.credits_not_in_ledger, 'credit')}), "
         f"{len(found.not_in_account)} not in the account; balance now {balance}"
     )
     return "\n".join(lines)

@@ -48,6 +48,7 @@ from seedream_assets.purchase.report import Progress, RunReport, join_reports
 from seedream_assets.purchase.stage import buy_partitions
 from seedream_assets.quality.assemble import Outcome, assemble_dataset, count_reused, measure_dataset
 from seedream_assets.quality.replanning import keep_plan, plan_partition
+from seedream_assets.wording import count_of
 
 # What stands against one partition stands against all of them.
 HOPELESS = (ConfigError, StoreRefused)
@@ -337,10 +338,10 @@ def _print_quotes(planned: Mapping[str, Planned]) -> None:
     replacements = sum(quote.replacements for quote in quotes)
     replacing = f", {replacements} of them in place of rejected ones" if replacements else ""
     click.echo(
-        f"{sum(quote.wanted for quote in quotes)} images wanted{replacing}, "
+        f"{count_of(sum(quote.wanted for quote in quotes), 'image')} wanted{replacing}, "
         f"{sum(quote.owned_images for quote in quotes)} owned, {sum(quote.images_to_buy for quote in quotes)} to buy for "
-        f"{sum(quote.credits_to_buy for quote in quotes)} credits; "
-        f"{sum(one.rejected_rows for one in planned.values())} rows rejected",
+        f"{count_of(sum(quote.credits_to_buy for quote in quotes), 'credit')}; "
+        f"{count_of(sum(one.rejected_rows for one in planned.values()), 'row')} rejected",
         err=True,
     )
     if still_open.requests:
@@ -439,8 +440,10 @@ def _with_cap(config: DatasetConfig, *, credits: int, images: int, yes: bool) ->
     if yes:
         return config.changed(budget=Budget(unlimited=True))
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise NoCapError(f"{credits} credits to buy and {NO_CAP}; or give --yes for this run: nothing was bought")
-    question = f"{config.name} has no cap. Buy {images} images for {credits} credits, and no credit more?"
+        raise NoCapError(
+            f"{count_of(credits, 'credit')} to buy and {NO_CAP}; or give --yes for this run: nothing was bought"
+        )
+    question = f"{config.name} has no cap. Buy {count_of(images, 'image')} for {count_of(credits, 'credit')}, and no credit more?"
     if not click.confirm(question, default=False, err=True):
         raise NoCapError("nothing was bought")
     # What was agreed to is the quote: whatever it turns out to cost, the run ends there.
@@ -461,8 +464,8 @@ def _showing_progress() -> Iterator[Callable[[Progress], None]]:
         def show(progress: Progress) -> None:
             failed = sum(progress.failed.values())
             now = [
-                f"{progress.images_stored} images ({progress.images_per_minute:.0f}/min)",
-                f"{progress.credits_spent} of about {progress.credits_projected} credits",
+                f"{count_of(progress.images_stored, 'image')} ({progress.images_per_minute:.0f}/min)",
+                f"{progress.credits_spent} of about {count_of(progress.credits_projected, 'credit')}",
                 f"{progress.in_flight} in flight, {progress.queued} queued",
                 *([f"{failed} failed ({next(iter(progress.reasons), '')})"] if failed else []),
                 *(words for words in (progress.outage, progress.stopping) if words),

@@ -12,9 +12,16 @@ from seedream_assets.config.retry import format_seconds
 from seedream_assets.ledger.state import NONE_OPEN, OpenRequests
 from seedream_assets.planning.quote import Quote
 from seedream_assets.purchase.report import RunReport
+from seedream_assets.wording import count_of
 
 # What became of wanted images, besides the stored ones.
 _NOT_STORED = ("blocked", "failed", "withheld", "uncertain", "over_budget", "awaiting_approval", "pending")
+# Said under the counts, wherever one of these occurs.
+_EXPLAINED: Mapping[str, str] = {
+    "withheld": "Leonardo ended the job without this image; nothing is bought in its place",
+    "uncertain": "sent, and no answer says whether it was bought; it is looked up in the account, never sent again blindly",
+    "awaiting_approval": "the rest of a plan whose preview was bought to be looked at; see: seedream approve",
+}
 # What is added up over partitions.
 SUMMED = (
     "wanted",
@@ -112,11 +119,12 @@ def describe(summary: Mapping[str, Any]) -> str:
     bought = f"{describe_costs(costs)} booked" if costs else "nothing was bought"
     where = summary["dataset"] if summary["partition"] == "all" else f"{summary['dataset']}, {summary['partition']}"
     lines = [
-        f"{where}: {summary['stored']} of {summary['wanted']} images stored"
+        f"{where}: {summary['stored']} of {count_of(summary['wanted'], 'image')} stored"
         + (f" ({summary['reused']} owned before)" if summary["reused"] else "")
         + ("; " + ", ".join(rest) if rest else ""),
-        f"{summary['credits_quoted']} credits quoted, {summary['credits_to_buy']} to buy, {bought}",
+        f"{count_of(summary['credits_quoted'], 'credit')} quoted, {summary['credits_to_buy']} to buy, {bought}",
     ]
+    lines += [f"{name.replace('_', ' ')}: {words}" for name, words in _EXPLAINED.items() if summary[name]]
     if summary["open_requests"]:
         since = summary["open_since"]
         still_open = OpenRequests(
@@ -128,7 +136,7 @@ def describe(summary: Mapping[str, Any]) -> str:
         lines.append(f"{still_open}; see: seedream ledger")
     if summary["rejected"]:
         replaced = f"; {summary['replacements']} more were wanted in their place" if summary["replacements"] else ""
-        lines.append(f"{summary['rejected']} stored images are rejected{replaced}")
+        lines.append(f"{count_of(summary['rejected'], 'stored image')} rejected{replaced}")
     if summary["rejected_rows"]:
-        lines.append(f"{summary['rejected_rows']} rows of the table were rejected")
+        lines.append(f"{count_of(summary['rejected_rows'], 'row')} of the table rejected")
     return "\n".join([*lines, f"took {format_seconds(summary['seconds'])}"])

@@ -14,6 +14,7 @@ from seedream_assets.manifest.trace_prov import trace_as_prov
 from seedream_assets.prompts.sources import fetch, find_sources
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.s3_client import S3Options
+from seedream_assets.wording import count_of
 
 LARGEST_FILE = 200 * 1024 * 1024
 
@@ -61,6 +62,6 @@ def _trace_image(store: ObjectStore, image: str) -> Trace:
         return trace_id(store, image)
     found = find_sources(image, base=Path.cwd(), options=S3Options())
     if len(found) != 1:
-        raise click.UsageError(f"{len(found)} files match; name one image")
+        raise click.UsageError(f"{count_of(len(found), 'file')} match; name one image")
     # As it may be shown: a signed address carries a secret in its query.
     return trace_bytes(store, fetch(found[0], max_bytes=LARGEST_FILE), asked=found[0].uri)

@@ -20,6 +20,7 @@ from seedream_assets.errors import ObjectUnreadable, SeedreamError
 from seedream_assets.manifest.repair import Repair, repair_dataset
 from seedream_assets.manifest.verify import Verification, load_manifests, verify_images
 from seedream_assets.quality.assemble import assemble_dataset
+from seedream_assets.wording import count_of
 
 SHOWN = 50
 
@@ -80,7 +81,9 @@ def _describe(found: Verification, result: dict[str, Any]) -> str:
         lines = [*lines[:SHOWN], f"… and {len(lines) - SHOWN} more; --json lists all"]
     counted = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in found.counts.items() if count)
     how = f"{found.read} read" if found.read else "by list calls alone"
-    lines.append(f"{result['dataset']}: {found.images} images compared, {how}: {counted or 'no difference'}")
+    lines.append(
+        f"{result['dataset']}: {count_of(found.images, 'image')} compared, {how}: {counted or 'no difference'}"
+    )
     if found.unwanted:
         lines.append(f"{found.unwanted} more are owned and not wanted now")
     return "\n".join([*lines, f"took {format_seconds(result['seconds'])}"])

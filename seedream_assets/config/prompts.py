@@ -40,7 +40,7 @@ from pydantic import (
 from seedream_assets.config.base import NO_SUCH_KEY, Config, Place, problems_of, refuse
 from seedream_assets.config.models import MODELS, NO_STYLE, ModelCatalog, ModelSpec, SizePolicy
 from seedream_assets.errors import LimitError, RowError
-from seedream_assets.wording import did_you_mean
+from seedream_assets.wording import count_of, did_you_mean
 
 # Images per prompt. Our own bound: a size that slipped into the wrong column must not become an order.
 LARGEST_QUANTITY = 10_000
@@ -122,7 +122,7 @@ def _as_it_is(_: object, value: Any) -> Any:
 def _check_template(source: str) -> str:
     """Whether it can be compiled; what it may ask for while it is rendered is up to `prompts.template`."""
     if len(source) > LONGEST_TEMPLATE:
-        raise ValueError(f"it has {len(source)} characters; allowed are {LONGEST_TEMPLATE}")
+        raise ValueError(f"it has {count_of(len(source), 'character')}; allowed are {LONGEST_TEMPLATE}")
     # Neither optimised nor without `finalize`: constants would be worked out here, however large they are.
     environment = Environment(autoescape=False, optimized=False, finalize=_as_it_is)  # noqa: S701  # nothing is rendered; prompts are no HTML
     for name in NOT_IN_TEMPLATES:
@@ -385,7 +385,9 @@ class Recipe(Config):
         # A request's seed is the row's plus the number of its first image.
         last_seed = model.seed.high - field.data.get("quantity", 1) + 1
         if field.field_name == "seed" and value is not None and value > last_seed:
-            raise ValueError(f"allowed is {last_seed:.0f} or less with {field.data['quantity']} images a prompt")
+            raise ValueError(
+                f"allowed is {last_seed:.0f} or less with {count_of(field.data['quantity'], 'image')} a prompt"
+            )
         return value
 
     def problems_under(self, models: ModelCatalog, size_policy: SizePolicy) -> list[tuple[str, str]]:

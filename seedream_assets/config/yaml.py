@@ -21,7 +21,7 @@ from seedream_assets.config.account import ResourcesConfig
 from seedream_assets.config.base import AS_DECLARED, Config, Place, problems_of
 from seedream_assets.config.dataset import NO_CAP, DatasetConfig
 from seedream_assets.errors import ConfigError
-from seedream_assets.wording import did_you_mean
+from seedream_assets.wording import count_of, did_you_mean
 
 # A declaration has a few kilobytes and some hundred values. Aliases can unfold a few lines to billions.
 LARGEST_BYTES = 1 << 18
@@ -103,7 +103,9 @@ def load_config(path: Path) -> DatasetConfig:
     configs = load_configs(path)
     if len(configs) > 1:
         names = ", ".join(config.name for config in configs)
-        raise ConfigError(f"{path} declares {len(configs)} datasets ({names}); here a file of one is expected")
+        raise ConfigError(
+            f"{path} declares {count_of(len(configs), 'dataset')} ({names}); here a file of one is expected"
+        )
     return configs[0]
 
 

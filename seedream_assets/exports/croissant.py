@@ -18,6 +18,7 @@ from seedream_assets.exports.folder import ExportFolder
 from seedream_assets.exports.formats import ExportedFile, ExportReport, ExportSource, ExportTarget
 from seedream_assets.exports.parquet import ParquetExport, write_shards
 from seedream_assets.exports.rows import ExportRows, read_rows
+from seedream_assets.wording import count_of
 
 CROISSANT = "croissant.json"
 DEFAULT_VERSION = "1.0.0"
@@ -127,7 +128,7 @@ def _responsible_ai(rows: ExportRows) -> dict[str, Any]:
         f"{', '.join(sorted(facts.by_model))}. " + (card.prompts_origin or ""),
         "rai:dataCollectionType": ["Software Collection"],
         "rai:dataCollectionTimeframe": [time for time in (_moment(facts.first), _moment(facts.last)) if time],
-        "rai:dataManipulationProtocol": f"Of {facts.wanted} images wanted, those left out: {left_out}.",
+        "rai:dataManipulationProtocol": f"Of {count_of(facts.wanted, 'image')} wanted, those left out: {left_out}.",
         "rai:dataLimitations": card.limitations,
         "rai:dataUseCases": card.intended_use,
         "rai:personalSensitiveInformation": card.personal_information,

@@ -43,6 +43,7 @@ from seedream_assets.exports.formats import ExportedFile, ExportSource, ExportTa
 from seedream_assets.exports.imagefolder import METADATA, images_of
 from seedream_assets.exports.rows import ExportRows, read_rows
 from seedream_assets.storage.object_store import ObjectInfo
+from seedream_assets.wording import count_of
 
 MOST_PROBLEMS = 10
 # Images decoded and hashed, spread over the whole by their ids.
@@ -138,7 +139,7 @@ def _open_now(
             problems += _wrong_checksums(local.folder)
         seen, sampled, found = _compare(rows, choice, local, Path(scratch) / "cache")
     problems = [*problems, *found][:MOST_PROBLEMS]
-    message = f"opened with {' and '.join(LIBRARIES[choice.name])}: {seen} rows counted, {sampled} decoded and hashed"
+    message = f"opened with {' and '.join(LIBRARIES[choice.name])}: {count_of(seen, 'row')} counted, {sampled} decoded and hashed"
     if not local.whole:
         fetched = sum(local.counts.values())
         message += f"; a sample of {fetched} of {sum(rows.counts.values())}, every file looked up"
@@ -261,7 +262,7 @@ def _compare(rows: ExportRows, choice: ExportChoice, local: LocalCopy, cache: Pa
                 problems.append(f"{library} counts {found}, the manifest has {dict(local.counts)}")
             lacking = len(expected) - len(done) if local.whole else int(not done)
             if lacking:
-                problems.append(f"{library} lacks {lacking} of {len(expected)} sampled images")
+                problems.append(f"{library} lacks {lacking} of {count_of(len(expected), 'sampled image')}")
     counted = max(sum(seen[library, split] for split in local.counts) for library in sampled)
     return counted, min(len(done) for done in sampled.values()), problems
 
@@ -312,7 +313,7 @@ def _wrong_row_counts(rows: ExportRows, target: ExportTarget, files: Sequence[Ex
                 yield f"{one.path} is not Parquet: {error}"
                 continue
             if in_footer != one.rows:
-                yield f"{one.path} has {in_footer} rows, not {one.rows}"
+                yield f"{one.path} has {count_of(in_footer, 'row')}, not {one.rows}"
     if dict(counted) != dict(rows.counts):
         yield f"its files hold {dict(counted)} images, the manifest {dict(rows.counts)}; export again"
 

@@ -18,6 +18,7 @@ from seedream_assets.ledger.store import Ledger
 from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.wording import count_of
 
 ACCOUNT_KEY = "account.json"
 ORIGINS_FOLDER = "account-origins"
@@ -129,7 +130,7 @@ async def _refuse_a_store_of_strangers(store: AsyncStore, client: LeonardoClient
     if submits:
         raise AnotherAccount(
             f"the store {store.store.url} does not say which account its images were bought from, and account {mine.account} "
-            f"knows none of the latest {len(submits)} generations: use a key of the account that bought them; where it "
+            f"knows none of the latest {count_of(len(submits), 'generation')}: use a key of the account that bought them; where it "
             "is this one, and they were deleted in it, say so once with `seedream run … --yes`"
         )
 

@@ -43,6 +43,7 @@ from seedream_assets.leonardo.client import LeonardoClient
 from seedream_assets.leonardo.generations import Generation
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.wording import count_of
 
 DELETED = "deleted in the account"
 # A generation can take a moment to be found.
@@ -282,7 +283,7 @@ async def _refuse_if_known(leonardo: LeonardoSettings | None, request_id: str, s
         known = await _look_up(leonardo, submit.generation_id)
         if known is not None:
             raise NotByHand(
-                f"Leonardo knows generation {submit.generation_id}: {known.status.value}, {len(known.images)} images; the "
+                f"Leonardo knows generation {submit.generation_id}: {known.status.value}, {count_of(len(known.images), 'image')}; the "
                 "next run goes on with it"
             )
 

@@ -31,6 +31,7 @@ from seedream_assets.ledger.state import LedgerEntry, RequestState, fold, fold_a
 from seedream_assets.ledger.store import Ledger, read_events
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.wording import count_of
 
 Result = TypeVar("Result")
 
@@ -100,7 +101,9 @@ def find_request(store: ObjectStore, beginning: str) -> str:
     keys = (EventKey.parse(info.key) for info in store.list(f"{REQUESTS_FOLDER}/{beginning}"))
     found = sorted({key.request_id for key in keys if key})
     if len(found) != 1:
-        raise NotByHand(f"{len(found) or 'no'} requests begin with {beginning!r}; give more of the id")
+        raise NotByHand(
+            f"{count_of(len(found), 'request')} with an id that begins with {beginning!r}; give more of the id"
+        )
     return found[0]
 
 

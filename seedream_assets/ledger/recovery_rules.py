@@ -24,6 +24,7 @@ from seedream_assets.config.models import MODELS
 from seedream_assets.ledger.events import Intent, id_in_key
 from seedream_assets.leonardo.generations import Generation
 from seedream_assets.leonardo.identity import derived_seed
+from seedream_assets.wording import count_of
 
 # What is known of a clock is known to a few minutes: a request can be on its way for a while before it is answered.
 CLOCK_SLACK = timedelta(minutes=5)
@@ -405,7 +406,7 @@ def _describe_candidate(intent: Intent, entry: Generation, trust: _Trust) -> str
     if intent.seed is None:
         why = "that was sent without a seed"
     elif entry.seed == intent.seed and len(entry.images) > intent.count:
-        why = f"holds {len(entry.images)} images where {intent.count} were asked for"
+        why = f"holds {count_of(len(entry.images), 'image')} where {intent.count} were asked for"
     elif entry.seed == intent.seed and _contradicts(intent, entry, trust):
         why = f"names another model, {entry.model}"
     elif entry.seed is None:

@@ -17,6 +17,7 @@ from seedream_assets.ledger.events import Completed, EventKey, FinalEvent, Inten
 from seedream_assets.leonardo.generations import GeneratedImage, order_images
 from seedream_assets.leonardo.identity import image_id_for
 from seedream_assets.leonardo.requests import GenerationRequest, GenerationSpec, Reference
+from seedream_assets.wording import count_of
 
 
 class RequestState(StrEnum):
@@ -283,7 +284,7 @@ class OpenRequests:
 
     def __str__(self) -> str:
         since = f", {self.how_long}" if self.how_long else ""
-        return f"{self.requests} open request{'' if self.requests == 1 else 's'}{since}: {self.what_hangs_on_it}"
+        return f"{count_of(self.requests, 'open request')}{since}: {self.what_hangs_on_it}"
 
     @property
     def how_long(self) -> str:
@@ -294,10 +295,10 @@ class OpenRequests:
     def what_hangs_on_it(self) -> str:
         """What they hold back, and what they may cost."""
         many = self.requests != 1
-        turns_out = f"{self.requests} open requests turn out" if many else "the open request turns out"
+        turns_out = f"{count_of(self.requests, 'open request')} turn out" if many else "the open request turns out"
         return (
-            f"{self.credits_held} credits held back until it is known whether {'they were' if many else 'it was'} bought; "
-            f"up to {self.credits_again} credits more if {turns_out} not to be bought"
+            f"{count_of(self.credits_held, 'credit')} held back until it is known whether {'they were' if many else 'it was'} bought; "
+            f"up to {count_of(self.credits_again, 'credit')} more if {turns_out} not to be bought"
         )
 
 

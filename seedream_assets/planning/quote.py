@@ -16,6 +16,7 @@ from seedream_assets.budget.rules import ANSWERS_REMEMBERED, DearPrices, dearest
 from seedream_assets.config.models import DOLLARS_PER_CREDIT, ModelSpec
 from seedream_assets.config.retry import format_seconds
 from seedream_assets.ledger.state import NONE_OPEN, OpenRequests, RequestState
+from seedream_assets.wording import count_of
 
 # No latency of Seedream is documented beyond "a few seconds"; the vendor's own recipe waits so long before it looks
 # (pages of 2026-10). Too long rather than too short, until this dataset has measured its own.
@@ -234,7 +235,7 @@ def quote_rows(quote: Quote, outlook: Outlook, *, dataset: str) -> list[tuple[st
 
 
 def _ownership(quote: Quote, dataset: str) -> list[tuple[str, str, str]]:
-    rows = [("wanted", _images(quote.wanted), f"in {quote.requests} requests")]
+    rows = [("wanted", _images(quote.wanted), f"in {count_of(quote.requests, 'request')}")]
     if quote.replacements:
         rows.append(("replacements", _images(quote.replacements), "among these, in place of rejected ones"))
     if quote.shared:
@@ -244,12 +245,12 @@ def _ownership(quote: Quote, dataset: str) -> list[tuple[str, str, str]]:
     for name, images in quote.owned_by_others(dataset).items():
         rows.append(("owned", _images(images), f"bought for {name} and taken over"))
     if quote.credits_saved:
-        rows.append(("saved", f"{quote.credits_saved} credits", "price of what is taken over"))
+        rows.append(("saved", f"{count_of(quote.credits_saved, 'credit')}", "price of what is taken over"))
     if quote.in_flight:
         rows.append(("in flight", _images(quote.in_flight), "sent, or may have been; the next run stores them"))
     if quote.open.requests:
         described = "; ".join(filter(None, (quote.open.how_long, quote.open.what_hangs_on_it)))
-        rows.append(("open", f"{quote.open.requests} request{'' if quote.open.requests == 1 else 's'}", described))
+        rows.append(("open", count_of(quote.open.requests, "request"), described))
     if quote.ended_without_images:
         described = "final: they are not bought again unless their row changes"
         rows.append(("blocked or failed", _images(quote.ended_without_images), described))
@@ -266,7 +267,7 @@ def _price(quote: Quote, outlook: Outlook) -> list[tuple[str, str, str]]:
         balance = ("more than all", "the account has no credits")
     else:
         balance = ("not known", outlook.balance_unknown or "")
-    requests = f"in {quote.to_buy} requests"
+    requests = f"in {count_of(quote.to_buy, 'request')}"
     if quote.without_seed:
         requests += (
             f", {quote.without_seed} of them without a seed: where an answer is lost and the account's history shows one "
@@ -275,7 +276,7 @@ def _price(quote: Quote, outlook: Outlook) -> list[tuple[str, str, str]]:
     pace = f"{outlook.slots} at a time ({outlook.slots_basis}), {outlook.pace.basis}"
     return [
         ("to buy", _images(quote.images_to_buy), requests),
-        ("price", f"{quote.credits_to_buy} credits", _basis(quote)),
+        ("price", f"{count_of(quote.credits_to_buy, 'credit')}", _basis(quote)),
         (
             "in dollars",
             f"about {dollars_for(quote.credits_to_buy):.2f}",
@@ -294,4 +295,4 @@ def _basis(quote: Quote) -> str:
 
 
 def _images(count: int) -> str:
-    return f"{count} image{'' if count == 1 else 's'}"
+    return count_of(count, "image")

@@ -43,7 +43,7 @@ from seedream_assets.prompts.cells import (
 )
 from seedream_assets.prompts.formats import join_prompt_tables, parse_prompt_file
 from seedream_assets.prompts.sources import SourceFile, fetch, find_sources
-from seedream_assets.wording import did_you_mean
+from seedream_assets.wording import count_of, did_you_mean
 
 NO_PARTITION = -1
 
@@ -88,7 +88,7 @@ def rows_of_partition(
                 rows = len(found.rejected[["table", "row_number"]].drop_duplicates())
                 first = next(describe_rows(found.rejected, most=1, with_table=False))
                 raise PromptTableError(
-                    f"no row of the table belongs to the partition {partition!r} any more, and {rows} rows of it can "
+                    f"no row of the table belongs to the partition {partition!r} any more, and {count_of(rows, 'row')} of it can "
                     f"belong to none, which may be its own: {first}. Mend these rows or take them out; what stood "
                     "before was left as it is"
                 )
@@ -423,7 +423,9 @@ def _are_settled(sources: Iterable[SourceFile], now: datetime) -> bool:
 def _remarks(found: FoundPartitions) -> tuple[str, ...]:
     remarks = [f"{name} cannot be a partition: {why}" for name, why in found.unusable.items()]
     if found.rows is not None and len(found.rows.rejected):
-        remarks.append(f"{found.rows.rejected['row_number'].size} rows have no partition; `prompts` says which")
+        remarks.append(
+            f"{count_of(found.rows.rejected['row_number'].size, 'row')} without a partition; `prompts` says which"
+        )
     return tuple(remarks)
 
 

@@ -19,6 +19,7 @@ from seedream_assets.config.models import Limit, ModelSpec, SizePolicy
 from seedream_assets.config.prompts import LARGEST_QUANTITY, read_references, read_strength
 from seedream_assets.errors import LimitError, RowError
 from seedream_assets.prompts.cells import IntArray, RowErrorLog, wrong_rows
+from seedream_assets.wording import count_of
 
 # No seed, and a number that could not be read.
 NOT_A_NUMBER = -1
@@ -194,7 +195,9 @@ def _check_last_seed(
     hit = np.flatnonzero(known & (seed + quantity - 1 > high))
     found = [
         RowError(
-            "seed_quantity_range", str(model.seed), f"with {images} images the seed is {high - images + 1} or less"
+            "seed_quantity_range",
+            str(model.seed),
+            f"with {count_of(images, 'image')} the seed is {high - images + 1} or less",
         )
         for images in quantity[hit].tolist()
     ]

@@ -42,7 +42,7 @@ from seedream_assets.prompts.cells import (
 from seedream_assets.prompts.columns import NO_COLUMNS, ColumnReport, report_columns
 from seedream_assets.prompts.settings import NOT_A_NUMBER, SETTINGS, read_settings
 from seedream_assets.prompts.template import PromptTemplate
-from seedream_assets.wording import closest, did_you_mean
+from seedream_assets.wording import closest, count_of, did_you_mean
 
 
 def match_columns(names: Sequence[str], mapping: Mapping[str, str], *, needs_prompt: bool) -> dict[str, str]:
@@ -164,7 +164,11 @@ def check_lengths(
     lengths = prompts.iloc[rows].str.len().fillna(0).to_numpy(dtype=np.int64)
     over = lengths > limit.high
     found = [
-        RowError("prompt_length", str(limit), f"it has {length} characters; take {length - limit.high:.0f} of them out")
+        RowError(
+            "prompt_length",
+            str(limit),
+            f"it has {count_of(length, 'character')}; take {length - limit.high:.0f} of them out",
+        )
         for length in lengths[over].tolist()
     ]
     row_errors.reject(column, rows[over], map(_shown, prompts.iloc[rows[over]]), found)

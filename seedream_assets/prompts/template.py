@@ -35,7 +35,7 @@ from jinja2.utils import Namespace
 
 from seedream_assets.config.prompts import NOT_IN_TEMPLATES
 from seedream_assets.errors import ConfigError, PromptTableError, RowError
-from seedream_assets.wording import did_you_mean
+from seedream_assets.wording import count_of, did_you_mean
 
 # Characters of one text on the way, and elements of one list with all that is in them.
 MOST_CHARACTERS = 1_000_000
@@ -335,7 +335,7 @@ class PromptTemplate:
             characters += len(prompt) if isinstance(prompt, str) else 0
             if characters > MOST_RENDERED:
                 raise PromptTableError(
-                    f"the template makes more than {MOST_RENDERED} characters of the first {len(prompts)} rows; shorten "
+                    f"the template makes more than {MOST_RENDERED} characters of the first {count_of(len(prompts), 'row')}; shorten "
                     "it, or split the table"
                 )
         return prompts
@@ -366,5 +366,5 @@ class PromptTemplate:
 
 def _bounded(prompt: str) -> str:
     if len(prompt) > LONGEST_RENDERED:
-        raise TooMuch(f"it makes a prompt of {len(prompt)} characters")
+        raise TooMuch(f"it makes a prompt of {count_of(len(prompt), 'character')}")
     return prompt

@@ -27,6 +27,7 @@ from seedream_assets.prompts.stage import load_snapshot
 from seedream_assets.purchase.task import Ended, Observer, RequestTask, RunContext, ignore
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
+from seedream_assets.wording import count_of
 
 
 class ByteBudget:
@@ -114,7 +115,7 @@ class Delivery:
             return LedgerImage(
                 position=position,
                 image_id=image_id,
-                reason=f"Leonardo delivered {len(generation.images)} of {request.count} images{words}",
+                reason=f"Leonardo delivered {len(generation.images)} of {count_of(request.count, 'image')}{words}",
             )
         size = request.spec.width * request.spec.height * BYTES_PER_PIXEL
         async with self.memory.holding(size):
@@ -265,7 +266,7 @@ class Finalizer:
             run.stop.failed("fruitless", "every image was withheld")
         asked, delivered, note = request.count, len(generation.images), None
         if delivered > asked:
-            note = f"Leonardo delivered {delivered} images where {asked} were asked for; {asked} are kept"
+            note = f"Leonardo delivered {count_of(delivered, 'image')} where {asked} were asked for; {asked} are kept"
         run.on("before_completed", task.request_id)
         is_written = await run.ledger.write(Completed(**run.sign_ending(task, task.paid), images=images))
         run.on("after_completed", task.request_id)

@@ -46,6 +46,7 @@ from seedream_assets.purchase.delivery import ByteBudget, Delivery, open_embeddi
 from seedream_assets.storage.async_store import AsyncStore
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.storage.parquet import iterate_rows, naming
+from seedream_assets.wording import count_of
 
 AT_ONCE = 8
 NOT_SIGNED = "it came late and was fetched without its dataset's YAML, so it is not signed"
@@ -291,6 +292,4 @@ async def _record(ledger: Ledger, short: ShortRequest, generation: Generation, i
 
 def _why_lacking(lacking: int, generation: Generation) -> str:
     words = f"; moderation says {', '.join(generation.moderation)}" if generation.moderation else ""
-    return (
-        f"{lacking} still lacking: Leonardo shows {generation.status.value} with {len(generation.images)} images{words}"
-    )
+    return f"{lacking} still lacking: Leonardo shows {generation.status.value} with {count_of(len(generation.images), 'image')}{words}"

@@ -11,6 +11,7 @@ from seedream_assets.budget.costs import add_costs
 from seedream_assets.config.retry import format_seconds
 from seedream_assets.purchase.shutdown import StopCause
 from seedream_assets.purchase.task import Bought, Ended, Event
+from seedream_assets.wording import count_of
 
 # Rates are those over so many reports: five minutes, where one comes every 5 s.
 RECENT_REPORTS = 60
@@ -62,8 +63,8 @@ class RunReport:
             )
         if self.doubted_costs:
             warnings.append(
-                f"{self.doubted_costs} requests were answered with less than half of the price on file; they count as they "
-                "were quoted, and the ledger keeps what was reported: look at the account's balance"
+                f"{count_of(self.doubted_costs, 'answer')} with less than half of the price on file; what was bought so counts as "
+                "quoted, and the ledger keeps what was reported: look at the account's balance"
             )
         return warnings
 
@@ -126,12 +127,12 @@ class Progress:
         failed = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failed.items()) if count)
         why = "; ".join(f"{_shortened(reason)} x {count}" for reason, count in self.reasons.items())
         parts = [
-            f"{self.done} of {self.total} requests done",
+            f"{self.done} of {count_of(self.total, 'request')} done",
             f"{self.in_flight} in flight",
             f"{self.queued} queued",
             *([f"{failed} ({why})" if why else failed] if failed else []),
-            f"{self.images_stored} images stored ({self.images_per_minute:.0f}/min)",
-            f"{self.credits_spent} of about {self.credits_projected} credits",
+            f"{count_of(self.images_stored, 'image')} stored ({self.images_per_minute:.0f}/min)",
+            f"{self.credits_spent} of about {count_of(self.credits_projected, 'credit')}",
             *([f"about {format_seconds(self.seconds_left)} left"] if self.seconds_left is not None else []),
             *([self.outage] if self.outage else []),
             *([self.waiting] if self.waiting else []),

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from seedream_assets.config.retry import Sleep
+from seedream_assets.wording import count_of
 
 # Why a run stopped admitting requests; None where it went through its plan.
 StopCause = Literal["over_budget", "interrupted", "refused", "awaiting_approval"]
@@ -77,7 +78,7 @@ class Breaker:
         recent = self._recent["accepted" if how in _SUBMITS else "delivered"]
         recent.append(key)
         if self._in_a_row[how] >= MOST_IN_A_ROW[how]:
-            return f"{self._in_a_row[how]} requests in a row {_WORDS[how]}; the latest: {reason}"
+            return f"{count_of(self._in_a_row[how], 'request')} in a row {_WORDS[how]}; the latest: {reason}"
         times = Counter(recent)[key]
         if len(recent) == RECENT and times >= LARGEST_SHARE * RECENT:
             return f"{times} of the latest {RECENT} requests {_WORDS[how]}; the latest: {reason}"

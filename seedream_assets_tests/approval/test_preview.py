@@ -24,7 +24,7 @@ def test_the_projection_is_the_measured_cost_over_what_is_left():
     assert findings == PreviewFindings(wanted=3, stored=2, lost=1, cost=60, unit="CREDITS", left=10, quoted_left=280)
     assert (findings.cost_per_image, findings.projected_total) == (20, (260, "CREDITS"))
     assert "2 of 3 images stored (33% without an image), measured 20 credits an image" in str(findings)
-    assert "10 images are left, about 260 credits in all" in str(findings)
+    assert "10 images left, about 260 credits in all" in str(findings)
 
 
 def test_dollars_are_reported_as_dollars():

@@ -245,7 +245,7 @@ def test_what_cannot_be_a_partition_is_told_and_stops_nothing(world: World, caps
     watcher = Watcher(world, partitions=COLOUR)
     watcher.write([*REDS, {"prompt": "which?", "colour": "a...b"}], at=0)
     assert watcher.asked() == ["red"]
-    assert "1 rows have no partition" in capsys.readouterr().err
+    assert "1 row without a partition" in capsys.readouterr().err
 
 
 def test_a_missing_table_fails_the_tick_and_says_which(world: World) -> None:

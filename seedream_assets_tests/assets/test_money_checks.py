@@ -125,6 +125,6 @@ def test_a_damaged_image_is_found(world: World) -> None:
     result = world.run(assets, "dataset")
     check = checks_of(result)["every_stored_image_is_whole"]
     assert not check.passed
-    assert "2 images are not as the manifest says" in str(check.description)
+    assert "2 images not as the manifest says" in str(check.description)
     assert isinstance(check.metadata["found"], dg.MarkdownMetadataValue)
     assert "missing" in str(check.metadata["found"].value)

@@ -52,7 +52,7 @@ def test_it_runs_alone_and_finds_what_has_gone_since(world: World) -> None:
     found = run_check_alone(world, defs)
     assert (found.passed, found.metadata["images_missing"].value) == (False, 1)
     assert image.name in str(found.metadata["found"].value)
-    assert str(found.description).startswith("1 images are not as the manifest says: 1 missing")
+    assert str(found.description).startswith("1 image not as the manifest says: 1 missing")
 
 
 def test_before_anything_was_built_it_says_so_and_is_not_passed(world: World) -> None:

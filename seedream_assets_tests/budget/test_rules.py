@@ -54,7 +54,7 @@ def test_no_cap_is_a_decision_that_somebody_has_to_take(given, is_missing):
         with pytest.raises(NoCapError) as error:
             refuse_without_cap(budget, 1)
         for reported in (str(refused), str(error.value)):
-            assert "1 credits to buy and no cap; write budget: {max_credits_per_run: 280}" in reported
+            assert "1 credit to buy and no cap; write budget: {max_credits_per_run: 280}" in reported
             assert "or budget: unlimited" in reported
     else:
         refuse_without_cap(budget, 10**9)

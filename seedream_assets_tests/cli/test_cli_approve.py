@@ -36,7 +36,7 @@ def test_first_the_preview_then_after_the_approval_the_rest(desk: Desk, dataset:
     assert (again.exit_code, spent(desk)) == (4, PREVIEW * PRICE)
     assert f"seedream approve {dataset} --plan {first['plan_hash']}" in again.stderr
     assert (
-        "preview: 5 of 5 images stored (0% without an image), measured 28 credits an image; 35 images are left"
+        "preview: 5 of 5 images stored (0% without an image), measured 28 credits an image; 35 images left"
         in again.stderr
     )
     assert "about 1120 credits in all" in again.stderr

@@ -15,7 +15,7 @@ def test_every_error_of_every_file_is_listed_with_its_line(desk: Desk) -> None:
 def test_good_files_are_counted(desk: Desk) -> None:
     result = desk.run("check", str(desk.folder / "dataset.yaml"))
     assert result.exit_code == 0
-    assert "1 YAML files, no errors" in result.stdout
+    assert "1 YAML file, no errors" in result.stdout
 
 
 def test_a_comment_is_a_comment_wherever_it_begins(desk: Desk) -> None:

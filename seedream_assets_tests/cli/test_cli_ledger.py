@@ -140,7 +140,7 @@ def test_adopting_needs_the_key(desk: Desk, uncertain: str, monkeypatch: pytest.
 def test_all_open_requests_are_released_at_once(desk: Desk, uncertain: str) -> None:
     assert desk.run("ledger", "release", "--reason", "neither named nor all").exit_code == 2
     assert desk.run("ledger", "release", uncertain, "--all", "--reason", "both").exit_code == 2
-    assert "1 of 1 open requests released" in desk.run("ledger", "release", "--all", "--reason", "looked").stdout
+    assert "1 of 1 open request released" in desk.run("ledger", "release", "--all", "--reason", "looked").stdout
     assert "0 of 0" in desk.run("ledger", "release", "--all", "--reason", "looked").stdout
 
 
@@ -151,7 +151,7 @@ def test_images_that_came_late_are_fetched_and_stand_in_the_next_manifest(desk: 
     assert (summary["stored"], summary["withheld"]) == (2, 1)
     time.sleep(3)
     printed = desk.run("ledger", "recollect").stdout
-    assert "1 of 1 images fetched" in printed
+    assert "1 of 1 image fetched" in printed
     assert "no request ended short" in desk.run("ledger", "recollect").stdout
     summary = desk.run_json("run", str(dataset))
     assert (summary["stored"], summary["withheld"]) == (3, 0)

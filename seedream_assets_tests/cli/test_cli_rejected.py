@@ -87,7 +87,7 @@ def test_a_day_whose_rows_have_lost_their_date_is_not_an_empty_day(desk: Desk) -
     stood = objects(desk)
     desk.write("prompts.csv", DAYS.replace("second,2026-11-02", "second,02.11.2026"))
     result = desk.run("run", dataset, "--partition", "2026-11-02")
-    assert "1 rows of it can belong to none, which may be its own: row 3: day '02.11.2026'" in str(result.exception)
+    assert "1 row of it can belong to none, which may be its own: row 3: day '02.11.2026'" in str(result.exception)
     assert objects(desk) == stood
     # Without such rows it is an empty day.
     desk.write("prompts.csv", DAYS.replace("second,2026-11-02\n", ""))

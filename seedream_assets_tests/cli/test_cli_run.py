@@ -149,12 +149,12 @@ def test_a_partition_that_cannot_be_read_stops_no_other_and_ends_with_3(desk: De
     dataset = str(desk.write("tables.yaml", declared + "partitions: {by: table}\n"))
     plan = desk.run("plan", dataset)
     assert plan.exit_code == 3
-    assert "tableware, 1 of 2 partitions: 1 images wanted" in plan.stdout
+    assert "tableware, 1 of 2 partitions: 1 image wanted" in plan.stdout
     result = desk.run("run", dataset)
     assert result.exit_code == 3
     assert "c...d.csv cannot be a partition" in result.stderr
     assert "b: " in result.stderr
-    assert "tableware, a: 1 of 1 images stored" in result.stdout
+    assert "tableware, a: 1 of 1 image stored" in result.stdout
 
 
 def test_a_day_s_cap_ends_with_3_and_says_when_it_goes_on(desk: Desk) -> None:
@@ -189,7 +189,7 @@ def test_rejected_images_are_replaced_within_one_run_and_one_budget(desk: Desk) 
     rest = desk.run_json("run", str(declared))
     assert (rest["wanted"], rest["stored"], rest["rejected"], rest["replacements"]) == (7, 7, 4, 4)
     assert rest["cost"]["amount"] == 56.0
-    assert "4 stored images are rejected; 4 more were wanted in their place" in desk.run("run", str(declared)).stdout
+    assert "4 stored images rejected; 4 more were wanted in their place" in desk.run("run", str(declared)).stdout
 
 
 def test_without_regenerate_rejects_are_counted_and_nothing_more_is_bought(desk: Desk) -> None:

@@ -81,8 +81,8 @@ def test_words_leave_out_what_is_zero_and_good_to_be_zero() -> None:
     words = describe(summary("monday", **paid(CREDITS="28")))
     assert "shoes, monday: 3 of 4 images stored (2 owned before); 1 blocked" in words
     assert "112 credits quoted, 56 to buy, 28 credits booked" in words
-    assert "1 stored images are rejected; 1 more were wanted in their place" in words
-    assert "1 rows of the table were rejected" in words
+    assert "1 stored image rejected; 1 more were wanted in their place" in words
+    assert "1 row of the table rejected" in words
     assert "1 min 1 s" in words
     assert "failed" not in words
 

@@ -57,7 +57,7 @@ def test_nothing_open_is_an_empty_list(desk):
 def test_a_request_is_found_by_the_beginning_of_its_id(desk, uncertain):
     desk.run(make_paid_requests(3, words="a dog"))
     assert find_request(desk.store, uncertain.request_id[:12]) == uncertain.request_id
-    for beginning, words in (("", "4 requests begin"), ("zz", "no requests begin")):
+    for beginning, words in (("", "4 requests with an id"), ("zz", "0 requests with an id")):
         with pytest.raises(NotByHand, match=words):
             find_request(desk.store, beginning)
 

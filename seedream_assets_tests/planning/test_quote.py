@@ -223,7 +223,15 @@ def test_nothing_is_learned_from_too_few_requests_or_from_other_datasets(history
     [
         (55, "ann", ("approval", "given", "plan {hash}: ann")),
         (56, None, ("approval", "not needed", "up to 56 credits a run")),
-        (55, None, ("approval", "needed", "plan {hash} comes to 56 credits; a preview of 2 images is bought first")),
+        (
+            55,
+            None,
+            (
+                "approval",
+                "needed",
+                "plan {hash} comes to 56 credits; a preview of 2 images is bought first, to be looked at",
+            ),
+        ),
     ],
 )
 def test_the_table_says_whether_an_approval_is_needed(above_credits, approved_by, expected):

@@ -30,8 +30,8 @@ def make_report(**changes):
     [
         ({"credits_quoted": 56}, []),
         ({"credits_quoted": 28}, ["56 credits were booked where 28 were quoted"]),
-        ({"credits_quoted": 56, "doubted_costs": 2}, ["2 requests were answered with less than half"]),
-        ({"credits_quoted": 57, "doubted_costs": 1}, ["56 credits were booked", "1 requests were answered"]),
+        ({"credits_quoted": 56, "doubted_costs": 2}, ["2 answers with less than half"]),
+        ({"credits_quoted": 57, "doubted_costs": 1}, ["56 credits were booked", "1 answer with less"]),
     ],
 )
 def test_a_report_warns_of_a_price_that_is_another_or_cannot_be_believed(changes, warnings):
