@@ -14,6 +14,7 @@ from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import SNAPSHOT, as_dagster_failures, materialise
 from seedream_assets.assets.ui_metadata import rows_table, stored_metadata, table_schema
 from seedream_assets.deployment import Deployment
+from seedream_assets.prompts.cells import merge_alike
 from seedream_assets.prompts.columns import ColumnReport
 from seedream_assets.prompts.stage import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -86,7 +87,7 @@ def _read(
             "warnings": len(checked.warnings),
             "images_wanted": snapshot.wanted,
             "rejected_rows": _remarks(checked.rejected),
-            "warned_rows": _remarks(checked.warnings),
+            "warned_rows": _remarks(merge_alike(checked.warnings)),
             "example_rows": rows_table(checked.prompts[SHOWN], rows=10),
             SNAPSHOT: str(snapshot.version),
             "tables": rows_table(_tables(snapshot), rows=20),

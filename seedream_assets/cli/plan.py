@@ -31,7 +31,7 @@ from seedream_assets.planning.plan import specs_of
 from seedream_assets.planning.plan_diff import CHANGES, PlanDiff, diff_plan
 from seedream_assets.planning.quote import Outlook, Quote, quote_rows
 from seedream_assets.planning.stage import Plan
-from seedream_assets.prompts.cells import describe_rows
+from seedream_assets.prompts.cells import describe_rows, merge_alike
 from seedream_assets.prompts.columns import column_rows
 from seedream_assets.prompts.stage import PromptReader, PromptSnapshot
 from seedream_assets.quality.replanning import plan_partition
@@ -125,7 +125,7 @@ def _quote_partitions(
         gate = gate_of(config, key, plan.requests, deployment.store)
         several = len(snapshot.tables) > 1
         print_row_errors("rejected", snapshot.checked.rejected, with_table=several)
-        print_row_errors("warned", snapshot.checked.warnings, with_table=several)
+        print_row_errors("warned", merge_alike(snapshot.checked.warnings), with_table=several)
         yield QuotedPartition(partition=key, snapshot=snapshot, plan=plan, gate=gate, against=compared)
 
 

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from seedream_assets.config.prompts import MaxRejected
 from seedream_assets.errors import PromptTableError, RowError
+from seedream_assets.wording import count_of
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -311,6 +312,24 @@ def refuse_unless_enough(
 def _reasons(rejected: pd.DataFrame, *, with_table: bool) -> str:
     lines = describe_rows(rejected, most=MOST_REASONS, with_table=with_table)
     return "".join(f"\n  {line}" for line in lines) + "\nNothing was written; mend the table and read it again"
+
+
+def merge_alike(rows: pd.DataFrame) -> pd.DataFrame:
+    """Warnings that say the same of several rows as one, as what comes from the recipe is the same for every row.
+
+    Returns:
+        The same columns; `row_number` is a text, as "1" or "1 and 99 more rows".
+    """
+    alike = rows.groupby(["column", "value", "rule", "allowed", "fix"], sort=False, dropna=False)
+    first = alike.cumcount() == 0
+    others = alike["row_number"].transform("size")[first] - 1
+    numbers = rows.loc[first, "row_number"].astype(str)
+    return rows[first].assign(
+        row_number=[
+            number + (f" and {count_of(more, 'more row')}" if more else "")
+            for number, more in zip(numbers, others, strict=True)
+        ]
+    )
 
 
 def describe_rows(rows: pd.DataFrame, *, most: int, with_table: bool) -> Iterator[str]:

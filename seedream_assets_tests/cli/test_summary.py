@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from seedream_assets.budget.costs import costs_as_json
 from seedream_assets.cli.summary import SUMMED, add_up, describe, summarise
 from seedream_assets.planning.quote import Quote
@@ -91,3 +93,10 @@ def test_words_say_that_nothing_was_bought() -> None:
     words = describe(summary(rejected=0, rejected_rows=0))
     assert "nothing was bought" in words
     assert "rejected" not in words
+
+
+@pytest.mark.parametrize("status", ["withheld", "uncertain", "awaiting_approval"])
+def test_a_word_that_nobody_knows_is_explained_where_it_occurs(status: str) -> None:
+    line = f"\n{status.replace('_', ' ')}: "
+    assert line in describe(summary() | {status: 1})
+    assert line not in describe(summary() | {status: 0})

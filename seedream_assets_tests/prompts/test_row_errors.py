@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from seedream_assets.config.models import ModelCatalog
-from seedream_assets.config.prompts import MaxRejected, TableRules
+from seedream_assets.config.prompts import MaxRejected, Recipe, TableRules
 from seedream_assets.errors import PromptTableError
-from seedream_assets.prompts.cells import refuse_unless_enough
+from seedream_assets.prompts.cells import describe_rows, merge_alike, refuse_unless_enough
 from seedream_assets.prompts.table import check_prompt_table
 
 
@@ -63,3 +63,12 @@ def test_a_share_is_of_the_partition_s_rows_and_rows_that_fit_none_are_measured_
 def test_what_is_neither_a_number_nor_a_share_is_refused(wrong):
     with pytest.raises(ValueError, match="allowed is a number of rows, as 20, or"):
         MaxRejected.of(wrong)
+
+
+def test_a_warning_that_the_recipe_causes_is_one_line_for_all_rows():
+    frame = pd.DataFrame({"prompt": ["a", "b", "c"], "width": ["", "", "600"]}, dtype="string")
+    rules = TableRules(recipe=Recipe(width=512, height=512))
+    warnings = merge_alike(check_prompt_table(frame, rules, ModelCatalog()).warnings)
+    lines = list(describe_rows(warnings, most=5, with_table=False))
+    assert [line.split(":")[0] for line in lines] == ["row 1 and 1 more row", "row 3"]
+    assert merge_alike(warnings[:0]).empty
