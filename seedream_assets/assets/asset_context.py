@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from seedream_assets.assets.ui_metadata import NO_COLUMNS, definition_metadata
 from seedream_assets.config.account import host_of
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.config.images import code_version
@@ -51,8 +52,11 @@ class AssetContext:
             "owners": list(self.config.owners) or None,
             "description": description + about,
             "code_version": self.code_version(stage),
-            # Where the YAML names a store, the UI can say where things are before anything has been materialised.
-            "metadata": {"dagster/uri": f"{declared_store}/datasets/{self.config.name}/"} if declared_store else None,
+            "metadata": {
+                **definition_metadata(stage, self.key),
+                # Where the YAML names a store, the UI can say where things are before anything has been materialised.
+                **({"dagster/uri": f"{declared_store}/datasets/{self.config.name}/"} if declared_store else {}),
+            },
             "op_tags": {"seedream_assets/dataset": self.config.name},
             "output_required": False,
         }
@@ -103,6 +107,7 @@ class Materialised:
 
     Attributes:
         metadata: For the UI; numbers become plots.
+        extra_columns: Columns of the prompt table beside ours, with their dtypes.
         data_version: Changes exactly when the content does.
         checks: Results of the asset's checks for this partition.
         incomplete: Why the partition is not whole yet; None when it is.
@@ -110,6 +115,7 @@ class Materialised:
     """
 
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    extra_columns: Mapping[str, str] = field(default_factory=lambda: NO_COLUMNS)
     data_version: str = ""
     checks: tuple[dg.AssetCheckResult, ...] = ()
     incomplete: str | None = None

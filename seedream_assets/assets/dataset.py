@@ -24,12 +24,11 @@ from seedream_assets.assets.partition_report import (
 from seedream_assets.assets.quality_checks import quality_check_specs, quality_metadata, quality_results
 from seedream_assets.assets.store_checks import verification_result
 from seedream_assets.assets.ui_metadata import (
-    column_lineage,
     contact_sheet,
+    dtypes_of,
     markdown_table,
     rows_table,
     stored_metadata,
-    table_schema,
 )
 from seedream_assets.budget.costs import costs_of_images, describe_costs, in_one_unit
 from seedream_assets.config.exports import ExportChoice
@@ -38,7 +37,7 @@ from seedream_assets.errors import ExportError
 from seedream_assets.exports.card import how_to_load
 from seedream_assets.exports.formats import ExportReport, ExportSource, default_target, find_export
 from seedream_assets.exports.opening import LIBRARIES, Opening, open_export
-from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS, manifest_lineage
+from seedream_assets.ledger.image_columns import MANIFEST_COLUMNS
 from seedream_assets.manifest.verify import verify_images
 from seedream_assets.quality.assemble import Outcome, assemble_dataset
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
@@ -99,7 +98,7 @@ def _assemble(assets: AssetContext, partition: str, deployment: Deployment, vers
     outcome = assemble_dataset(assets.config, partition, deployment, version=version)
     manifest = outcome.manifest
     stored_at = assets.config.key("manifest", partition)
-    ours, others = manifest[list(MANIFEST_COLUMNS)], manifest.drop(columns=list(MANIFEST_COLUMNS))
+    extra_columns = dtypes_of(manifest.drop(columns=list(MANIFEST_COLUMNS)))
     # Rows that want the same picture share it, and its cost.
     once = manifest.drop_duplicates("image_id")
     costs = costs_of_images(once)
@@ -116,16 +115,12 @@ def _assemble(assets: AssetContext, partition: str, deployment: Deployment, vers
             "images_with_metadata": int(once["marks"].notna().sum()),
             "images_lacking_metadata": int(once["unmarked"].notna().sum()),
             "cost_by_model_and_style": dg.MetadataValue.md(_cost_table(once)),
-            "example_rows": rows_table(ours[SHOWN], rows=EXAMPLE_ROWS, evenly=True),
+            "example_rows": rows_table(manifest[SHOWN], rows=EXAMPLE_ROWS, evenly=True),
             "dagster/size_bytes": int(once["size_bytes"].fillna(0).sum()),
             "dagster/row_count": len(manifest),
-            **stored_metadata(
-                deployment.store,
-                stored_at,
-                table_schema(MANIFEST_COLUMNS, others),
-                column_lineage(manifest_lineage(map(str, others.columns)), assets.key),
-            ),
+            **stored_metadata(deployment.store, stored_at, extra_columns),
         },
+        extra_columns=extra_columns,
         data_version=sha256(to_parquet(manifest.drop(columns=["code_version"]))).hexdigest(),
         checks=(
             _check_final(outcome),

@@ -15,15 +15,14 @@ from seedream_assets.approval.rules import Gate, approval_rows
 from seedream_assets.approval.store import gate_of
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import PLAN, SNAPSHOT, as_dagster_failures, materialise, versions_in_run
-from seedream_assets.assets.ui_metadata import column_lineage, markdown_table, rows_table, stored_metadata, table_schema
+from seedream_assets.assets.ui_metadata import markdown_table, rows_table, stored_metadata
 from seedream_assets.budget.log import read_budget
 from seedream_assets.config.dataset import NO_CAP, DatasetConfig
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import LimitError
-from seedream_assets.ledger.image_columns import PLAN_LINEAGE
 from seedream_assets.ledger.state import RequestState
 from seedream_assets.planning.outlook import AccountReading, look_ahead, read_account
-from seedream_assets.planning.plan import PLAN_COLUMNS, outside_limits
+from seedream_assets.planning.plan import outside_limits
 from seedream_assets.planning.quote import Outlook, Quote, dollars_for, quote_rows
 from seedream_assets.planning.stage import Plan
 from seedream_assets.prompts.columns import ColumnReport, column_rows
@@ -228,9 +227,7 @@ def _plan(
             "example_rows": rows_table(plan.requests[SHOWN], rows=10),
             PLAN: version,
             "dagster/row_count": len(plan.requests),
-            **stored_metadata(
-                deployment.store, stored_at, table_schema(PLAN_COLUMNS), column_lineage(PLAN_LINEAGE, assets.key)
-            ),
+            **stored_metadata(deployment.store, stored_at),
         },
         data_version=sha256(to_parquet(plan.requests.drop(columns=NOT_CONTENT))).hexdigest(),
         checks=checks.of(plan),

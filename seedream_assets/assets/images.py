@@ -25,17 +25,14 @@ from seedream_assets.assets.partition_report import (
     versions_in_run,
 )
 from seedream_assets.assets.ui_metadata import (
-    column_lineage,
     contact_sheet,
     markdown_table,
     stored_metadata,
-    table_schema,
 )
 from seedream_assets.budget.costs import describe_costs, in_one_unit
 from seedream_assets.config.dataset import DatasetConfig
 from seedream_assets.deployment import Deployment
 from seedream_assets.errors import SeedreamError
-from seedream_assets.ledger.image_columns import IMAGE_COLUMNS, IMAGES_LINEAGE
 from seedream_assets.planning.stage import pin_plans
 from seedream_assets.purchase.partition_stream import Endings
 from seedream_assets.purchase.report import Progress, RunReport
@@ -164,7 +161,7 @@ class _Purchase:
         if incomplete:
             log.warning("%s", incomplete)
         return Materialised(
-            metadata={**_metadata(report, outcome, self._deployment, self._assets), PLAN: version},
+            metadata={**_metadata(report, outcome, self._deployment), PLAN: version},
             data_version=_data_version(outcome),
             checks=(self._approval.of(partition, outcome),) if self._approval else (),
             incomplete=incomplete,
@@ -198,7 +195,7 @@ def _not_final(report: RunReport, outcome: Outcome, booked_before: int) -> str:
     return f"not every image is final: {counted}{why}{others}; {stored}, and {then}"
 
 
-def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, assets: AssetContext) -> dict[str, Any]:
+def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment) -> dict[str, Any]:
     amount, unit = in_one_unit(report.costs)
     counts = outcome.counts
     reasons = markdown_table(["requests", "reason"], [(count, reason) for reason, count in report.reasons.items()])
@@ -220,9 +217,7 @@ def _metadata(report: RunReport, outcome: Outcome, deployment: Deployment, asset
         **({"stopped": report.stop_reason} if report.stop_reason else {}),
         "seedream_run_id": report.run_id,
         "models": ", ".join(sorted(outcome.manifest["model"].unique())),
-        **stored_metadata(
-            deployment.store, "images", table_schema(IMAGE_COLUMNS), column_lineage(IMAGES_LINEAGE, assets.key)
-        ),
+        **stored_metadata(deployment.store, "images"),
         "dagster/size_bytes": int(outcome.manifest.drop_duplicates("image_id")["size_bytes"].fillna(0).sum()),
     }
 

@@ -44,6 +44,7 @@ from openlineage.client.facet_v2 import (
 )
 
 from seedream_assets.assets.asset_context import AssetContext, Materialised
+from seedream_assets.assets.ui_metadata import definition_metadata
 from seedream_assets.config.dataset import UNPARTITIONED
 from seedream_assets.config.images import code_version
 from seedream_assets.ledger.image_columns import DATASET, IMAGES, PROMPTS, REQUESTS
@@ -274,16 +275,16 @@ class Lineage:
             "version": dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=done.data_version),
             "datasetType": dataset_type_dataset.DatasetTypeDatasetFacet(datasetType="FILE", subType=self.stage),
         }
-        if schema := metadata.get("dagster/column_schema"):
-            facets["schema"] = schema_dataset.SchemaDatasetFacet(
-                fields=[
-                    schema_dataset.SchemaDatasetFacetFields(
-                        name=column.name, type=column.type, description=column.description
-                    )
-                    for column in schema.columns
-                ]
-            )
-        if lineage := metadata.get("dagster/column_lineage"):
+        columns = definition_metadata(self.stage, self.assets.key, done.extra_columns)
+        facets["schema"] = schema_dataset.SchemaDatasetFacet(
+            fields=[
+                schema_dataset.SchemaDatasetFacetFields(
+                    name=column.name, type=column.type, description=column.description
+                )
+                for column in columns["dagster/column_schema"].columns
+            ]
+        )
+        if lineage := columns.get("dagster/column_lineage"):
             facets["columnLineage"] = self._column_lineage(lineage)
         written: dict[str, OutputDatasetFacet] = {
             "outputStatistics": output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(

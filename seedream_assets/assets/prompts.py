@@ -12,11 +12,11 @@ import pandas as pd
 
 from seedream_assets.assets.asset_context import AssetContext, Materialised
 from seedream_assets.assets.partition_report import SNAPSHOT, as_dagster_failures, materialise
-from seedream_assets.assets.ui_metadata import rows_table, stored_metadata, table_schema
+from seedream_assets.assets.ui_metadata import dtypes_of, rows_table, stored_metadata
 from seedream_assets.deployment import Deployment
 from seedream_assets.prompts.cells import merge_alike
 from seedream_assets.prompts.columns import ColumnReport
-from seedream_assets.prompts.stage import PROMPT_DTYPES, PromptReader, PromptSnapshot, write_snapshot
+from seedream_assets.prompts.stage import PromptReader, PromptSnapshot, write_snapshot
 from seedream_assets.resources import ImageStoreResource, LeonardoResource
 from seedream_assets.storage.parquet import to_parquet
 from seedream_assets.wording import count_of
@@ -72,7 +72,7 @@ def _read(
     snapshot = reader.read(key)
     snapshot = write_snapshot(deployment.store, assets.config, key, snapshot)
     checked = snapshot.checked
-    stored_at = assets.config.key("prompts", key)
+    stored_at, extra_columns = assets.config.key("prompts", key), dtypes_of(checked.extra_columns)
     context.log.info(
         "%s accepted, %s rejected, %s; %s wanted",
         count_of(len(checked.prompts), "prompt"),
@@ -92,8 +92,9 @@ def _read(
             SNAPSHOT: str(snapshot.version),
             "tables": rows_table(_tables(snapshot), rows=20),
             "dagster/row_count": len(checked.prompts),
-            **stored_metadata(deployment.store, stored_at, table_schema(PROMPT_DTYPES, checked.extra_columns)),
+            **stored_metadata(deployment.store, stored_at, extra_columns),
         },
+        extra_columns=extra_columns,
         data_version=sha256(to_parquet(checked.prompts) + to_parquet(checked.extra_columns)).hexdigest(),
         checks=(_check(snapshot), _check_settings(snapshot.checked.columns)),
     )

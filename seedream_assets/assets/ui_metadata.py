@@ -17,7 +17,22 @@ import pandas as pd
 
 from seedream_assets.errors import DownloadError, ObjectNotFound
 from seedream_assets.images.inspect import make_thumbnail
-from seedream_assets.ledger.image_columns import IMAGE_FIELDS, MANIFEST, Lineage
+from seedream_assets.ledger.image_columns import (
+    DATASET,
+    IMAGE_COLUMNS,
+    IMAGE_FIELDS,
+    IMAGES,
+    IMAGES_LINEAGE,
+    MANIFEST,
+    MANIFEST_COLUMNS,
+    PLAN_LINEAGE,
+    PROMPTS,
+    REQUESTS,
+    Lineage,
+    manifest_lineage,
+)
+from seedream_assets.planning.plan import PLAN_COLUMNS
+from seedream_assets.prompts.stage import PROMPT_DTYPES
 from seedream_assets.storage.object_store import ObjectStore
 from seedream_assets.wording import count_of
 
@@ -28,10 +43,20 @@ THUMBNAIL_BYTES = 2_600
 SHEET_BYTES = 50_000
 MARKDOWN_BYTES = 500
 COLUMNS = 4
-IMAGES = 12
+IMAGES_SHOWN = 12
 LONGEST_CAPTION = 70
 # What has a meaning in Markdown, and stands in prompts.
 _SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*[]|#~"} | {"<": "&lt;", ">": "&gt;"})
+
+# What each stage writes, and from which columns of the stages before it.
+STAGE_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    PROMPTS: PROMPT_DTYPES,
+    REQUESTS: PLAN_COLUMNS,
+    IMAGES: IMAGE_COLUMNS,
+    DATASET: MANIFEST_COLUMNS,
+}
+STAGE_LINEAGE: Mapping[str, Lineage] = {REQUESTS: PLAN_LINEAGE, IMAGES: IMAGES_LINEAGE}
+NO_COLUMNS: Mapping[str, str] = {}
 
 # What the columns of the prompts, the plan and the manifest mean.
 COLUMN_MEANINGS: Mapping[str, str] = {
@@ -51,34 +76,57 @@ COLUMN_MEANINGS: Mapping[str, str] = {
 }
 
 
-def table_schema(dtypes: Mapping[str, str], others: pd.DataFrame | None = None) -> dg.TableSchema:
-    """The columns of a table: ours with their dtypes, then the extra columns."""
-    columns = [dg.TableColumn(name, dtype, COLUMN_MEANINGS.get(name)) for name, dtype in dtypes.items()]
-    if others is not None:
-        columns += [
-            dg.TableColumn(str(name), _dtype(others[name]), description="An extra column of the prompt table.")
-            for name in others.columns
-        ]
-    return dg.TableSchema(columns=columns)
-
-
-def _dtype(column: pd.Series[Any]) -> str:
-    """Pandas has two dtypes of text, `string` and `str`; one word for both."""
-    return "string" if isinstance(column.dtype, pd.StringDtype) else str(column.dtype)
-
-
-def stored_metadata(
-    store: ObjectStore, key: str, schema: dg.TableSchema, lineage: dg.TableColumnLineage | None = None
+def definition_metadata(
+    stage: str, key_of: Callable[[str], dg.AssetKey], extra_columns: Mapping[str, str] = NO_COLUMNS
 ) -> dict[str, Any]:
-    """Where a stage's result is, and its columns, under the labels that Dagster knows.
+    """The columns that a stage writes and where each comes from, under the labels that Dagster knows.
+
+    They are part of an asset's definition, since they are the same for every partition; a materialisation names only
+    the extra columns of its table.
+
+    Args:
+        stage: One of the four.
+        key_of: The asset of a stage.
+        extra_columns: Columns of the prompt table that are kept, with their dtypes.
+    """
+    columns = [dg.TableColumn(name, dtype, COLUMN_MEANINGS.get(name)) for name, dtype in STAGE_COLUMNS[stage].items()]
+    columns += [
+        dg.TableColumn(name, dtype, description="An extra column of the prompt table.")
+        for name, dtype in extra_columns.items()
+    ]
+    lineage = manifest_lineage(extra_columns) if stage == DATASET else STAGE_LINEAGE.get(stage)
+    return {
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        **({"dagster/column_lineage": _column_lineage(lineage, key_of)} if lineage else {}),
+    }
+
+
+def _column_lineage(lineage: Lineage, key_of: Callable[[str], dg.AssetKey]) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(asset_key=key_of(stage), column_name=column) for stage, column in sources]
+            for name, sources in lineage.items()
+        }
+    )
+
+
+def dtypes_of(table: pd.DataFrame) -> dict[str, str]:
+    """The columns of a table by name. Pandas has two dtypes of text, `string` and `str`; one word for both."""
+    return {
+        str(name): "string" if isinstance(table[name].dtype, pd.StringDtype) else str(table[name].dtype)
+        for name in table.columns
+    }
+
+
+def stored_metadata(store: ObjectStore, key: str, extra_columns: Mapping[str, str] = NO_COLUMNS) -> dict[str, Any]:
+    """Where a stage's result is, and which columns it has beside those of the definition.
 
     The page of an asset has no room for a whole address, which would cut off everything beside it: it shows the key.
     """
     return {
         "stored_at": key,
         "dagster/uri": store.uri(key),
-        "dagster/column_schema": schema,
-        **({"dagster/column_lineage": lineage} if lineage else {}),
+        **({"extra_columns": ", ".join(extra_columns)} if extra_columns else {}),
     }
 
 
@@ -126,22 +174,7 @@ def _cell(value: object, longest: int) -> str:
     return "" if missing else plain(str(value), longest)
 
 
-def column_lineage(lineage: Lineage, key_of: Callable[[str], dg.AssetKey]) -> dg.TableColumnLineage:
-    """Which columns each column comes from.
-
-    Args:
-        lineage: By stage.
-        key_of: The asset of a stage.
-    """
-    return dg.TableColumnLineage(
-        {
-            name: [dg.TableColumnDep(asset_key=key_of(stage), column_name=column) for stage, column in sources]
-            for name, sources in lineage.items()
-        }
-    )
-
-
-def choose_images(manifest: pd.DataFrame, most: int = IMAGES) -> pd.DataFrame:
+def choose_images(manifest: pd.DataFrame, most: int = IMAGES_SHOWN) -> pd.DataFrame:
     """A spread of the stored images: evenly over the table's order, each picture once."""
     return spread(manifest[manifest["status"] == "stored"].drop_duplicates("image_id"), most)
 

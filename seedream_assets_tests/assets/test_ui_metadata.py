@@ -13,14 +13,14 @@ from PIL import Image
 from seedream_assets.assets.ui_metadata import (
     COLUMN_MEANINGS,
     COLUMNS,
-    IMAGES,
+    IMAGES_SHOWN,
     LONGEST_CELL,
     SHEET_BYTES,
     choose_images,
     contact_sheet,
+    dtypes_of,
     markdown_table,
     rows_table,
-    table_schema,
 )
 from seedream_assets.ledger.image_columns import ENDING_COLUMNS, MANIFEST_COLUMNS
 from seedream_assets.planning.plan import PLAN_COLUMNS
@@ -57,7 +57,7 @@ def test_the_sheet_shows_a_spread_of_images_that_decode_and_stays_small(store: F
     sheet = contact_sheet(store, make_manifest(store, 40, side=400))
     assert len(sheet.encode()) <= SHEET_BYTES
     pictures = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)\)", sheet)
-    assert 8 <= len(pictures) <= IMAGES
+    assert 8 <= len(pictures) <= IMAGES_SHOWN
     for picture in pictures:
         Image.open(io.BytesIO(base64.b64decode(picture))).load()
 
@@ -101,12 +101,7 @@ def test_a_table_of_rows_that_are_alike_is_spread_over_all_of_them() -> None:
 
 def test_the_schema_has_one_word_for_text() -> None:
     others = pd.DataFrame({"sku": pd.array(["1"], dtype="str"), "weight": [1.5]})
-    schema = table_schema({"prompt": "string"}, others)
-    assert [(column.name, column.type) for column in schema.columns] == [
-        ("prompt", "string"),
-        ("sku", "string"),
-        ("weight", "float64"),
-    ]
+    assert dtypes_of(others) == {"sku": "string", "weight": "float64"}
 
 
 @pytest.mark.parametrize(
