@@ -62,8 +62,9 @@ HANDED_OVER = (
 COSTS = ("cost_amount", "cost_unit")
 SUFFIX = "_column"
 # `image` is the picture's own column; ImageFolder takes `file_name`, `x_file_name` and their plurals for links to files
-# and puts a column `x` in their place; `__key__` and `__url__` are WebDataset's.
-_RESERVED = re.compile(r"(?:.*_)?file_names?|images?|__\w*__", re.IGNORECASE)
+# and puts a column `x` in their place; `__key__` and `__url__` are WebDataset's. Pandas
+# puts its index into a column `index`, or `level_0` where that is taken, and fails where both are (mlcroissant 1.1.1).
+_RESERVED = re.compile(r"(?:.*_)?file_names?|images?|__\w*__|level_0", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

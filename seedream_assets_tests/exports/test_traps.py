@@ -44,6 +44,8 @@ TRAPS: dict[str, list[Any]] = {
     "file_names": ["c.jpg"] * 12,
     "__key__": ["key"] * 12,
     "__url__": ["url"] * 12,
+    "index": ["i"] * 12,
+    "level_0": ["l"] * 12,
     "label": ["cat", "dog"] * 6,
     "json": ["{}"] * 12,
     "jpg": ["no"] * 12,
@@ -127,6 +129,7 @@ def test_mlcroissant_reads_every_record_of_columns_with_any_name(trapped: Datase
     assert [record["images/prompt"].decode() for record in records] == PROMPTS
     assert records[0]["images/a_b_c"] == b"spaced"
     assert records[0]["images/a.b"] == b"dotted"
+    assert (records[0]["images/index"], records[0]["images/level_0_column"]) == (b"i", b"l")
 
 
 def test_webp_can_be_read_everywhere(scenes: DatasetBuilder, tmp_path: Path) -> None:
