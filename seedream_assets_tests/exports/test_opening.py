@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -51,6 +52,58 @@ def test_a_good_export_opens(scenes_anywhere: DatasetBuilder, name: str) -> None
     else:
         assert 0 < opened.rows < 20
         assert "a sample of" in opened.message
+
+
+# Words to which pandas, Arrow, datasets, webdataset, Croissant or JSON-LD give a meaning, and what a table may hold besides.
+NAMES = [
+    *(
+        "index",
+        "level_0",
+        "level_1",
+        "Index",
+        "__index_level_0__",
+        "id",
+        "label",
+        "labels",
+        "json",
+        "txt",
+        "cls",
+        "jpg",
+    ),
+    *("bytes", "path", "image", "Image", "images", "file_name", "file", "split", "train", "features", "data", "text"),
+    *("url", "key", "name", "type", "md5", "sha256", "__key__", "__url__", "prompt_2", "Prompt", "a.b", "a/b", "a:b"),
+    *("'x'", '"q"', "ünïcode", "日本", "0", "-1", "None", "nan", "True", "_", "values", "size", "shape", "columns"),
+    *(
+        "count",
+        "@id",
+        "@type",
+        "cr:field",
+        "$ref",
+        "A,B",
+        "a|b",
+        "[0]",
+        "{x}",
+        "%s",
+        "a b",
+        " lead",
+        "trail ",
+        "x" * 130,
+    ),
+]
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize(
+    "seed", [None, *range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 60))]
+)
+def test_an_export_opens_whatever_its_columns_are_called(scenes: DatasetBuilder, name: str, seed: int | None) -> None:
+    draw = Random(seed)
+    # The first pair is the one that pandas' `reset_index`, and so mlcroissant, cannot take.
+    drawn = ["index", "level_0"] if seed is None else draw.sample(NAMES, 7)
+    columns = {column: draw.choice([[0, 1, 2, 3], ["a"] * 4]) for column in drawn}
+    scenes.write(4, extra_columns=columns | {"part": "train"})
+    opened = write_and_open(scenes, name)
+    assert (opened.passed, opened.problems) == (True, ()), drawn
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
